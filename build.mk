@@ -1,0 +1,71 @@
+# Compiles everything: run inside the toolchain image (the Makefile beside this file does that).
+#   make -f build.mk [MODE=release|asan] all | check-unit | fuzzers
+# Finds sources by itself: a folder in services/ is a program, all of libcommon/ one archive, tests/unit/**/X_test.c a test,
+# tests/fuzz/**/X_fuzz.c a fuzz target. A test below tests/unit/<service>/ or tests/fuzz/<service>/ is linked with that service, less its main.c.
+MODE ?= release
+B := build/$(MODE)
+CC := gcc
+
+WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wconversion -Wformat=2 -Wundef
+CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fPIE
+CFLAGS_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+CFLAGS_fuzz := $(CFLAGS_asan) -fsanitize=fuzzer-no-link
+LDFLAGS_release := -pie -Wl,-z,relro,-z,now
+LDFLAGS_asan := -fsanitize=address,undefined
+LDFLAGS_fuzz := $(LDFLAGS_asan)
+ifeq ($(MODE),fuzz)
+CC := clang
+endif
+CFLAGS += -std=c17 -D_GNU_SOURCE -I. $(WARN) $(CFLAGS_$(MODE)) -MMD -MP
+LDFLAGS += $(LDFLAGS_$(MODE)) -Wl,--as-needed
+LIBS := -levent -levent_openssl -levent_pthreads -lnats -lhiredis -ljansson -lmicrohttpd -lssl -lcrypto -lsodium -lzstd -lunbound -lldns -lpsl -lidn2 -lutf8proc -lcurl -lpthread -lm
+
+SERVICES := $(sort $(patsubst services/%/main.c,%,$(wildcard services/*/main.c)))
+LIB_SRC := $(shell find libcommon -name '*.c')
+LIB := $(B)/libcommon.a
+obj = $(patsubst %.c,$(B)/%.o,$(1))
+UNIT_SRC := $(shell find tests/unit -name '*_test.c')
+FUZZ_SRC := $(shell find tests/fuzz -name '*_fuzz.c')
+UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_SRC))
+FUZZ := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
+
+.PHONY: all programs unit fuzzers check-unit
+all: programs unit
+programs: $(SERVICES:%=$(B)/bin/%)
+unit: $(UNIT)
+fuzzers: $(FUZZ)
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  cc    $<"
+	@$(CC) $(CFLAGS) -c -o $@ $<
+
+$(LIB): $(call obj,$(LIB_SRC))
+	@rm -f $@ && ar rcs $@ $^
+
+# One archive a service (all but main.c), so that its tests can link it.
+define service_rules
+$(B)/services/$(1).a: $(call obj,$(filter-out services/$(1)/main.c,$(shell find services/$(1) -name '*.c')))
+	@mkdir -p $$(@D) && rm -f $$@ && ar rcs $$@ $$^
+$(B)/bin/$(1): $(B)/services/$(1)/main.o $(B)/services/$(1).a $(LIB)
+	@mkdir -p $$(@D)
+	@echo "  link  $(1)"
+	@$(CC) $(LDFLAGS) -o $$@ $$^ $(LIBS)
+$(B)/unit/$(1)/%: $(B)/tests/unit/$(1)/%.o $(B)/services/$(1).a $(LIB)
+	@mkdir -p $$(@D)
+	@$(CC) $(LDFLAGS) -o $$@ $$^ -lcmocka $(LIBS)
+$(B)/fuzz/$(1)/%: $(B)/tests/fuzz/$(1)/%.o $(B)/services/$(1).a $(LIB)
+	@mkdir -p $$(@D)
+	@$(CC) -fsanitize=fuzzer $(LDFLAGS) -o $$@ $$^ $(LIBS)
+endef
+$(foreach s,$(SERVICES),$(eval $(call service_rules,$(s))))
+
+$(B)/unit/%: $(B)/tests/unit/%.o $(LIB)
+	@mkdir -p $(@D)
+	@$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+$(B)/fuzz/%: $(B)/tests/fuzz/%.o $(LIB)
+	@mkdir -p $(@D)
+	@$(CC) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(LIBS)
+
+.SECONDARY:
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,0 +1,66 @@
+/* The bus of one worker: a NATS connection whose messages come to callbacks on the worker's own loop (the library's threads only hand them over).
+ *
+ * Requests are answered by a queue group a service; a request that gets no answer in its time, or while NATS is away, ends with BUS_UNAVAILABLE.
+ * Events are CloudEvents; they may be lost, late or repeated: nothing may depend on one. */
+#ifndef POSTBUS_BUS_BUS_H
+#define POSTBUS_BUS_BUS_H
+
+#include <event2/event.h>
+#include <jansson.h>
+
+#include "libcommon/base/slice.h"
+
+struct bus;
+
+/* service names the source of events and the queue group. Connects in the background and again when lost. */
+struct bus *bus_create(struct event_base *base, const char *url, const char *service, const char *user, const char *password);
+/* Waiting requests end with BUS_UNAVAILABLE first; what was published is flushed. */
+void bus_destroy(struct bus *b);
+bool bus_is_ready(const struct bus *b);
+/* The NATS connection, for JetStream reads (admin). */
+void *bus_connection(struct bus *b);
+
+/* Events ------------------------------------------------------------------------------------------------------------------------------ */
+
+/* Publishes a CloudEvent on `postbus.<event>.<about>`, e.g. bus_publish(b, "mail.accepted", id, data). Steals the reference to data. Never waits. */
+void bus_publish(struct bus *b, const char *event, struct slice about, json_t *data);
+
+/* about: the subject's last token; data: the event's data, valid during the call. */
+typedef void bus_event_fn(void *ctx, struct slice about, const json_t *data);
+/* Hears `postbus.<event>.<about>`, with wildcards, e.g. "mail.accepted.*". With group, one of all replicas' workers hears each; without, every worker does. */
+void bus_hear(struct bus *b, const char *event, bool group, bus_event_fn *heard, void *ctx);
+
+/* Hears one exact subject or pattern with a handle, for sessions that come and go (a user's mailbox.changed). */
+struct bus_subscription;
+struct bus_subscription *bus_subscribe(struct bus *b, const char *event, bus_event_fn *heard, void *ctx);
+void bus_unsubscribe(struct bus_subscription *s);
+
+/* Requests ---------------------------------------------------------------------------------------------------------------------------- */
+
+enum bus_error {
+    BUS_OK = 0,
+    BUS_UNAVAILABLE = -1, /* no answer, no NATS, or the service said unavailable or busy: temporary */
+    BUS_REFUSED = -2,     /* the service answered an error: see reply.error.code */
+};
+
+/* reply: the answer's object (also with BUS_REFUSED, where it holds "error"); NULL when unavailable without one. Valid during the call. */
+typedef void bus_reply_fn(void *ctx, int error, const json_t *reply);
+
+/* Asks `postbus.rpc.<verb>`, e.g. "accounts.login". Steals the reference to ask. The callback comes exactly once, never before this returns.
+ * Answers a ticket for bus_cancel, never 0. */
+uint64_t bus_request(struct bus *b, const char *verb, json_t *ask, int timeout_ms, bus_reply_fn *done, void *ctx);
+/* The callback of this request will not come any more. An unknown or finished ticket changes nothing. */
+void bus_cancel(struct bus *b, uint64_t ticket);
+/* "not_found", "denied", …: the code of an error reply, "" when it is none. */
+const char *bus_error_code(const json_t *reply);
+
+/* A request that waits for its answer. Answer each exactly once, now or later. */
+struct bus_call;
+typedef void bus_answer_fn(void *ctx, struct bus_call *call, const json_t *ask);
+/* Answers `postbus.rpc.<service>.<verb>` as a member of the service's queue group. Several verbs may be served. */
+void bus_serve(struct bus *b, const char *verb, bus_answer_fn *answer, void *ctx);
+/* Steals the reference to reply. */
+void bus_answer(struct bus_call *call, json_t *reply);
+void bus_refuse(struct bus_call *call, const char *code, const char *message);
+
+#endif

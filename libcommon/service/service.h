@@ -1,0 +1,53 @@
+/* The start-up that all services share: settings, log, signals, workers, listeners, the HTTP side door, draining.
+ *
+ * main() of a service is:
+ *   static const struct service definition = {.name = "smtpd", .start = smtpd_start, .drain = smtpd_drain, .stop = smtpd_stop};
+ *   int main(void) { return service_run(&definition); }
+ *
+ * SIGTERM: listeners close, drain() is called on every worker (finish what runs, say 421/BYE to the idle), and the process ends when every worker called
+ * service_drained() or 20 s later. */
+#ifndef POSTBUS_SERVICE_SERVICE_H
+#define POSTBUS_SERVICE_SERVICE_H
+
+#include <event2/event.h>
+#include <openssl/ssl.h>
+
+#include "libcommon/bus/bus.h"
+#include "libcommon/service/metrics.h"
+#include "libcommon/store/redis.h"
+
+/* One thread: its loop and its connections. `state` is the service's own. */
+struct worker {
+    int index;
+    struct event_base *base;
+    struct bus *bus;
+    struct redis *redis;     /* NULL where the service has no store */
+    SSL_CTX *tls;            /* server context from tls.crt/tls.key; NULL where definition.tls is false */
+    const char *hostname;    /* POSTBUS_HOSTNAME */
+    void *state;
+};
+
+struct service {
+    const char *name;
+    bool without_redis;
+    bool tls;
+    void (*configure)(void);             /* once, before the workers: read settings; may be NULL */
+    void (*start)(struct worker *w);     /* on each worker's thread: subscribe, listen, set w->state */
+    void (*drain)(struct worker *w);     /* may be NULL */
+    void (*stop)(struct worker *w);      /* free everything; may be NULL */
+};
+
+int service_run(const struct service *definition);
+/* The worker has nothing left to finish. */
+void service_drained(struct worker *w);
+/* Whether SIGTERM came. */
+bool service_is_draining(void);
+
+/* Listens on the address of a setting ("[::]:25", "0.0.0.0:25"; "off" or empty: not at all) with SO_REUSEPORT, so that each worker has its own socket. Called in start(). */
+typedef void service_accept_fn(struct worker *w, evutil_socket_t fd, void *ctx);
+void service_listen(struct worker *w, const char *setting, const char *fallback, service_accept_fn *accepted, void *ctx);
+
+/* Costly arithmetic (argon2, RSA) off the loop: run() on a small pool's thread (as many as cores), then done() on the worker's loop. */
+void service_offload(struct worker *w, void (*run)(void *job), void (*done)(void *job), void *job);
+
+#endif

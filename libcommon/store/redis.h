@@ -1,0 +1,49 @@
+/* One asynchronous Redis connection of one worker. Commands are pipelined: write as many as you like, each answer comes to its callback on the
+ * worker's loop, in order. When Redis cannot be reached, or its answer takes longer than the bound, every waiting callback gets a NULL reply at
+ * once (REDIS_UNAVAILABLE) and the connection is made again in the background, 100 ms to 2 s apart. A command that was given a NULL reply may or
+ * may not have happened: everything stored can be done twice. */
+#ifndef POSTBUS_STORE_REDIS_H
+#define POSTBUS_STORE_REDIS_H
+
+#include <event2/event.h>
+#include <hiredis/hiredis.h>
+
+#include "libcommon/base/slice.h"
+
+struct redis;
+
+/* address: "host:port"; user and password: ACL login (NULL: none). Connects in the background. */
+struct redis *redis_create(struct event_base *base, const char *address, const char *user, const char *password);
+/* Every waiting callback gets NULL first. */
+void redis_destroy(struct redis *r);
+/* Whether commands have a chance now. */
+bool redis_is_ready(const struct redis *r);
+
+/* reply: NULL when unavailable; else of any type, also REDIS_REPLY_ERROR; valid during the call only. */
+typedef void redis_reply_fn(void *ctx, const redisReply *reply);
+
+/* Sends one command. done may be NULL; it is never called before redis_command returns. At most 1,024 arguments. */
+void redis_command(struct redis *r, redis_reply_fn *done, void *ctx, size_t argc, const struct slice argv[]);
+/* FCALL function 1 key args… */
+void redis_fcall(struct redis *r, redis_reply_fn *done, void *ctx, const char *function, struct slice key, size_t argc, const struct slice argv[]);
+
+/* What a reply says: 0, or a negative enum store_error. "-OOM …" and a full disk are STORE_FULL; "-NOTFOUND …" from our Functions STORE_NOT_FOUND,
+ * and so on: our Functions answer errors as "<WORD> text" with the words below. */
+enum store_error {
+    STORE_OK = 0,
+    STORE_UNAVAILABLE = -1, /* no Redis, or it is loading, or our Functions are not there yet: try later */
+    STORE_FULL = -2,        /* FULL, OOM, MISCONF: no room to write */
+    STORE_NOT_FOUND = -3,   /* NOTFOUND */
+    STORE_EXISTS = -4,      /* EXISTS */
+    STORE_OVER_QUOTA = -5,  /* OVERQUOTA */
+    STORE_CONFLICT = -6,    /* CONFLICT: changed by another since it was read */
+    STORE_INVALID = -7,     /* INVALID: the arguments are not allowed */
+};
+int redis_reply_error(const redisReply *reply);
+/* For logs: "unavailable", "full", … */
+const char *store_error_text(int error);
+/* A string reply's bytes (empty for others), and an integer reply's or numeric string's value (0 for others). */
+struct slice redis_reply_slice(const redisReply *reply);
+long long redis_reply_integer(const redisReply *reply);
+
+#endif
