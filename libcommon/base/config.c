@@ -53,7 +53,8 @@ char *config_secret(const char *name, bool required) {
     char path[512];
     FILE *f = fopen(config_secret_path(name, path), "re");
     if (!f) {
-        if (required) config_refuse(path, "this secret file is missing or cannot be read: run the setup step, which makes what is missing, or put the file there");
+        if (required)
+            config_refuse(path, "this secret file is missing or cannot be read: run the setup step, which makes what is missing, or put the file there");
         return NULL;
     }
     char *text = memory_alloc(SECRET_MAX_BYTES + 1);

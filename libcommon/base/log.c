@@ -62,7 +62,8 @@ static size_t add_pair(char *line, size_t at, const char *name, const char *text
 void log_write(enum log_level level, const char *text, ...) {
     if (!log_level_enabled(level)) return;
     char line[LINE_BYTES + 64], when[CLOCK_TEXT_BYTES];
-    size_t at = (size_t)snprintf(line, LINE_BYTES, "{\"time\":\"%s\",\"level\":\"%s\",\"service\":\"%s\"", clock_rfc3339(clock_wall_ms(), when), level_names[level], settings.service);
+    size_t at = (size_t)snprintf(line, LINE_BYTES, "{\"time\":\"%s\",\"level\":\"%s\",\"service\":\"%s\"", clock_rfc3339(clock_wall_ms(), when),
+                                 level_names[level], settings.service);
     at = add_pair(line, at, "msg", text);
     va_list ap;
     va_start(ap, text);

@@ -20,28 +20,14 @@ struct slice {
 #define SLICE_FMT(s) (int)((s).n > 0x7fffffff ? 0x7fffffff : (s).n), (s).p
 
 /* A slice of a NUL-terminated string; NULL gives an empty slice. */
-static inline struct slice slice_of(const char *s) {
-    return (struct slice){s ? s : "", s ? strlen(s) : 0};
-}
-static inline struct slice slice_make(const void *p, size_t n) {
-    return (struct slice){(const char *)p, n};
-}
-static inline bool slice_equal(struct slice a, struct slice b) {
-    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
-}
+static inline struct slice slice_of(const char *s) { return (struct slice){s ? s : "", s ? strlen(s) : 0}; }
+static inline struct slice slice_make(const void *p, size_t n) { return (struct slice){(const char *)p, n}; }
+static inline bool slice_equal(struct slice a, struct slice b) { return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0); }
 /* ASCII case-insensitive, as protocol words are. */
-static inline bool slice_equal_nocase(struct slice a, struct slice b) {
-    return a.n == b.n && (a.n == 0 || strncasecmp(a.p, b.p, a.n) == 0);
-}
-static inline bool slice_is(struct slice a, const char *word) {
-    return slice_equal(a, slice_of(word));
-}
-static inline bool slice_is_nocase(struct slice a, const char *word) {
-    return slice_equal_nocase(a, slice_of(word));
-}
-static inline bool slice_starts(struct slice s, struct slice prefix) {
-    return s.n >= prefix.n && (prefix.n == 0 || memcmp(s.p, prefix.p, prefix.n) == 0);
-}
+static inline bool slice_equal_nocase(struct slice a, struct slice b) { return a.n == b.n && (a.n == 0 || strncasecmp(a.p, b.p, a.n) == 0); }
+static inline bool slice_is(struct slice a, const char *word) { return slice_equal(a, slice_of(word)); }
+static inline bool slice_is_nocase(struct slice a, const char *word) { return slice_equal_nocase(a, slice_of(word)); }
+static inline bool slice_starts(struct slice s, struct slice prefix) { return s.n >= prefix.n && (prefix.n == 0 || memcmp(s.p, prefix.p, prefix.n) == 0); }
 static inline bool slice_starts_nocase(struct slice s, struct slice prefix) {
     return s.n >= prefix.n && (prefix.n == 0 || strncasecmp(s.p, prefix.p, prefix.n) == 0);
 }
@@ -51,9 +37,7 @@ static inline struct slice slice_skip(struct slice s, size_t n) {
     return (struct slice){s.p + n, s.n - n};
 }
 /* The first n bytes of s, or all of it. */
-static inline struct slice slice_head(struct slice s, size_t n) {
-    return (struct slice){s.p, n < s.n ? n : s.n};
-}
+static inline struct slice slice_head(struct slice s, size_t n) { return (struct slice){s.p, n < s.n ? n : s.n}; }
 /* Where byte c first is in s, or -1. */
 static inline ptrdiff_t slice_find(struct slice s, char c) {
     const char *at = s.n ? memchr(s.p, c, s.n) : NULL;

@@ -15,19 +15,20 @@
 struct stream;
 
 enum stream_event {
-    STREAM_READABLE,      /* bytes came: take what you can with stream_line and stream_bytes */
-    STREAM_DRAINED,       /* all output is with the kernel */
-    STREAM_TLS_READY,     /* the handshake is done */
-    STREAM_CONNECTED,     /* an outgoing connection stands */
-    STREAM_CLOSED,        /* the peer closed, or an error: stream_error tells */
-    STREAM_TIMEOUT,       /* nothing came for the time allowed */
+    STREAM_READABLE,  /* bytes came: take what you can with stream_line and stream_bytes */
+    STREAM_DRAINED,   /* all output is with the kernel */
+    STREAM_TLS_READY, /* the handshake is done */
+    STREAM_CONNECTED, /* an outgoing connection stands */
+    STREAM_CLOSED,    /* the peer closed, or an error: stream_error tells */
+    STREAM_TIMEOUT,   /* nothing came for the time allowed */
 };
 typedef void stream_fn(void *ctx, struct stream *s, enum stream_event event);
 
 /* An accepted socket. fn may destroy the stream. */
 struct stream *stream_accept(struct event_base *base, evutil_socket_t fd, stream_fn *fn, void *ctx);
 /* Connects to an address (family and port in it); source NULL or an address to bind. STREAM_CONNECTED or STREAM_CLOSED follows. */
-struct stream *stream_connect(struct event_base *base, const struct sockaddr *to, socklen_t n, const struct sockaddr *source, socklen_t source_n, int timeout_ms, stream_fn *fn, void *ctx);
+struct stream *stream_connect(struct event_base *base, const struct sockaddr *to, socklen_t n, const struct sockaddr *source, socklen_t source_n,
+                              int timeout_ms, stream_fn *fn, void *ctx);
 /* Closes at once; unsent output is dropped. Safe inside its own callback; after it, no callback comes. */
 void stream_destroy(struct stream *s);
 /* Sends what is left, then closes and destroys itself (at most 10 s); no callback comes any more. */

@@ -21,9 +21,9 @@ struct worker {
     int index;
     struct event_base *base;
     struct bus *bus;
-    struct redis *redis;     /* NULL where the service has no store */
-    SSL_CTX *tls;            /* server context from tls.crt/tls.key; NULL where definition.tls is false */
-    const char *hostname;    /* POSTBUS_HOSTNAME */
+    struct redis *redis;  /* NULL where the service has no store */
+    SSL_CTX *tls;         /* server context from tls.crt/tls.key; NULL where definition.tls is false */
+    const char *hostname; /* POSTBUS_HOSTNAME */
     void *state;
 };
 
@@ -31,10 +31,10 @@ struct service {
     const char *name;
     bool without_redis;
     bool tls;
-    void (*configure)(void);             /* once, before the workers: read settings; may be NULL */
-    void (*start)(struct worker *w);     /* on each worker's thread: subscribe, listen, set w->state */
-    void (*drain)(struct worker *w);     /* may be NULL */
-    void (*stop)(struct worker *w);      /* free everything; may be NULL */
+    void (*configure)(void);         /* once, before the workers: read settings; may be NULL */
+    void (*start)(struct worker *w); /* for each worker, before its loop turns: subscribe, listen, set w->state */
+    void (*drain)(struct worker *w); /* may be NULL */
+    void (*stop)(struct worker *w);  /* free everything; may be NULL */
 };
 
 int service_run(const struct service *definition);
@@ -43,7 +43,8 @@ void service_drained(struct worker *w);
 /* Whether SIGTERM came. */
 bool service_is_draining(void);
 
-/* Listens on the address of a setting ("[::]:25", "0.0.0.0:25"; "off" or empty: not at all) with SO_REUSEPORT, so that each worker has its own socket. Called in start(). */
+/* Listens on the address of a setting ("[::]:25", "0.0.0.0:25"; "off" or empty: not at all) with SO_REUSEPORT, so that each worker has its own socket. Called
+ * in start(). */
 typedef void service_accept_fn(struct worker *w, evutil_socket_t fd, void *ctx);
 void service_listen(struct worker *w, const char *setting, const char *fallback, service_accept_fn *accepted, void *ctx);
 

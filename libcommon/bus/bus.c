@@ -1,0 +1,212 @@
+/* The connection, and the way of a message from the NATS library's delivery thread to the worker's loop: a locked list and an eventfd. */
+#include <nats/adapters/libevent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "libcommon/base/config.h"
+#include "libcommon/base/ulid.h"
+#include "libcommon/bus/bus_private.h"
+
+enum {
+    RECONNECT_WAIT_MS = 250,
+    CONNECT_TIMEOUT_MS = 3000,
+    RECONNECT_BUFFER = 4 * 1024 * 1024,
+    PING_INTERVAL_MS = 5000,
+    PENDING_MESSAGES_MAX = 65536,
+    WAKE_BATCH = 256
+};
+
+static void hand_over(struct handler *h, natsMsg *msg) {
+    struct bus *b = h->bus;
+    struct handover *item = memory_alloc(sizeof *item);
+    item->handler = h;
+    item->msg = msg;
+    pthread_mutex_lock(&b->lock);
+    bool was_empty = b->first == NULL;
+    if (was_empty)
+        b->first = item;
+    else
+        b->last->next = item;
+    b->last = item;
+    pthread_mutex_unlock(&b->lock);
+    if (was_empty) eventfd_write(b->wake_fd, 1);
+}
+
+/* On the library's thread. */
+static void on_message(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *closure) {
+    (void)nc, (void)sub;
+    hand_over(closure, msg);
+}
+
+static void on_complete(void *closure) { hand_over(closure, NULL); }
+
+static void handler_free(struct handler *h) {
+    struct bus *b = h->bus;
+    if (h->previous)
+        h->previous->next = h->next;
+    else
+        b->handlers = h->next;
+    if (h->next) h->next->previous = h->previous;
+    natsSubscription_Destroy(h->subscription);
+    free(h->permanent);
+    free(h);
+}
+
+static void on_wake(evutil_socket_t fd, short what, void *ctx) {
+    struct bus *b = ctx;
+    eventfd_t count;
+    (void)what;
+    eventfd_read(fd, &count);
+    pthread_mutex_lock(&b->lock);
+    struct handover *item = b->first;
+    b->first = b->last = NULL;
+    pthread_mutex_unlock(&b->lock);
+    while (item) {
+        struct handover *next = item->next;
+        if (!item->msg) {
+            handler_free(item->handler);
+        } else {
+            if (!item->handler->cancelled) item->handler->fn(item->handler->ctx, item->msg);
+            natsMsg_Destroy(item->msg);
+        }
+        free(item);
+        item = next;
+    }
+}
+
+struct handler *handler_create(struct bus *b, const char *subject, const char *group, handler_fn *fn, void *ctx) {
+    struct handler *h = memory_alloc(sizeof *h);
+    h->bus = b;
+    h->fn = fn;
+    h->ctx = ctx;
+    natsStatus s = group ? natsConnection_QueueSubscribe(&h->subscription, b->connection, subject, group, on_message, h)
+                         : natsConnection_Subscribe(&h->subscription, b->connection, subject, on_message, h);
+    if (s != NATS_OK) {
+        log_error("cannot subscribe on the bus", "subject", subject, "reason", natsStatus_GetText(s), NULL);
+        free(h);
+        return NULL;
+    }
+    natsSubscription_SetPendingLimits(h->subscription, PENDING_MESSAGES_MAX, -1);
+    natsSubscription_SetOnCompleteCB(h->subscription, on_complete, h);
+    h->next = b->handlers;
+    if (h->next) h->next->previous = h;
+    b->handlers = h;
+    return h;
+}
+
+void handler_cancel(struct handler *h) {
+    if (!h || h->cancelled) return;
+    h->cancelled = true;
+    natsSubscription_Unsubscribe(h->subscription); /* on_complete follows and frees it */
+}
+
+static void on_connected(natsConnection *nc, void *closure) {
+    struct bus *b = closure;
+    (void)nc;
+    if (!atomic_exchange(&b->ready, true)) log_info("connected to the bus", NULL);
+}
+
+static void on_disconnected(natsConnection *nc, void *closure) {
+    struct bus *b = closure;
+    const char *why = NULL;
+    natsConnection_GetLastError(nc, &why);
+    if (atomic_exchange(&b->ready, false)) log_warn("lost the bus; trying again", "reason", why && *why ? why : "closed", NULL);
+}
+
+static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus err, void *closure) {
+    const char *why = NULL;
+    (void)sub, (void)closure;
+    natsConnection_GetLastError(nc, &why);
+    log_warn("the bus reports an error", "reason", natsStatus_GetText(err), "detail", why, NULL);
+}
+
+struct bus *bus_create(struct event_base *base, const char *url, const char *service, const char *user, const char *password) {
+    struct bus *b = memory_alloc(sizeof *b);
+    char unique[ULID_BYTES];
+    b->base = base;
+    ulid_create(unique);
+    snprintf(b->service, sizeof b->service, "%s", service);
+    snprintf(b->inbox, sizeof b->inbox, "_INBOX.%s", unique);
+    snprintf(b->source, sizeof b->source, "/%s/%s", service, config_text("POSTBUS_HOSTNAME", "localhost"));
+    pthread_mutex_init(&b->lock, NULL);
+    b->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    b->wake = event_new(base, b->wake_fd, EV_READ | EV_PERSIST, on_wake, b);
+    event_add(b->wake, NULL);
+
+    natsOptions_Create(&b->options);
+    natsOptions_SetURL(b->options, url);
+    if (user && password) natsOptions_SetUserInfo(b->options, user, password);
+    natsOptions_SetName(b->options, service);
+    natsOptions_SetTimeout(b->options, CONNECT_TIMEOUT_MS);
+    natsOptions_SetMaxReconnect(b->options, -1);
+    natsOptions_SetReconnectWait(b->options, RECONNECT_WAIT_MS);
+    natsOptions_SetReconnectBufSize(b->options, RECONNECT_BUFFER);
+    natsOptions_SetPingInterval(b->options, PING_INTERVAL_MS);
+    natsOptions_SetMaxPingsOut(b->options, 2);
+    natsOptions_UseGlobalMessageDelivery(b->options, true);
+    natsOptions_SetDisconnectedCB(b->options, on_disconnected, b);
+    natsOptions_SetReconnectedCB(b->options, on_connected, b);
+    natsOptions_SetRetryOnFailedConnect(b->options, true, on_connected, b);
+    natsOptions_SetErrorHandler(b->options, on_error, b);
+    /* reads and writes happen on the worker's loop, so what one turn of the loop publishes leaves in one write */
+    natsOptions_SetEventLoop(b->options, base, natsLibevent_Attach, natsLibevent_Read, natsLibevent_Write, natsLibevent_Detach);
+    natsStatus s = natsConnection_Connect(&b->connection, b->options);
+    if (s == NATS_OK)
+        on_connected(b->connection, b);
+    else if (s == NATS_NOT_YET_CONNECTED)
+        log_warn("cannot reach the bus yet; trying again", "url", url, NULL);
+    else
+        config_refuse("POSTBUS_NATS", natsStatus_GetText(s));
+    rpc_start(b);
+    return b;
+}
+
+void bus_destroy(struct bus *b) {
+    if (!b) return;
+    bool was_ready = atomic_exchange(&b->ready, false); /* requests made by the callbacks below are refused */
+    rpc_stop(b);
+    if (was_ready) {
+        /* the loop still turns while this flushes: the last answers and events leave */
+        for (int i = 0; i < 20 && natsConnection_Buffered(b->connection) > 0; i++) event_base_loop(b->base, EVLOOP_NONBLOCK);
+    }
+    for (struct handler *h = b->handlers; h; h = h->next) handler_cancel(h);
+    natsConnection_Close(b->connection);
+    for (int i = 0; i < 100 && b->handlers; i++) {
+        event_base_loop(b->base, EVLOOP_NONBLOCK);
+        if (b->handlers) usleep(1000); /* the library's threads hand their last messages over */
+    }
+    natsConnection_Destroy(b->connection);
+    natsOptions_Destroy(b->options);
+    event_free(b->wake);
+    close(b->wake_fd);
+    pthread_mutex_destroy(&b->lock);
+    buf_free(&b->scratch);
+    free(b);
+}
+
+bool bus_is_ready(const struct bus *b) { return atomic_load(&b->ready); }
+void *bus_connection(struct bus *b) { return b->connection; }
+
+int bus_send(struct bus *b, const char *subject, const char *reply_to, struct slice bytes) {
+    if (bytes.n > BUS_PAYLOAD_MAX) {
+        log_error("a message for the bus is too large; not sent", "subject", subject, NULL);
+        return -1;
+    }
+    natsStatus s = reply_to ? natsConnection_PublishRequest(b->connection, subject, reply_to, bytes.p, (int)bytes.n)
+                            : natsConnection_Publish(b->connection, subject, bytes.p, (int)bytes.n);
+    if (s != NATS_OK) log_warn("cannot publish", "subject", subject, "reason", natsStatus_GetText(s), NULL);
+    return s == NATS_OK ? 0 : -1;
+}
+
+static int add_json(const char *bytes, size_t n, void *ctx) {
+    buf_add(ctx, bytes, n);
+    return 0;
+}
+
+struct slice bus_json(struct bus *b, const json_t *value) {
+    buf_reset(&b->scratch);
+    json_dump_callback(value, add_json, &b->scratch, JSON_COMPACT);
+    return buf_slice(&b->scratch);
+}

@@ -1,0 +1,79 @@
+/* What bus.c, event.c and rpc.c share; nobody else includes it. */
+#ifndef POSTBUS_BUS_PRIVATE_H
+#define POSTBUS_BUS_PRIVATE_H
+
+#include <nats/nats.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "libcommon/base/arena.h"
+#include "libcommon/base/buf.h"
+#include "libcommon/base/log.h"
+#include "libcommon/bus/bus.h"
+
+enum { SUBJECT_MAX = 256, BUS_PAYLOAD_MAX = 900 * 1024 };
+
+/* Called on the loop with each message of a subscription; owns msg no longer than the call. */
+typedef void handler_fn(void *ctx, natsMsg *msg);
+
+/* One subscription at the NATS library and where its messages go. Lives until the library has said that no more messages come. */
+struct handler {
+    struct bus *bus;
+    natsSubscription *subscription;
+    handler_fn *fn;
+    void *ctx;
+    bool cancelled;  /* read and written on the loop only */
+    void *permanent; /* memory that goes with the handler; NULL: none */
+    struct handler *next, *previous;
+};
+
+/* A message (or, with msg NULL, the end of a handler) on its way from the library's thread to the loop. */
+struct handover {
+    struct handover *next;
+    struct handler *handler;
+    natsMsg *msg;
+};
+
+struct request {
+    uint64_t ticket; /* 0: free slot */
+    int64_t deadline_us;
+    bus_reply_fn *done;
+    void *ctx;
+};
+
+struct bus {
+    struct event_base *base;
+    natsConnection *connection;
+    natsOptions *options;
+    char service[32], inbox[64];
+    char source[256];
+    _Atomic bool ready;
+    struct handler *handlers;
+
+    pthread_mutex_t lock; /* guards first and last */
+    struct handover *first, *last;
+    int wake_fd;
+    struct event *wake;
+
+    struct request *requests; /* slots; a ticket is generation * slots_max + slot */
+    size_t slots, in_flight;
+    size_t next_free;
+    uint64_t generation;
+    struct event *clock;
+    struct request *refused; /* requests that could not be sent: told from the loop */
+    size_t refused_count;
+    struct event *refuse;
+    struct buf scratch;
+};
+
+struct handler *handler_create(struct bus *b, const char *subject, const char *group, handler_fn *fn, void *ctx);
+void handler_cancel(struct handler *h);
+/* Publishes bytes; 0 or -1. */
+int bus_send(struct bus *b, const char *subject, const char *reply_to, struct slice bytes);
+/* JSON into b->scratch. */
+struct slice bus_json(struct bus *b, const json_t *value);
+
+void rpc_start(struct bus *b);
+void rpc_stop(struct bus *b);
+
+#endif

@@ -1,0 +1,35 @@
+/* What the files of service/ share; nobody else includes it. */
+#ifndef POSTBUS_SERVICE_PRIVATE_H
+#define POSTBUS_SERVICE_PRIVATE_H
+
+#include <event2/listener.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "libcommon/service/service.h"
+
+enum { WORKERS_MAX = 64, LISTENERS_MAX = 8, DRAIN_SECONDS = 20 };
+
+struct offload_job;
+
+/* A worker and what the services need not see of it. `public` is first, so that a struct worker * is a struct worker_full *. */
+struct worker_full {
+    struct worker public;
+    const struct service *definition;
+    pthread_t thread;
+    struct event *drain, *offload_done;
+    pthread_mutex_t lock; /* guards finished */
+    struct offload_job *finished;
+    struct evconnlistener *listeners[LISTENERS_MAX];
+    void *accepts[LISTENERS_MAX];
+    int listener_count;
+    _Atomic bool drained, ended;
+};
+
+void offload_start(int threads);
+void offload_on_done(evutil_socket_t fd, short what, void *ctx);
+
+/* The HTTP side door on the main thread's loop. ready() says whether every worker has its bus and its store. */
+void side_door_open(struct event_base *base, const char *address, bool (*ready)(struct buf *why));
+
+#endif
