@@ -1,0 +1,192 @@
+"""A whole Postbus site of real processes on loopback: nats-server, redis-server with our Functions, and the services asked for."""
+import base64
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+from .nats import Nats
+from .tap import Tap
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+BIN = pathlib.Path(os.environ.get("POSTBUS_BIN", ROOT / "build/release/bin"))
+SERVICES = ("accounts", "verifier", "mailbox", "delivery", "smtpd", "imapd", "pop3d", "admin")
+LISTENS = {
+    "smtpd": {"smtp": "POSTBUS_SMTP_LISTEN", "submission": "POSTBUS_SUBMISSION_LISTEN", "submissions": "POSTBUS_SUBMISSIONS_LISTEN"},
+    "imapd": {"imap": "POSTBUS_IMAP_LISTEN", "imaps": "POSTBUS_IMAPS_LISTEN"},
+    "pop3d": {"pop3": "POSTBUS_POP3_LISTEN", "pop3s": "POSTBUS_POP3S_LISTEN"},
+    "admin": {"api": "POSTBUS_API_LISTEN", "apis": "POSTBUS_APIS_LISTEN"},
+}
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_until(what, check, seconds=20):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if found := check():
+                return found
+        except (OSError, ConnectionError, TimeoutError, urllib.error.URLError):
+            pass
+        time.sleep(0.05)
+    raise AssertionError(f"waited {seconds} s in vain for: {what}")
+
+
+class Site:
+    """hostname: the site's public name. settings: extra environment of all services."""
+
+    def __init__(self, hostname="mx.alpha.test", settings=None, tap=True):
+        self.hostname = hostname
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="postbus-test-"))
+        self.settings = dict(settings or {})
+        self.processes = {}
+        self.extra = {}
+        self.ports = {name: free_port() for service in LISTENS.values() for name in service}
+        self.http = {service: free_port() for service in SERVICES}
+        self.nats_port, self.redis_port = free_port(), free_port()
+        self.token = "test-token-" + os.urandom(8).hex()
+        self._make_secrets()
+        self.start_nats()
+        self.start_redis()
+        self.nats = Nats(self.nats_port)
+        self.tap = Tap(Nats(self.nats_port)) if tap else None
+        self.users = {}
+
+    # third parties -------------------------------------------------------------------------------------------------
+
+    def _make_secrets(self):
+        self.secrets = self.dir / "secrets"
+        self.secrets.mkdir()
+        names = f"DNS:{self.hostname},DNS:localhost,IP:127.0.0.1"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", self.secrets / "tls.key", "-out", self.secrets / "tls.crt",
+                        "-days", "30", "-subj", f"/CN={self.hostname}", "-addext", "subjectAltName=" + names], check=True, stderr=subprocess.DEVNULL)
+        (self.secrets / "admin.token").write_text(self.token + "\n")
+        (self.secrets / "tsig.key").write_text("hmac-sha256:postbus:" + base64.b64encode(os.urandom(32)).decode() + "\n")
+
+    def _spawn(self, name, argv, env=None):
+        log = open(self.dir / f"{name}.log", "ab")
+        self.processes[name] = subprocess.Popen([str(a) for a in argv], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=env, cwd=self.dir)
+
+    def start_nats(self):
+        self._spawn("nats", ["nats-server", "-a", "127.0.0.1", "-p", self.nats_port, "-js", "-sd", self.dir / "jetstream"])
+        wait_until("nats-server", lambda: socket.create_connection(("127.0.0.1", self.nats_port), 1))
+
+    def start_redis(self):
+        self._spawn("redis", ["redis-server", "--port", self.redis_port, "--bind", "127.0.0.1", "--dir", self.dir, "--appendonly", "yes", "--appendfsync", "always", "--save", "",
+                              "--maxmemory-policy", "noeviction", "--enable-debug-command", "local"])
+        wait_until("redis-server", lambda: self.redis("PING").strip() == "PONG")
+        for functions in sorted((ROOT / "libcommon").glob("*/*.lua")):
+            answer = subprocess.run(["redis-cli", "-p", str(self.redis_port), "-x", "FUNCTION", "LOAD", "REPLACE"], stdin=open(functions), capture_output=True, text=True, check=True)
+            assert "ERR" not in answer.stdout, f"{functions.name}: {answer.stdout}"
+
+    def redis(self, *words):
+        return subprocess.run(["redis-cli", "-p", str(self.redis_port), *map(str, words)], capture_output=True, text=True, check=True).stdout
+
+    # services ------------------------------------------------------------------------------------------------------
+
+    def environment(self, service):
+        env = {**os.environ, "POSTBUS_HOSTNAME": self.hostname, "POSTBUS_NATS": f"nats://127.0.0.1:{self.nats_port}", "POSTBUS_REDIS": f"127.0.0.1:{self.redis_port}",
+               "POSTBUS_SECRETS": str(self.secrets), "POSTBUS_HTTP": f"127.0.0.1:{self.http[service]}", "POSTBUS_WORKERS": "1", "POSTBUS_LOG": "debug",
+               "POSTBUS_DNS_SERVER": "", "POSTBUS_PUBLIC_ADDRESSES": "127.0.0.1"}
+        for name, setting in LISTENS.get(service, {}).items():
+            env[setting] = f"127.0.0.1:{self.ports[name]}"
+        env.update({k: str(v) for k, v in self.settings.items()})
+        return env
+
+    def start(self, *services):
+        for service in services:
+            self._spawn(service, [BIN / service], self.environment(service))
+        for service in services:
+            wait_until(f"{service} to be healthy (see {self.dir}/{service}.log)", lambda s=service: self._healthy(s))
+        return self
+
+    def _healthy(self, service):
+        if self.processes[service].poll() is not None:
+            raise AssertionError(f"{service} ended with status {self.processes[service].returncode}:\n{self.log(service)[-3000:]}")
+        return urllib.request.urlopen(f"http://127.0.0.1:{self.http[service]}/healthz", timeout=2).status == 200
+
+    def stop(self, service, sig=signal.SIGTERM, seconds=30):
+        process = self.processes.pop(service)
+        process.send_signal(sig)
+        return process.wait(seconds)
+
+    def kill(self, service):
+        return self.stop(service, signal.SIGKILL)
+
+    def restart(self, service, sig=signal.SIGKILL):
+        self.stop(service, sig)
+        if service == "nats":
+            self.start_nats()
+        elif service == "redis":
+            self.start_redis()
+        else:
+            self.start(service)
+
+    def log(self, service):
+        path = self.dir / f"{service}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def rpc(self, verb, **ask):
+        return self.nats.request(verb, ask)
+
+    def api(self, method, path, body=None, token=True, headers=None):
+        """(status, object) of a REST call."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.ports['api']}{path}", data, method=method, headers={"Content-Type": "application/json", **(headers or {})})
+        if token:
+            request.add_header("Authorization", "Bearer " + (self.token if token is True else token))
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                text = answer.read()
+                return answer.status, json.loads(text) if text and "json" in answer.headers.get("Content-Type", "") else text
+        except urllib.error.HTTPError as error:
+            text = error.read()
+            return error.code, json.loads(text) if text and "json" in error.headers.get("Content-Type", "") else text
+
+    def add_account(self, address, password="correct horse 1"):
+        """A domain (if it is new) and an account in it, by request; answers the user id."""
+        domain = address.split("@")[1]
+        if "error" in self.rpc("accounts.domain.get", domain=domain):
+            added = self.rpc("accounts.domain.add", domain=domain)
+            assert "error" not in added, added
+        account = self.rpc("accounts.account.add", address=address, password=password)
+        assert "error" not in account, account
+        self.users[address] = account["user"]
+        return account["user"]
+
+    def end(self):
+        """Ends everything; then every service must have ended cleanly, with no sanitizer report, and every bus message must have fitted its schema."""
+        problems = []
+        for name in list(self.processes):
+            if name in ("nats", "redis"):
+                continue
+            process = self.processes[name]
+            code = process.poll()
+            if code is None:
+                code = self.stop(name)
+            if code != 0:
+                problems.append(f"{name} ended with status {code}:\n{self.log(name)[-4000:]}")
+        for name in SERVICES:
+            text = self.log(name)
+            if "Sanitizer" in text or "runtime error:" in text:
+                at = max(0, min(i for i in (text.find("Sanitizer"), text.find("runtime error:")) if i >= 0) - 300)
+                problems.append(f"{name}: a sanitizer reports:\n{text[at:at + 4000]}")
+        if self.tap:
+            problems += [f"the bus: {e}" for e in self.tap.errors[:20]]
+        for name in list(self.processes):
+            self.stop(name)
+        if not problems:
+            shutil.rmtree(self.dir, ignore_errors=True)
+        assert not problems, "\n".join(problems)
