@@ -1,5 +1,5 @@
 # Compiles everything: run inside the toolchain image (the Makefile beside this file does that).
-#   make -f build.mk [MODE=release|asan] all | check-unit | fuzzers
+#   make -f build.mk [MODE=release|asan|fuzz] programs | unit | fuzzers | bench
 # Finds sources by itself: a folder in services/ is a program, all of libcommon/ one archive, tests/unit/**/X_test.c a test,
 # tests/fuzz/**/X_fuzz.c a fuzz target. A test below tests/unit/<service>/ or tests/fuzz/<service>/ is linked with that service, less its main.c.
 MODE ?= release
@@ -27,13 +27,15 @@ obj = $(patsubst %.c,$(B)/%.o,$(1))
 UNIT_SRC := $(shell find tests/unit -name '*_test.c')
 FUZZ_SRC := $(shell find tests/fuzz -name '*_fuzz.c')
 UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_SRC))
+BENCH := $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
 
-.PHONY: all programs unit fuzzers check-unit
+.PHONY: all programs unit fuzzers bench
 all: programs unit
 programs: $(SERVICES:%=$(B)/bin/%)
 unit: $(UNIT)
 fuzzers: $(FUZZ)
+bench: $(BENCH)
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
@@ -60,6 +62,9 @@ $(B)/fuzz/$(1)/%: $(B)/tests/fuzz/$(1)/%.o $(B)/services/$(1).a $(LIB)
 endef
 $(foreach s,$(SERVICES),$(eval $(call service_rules,$(s))))
 
+$(B)/bench/%: $(B)/tests/bench/%.o $(LIB)
+	@mkdir -p $(@D)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 $(B)/unit/%: $(B)/tests/unit/%.o $(LIB)
 	@mkdir -p $(@D)
 	@$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
