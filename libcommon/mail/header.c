@@ -1,0 +1,78 @@
+#include "libcommon/mail/header.h"
+
+struct slice header_block(struct slice message, size_t *body_at) {
+    if (message.n >= 2 && memcmp(message.p, "\r\n", 2) == 0) {
+        *body_at = 2;
+        return slice_head(message, 0);
+    }
+    const char *end = message.n ? memmem(message.p, message.n, "\r\n\r\n", 4) : NULL;
+    if (!end) {
+        *body_at = message.n;
+        return message;
+    }
+    size_t n = (size_t)(end - message.p);
+    *body_at = n + 4;
+    return slice_head(message, n + 2);
+}
+
+/* The length of the line at p with its CRLF, or of all that is left. */
+static size_t line_length(const char *p, size_t n) {
+    const char *end = memmem(p, n, "\r\n", 2);
+    return end ? (size_t)(end - p) + 2 : n;
+}
+
+int header_next(struct slice block, size_t *at, struct header_field *field) {
+    if (*at >= block.n) return 0;
+    const char *p = block.p + *at;
+    size_t left = block.n - *at, n = line_length(p, left);
+    while (n < left && (p[n] == ' ' || p[n] == '\t')) n += line_length(p + n, left - n);
+    struct slice raw = {p, n};
+    ptrdiff_t colon = slice_find(raw, ':');
+    if (colon <= 0) return -1;
+    struct slice name = slice_head(raw, (size_t)colon);
+    while (name.n && (name.p[name.n - 1] == ' ' || name.p[name.n - 1] == '\t')) name.n--; /* obsolete syntax, RFC 5322 §4.5 */
+    if (!name.n) return -1;
+    for (size_t i = 0; i < name.n; i++)
+        if (name.p[i] <= ' ' || name.p[i] > '~') return -1; /* ftext, RFC 5322 §2.2 */
+    struct slice value = slice_skip(raw, (size_t)colon + 1);
+    if (value.n >= 2 && memcmp(value.p + value.n - 2, "\r\n", 2) == 0) value.n -= 2;
+    *field = (struct header_field){name, value, raw, *at};
+    *at += n;
+    return 1;
+}
+
+bool header_find(struct slice block, const char *name, struct header_field *field) {
+    size_t at = 0;
+    while (header_next(block, &at, field) == 1)
+        if (slice_is_nocase(field->name, name)) return true;
+    return false;
+}
+
+bool header_find_last(struct slice block, const char *name, struct header_field *field) {
+    struct header_field each;
+    size_t at = 0;
+    bool found = false;
+    while (header_next(block, &at, &each) == 1)
+        if (slice_is_nocase(each.name, name)) {
+            *field = each;
+            found = true;
+        }
+    return found;
+}
+
+size_t header_count(struct slice block, const char *name) {
+    struct header_field each;
+    size_t at = 0, count = 0;
+    while (header_next(block, &at, &each) == 1) count += slice_is_nocase(each.name, name);
+    return count;
+}
+
+void header_unfold(struct slice value, struct buf *out) {
+    struct slice rest = slice_trim(value);
+    while (rest.n) {
+        const char *fold = memmem(rest.p, rest.n, "\r\n", 2);
+        size_t n = fold ? (size_t)(fold - rest.p) : rest.n;
+        buf_add(out, rest.p, n);
+        rest = slice_skip(rest, fold ? n + 2 : n);
+    }
+}
