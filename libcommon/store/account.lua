@@ -1,0 +1,115 @@
+#!lua name=account
+-- Domains, accounts, aliases, keys. The declared key is a:{<domain>}; from it come
+--   a:{<domain>}:d  hash: created, first (local part that postmaster and abuse fall to)
+--   a:{<domain>}:u  hash: local part -> account (JSON)
+--   a:{<domain>}:a  hash: local part -> targets (JSON array); "*" is the catch-all
+--   a:{<domain>}:k  hash: selector -> key (JSON)
+--   a:{<domain>}:t:<who>  failed logins of <who>, expires
+
+local function absent(key) return redis.call('EXISTS', key .. ':d') == 0 end
+
+local function domain_add(keys, args) -- created
+  if redis.call('HSETNX', keys[1] .. ':d', 'created', args[1]) == 0 then return redis.error_reply('EXISTS the domain is there already') end
+  return 1
+end
+
+local function domain_delete(keys, args) -- force
+  if absent(keys[1]) then return redis.error_reply('NOTFOUND no such domain') end
+  if args[1] ~= '1' and redis.call('HLEN', keys[1] .. ':u') > 0 then return redis.error_reply('CONFLICT the domain has accounts') end
+  redis.call('DEL', keys[1] .. ':d', keys[1] .. ':u', keys[1] .. ':a', keys[1] .. ':k')
+  return 1
+end
+
+local function account_add(keys, args) -- local, account
+  if absent(keys[1]) then return redis.error_reply('NOTFOUND no such domain') end
+  if redis.call('HEXISTS', keys[1] .. ':a', args[1]) == 1 then return redis.error_reply('EXISTS an alias has this address') end
+  if redis.call('HSETNX', keys[1] .. ':u', args[1], args[2]) == 0 then return redis.error_reply('EXISTS the account is there already') end
+  redis.call('HSETNX', keys[1] .. ':d', 'first', args[1])
+  return 1
+end
+
+local function account_set(keys, args) -- local, account
+  if redis.call('HEXISTS', keys[1] .. ':u', args[1]) == 0 then return redis.error_reply('NOTFOUND no such account') end
+  redis.call('HSET', keys[1] .. ':u', args[1], args[2])
+  return 1
+end
+
+local function account_delete(keys, args) -- local; answers the account as it was
+  local was = redis.call('HGET', keys[1] .. ':u', args[1])
+  if not was then return redis.error_reply('NOTFOUND no such account') end
+  redis.call('HDEL', keys[1] .. ':u', args[1])
+  if redis.call('HGET', keys[1] .. ':d', 'first') == args[1] then
+    local other = redis.call('HRANDFIELD', keys[1] .. ':u')
+    if other then redis.call('HSET', keys[1] .. ':d', 'first', other) else redis.call('HDEL', keys[1] .. ':d', 'first') end
+  end
+  return was
+end
+
+local function alias_set(keys, args) -- local, targets
+  if absent(keys[1]) then return redis.error_reply('NOTFOUND no such domain') end
+  if redis.call('HEXISTS', keys[1] .. ':u', args[1]) == 1 then return redis.error_reply('EXISTS an account has this address') end
+  redis.call('HSET', keys[1] .. ':a', args[1], args[2])
+  return 1
+end
+
+local function alias_delete(keys, args) -- local
+  if redis.call('HDEL', keys[1] .. ':a', args[1]) == 0 then return redis.error_reply('NOTFOUND no such alias') end
+  return 1
+end
+
+local function key_set(keys, args) -- selector, key
+  if absent(keys[1]) then return redis.error_reply('NOTFOUND no such domain') end
+  redis.call('HSET', keys[1] .. ':k', args[1], args[2])
+  return 1
+end
+
+-- local part -> {kind, JSON}: 'remote' (no such domain), 'account', 'alias', 'unknown'. Tried in this order: the account, the alias, both without "+tag",
+-- postmaster and abuse (RFC 5321 §4.5.1, RFC 2142), the catch-all.
+local function resolve(keys, args)
+  if absent(keys[1]) then return { 'remote', '' } end
+  local names = { args[1] }
+  local plus = string.find(args[1], '+', 2, true)
+  if plus then names[2] = string.sub(args[1], 1, plus - 1) end
+  for _, name in ipairs(names) do
+    local account = redis.call('HGET', keys[1] .. ':u', name)
+    if account then return { 'account', account, name } end
+    local targets = redis.call('HGET', keys[1] .. ':a', name)
+    if targets then return { 'alias', targets, name } end
+  end
+  if args[1] == 'postmaster' or args[1] == 'abuse' then
+    local first = redis.call('HGET', keys[1] .. ':d', 'first')
+    if first then return { 'account', redis.call('HGET', keys[1] .. ':u', first), first } end
+  end
+  local all = redis.call('HGET', keys[1] .. ':a', '*')
+  if all then return { 'alias', all, '*' } end
+  return { 'unknown', '' }
+end
+
+local function failures(keys, args) -- who
+  local n = redis.call('GET', keys[1] .. ':t:' .. args[1])
+  return tonumber(n or '0')
+end
+
+local function failed(keys, args) -- who, seconds
+  local key = keys[1] .. ':t:' .. args[1]
+  local n = redis.call('INCR', key)
+  redis.call('EXPIRE', key, args[2])
+  return n
+end
+
+local function cleared(keys, args) -- who
+  return redis.call('DEL', keys[1] .. ':t:' .. args[1])
+end
+
+redis.register_function('account_domain_add', domain_add)
+redis.register_function('account_domain_delete', domain_delete)
+redis.register_function('account_add', account_add)
+redis.register_function('account_set', account_set)
+redis.register_function('account_delete', account_delete)
+redis.register_function('account_alias_set', alias_set)
+redis.register_function('account_alias_delete', alias_delete)
+redis.register_function('account_key_set', key_set)
+redis.register_function{function_name='account_resolve', callback=resolve, flags={'no-writes'}}
+redis.register_function{function_name='account_failures', callback=failures, flags={'no-writes'}}
+redis.register_function('account_failed', failed)
+redis.register_function('account_cleared', cleared)
