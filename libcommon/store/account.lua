@@ -8,8 +8,9 @@
 
 local function absent(key) return redis.call('EXISTS', key .. ':d') == 0 end
 
-local function domain_add(keys, args) -- created
+local function domain_add(keys, args) -- created, then selector and key (JSON) of each of its keys
   if redis.call('HSETNX', keys[1] .. ':d', 'created', args[1]) == 0 then return redis.error_reply('EXISTS the domain is there already') end
+  for i = 2, #args, 2 do redis.call('HSET', keys[1] .. ':k', args[i], args[i + 1]) end
   return 1
 end
 

@@ -38,7 +38,7 @@ def wait_until(what, check, seconds=20):
         try:
             if found := check():
                 return found
-        except (OSError, ConnectionError, TimeoutError, urllib.error.URLError):
+        except (OSError, ConnectionError, TimeoutError, urllib.error.URLError, subprocess.CalledProcessError):
             pass
         time.sleep(0.05)
     raise AssertionError(f"waited {seconds} s in vain for: {what}")

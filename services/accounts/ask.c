@@ -1,0 +1,76 @@
+#include <stdlib.h>
+
+#include "libcommon/base/arena.h"
+#include "services/accounts/accounts.h"
+
+struct ask *ask_create(void *ctx, struct bus_call *call, const json_t *body) {
+    struct ask *a = memory_alloc(sizeof *a);
+    a->accounts = ctx;
+    a->call = call;
+    a->body = json_deep_copy(body);
+    return a;
+}
+
+static void ask_free(struct ask *a) {
+    json_decref(a->body);
+    free(a->more);
+    free(a);
+}
+
+void ask_answer(struct ask *a, json_t *reply) {
+    bus_answer(a->call, reply);
+    ask_free(a);
+}
+
+void ask_refuse(struct ask *a, const char *code, const char *message) {
+    bus_refuse(a->call, code, message);
+    ask_free(a);
+}
+
+void ask_refuse_store(struct ask *a, int error, const char *what) {
+    struct buf text = {0};
+    const char *code = "unavailable";
+    switch (error) {
+    case STORE_NOT_FOUND:
+        code = "not_found";
+        buf_printf(&text, "there is no such %s", what);
+        break;
+    case STORE_EXISTS:
+        code = "exists";
+        buf_printf(&text, "this %s is there already, or its address is taken", what);
+        break;
+    case STORE_CONFLICT:
+        code = "invalid";
+        buf_printf(&text, "the %s is still in use: delete its accounts first, or force it", what);
+        break;
+    case STORE_INVALID:
+        code = "invalid";
+        buf_printf(&text, "the %s is not valid", what);
+        break;
+    case STORE_FULL: buf_add_str(&text, "the store is full: nothing can be written until there is room"); break;
+    default: buf_add_str(&text, "the store cannot be reached: try again"); break;
+    }
+    ask_refuse(a, code, buf_str(&text));
+    buf_free(&text);
+}
+
+const char *ask_text(const struct ask *a, const char *field) {
+    const char *text = json_string_value(json_object_get(a->body, field));
+    return text ? text : "";
+}
+
+bool ask_take_address(struct ask *a, const char *field) {
+    if (address_normalise(slice_of(ask_text(a, field)), &a->address) == 0) return true;
+    ask_refuse(a, "invalid", "the address is not of the form local@domain");
+    return false;
+}
+
+bool ask_take_domain(struct ask *a, const char *field) {
+    if (domain_normalise(slice_of(ask_text(a, field)), a->address.domain) == 0) return true;
+    ask_refuse(a, "invalid", "the domain is not a valid domain name");
+    return false;
+}
+
+void accounts_tell(struct accounts *s, const char *domain, const char *what, const char *name, const char *change) {
+    bus_publish(s->worker->bus, "account.changed", slice_of(domain), json_pack("{s:s,s:s,s:s,s:s}", "domain", domain, "what", what, "name", name, "change", change));
+}
