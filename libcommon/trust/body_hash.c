@@ -1,0 +1,144 @@
+#include "libcommon/trust/body_hash.h"
+
+#include <openssl/evp.h>
+#include <stdlib.h>
+
+#include "libcommon/base/arena.h"
+#include "libcommon/mail/header.h"
+#include "libcommon/trust/tags.h"
+
+/* Output is gathered and given to the digest in pieces. */
+enum { PIECE = 4096 };
+
+struct body_hash {
+    EVP_MD_CTX *md;
+    struct body_hash_kind kind;
+    uint64_t hashed;
+    uint64_t pending_lines; /* empty lines seen and not yet written: they count only when something follows (RFC 6376 §3.4.3, §3.4.4) */
+    bool pending_space, pending_cr, line_empty, any;
+    size_t n;
+    unsigned char piece[PIECE];
+};
+
+size_t body_hash_wanted(struct slice header, struct body_hash_kind kinds[BODY_HASHES_MAX]) {
+    struct header_field field;
+    size_t at = 0, count = 0, signatures = 0;
+    while (signatures < SIGNATURES_MAX && count < BODY_HASHES_MAX && header_next(header, &at, &field) == 1) {
+        if (!slice_is_nocase(field.name, "DKIM-Signature") && !slice_is_nocase(field.name, "ARC-Message-Signature")) continue;
+        signatures++;
+        struct slice c = tag_find(field.value, "c"), l = tag_find(field.value, "l");
+        struct body_hash_kind kind = {.length = -1};
+        ptrdiff_t slash = slice_find(c, '/');
+        kind.relaxed = slash >= 0 && slice_is(slice_trim(slice_skip(c, (size_t)slash + 1)), "relaxed"); /* the body's default is simple (§3.5 c=) */
+        uint64_t length;
+        if (l.p && slice_to_u64(l, INT64_MAX, &length) == 0) kind.length = (int64_t)length;
+        bool known = false;
+        for (size_t i = 0; i < count; i++) known = known || (kinds[i].relaxed == kind.relaxed && kinds[i].length == kind.length);
+        if (!known) kinds[count++] = kind;
+    }
+    return count;
+}
+
+struct body_hash *body_hash_create(struct body_hash_kind kind) {
+    struct body_hash *h = memory_alloc(sizeof *h);
+    h->kind = kind;
+    h->md = EVP_MD_CTX_new();
+    if (!h->md || EVP_DigestInit_ex(h->md, EVP_sha256(), NULL) != 1) memory_exhausted();
+    h->line_empty = true;
+    return h;
+}
+
+void body_hash_destroy(struct body_hash *h) {
+    if (!h) return;
+    EVP_MD_CTX_free(h->md);
+    free(h);
+}
+
+static void flush(struct body_hash *h) {
+    if (h->n) EVP_DigestUpdate(h->md, h->piece, h->n);
+    h->n = 0;
+}
+
+static void put(struct body_hash *h, const char *p, size_t n) {
+    if (h->kind.length >= 0) {
+        uint64_t left = (uint64_t)h->kind.length - h->hashed;
+        if (n > left) n = (size_t)left;
+    }
+    h->hashed += n;
+    if (n > PIECE - h->n) {
+        flush(h);
+        if (n >= PIECE) {
+            EVP_DigestUpdate(h->md, p, n);
+            return;
+        }
+    }
+    memcpy(h->piece + h->n, p, n);
+    h->n += n;
+}
+
+/* Something that is no line end follows: the empty lines before it count. */
+static void put_pending(struct body_hash *h) {
+    for (; h->pending_lines; h->pending_lines--) put(h, "\r\n", 2);
+    if (h->pending_space) put(h, " ", 1);
+    h->pending_space = false;
+    h->line_empty = false;
+    h->any = true;
+}
+
+static void end_line(struct body_hash *h) {
+    h->pending_space = false; /* white space at a line's end goes (§3.4.4) */
+    if (h->line_empty) {
+        h->pending_lines++;
+    } else {
+        put(h, "\r\n", 2);
+        h->line_empty = true;
+    }
+}
+
+static bool is_blank(char c) { return c == ' ' || c == '\t'; }
+
+void body_hash_update(struct body_hash *h, struct slice bytes) {
+    const char *p = bytes.p, *end = p + bytes.n;
+    while (p < end) {
+        if (h->pending_cr) {
+            h->pending_cr = false;
+            if (*p == '\n') {
+                end_line(h);
+                p++;
+                continue;
+            }
+            put_pending(h);
+            put(h, "\r", 1); /* a CR alone is data */
+        }
+        if (*p == '\r') {
+            h->pending_cr = true;
+            p++;
+        } else if (h->kind.relaxed && is_blank(*p)) {
+            h->pending_space = true;
+            p++;
+        } else {
+            const char *run = p;
+            if (h->kind.relaxed) {
+                while (p < end && *p != '\r' && !is_blank(*p)) p++;
+            } else {
+                p = memchr(run, '\r', (size_t)(end - run));
+                if (!p) p = end;
+            }
+            put_pending(h);
+            put(h, run, (size_t)(p - run));
+        }
+    }
+}
+
+void body_hash_finish(struct body_hash *h, unsigned char digest[BODY_HASH_BYTES], uint64_t *hashed) {
+    if (h->pending_cr) {
+        put_pending(h);
+        put(h, "\r", 1);
+    }
+    /* A body that does not end with CRLF gets one; an empty body is CRLF in simple (§3.4.3) and nothing in relaxed (§3.4.4). */
+    if (!h->line_empty || (!h->any && !h->kind.relaxed)) put(h, "\r\n", 2);
+    flush(h);
+    EVP_DigestFinal_ex(h->md, digest, NULL);
+    *hashed = h->hashed;
+    body_hash_destroy(h);
+}
