@@ -17,8 +17,8 @@ struct mail_address {
     char local[LOCAL_BYTES]; /* unquoted */
     char domain[DOMAIN_BYTES];
 };
-/* "\"a b\"@X.example" → local `a b`, domain `x.example`. 0, or -1: no address (no local part, over 64 octets [RFC 5321 §4.5.3.1.1: at least 64 must be taken; we take 255],
- * not UTF-8, control characters, no domain). */
+/* "\"a b\"@X.example" → local `a b`, domain `x.example`. 0, or -1: no address (no local part, over 64 octets [RFC 5321 §4.5.3.1.1: at least 64 must be taken;
+ * we take 255], not UTF-8, control characters, no domain). */
 int address_normalise(struct slice address, struct mail_address *out);
 /* local@domain in out. */
 const char *address_text(const struct mail_address *a, char out[ADDRESS_BYTES_MAX]);

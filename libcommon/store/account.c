@@ -57,7 +57,8 @@ void account_domains(struct redis *r, account_json_fn *done, void *ctx) {
 }
 
 void account_domain_listed(struct redis *r, const char *domain, bool listed, account_done_fn *done, void *ctx) {
-    struct slice add[] = {SLICE("ZADD"), slice_of(domains_key), SLICE("0"), slice_of(domain)}, drop[] = {SLICE("ZREM"), slice_of(domains_key), slice_of(domain)};
+    struct slice add[] = {SLICE("ZADD"), slice_of(domains_key), SLICE("0"), slice_of(domain)},
+                 drop[] = {SLICE("ZREM"), slice_of(domains_key), slice_of(domain)};
     redis_command(r, on_done, waiting_create((struct waiting){.done = done, .ctx = ctx}), listed ? 4 : 3, listed ? add : drop);
 }
 
@@ -115,7 +116,8 @@ static void on_resolve(void *ctx, const redisReply *reply) {
     int error = redis_reply_error(reply);
     bool whole = !error && reply->type == REDIS_REPLY_ARRAY && reply->elements >= 2;
     json_t *value = whole ? value_of(reply->element[1], false) : NULL;
-    w->resolve(w->ctx, error, whole ? redis_reply_slice(reply->element[0]) : SLICE("unknown"), whole && reply->elements > 2 ? redis_reply_slice(reply->element[2]) : SLICE(""), value);
+    w->resolve(w->ctx, error, whole ? redis_reply_slice(reply->element[0]) : SLICE("unknown"),
+               whole && reply->elements > 2 ? redis_reply_slice(reply->element[2]) : SLICE(""), value);
     json_decref(value);
     free(w);
 }

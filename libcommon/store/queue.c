@@ -123,7 +123,7 @@ void queue_extend(struct redis *r, struct slice id, int64_t lease_ms) {
 void queue_update(struct redis *r, struct slice id, const json_t *changes, queue_done_fn *done, void *ctx) {
     size_t count = json_object_size(changes), n = 0;
     struct slice *args = memory_alloc((1 + 4 * count) * sizeof *args);
-    char (*numbers)[NUMBER_BYTES] = memory_alloc((count + 1) * sizeof *numbers);
+    char(*numbers)[NUMBER_BYTES] = memory_alloc((count + 1) * sizeof *numbers);
     char **texts = memory_alloc((count + 1) * sizeof *texts);
     const char *index;
     const json_t *change;

@@ -8,10 +8,10 @@
 
 /* Bounds. Past them: the error code in brackets. */
 enum {
-    ALIAS_DEPTH_MAX = 10,     /* an alias that leads to an alias that … [deeper targets are left out and logged] */
-    ALIAS_TARGETS_MAX = 100,  /* [invalid] */
+    ALIAS_DEPTH_MAX = 10,      /* an alias that leads to an alias that … [deeper targets are left out and logged] */
+    ALIAS_TARGETS_MAX = 100,   /* [invalid] */
     PASSWORD_BYTES_MAX = 1024, /* [invalid], and at login [denied] */
-    LOGIN_FAILURES_FREE = 10, /* failed logins of one address from one client within the window before [busy] */
+    LOGIN_FAILURES_FREE = 10,  /* failed logins of one address from one client within the window before [busy] */
     LOGIN_WINDOW_SECONDS = 900,
     LOGIN_CACHE_SECONDS = 60,
     LOGIN_CACHE_MAX = 10000,

@@ -69,7 +69,8 @@ static void on_all(void *ctx, int error, const json_t *all) {
     }
     json_t *aliases = json_array();
     for (void *at = json_object_iter((json_t *)(uintptr_t)all); at; at = json_object_iter_next((json_t *)(uintptr_t)all, at))
-        json_array_append_new(aliases, json_pack("{s:s,s:O}", "address", alias_text(json_object_iter_key(at), a->address.domain, text), "targets", json_object_iter_value(at)));
+        json_array_append_new(
+            aliases, json_pack("{s:s,s:O}", "address", alias_text(json_object_iter_key(at), a->address.domain, text), "targets", json_object_iter_value(at)));
     ask_answer(a, json_pack("{s:o}", "aliases", aliases));
 }
 

@@ -72,5 +72,6 @@ bool ask_take_domain(struct ask *a, const char *field) {
 }
 
 void accounts_tell(struct accounts *s, const char *domain, const char *what, const char *name, const char *change) {
-    bus_publish(s->worker->bus, "account.changed", slice_of(domain), json_pack("{s:s,s:s,s:s,s:s}", "domain", domain, "what", what, "name", name, "change", change));
+    bus_publish(s->worker->bus, "account.changed", slice_of(domain),
+                json_pack("{s:s,s:s,s:s,s:s}", "domain", domain, "what", what, "name", name, "change", change));
 }

@@ -1,4 +1,5 @@
-/* accounts.domain.*: a domain comes with two DKIM keys (rsa-2048 for everyone, ed25519 for those who can, RFC 8463); accounts.key.get gives them to the verifier. */
+/* accounts.domain.*: a domain comes with two DKIM keys (rsa-2048 for everyone, ed25519 for those who can, RFC 8463); accounts.key.get gives them to the
+ * verifier. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -134,7 +135,8 @@ static void on_keys(void *ctx, int error, const json_t *all) {
         return;
     }
     json_t *keys = json_array();
-    for (void *at = json_object_iter((json_t *)(uintptr_t)all); at; at = json_object_iter_next((json_t *)(uintptr_t)all, at)) json_array_append(keys, json_object_iter_value(at));
+    for (void *at = json_object_iter((json_t *)(uintptr_t)all); at; at = json_object_iter_next((json_t *)(uintptr_t)all, at))
+        json_array_append(keys, json_object_iter_value(at));
     if (json_array_size(keys) == 0) {
         json_decref(keys);
         refuse(a, STORE_NOT_FOUND);

@@ -32,7 +32,8 @@ static void expansion_free(struct expansion *x) {
 
 static bool target_add(struct expansion *x, const struct mail_address *address, int depth) {
     for (size_t i = 0; i < x->count; i++)
-        if (strcmp(x->targets[i].address.local, address->local) == 0 && strcmp(x->targets[i].address.domain, address->domain) == 0) return true; /* seen: a loop or a duplicate */
+        if (strcmp(x->targets[i].address.local, address->local) == 0 && strcmp(x->targets[i].address.domain, address->domain) == 0)
+            return true; /* seen: a loop or a duplicate */
     if (x->count >= ALIAS_TARGETS_MAX || depth > ALIAS_DEPTH_MAX) return false;
     x->targets = memory_resize(x->targets, (x->count + 1) * sizeof *x->targets);
     x->targets[x->count++] = (struct target){*address, depth};
@@ -71,7 +72,9 @@ static void on_resolved(void *ctx, int error, struct slice kind, struct slice na
         json_array_foreach((json_t *)(uintptr_t)value, i, each) {
             struct mail_address target;
             if (address_normalise(slice_of(json_string_value(each)), &target) != 0) continue;
-            if (!target_add(x, &target, at.depth + 1)) log_warn("an alias leads to too many addresses or too deep; the rest is left out", "alias", at.address.local, "domain", at.address.domain, NULL);
+            if (!target_add(x, &target, at.depth + 1))
+                log_warn("an alias leads to too many addresses or too deep; the rest is left out", "alias", at.address.local, "domain", at.address.domain,
+                         NULL);
         }
     } else if (x->next == 0) {
         x->first_unknown = true;

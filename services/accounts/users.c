@@ -16,8 +16,8 @@ struct change {
 
 /* What others may see of an account: never the password. */
 static json_t *public_view(const json_t *account) {
-    return json_pack("{s:O,s:O,s:O,s:O}", "user", json_object_get(account, "user"), "address", json_object_get(account, "address"), "quota_bytes", json_object_get(account, "quota_bytes"), "created",
-                     json_object_get(account, "created"));
+    return json_pack("{s:O,s:O,s:O,s:O}", "user", json_object_get(account, "user"), "address", json_object_get(account, "address"), "quota_bytes",
+                     json_object_get(account, "quota_bytes"), "created", json_object_get(account, "created"));
 }
 
 static void change_free(struct change *c) {
@@ -67,7 +67,8 @@ static void password_hashed(void *job) {
 /* The request's fields into the account: NULL, or what is wrong. */
 static const char *take_fields(struct change *c) {
     const json_t *quota = json_object_get(c->ask->body, "quota_bytes"), *password = json_object_get(c->ask->body, "password");
-    if (password && (!json_is_string(password) || json_string_length(password) < 1 || json_string_length(password) > PASSWORD_BYTES_MAX)) return "the password is a text of 1 to 1024 bytes";
+    if (password && (!json_is_string(password) || json_string_length(password) < 1 || json_string_length(password) > PASSWORD_BYTES_MAX))
+        return "the password is a text of 1 to 1024 bytes";
     if (quota && (!json_is_integer(quota) || json_integer_value(quota) < 0)) return "quota_bytes is a number of bytes, 0 for none";
     if (quota) json_object_set_new(c->account, "quota_bytes", json_integer(json_integer_value(quota)));
     return NULL;
@@ -95,7 +96,8 @@ static void on_add(void *ctx, struct bus_call *call, const json_t *body) {
     c->ask = a;
     c->creating = true;
     ulid_create(user);
-    c->account = json_pack("{s:s,s:s,s:i,s:s,s:s}", "user", user, "address", address_text(&a->address, address), "quota_bytes", 0, "created", clock_rfc3339(clock_wall_ms(), when), "password", "");
+    c->account = json_pack("{s:s,s:s,s:i,s:s,s:s}", "user", user, "address", address_text(&a->address, address), "quota_bytes", 0, "created",
+                           clock_rfc3339(clock_wall_ms(), when), "password", "");
     apply(c);
 }
 
@@ -143,7 +145,8 @@ static void on_all(void *ctx, int error, const json_t *all) {
     json_int_t wanted = json_integer_value(json_object_get(a->body, "limit"));
     size_t limit = wanted > 0 && wanted < LIST_MAX ? (size_t)wanted : LIST_MAX;
     json_t **sorted = memory_alloc((count + 1) * sizeof *sorted), *page = json_array(), *next = json_null();
-    for (void *at = json_object_iter((json_t *)(uintptr_t)all); at; at = json_object_iter_next((json_t *)(uintptr_t)all, at)) sorted[n++] = json_object_iter_value(at);
+    for (void *at = json_object_iter((json_t *)(uintptr_t)all); at; at = json_object_iter_next((json_t *)(uintptr_t)all, at))
+        sorted[n++] = json_object_iter_value(at);
     qsort(sorted, n, sizeof *sorted, by_address);
     for (size_t i = 0; i < n; i++) {
         const char *address = json_string_value(json_object_get(sorted[i], "address"));

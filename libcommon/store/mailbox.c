@@ -1,0 +1,214 @@
+/* Messages coming into a mailbox and their bytes being read. */
+#include "libcommon/store/mailbox_private.h"
+
+#include "libcommon/base/ulid.h"
+
+const char *mailbox_blob_ref(char out[MAILBOX_REF_MAX], struct slice user, struct slice rcpt) {
+    snprintf(out, MAILBOX_REF_MAX, rcpt.n ? "u:%.*s/%.*s" : "u:%.*s%.*s", SLICE_FMT(user), SLICE_FMT(rcpt));
+    return out;
+}
+
+/* Deliver ------------------------------------------------------------------------------------------------------------------------------ */
+
+struct delivering {
+    struct redis *r;
+    mailbox_deliver_fn *done;
+    void *ctx;
+    char *key, id[ULID_BYTES];
+    struct slice rcpt;
+    char rcpt_bytes[];
+};
+
+static void on_unused_released(void *ctx, int error) {
+    struct delivering *d = ctx;
+    struct buf member = {0};
+    buf_printf(&member, "%s/%.*s", d->id, SLICE_FMT(d->rcpt));
+    struct slice arg = buf_slice(&member);
+    if (!error) mailbox_fcall(d->r, NULL, NULL, "mailbox_released", d->key, 1, &arg);
+    buf_free(&member);
+    free(d->key);
+    free(d);
+}
+
+static void on_delivered(void *ctx, const redisReply *reply) {
+    struct delivering *d = ctx;
+    long long v[5] = {0};
+    int error = mailbox_reply_array(reply, 5);
+    for (size_t i = 0; !error && i < 5; i++) v[i] = redis_reply_integer(reply->element[i]);
+    d->done(d->ctx, error, (uint32_t)v[0], (uint32_t)v[1], (uint64_t)v[2], v[3] != 0);
+    if (v[4]) {
+        char ref[MAILBOX_REF_MAX];
+        blob_release(d->r, slice_of(d->id), mailbox_blob_ref(ref, mailbox_user_of(d->key), d->rcpt), on_unused_released, d);
+        return;
+    }
+    free(d->key);
+    free(d);
+}
+
+void mailbox_deliver(struct redis *r, struct slice user, const struct mailbox_delivery *delivery, mailbox_deliver_fn *done, void *ctx) {
+    char size[NUMBER_BYTES], flags[NUMBER_BYTES], date[NUMBER_BYTES], name[MAILBOX_NAME_MAX + 1];
+    struct slice folder;
+    struct buf cached = {0};
+    struct delivering *d = memory_alloc(sizeof *d + delivery->rcpt.n);
+    *d = (struct delivering){.r = r, .done = done, .ctx = ctx, .key = mailbox_key(user)};
+    memcpy(d->rcpt_bytes, delivery->rcpt.p, delivery->rcpt.n);
+    d->rcpt = slice_make(d->rcpt_bytes, delivery->rcpt.n);
+    memcpy(d->id, delivery->id.p, delivery->id.n < ULID_LENGTH ? delivery->id.n : ULID_LENGTH);
+    if (!mailbox_name_clean(delivery->folder, name, &folder)) folder = SLICE("INBOX");
+    mailbox_cache_build(delivery->prefix, delivery->message, &cached);
+    struct slice args[] = {
+        slice_of(d->id),
+        d->rcpt,
+        folder,
+        mailbox_number(size, (int64_t)(delivery->prefix.n + delivery->message.n)),
+        mailbox_number(flags, (int64_t)(delivery->flags & 0xff)),
+        mailbox_number(date, delivery->date),
+        buf_slice(&cached),
+    };
+    mailbox_fcall(r, on_delivered, d, "mailbox_deliver", d->key, 7, args);
+    buf_free(&cached);
+}
+
+/* Append: the blob first, then the record; what could not be recorded is released. ----------------------------------------------------------- */
+
+struct appending {
+    struct redis *r;
+    mailbox_append_fn *done;
+    void *ctx;
+    char *key, id[ULID_BYTES];
+    uint32_t folder_id;
+    uint64_t flags;
+    int64_t date;
+    size_t size;
+    struct buf keywords, cached;
+};
+
+static void appending_end(struct appending *a, int error, uint32_t uidvalidity, uint32_t uid) {
+    a->done(a->ctx, error, uidvalidity, uid);
+    buf_free(&a->keywords);
+    buf_free(&a->cached);
+    free(a->key);
+    free(a);
+}
+
+static void on_appended(void *ctx, const redisReply *reply) {
+    struct appending *a = ctx;
+    int error = mailbox_reply_array(reply, 3);
+    if (error) {
+        char ref[MAILBOX_REF_MAX];
+        /* Without an answer it may have happened: then the blob stays, at worst for the janitor. */
+        if (error != STORE_UNAVAILABLE) blob_release(a->r, slice_of(a->id), mailbox_blob_ref(ref, mailbox_user_of(a->key), SLICE("")), NULL, NULL);
+        appending_end(a, error, 0, 0);
+        return;
+    }
+    appending_end(a, 0, (uint32_t)redis_reply_integer(reply->element[0]), (uint32_t)redis_reply_integer(reply->element[1]));
+}
+
+static void on_blob_written(void *ctx, int error) {
+    struct appending *a = ctx;
+    char folder[NUMBER_BYTES], size[NUMBER_BYTES], flags[NUMBER_BYTES], date[NUMBER_BYTES];
+    if (error) {
+        appending_end(a, error, 0, 0);
+        return;
+    }
+    struct slice args[] = {
+        mailbox_number(folder, a->folder_id),
+        slice_of(a->id),
+        mailbox_number(size, (int64_t)a->size),
+        mailbox_number(flags, (int64_t)(a->flags & 0xff)),
+        buf_slice(&a->keywords),
+        mailbox_number(date, a->date),
+        buf_slice(&a->cached),
+    };
+    mailbox_fcall(a->r, on_appended, a, "mailbox_append", a->key, 7, args);
+}
+
+void mailbox_append(struct redis *r, struct slice user, uint32_t folder_id, struct slice message, uint64_t system_flags, size_t keyword_count,
+                    const struct slice keywords[], int64_t date, mailbox_append_fn *done, void *ctx) {
+    char ref[MAILBOX_REF_MAX];
+    struct appending *a = memory_alloc(sizeof *a);
+    *a = (struct appending){.r = r, .done = done, .ctx = ctx, .key = mailbox_key(user), .folder_id = folder_id, .flags = system_flags, .date = date};
+    ulid_create(a->id);
+    a->size = message.n;
+    a->keywords = mailbox_join_keywords(keyword_count, keywords);
+    mailbox_cache_build(SLICE(""), message, &a->cached);
+    blob_write(r, slice_of(a->id), message, mailbox_blob_ref(ref, user, SLICE("")), on_blob_written, a);
+}
+
+/* Reading ------------------------------------------------------------------------------------------------------------------------------- */
+
+struct reading {
+    struct redis *r;
+    mailbox_read_fn *done;
+    void *ctx;
+    struct buf prefix;
+};
+
+static void reading_end(struct reading *o, int error, struct slice message) {
+    o->done(o->ctx, error, message);
+    buf_free(&o->prefix);
+    free(o);
+}
+
+static void on_blob(void *ctx, int error, struct slice message) {
+    struct reading *o = ctx;
+    if (!error && o->prefix.n) {
+        buf_add_slice(&o->prefix, message);
+        message = buf_slice(&o->prefix);
+    }
+    reading_end(o, error, message);
+}
+
+static void on_located(void *ctx, const redisReply *reply) {
+    struct reading *o = ctx;
+    int error = mailbox_reply_array(reply, 2);
+    if (error) {
+        reading_end(o, error, SLICE(""));
+        return;
+    }
+    buf_add_slice(&o->prefix, redis_reply_slice(reply->element[1]));
+    blob_read(o->r, redis_reply_slice(reply->element[0]), NULL, on_blob, o);
+}
+
+void mailbox_read(struct redis *r, struct slice user, uint32_t folder_id, uint32_t uid, mailbox_read_fn *done, void *ctx) {
+    char folder[NUMBER_BYTES], number[NUMBER_BYTES], *key = mailbox_key(user);
+    struct reading *o = memory_alloc(sizeof *o);
+    *o = (struct reading){.r = r, .done = done, .ctx = ctx};
+    struct slice args[] = {mailbox_number(folder, folder_id), mailbox_number(number, uid)};
+    mailbox_fcall(r, on_located, o, "mailbox_locate", key, 2, args);
+    free(key);
+}
+
+struct caching {
+    mailbox_cached_fn *done;
+    void *ctx;
+    size_t count;
+    uint32_t uids[];
+};
+
+static void on_cached(void *ctx, const redisReply *reply) {
+    struct caching *c = ctx;
+    int error = mailbox_reply_array(reply, c->count);
+    struct mailbox_cached *cached = memory_alloc((c->count + 1) * sizeof *cached);
+    size_t count = 0;
+    for (size_t i = 0; !error && i < c->count; i++) {
+        struct slice prefix;
+        if (!mailbox_cache_read(redis_reply_slice(reply->element[i]), &prefix, &cached[count])) continue;
+        cached[count++].uid = c->uids[i];
+    }
+    c->done(c->ctx, error, count, cached);
+    free(cached);
+    free(c);
+}
+
+void mailbox_cached(struct redis *r, struct slice user, uint32_t folder_id, size_t count, const uint32_t uids[], mailbox_cached_fn *done, void *ctx) {
+    char folder[NUMBER_BYTES], *key = mailbox_key(user);
+    struct caching *c = memory_alloc(sizeof *c + count * sizeof *uids);
+    *c = (struct caching){.done = done, .ctx = ctx, .count = count};
+    if (count) memcpy(c->uids, uids, count * sizeof *uids);
+    struct buf packed = mailbox_pack_uids(count, uids);
+    struct slice args[] = {mailbox_number(folder, folder_id), buf_slice(&packed)};
+    mailbox_fcall(r, on_cached, c, "mailbox_cached", key, 2, args);
+    buf_free(&packed);
+    free(key);
+}

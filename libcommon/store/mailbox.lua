@@ -1,0 +1,579 @@
+#!lua name=mailbox
+-- The mailboxes. The declared key is {u:<user>}; all others are made from it (see mailbox.h for what they hold), and besides them
+--   {u:<id>}:f:<fid>:t   set: uids with \Deleted, so that an EXPUNGE looks at those alone
+--   {u:<id>}:o           list: fields of {u:<id>}:d in the order of their time, so that old ones are found without a search
+--   {u:<id>}:g           set: ids of deleted folders whose records still hold blobs
+-- {u:<id>}:b: blob id → "<count>\n<rcpt>\n<rcpt>…", the deliveries under whose names the blob is held ("" is an APPEND's). {u:<id>}:x has "<blob id>/<rcpt>".
+-- A record is 58 bytes, little-endian: uid u32, size u32, modseq u64, flags u32 and u32 (low, high), date i64, blob c26.
+-- Every message that comes, changes or goes takes a modseq of its own, so that a reader can page by modseq.
+
+
+local SEEN, DELETED = 1, 8
+local KEYWORDS_MAX, FOLDERS_MAX = 56, 1000
+local DEDUPE_SECONDS = 10 * 86400
+local VANISHED_MAX = 20000
+local FOLDER_FIELDS = { 'name', 'uidvalidity', 'uidnext', 'modseq', 'messages', 'unseen', 'bytes', 'subscribed', 'use', 'keywords', 'floor' }
+
+local function refuse(text) return redis.error_reply(text) end
+local function text_of(n) return string.format('%.0f', n) end
+local function seconds() return tonumber(redis.call('TIME')[1]) end
+
+-- Folders ------------------------------------------------------------------------------------------------------------------------------
+
+local function folder_make(u, name, use)
+  local i = u .. ':i'
+  local fid = redis.call('HINCRBY', i, 'next_folder', 1)
+  local last = tonumber(redis.call('HGET', i, 'uidvalidity') or '0')
+  local uidvalidity = math.max(seconds(), last + 1)
+  local modseq = redis.call('HINCRBY', i, 'modseq', 1)
+  redis.call('HSET', i, 'uidvalidity', uidvalidity)
+  redis.call('HSET', u .. ':f', name, fid)
+  redis.call('HSET', u .. ':f:' .. fid, 'name', name, 'uidvalidity', uidvalidity, 'uidnext', 1, 'modseq', modseq, 'messages', 0, 'unseen', 0, 'bytes', 0,
+    'subscribed', 1, 'use', use, 'keywords', '', 'floor', 0)
+  return fid, uidvalidity
+end
+
+-- A user's first use.
+local function user_make(u)
+  folder_make(u, 'INBOX', '')
+  folder_make(u, 'Drafts', '\\Drafts')
+  folder_make(u, 'Sent', '\\Sent')
+  folder_make(u, 'Junk', '\\Junk')
+  folder_make(u, 'Trash', '\\Trash')
+  folder_make(u, 'Archive', '\\Archive')
+end
+
+local function user_ready(u)
+  if redis.call('HEXISTS', u .. ':f', 'INBOX') == 0 then user_make(u) end
+end
+
+-- Makes the missing parents of a name.
+local function parents_make(u, name)
+  local at = string.find(name, '/', 1, true)
+  while at do
+    local parent = string.sub(name, 1, at - 1)
+    if redis.call('HEXISTS', u .. ':f', parent) == 0 then folder_make(u, parent, '') end
+    at = string.find(name, '/', at + 1, true)
+  end
+end
+
+local function levels(name)
+  local _, slashes = string.gsub(name, '/', '')
+  return slashes + 1
+end
+
+local function folders(keys, args)
+  local u = keys[1]
+  user_ready(u)
+  local all, out = redis.call('HGETALL', u .. ':f'), {}
+  for i = 2, #all, 2 do
+    out[#out + 1] = { all[i], redis.call('HMGET', u .. ':f:' .. all[i], unpack(FOLDER_FIELDS)) }
+  end
+  return out
+end
+
+local function folder_create(keys, args) -- name, special use
+  local u, name = keys[1], args[1]
+  user_ready(u)
+  if redis.call('HEXISTS', u .. ':f', name) == 1 then return refuse('EXISTS there is such a folder') end
+  if redis.call('HLEN', u .. ':f') + levels(name) > FOLDERS_MAX then return refuse('FULL too many folders') end
+  parents_make(u, name)
+  local fid, uidvalidity = folder_make(u, name, args[2])
+  return { fid, uidvalidity }
+end
+
+local function has_children(u, name)
+  local prefix = name .. '/'
+  for _, other in ipairs(redis.call('HKEYS', u .. ':f')) do
+    if string.sub(other, 1, #prefix) == prefix then return true end
+  end
+  return false
+end
+
+local function folder_delete(keys, args) -- name; the records stay until the sweep has let go of their blobs
+  local u, name = keys[1], args[1]
+  if name == 'INBOX' then return refuse('INVALID the INBOX stays') end
+  local fid = redis.call('HGET', u .. ':f', name)
+  if not fid then return refuse('NOTFOUND no such folder') end
+  if has_children(u, name) then return refuse('CONFLICT the folder has children') end
+  local fk = u .. ':f:' .. fid
+  local h = redis.call('HMGET', fk, 'messages', 'bytes')
+  redis.call('HINCRBY', u .. ':i', 'messages', '-' .. h[1])
+  redis.call('HINCRBY', u .. ':i', 'bytes', '-' .. h[2])
+  redis.call('HDEL', u .. ':f', name)
+  redis.call('UNLINK', fk, fk .. ':q', fk .. ':v', fk .. ':c', fk .. ':t')
+  if redis.call('EXISTS', fk .. ':m') == 1 then redis.call('SADD', u .. ':g', fid) end
+  return 1
+end
+
+local function folder_rename(keys, args) -- from, to
+  local u, from, to = keys[1], args[1], args[2]
+  local f = u .. ':f'
+  user_ready(u)
+  local fid = redis.call('HGET', f, from)
+  if not fid then return refuse('NOTFOUND no such folder') end
+  if redis.call('HEXISTS', f, to) == 1 then return refuse('EXISTS there is such a folder') end
+  if string.sub(to, 1, #from + 1) == from .. '/' and from ~= 'INBOX' then return refuse('INVALID a folder cannot move into itself') end
+  if redis.call('HLEN', f) + levels(to) > FOLDERS_MAX then return refuse('FULL too many folders') end
+  local moved = { { from, to, fid } }
+  if from ~= 'INBOX' then
+    local all, prefix = redis.call('HGETALL', f), from .. '/'
+    for i = 1, #all, 2 do
+      if string.sub(all[i], 1, #prefix) == prefix then
+        local target = to .. '/' .. string.sub(all[i], #prefix + 1)
+        if #target > 1020 then return refuse('INVALID a name would be too long') end
+        if redis.call('HEXISTS', f, target) == 1 then return refuse('EXISTS there is such a folder') end
+        moved[#moved + 1] = { all[i], target, all[i + 1] }
+      end
+    end
+  end
+  parents_make(u, to)
+  for _, one in ipairs(moved) do redis.call('HDEL', f, one[1]) end
+  for _, one in ipairs(moved) do
+    redis.call('HSET', f, one[2], one[3])
+    redis.call('HSET', f .. ':' .. one[3], 'name', one[2])
+  end
+  if from == 'INBOX' then folder_make(u, 'INBOX', '') end -- its messages went along; a new, empty one takes its place
+  return 1
+end
+
+local function folder_subscribe(keys, args) -- name, 1 or 0
+  local u = keys[1]
+  user_ready(u)
+  local fid = redis.call('HGET', u .. ':f', args[1])
+  if not fid then return refuse('NOTFOUND no such folder') end
+  redis.call('HSET', u .. ':f:' .. fid, 'subscribed', args[2])
+  return 1
+end
+
+-- Blobs --------------------------------------------------------------------------------------------------------------------------------
+
+-- One more message uses a blob; rcpt: the name under which it is held, nil for a copy, which shares its source's.
+local function blob_take(u, id, rcpt)
+  local held = redis.call('HGET', u .. ':b', id)
+  if not held then
+    redis.call('HSET', u .. ':b', id, '1\n' .. (rcpt or ''))
+    return
+  end
+  local n, names = string.match(held, '^(%d+)(.*)$')
+  if rcpt and not string.find(names .. '\n', '\n' .. rcpt .. '\n', 1, true) then names = names .. '\n' .. rcpt end
+  redis.call('HSET', u .. ':b', id, text_of(tonumber(n) + 1) .. names)
+end
+
+-- One less; what nobody uses any more is added to gone as "<id>/<rcpt>" and noted in x until it is released.
+local function blob_drop(u, id, gone)
+  local held = redis.call('HGET', u .. ':b', id)
+  if not held then return end
+  local n, names = string.match(held, '^(%d+)(.*)$')
+  if tonumber(n) > 1 then
+    redis.call('HSET', u .. ':b', id, text_of(tonumber(n) - 1) .. names)
+    return
+  end
+  redis.call('HDEL', u .. ':b', id)
+  for rcpt in string.gmatch(names, '\n([^\n]*)') do
+    local member = id .. '/' .. rcpt
+    redis.call('SADD', u .. ':x', member)
+    gone[#gone + 1] = member
+  end
+end
+
+local function released(keys, args) -- members of x
+  return redis.call('SREM', keys[1] .. ':x', unpack(args))
+end
+
+-- Lets go of up to max records of deleted folders; answers what is to be released, also what an earlier caller did not come to.
+local function sweep(keys, args) -- max
+  local u, max, gone = keys[1], tonumber(args[1]), {}
+  local fid = redis.call('SRANDMEMBER', u .. ':g')
+  if fid then
+    local m = u .. ':f:' .. fid .. ':m'
+    local fields = redis.call('HRANDFIELD', m, max)
+    if #fields > 0 then
+      for _, record in ipairs(redis.call('HMGET', m, unpack(fields))) do blob_drop(u, string.sub(record, 33, 58), gone) end
+      redis.call('HDEL', m, unpack(fields))
+    else
+      redis.call('SREM', u .. ':g', fid)
+    end
+  end
+  local more = redis.call('EXISTS', u .. ':g')
+  if #gone == 0 then gone = redis.call('SRANDMEMBER', u .. ':x', max) end
+  return { gone, more }
+end
+
+local function delete_user(keys, args) -- max; called until it answers an empty list
+  local u = keys[1]
+  local all = redis.call('HVALS', u .. ':f')
+  for _, fid in ipairs(redis.call('SMEMBERS', u .. ':g')) do all[#all + 1] = fid end
+  for _, fid in ipairs(all) do
+    local fk = u .. ':f:' .. fid
+    redis.call('UNLINK', fk, fk .. ':m', fk .. ':q', fk .. ':v', fk .. ':c', fk .. ':t')
+  end
+  redis.call('UNLINK', u .. ':f', u .. ':i', u .. ':d', u .. ':o', u .. ':g')
+  for _, id in ipairs(redis.call('HRANDFIELD', u .. ':b', args[1])) do
+    for rcpt in string.gmatch(redis.call('HGET', u .. ':b', id), '\n([^\n]*)') do redis.call('SADD', u .. ':x', id .. '/' .. rcpt) end
+    redis.call('HDEL', u .. ':b', id)
+  end
+  return { redis.call('SRANDMEMBER', u .. ':x', args[1]), redis.call('EXISTS', u .. ':b') }
+end
+
+-- Messages coming ----------------------------------------------------------------------------------------------------------------------
+
+-- Puts one message into a folder. Answers uid, modseq, uidvalidity, or nil when it is over quota or there is no such folder (which: the second value).
+local function put(u, fid, id, size, low, high, date, cached)
+  local i, fk = u .. ':i', u .. ':f:' .. fid
+  local user = redis.call('HMGET', i, 'modseq', 'bytes', 'messages', 'quota_bytes')
+  local h = redis.call('HMGET', fk, 'uidnext', 'messages', 'unseen', 'bytes', 'uidvalidity')
+  if not h[1] then return nil, refuse('NOTFOUND no such folder') end
+  local bytes, quota = tonumber(user[2] or '0') + size, tonumber(user[4] or '0')
+  if quota > 0 and bytes > quota then return nil, refuse('OVERQUOTA the mailbox is full') end
+  local uid, modseq = tonumber(h[1]), tonumber(user[1]) + 1
+  redis.call('HSET', fk .. ':m', uid, struct.pack('<I4I4I8I4I4i8c26', uid, size, modseq, low, high, date, id))
+  redis.call('ZADD', fk .. ':q', modseq, uid)
+  redis.call('HSET', fk .. ':c', uid, cached)
+  redis.call('HSET', fk, 'uidnext', uid + 1, 'modseq', modseq, 'messages', h[2] + 1, 'unseen', h[3] + (bit.band(low, SEEN) == 0 and 1 or 0), 'bytes', h[4] + size)
+  redis.call('HSET', i, 'modseq', modseq, 'bytes', bytes, 'messages', tonumber(user[3] or '0') + 1)
+  if bit.band(low, DELETED) ~= 0 then redis.call('SADD', fk .. ':t', uid) end
+  return uid, modseq, h[5]
+end
+
+local function folder_for_delivery(u, name)
+  local fid = redis.call('HGET', u .. ':f', name)
+  if fid then return fid end
+  user_ready(u)
+  fid = redis.call('HGET', u .. ':f', name)
+  if fid then return fid end
+  if redis.call('HLEN', u .. ':f') + levels(name) > FOLDERS_MAX then return redis.call('HGET', u .. ':f', 'INBOX') end
+  parents_make(u, name)
+  return (folder_make(u, name, ''))
+end
+
+local function deliver(keys, args) -- id, rcpt, folder, size, flags, date, cached; answers folder id, uid, modseq, duplicate, unused
+  local u, id, rcpt = keys[1], args[1], args[2]
+  local d, o, member = u .. ':d', u .. ':o', id .. '/' .. rcpt
+  local before = redis.call('HGET', d, member)
+  if before then
+    local _, fid, uid, modseq = struct.unpack('<I4I4I4I8', before)
+    local held = redis.call('HGET', u .. ':b', id)
+    local unused = not held or not string.find(held .. '\n', '\n' .. rcpt .. '\n', 1, true)
+    if unused then redis.call('SADD', u .. ':x', member) end -- gone since: the reference that this second attempt took must go too
+    return { tonumber(fid), uid, modseq, 1, unused and 1 or 0 }
+  end
+  local fid = folder_for_delivery(u, args[3])
+  local uid, modseq = put(u, fid, id, tonumber(args[4]), tonumber(args[5]), 0, tonumber(args[6]), args[7])
+  if not uid then return modseq end
+  blob_take(u, id, rcpt)
+  local now = seconds()
+  redis.call('HSET', d, member, struct.pack('<I4I4I4I8', now, tonumber(fid), uid, modseq))
+  redis.call('RPUSH', o, member)
+  for _ = 1, 2 do -- twice what comes goes, so the list never grows old
+    local oldest = redis.call('LINDEX', o, 0)
+    local packed = redis.call('HGET', d, oldest)
+    if packed and struct.unpack('<I4', packed) >= now - DEDUPE_SECONDS then break end
+    redis.call('LPOP', o)
+    redis.call('HDEL', d, oldest)
+  end
+  return { tonumber(fid), uid, modseq, 0, 0 }
+end
+
+-- Keywords -----------------------------------------------------------------------------------------------------------------------------
+
+local function keyword_list(text)
+  local list, index = {}, {}
+  for word in string.gmatch(text, '%S+') do
+    list[#list + 1] = word
+    index[string.lower(word)] = #list
+  end
+  return list, index
+end
+
+local function bit_of(n) -- keyword n (from 1) as low, high
+  local at = 7 + n
+  if at < 32 then return bit.lshift(1, at), 0 end
+  return 0, bit.lshift(1, at - 32)
+end
+
+-- The bits of words in a folder's list; make: unknown ones are added, and *left* counts those for which there was no room.
+local function keyword_bits(words, list, index, make)
+  local low, high, added, left = 0, 0, false, 0
+  for word in string.gmatch(words, '%S+') do
+    local n = index[string.lower(word)]
+    if not n and make then
+      if #list < KEYWORDS_MAX then
+        list[#list + 1] = word
+        n = #list
+        index[string.lower(word)] = n
+        added = true
+      else
+        left = left + 1
+      end
+    end
+    if n then
+      local l, h = bit_of(n)
+      low, high = bit.bor(low, l), bit.bor(high, h)
+    end
+  end
+  return low, high, added, left
+end
+
+local function append(keys, args) -- folder id, id, size, flags, keywords, date, cached
+  local u, fid = keys[1], args[1]
+  local fk = u .. ':f:' .. fid
+  local list, index = keyword_list(redis.call('HGET', fk, 'keywords') or '')
+  local low, high, added = keyword_bits(args[5], list, index, true)
+  local uid, modseq, uidvalidity = put(u, fid, args[2], tonumber(args[3]), bit.bor(low, tonumber(args[4])), high, tonumber(args[6]), args[7])
+  if not uid then return modseq end
+  if added then redis.call('HSET', fk, 'keywords', table.concat(list, ' ')) end
+  blob_take(u, args[2], '')
+  return { uidvalidity, uid, modseq }
+end
+
+-- Messages read ------------------------------------------------------------------------------------------------------------------------
+
+-- A page of changes. first: 1 on the first page. Answers folder, full, packed records, the last one's modseq, packed vanished uids (last page), more.
+local function sync(keys, args) -- folder id, since, vanished since, first, max
+  local fk = keys[1] .. ':f:' .. args[1]
+  local h = redis.call('HMGET', fk, unpack(FOLDER_FIELDS))
+  if not h[1] then return refuse('NOTFOUND no such folder') end
+  local since, max, modseq, floor, full = tonumber(args[2]), tonumber(args[5]), tonumber(h[4]), tonumber(h[11]), 0
+  if args[4] == '1' and (since == 0 or since > modseq or since < floor) then
+    since, full = 0, 1
+  elseif args[4] ~= '1' and tonumber(args[3]) < floor then
+    return refuse('CONFLICT too much vanished meanwhile')
+  end
+  local uids = since >= modseq and {} or redis.call('ZRANGE', fk .. ':q', '(' .. text_of(since), '+inf', 'BYSCORE', 'LIMIT', 0, max)
+  local records, last, more = '', since, #uids == max and 1 or 0
+  if #uids > 0 then
+    local all = redis.call('HMGET', fk .. ':m', unpack(uids))
+    last = struct.unpack('<I8', all[#all], 9)
+    records = table.concat(all)
+  end
+  local vanished = {}
+  if more == 0 and full == 0 then
+    for i, uid in ipairs(redis.call('ZRANGE', fk .. ':v', '(' .. args[3], '+inf', 'BYSCORE')) do vanished[i] = struct.pack('<I4', tonumber(uid)) end
+  end
+  return { h, full, records, text_of(last), table.concat(vanished), more }
+end
+
+local function uid_list(packed)
+  local uids = {}
+  for at = 1, #packed, 4 do uids[#uids + 1] = (struct.unpack('<I4', packed, at)) end
+  return uids
+end
+
+local function uid_pack(uids)
+  local parts = {}
+  for i, uid in ipairs(uids) do parts[i] = struct.pack('<I4', uid) end
+  return table.concat(parts)
+end
+
+local function cached(keys, args) -- folder id, packed uids
+  if #args[2] == 0 then return {} end
+  return redis.call('HMGET', keys[1] .. ':f:' .. args[1] .. ':c', unpack(uid_list(args[2])))
+end
+
+local function locate(keys, args) -- folder id, uid; answers blob id, prefix
+  local fk = keys[1] .. ':f:' .. args[1]
+  local record, texts = redis.call('HGET', fk .. ':m', args[2]), redis.call('HGET', fk .. ':c', args[2])
+  if not record or not texts then return refuse('NOTFOUND no such message') end
+  return { string.sub(record, 33, 58), string.sub(texts, 5, 4 + struct.unpack('<I4', texts)) }
+end
+
+local function stat(keys, args)
+  return redis.call('HMGET', keys[1] .. ':i', 'bytes', 'quota_bytes', 'messages')
+end
+
+local function set_quota(keys, args) -- bytes
+  redis.call('HSET', keys[1] .. ':i', 'quota_bytes', args[1])
+  return 1
+end
+
+-- Messages changing --------------------------------------------------------------------------------------------------------------------
+
+local function store(keys, args) -- folder id, packed uids, how (0 add, 1 remove, 2 replace), flags, keywords, unchanged since
+  local u, fk = keys[1], keys[1] .. ':f:' .. args[1]
+  local h = redis.call('HMGET', fk, 'unseen', 'keywords', 'modseq')
+  if not h[1] then return refuse('NOTFOUND no such folder') end
+  local how, unchanged = args[3], tonumber(args[6])
+  local list, index = keyword_list(h[2])
+  local low, high, added, left = keyword_bits(args[5], list, index, how ~= '1')
+  if left > 0 then return refuse('INVALID too many keywords') end
+  low = bit.bor(low, tonumber(args[4]))
+  local uids, unseen, first = uid_list(args[2]), tonumber(h[1]), tonumber(redis.call('HGET', u .. ':i', 'modseq'))
+  local modseq, changed, refused = first, {}, {}
+  for at, record in ipairs(#uids > 0 and redis.call('HMGET', fk .. ':m', unpack(uids)) or {}) do
+    if record then
+      local seq, l, hi = struct.unpack('<I8I4I4', record, 9)
+      local nl, nh = low, high
+      if how == '0' then nl, nh = bit.bor(l, low), bit.bor(hi, high) elseif how == '1' then nl, nh = bit.band(l, bit.bnot(low)), bit.band(hi, bit.bnot(high)) end
+      if unchanged > 0 and seq > unchanged then
+        refused[#refused + 1] = uids[at]
+      elseif nl ~= bit.bor(l, 0) or nh ~= bit.bor(hi, 0) then -- bor: both sides as the bit library's signed numbers
+        modseq = modseq + 1
+        record = string.sub(record, 1, 8) .. struct.pack('<I8I4I4', modseq, nl % 4294967296, nh % 4294967296) .. string.sub(record, 25)
+        redis.call('HSET', fk .. ':m', uids[at], record)
+        redis.call('ZADD', fk .. ':q', modseq, uids[at])
+        unseen = unseen + bit.band(l, SEEN) - bit.band(nl, SEEN)
+        if bit.band(l, DELETED) ~= bit.band(nl, DELETED) then redis.call(bit.band(nl, DELETED) ~= 0 and 'SADD' or 'SREM', fk .. ':t', uids[at]) end
+        changed[#changed + 1] = record
+      end
+    end
+  end
+  if added then redis.call('HSET', fk, 'keywords', table.concat(list, ' ')) end
+  if modseq > first then
+    redis.call('HSET', fk, 'modseq', modseq, 'unseen', unseen)
+    redis.call('HSET', u .. ':i', 'modseq', modseq)
+  elseif added then -- a new keyword alone is told too
+    redis.call('HSET', fk, 'modseq', modseq + 1)
+    redis.call('HSET', u .. ':i', 'modseq', modseq + 1)
+  end
+  return { table.concat(changed), uid_pack(refused) }
+end
+
+-- Takes messages out of a folder: their uids vanish, each with a modseq after `modseq`. Answers the new modseq, bytes and count.
+local function take_out(fk, uids, records, modseq)
+  local bytes, count, unseen = 0, 0, 0
+  for at, uid in ipairs(uids) do
+    local _, size, _, low = struct.unpack('<I4I4I8I4', records[at])
+    modseq = modseq + 1
+    redis.call('HDEL', fk .. ':m', uid)
+    redis.call('HDEL', fk .. ':c', uid)
+    redis.call('ZREM', fk .. ':q', uid)
+    redis.call('ZADD', fk .. ':v', modseq, uid)
+    if bit.band(low, DELETED) ~= 0 then redis.call('SREM', fk .. ':t', uid) end
+    bytes, count, unseen = bytes + size, count + 1, unseen + (bit.band(low, SEEN) == 0 and 1 or 0)
+  end
+  if count > 0 then
+    local h = redis.call('HMGET', fk, 'messages', 'unseen', 'bytes')
+    redis.call('HSET', fk, 'modseq', modseq, 'messages', h[1] - count, 'unseen', h[2] - unseen, 'bytes', h[3] - bytes)
+    local over = redis.call('ZCARD', fk .. ':v') - VANISHED_MAX
+    if over > 0 then -- the oldest are forgotten; who has not heard of them reads the folder anew
+      local forgotten = redis.call('ZRANGE', fk .. ':v', over - 1, over - 1, 'WITHSCORES')
+      redis.call('ZREMRANGEBYRANK', fk .. ':v', 0, over - 1)
+      redis.call('HSET', fk, 'floor', forgotten[2])
+    end
+  end
+  return modseq, bytes, count
+end
+
+-- The records of those uids that are there.
+local function present(fk, wanted)
+  local uids, records = {}, {}
+  if #wanted == 0 then return uids, records end
+  for at, record in ipairs(redis.call('HMGET', fk .. ':m', unpack(wanted))) do
+    if record then
+      uids[#uids + 1] = wanted[at]
+      records[#records + 1] = record
+    end
+  end
+  return uids, records
+end
+
+local function expunge(keys, args) -- folder id, packed uids ('': all), only \Deleted (1 or 0), max; answers packed uids, modseq, to release, more
+  local u, fk = keys[1], keys[1] .. ':f:' .. args[1]
+  if redis.call('EXISTS', fk) == 0 then return refuse('NOTFOUND no such folder') end
+  local wanted
+  if args[2] == '' then
+    wanted = redis.call('SRANDMEMBER', fk .. ':t', args[4])
+    for at, uid in ipairs(wanted) do wanted[at] = tonumber(uid) end
+    table.sort(wanted)
+  else
+    wanted = uid_list(args[2])
+  end
+  local uids, records, gone = {}, {}, {}
+  local there, all = present(fk, wanted)
+  for at, uid in ipairs(there) do
+    if args[3] == '0' or bit.band(struct.unpack('<I4', all[at], 17), DELETED) ~= 0 then
+      uids[#uids + 1] = uid
+      records[#records + 1] = all[at]
+    end
+  end
+  local i = u .. ':i'
+  local modseq, bytes, count = take_out(fk, uids, records, tonumber(redis.call('HGET', i, 'modseq')))
+  if count > 0 then
+    local h = redis.call('HMGET', i, 'messages', 'bytes')
+    redis.call('HSET', i, 'modseq', modseq, 'messages', h[1] - count, 'bytes', h[2] - bytes)
+    for _, record in ipairs(records) do blob_drop(u, string.sub(record, 33, 58), gone) end
+  end
+  return { uid_pack(uids), text_of(tonumber(redis.call('HGET', fk, 'modseq'))), gone, args[2] == '' and redis.call('EXISTS', fk .. ':t') or 0 }
+end
+
+-- Flags of a message of one folder in another's keywords.
+local function translate(low, high, words, list, index, known)
+  if bit.band(low, bit.bnot(255)) == 0 and high == 0 then return low, 0 end
+  local nl, nh = bit.band(low, 255), 0
+  for n, word in ipairs(words) do
+    local l, h = bit_of(n)
+    if bit.band(low, l) ~= 0 or bit.band(high, h) ~= 0 then
+      local tl, th, added = keyword_bits(word, list, index, true)
+      known.added = known.added or added
+      nl, nh = bit.bor(nl, tl), bit.bor(nh, th)
+    end
+  end
+  return nl % 4294967296, nh % 4294967296
+end
+
+local function copy(keys, args) -- folder id, packed uids, target name, move (1 or 0); answers uidvalidity, packed from, packed to
+  local u, fk, move = keys[1], keys[1] .. ':f:' .. args[1], args[4] == '1'
+  local source = redis.call('HMGET', fk, 'keywords', 'modseq')
+  if not source[1] then return refuse('NOTFOUND no such folder') end
+  user_ready(u)
+  local fid = redis.call('HGET', u .. ':f', args[3])
+  if not fid then return refuse('NOTFOUND no such target') end
+  local i, tk = u .. ':i', u .. ':f:' .. fid
+  local uids, records = present(fk, uid_list(args[2]))
+  local target = redis.call('HMGET', tk, 'uidvalidity', 'uidnext', 'messages', 'unseen', 'bytes', 'keywords')
+  local user = redis.call('HMGET', i, 'modseq', 'bytes', 'messages', 'quota_bytes')
+  local words = keyword_list(source[1])
+  local list, index = keyword_list(target[6])
+  local total, quota, known = 0, tonumber(user[4] or '0'), { added = false }
+  for _, record in ipairs(records) do total = total + struct.unpack('<I4', record, 5) end
+  if not move and quota > 0 and tonumber(user[2]) + total > quota then return refuse('OVERQUOTA the mailbox is full') end
+  local modseq, uidnext, unseen, to = tonumber(user[1]), tonumber(target[2]), tonumber(target[4]), {}
+  for at, record in ipairs(records) do
+    local _, size, _, low, high, date, id = struct.unpack('<I4I4I8I4I4i8c26', record)
+    low, high = translate(low, high, words, list, index, known)
+    modseq = modseq + 1
+    redis.call('HSET', tk .. ':m', uidnext, struct.pack('<I4I4I8I4I4i8c26', uidnext, size, modseq, low, high, date, id))
+    redis.call('ZADD', tk .. ':q', modseq, uidnext)
+    redis.call('HSET', tk .. ':c', uidnext, redis.call('HGET', fk .. ':c', uids[at]))
+    if bit.band(low, DELETED) ~= 0 then redis.call('SADD', tk .. ':t', uidnext) end
+    if not move then blob_take(u, id, nil) end
+    unseen = unseen + (bit.band(low, SEEN) == 0 and 1 or 0)
+    to[at] = uidnext
+    uidnext = uidnext + 1
+  end
+  if #uids > 0 then
+    redis.call('HSET', tk, 'uidnext', uidnext, 'modseq', modseq, 'messages', target[3] + #uids, 'unseen', unseen, 'bytes', target[5] + total)
+    if known.added then redis.call('HSET', tk, 'keywords', table.concat(list, ' ')) end
+    if move then
+      modseq = take_out(fk, uids, records, modseq)
+    else
+      redis.call('HSET', i, 'messages', user[3] + #uids, 'bytes', user[2] + total)
+    end
+    redis.call('HSET', i, 'modseq', modseq)
+  end
+  return { target[1], uid_pack(uids), uid_pack(to) }
+end
+
+-- allow-oom: a full store can still be read and emptied.
+local function register(name, callback, flag)
+  redis.register_function { function_name = 'mailbox_' .. name, callback = callback, flags = flag and { flag } or {} }
+end
+register('folders', folders)
+register('folder_create', folder_create)
+register('folder_delete', folder_delete, 'allow-oom')
+register('folder_rename', folder_rename)
+register('folder_subscribe', folder_subscribe)
+register('deliver', deliver)
+register('append', append)
+register('sync', sync, 'no-writes')
+register('cached', cached, 'no-writes')
+register('locate', locate, 'no-writes')
+register('stat', stat, 'no-writes')
+register('set_quota', set_quota)
+register('store', store, 'allow-oom')
+register('copy', copy)
+register('expunge', expunge, 'allow-oom')
+register('released', released, 'allow-oom')
+register('sweep', sweep, 'allow-oom')
+register('delete_user', delete_user, 'allow-oom')

@@ -1,0 +1,69 @@
+#include "libcommon/mail/header.h"
+#include "libcommon/mail/structure.h"
+#include "libcommon/store/mailbox_private.h"
+
+/* The fields that mail clients list folders by; Return-Path and Delivered-To are left to the message, since the prefix brings them. */
+static const char *const cached_fields[] = {
+    "From",       "To",        "Cc",         "Bcc",        "Subject",    "Date",          "Message-ID",   "In-Reply-To",
+    "References", "Reply-To",  "Sender",     "Newsgroups", "Priority",   "X-Priority",    "Importance",   "Content-Type",
+    "List-Id",    "List-Post", "Precedence", "Auto-Submitted", "MIME-Version", "Content-Transfer-Encoding", "Content-Disposition", "X-Mailer",
+    "Disposition-Notification-To",
+};
+enum { TEXTS = 4, ABSENT = -1 };
+
+bool mailbox_header_is_cached(struct slice field_name) {
+    for (size_t i = 0; i < sizeof cached_fields / sizeof *cached_fields; i++)
+        if (slice_is_nocase(field_name, cached_fields[i])) return true;
+    return false;
+}
+
+static void add_u32(struct buf *out, uint32_t v) {
+    char bytes[4] = {(char)(v & 0xff), (char)(v >> 8 & 0xff), (char)(v >> 16 & 0xff), (char)(v >> 24)};
+    buf_add(out, bytes, sizeof bytes);
+}
+
+static void add_text(struct buf *out, struct buf *text) {
+    bool keep = text->n <= MAILBOX_CACHED_MAX;
+    add_u32(out, keep ? (uint32_t)text->n : (uint32_t)ABSENT);
+    if (keep) buf_add_slice(out, buf_slice(text));
+    buf_reset(text);
+}
+
+void mailbox_cache_build(struct slice prefix, struct slice message, struct buf *out) {
+    struct arena *arena = arena_create();
+    struct buf text = {0};
+    size_t body_at, at = 0;
+    struct slice header = header_block(message, &body_at);
+    struct header_field field;
+    add_u32(out, (uint32_t)prefix.n);
+    buf_add_slice(out, prefix);
+    structure_envelope(header, &text);
+    add_text(out, &text);
+    const struct mime *m = mime_parse(arena, message);
+    structure_body(m, false, &text);
+    add_text(out, &text);
+    structure_body(m, true, &text);
+    add_text(out, &text);
+    while (text.n <= MAILBOX_CACHED_MAX && header_next(header, &at, &field) == 1)
+        if (mailbox_header_is_cached(field.name)) buf_add_slice(&text, field.raw);
+    add_text(out, &text);
+    buf_free(&text);
+    arena_destroy(arena);
+}
+
+bool mailbox_cache_read(struct slice packed, struct slice *prefix, struct mailbox_cached *out) {
+    struct slice *texts[] = {prefix, &out->envelope, &out->body, &out->bodystructure, &out->header};
+    for (size_t i = 0; i < TEXTS + 1; i++) {
+        if (packed.n < 4) return false;
+        uint32_t n = mailbox_u32(packed.p);
+        packed = slice_skip(packed, 4);
+        if (n == (uint32_t)ABSENT) {
+            *texts[i] = (struct slice){NULL, 0};
+            continue;
+        }
+        if (n > packed.n) return false;
+        *texts[i] = slice_head(packed, n);
+        packed = slice_skip(packed, n);
+    }
+    return true;
+}
