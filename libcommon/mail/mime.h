@@ -68,6 +68,9 @@ struct mime_value {
 };
 /* Reads value (folds and comments allowed) into *out, whose texts live in arena or in value. */
 void mime_read_value(struct arena *arena, struct slice value, struct mime_value *out);
+/* As mime_read_value, but with the parameters as they stand: RFC 2231 pieces ("filename*0*") each by themselves, undecoded, their names' case kept (what
+ * BODYSTRUCTURE tells). */
+void mime_read_value_raw(struct arena *arena, struct slice value, struct mime_value *out);
 /* The value of a parameter; false when it is not there. */
 bool mime_parameter(const struct mime_value *value, const char *name, struct slice *out);
 /* "type/subtype" of a Content-Type value without allocation; false when malformed. */

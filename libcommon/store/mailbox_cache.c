@@ -4,9 +4,30 @@
 
 /* The fields that mail clients list folders by; Return-Path and Delivered-To are left to the message, since the prefix brings them. */
 static const char *const cached_fields[] = {
-    "From",       "To",        "Cc",         "Bcc",        "Subject",    "Date",          "Message-ID",   "In-Reply-To",
-    "References", "Reply-To",  "Sender",     "Newsgroups", "Priority",   "X-Priority",    "Importance",   "Content-Type",
-    "List-Id",    "List-Post", "Precedence", "Auto-Submitted", "MIME-Version", "Content-Transfer-Encoding", "Content-Disposition", "X-Mailer",
+    "From",
+    "To",
+    "Cc",
+    "Bcc",
+    "Subject",
+    "Date",
+    "Message-ID",
+    "In-Reply-To",
+    "References",
+    "Reply-To",
+    "Sender",
+    "Newsgroups",
+    "Priority",
+    "X-Priority",
+    "Importance",
+    "Content-Type",
+    "List-Id",
+    "List-Post",
+    "Precedence",
+    "Auto-Submitted",
+    "MIME-Version",
+    "Content-Transfer-Encoding",
+    "Content-Disposition",
+    "X-Mailer",
     "Disposition-Notification-To",
 };
 enum { TEXTS = 4, ABSENT = -1 };

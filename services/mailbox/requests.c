@@ -1,0 +1,46 @@
+/* What all requests have in common: the bound on how many are in flight, and the words for errors. */
+#include <string.h>
+
+#include "services/mailbox/mailbox_service.h"
+
+bool requests_begin(struct mailbox_worker *m, struct bus_call *call) {
+    if (m->requests >= MAILBOX_REQUESTS_MAX) {
+        bus_refuse(call, "busy", "too many requests in flight");
+        return false;
+    }
+    m->requests++;
+    return true;
+}
+
+void requests_end(struct mailbox_worker *m) {
+    if (--m->requests == 0 && m->draining) service_drained(m->worker);
+}
+
+void refuse_store_error(struct bus_call *call, int error) {
+    switch (error) {
+    case STORE_NOT_FOUND: bus_refuse(call, "not_found", "there is no such message or mailbox"); return;
+    case STORE_OVER_QUOTA: bus_refuse(call, "over_quota", "the mailbox is full"); return;
+    case STORE_INVALID: bus_refuse(call, "invalid", "the store refuses these arguments"); return;
+    case STORE_FULL: bus_refuse(call, "unavailable", "the store has no room"); return;
+    default: bus_refuse(call, "unavailable", "the store is not available"); return;
+    }
+}
+
+struct slice ask_text(const json_t *ask, const char *name) {
+    const json_t *value = json_object_get(ask, name);
+    return json_is_string(value) ? slice_make(json_string_value(value), json_string_length(value)) : SLICE("");
+}
+
+bool is_user_id(struct slice user) {
+    if (user.n == 0 || user.n > MAILBOX_USER_MAX) return false;
+    for (size_t i = 0; i < user.n; i++) {
+        char c = user.p[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_')) return false;
+    }
+    return true;
+}
+
+void say_changed(struct mailbox_worker *m, struct slice user, uint32_t folder, uint64_t modseq, const char *kind) {
+    bus_publish(m->worker->bus, "mailbox.changed", user,
+                json_pack("{s:s%, s:I, s:I, s:s}", "user", user.p, user.n, "folder", (json_int_t)folder, "modseq", (json_int_t)modseq, "kind", kind));
+}
