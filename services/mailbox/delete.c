@@ -7,7 +7,7 @@
 struct deletion {
     struct mailbox_worker *m;
     struct bus_call *call;
-    char user[MAILBOX_USER_MAX + 1];
+    char user[ULID_BYTES];
 };
 
 static void on_deleted(void *ctx, int error) {
@@ -27,7 +27,7 @@ static void on_deleted(void *ctx, int error) {
 static void on_ask(void *ctx, struct bus_call *call, const json_t *ask) {
     struct mailbox_worker *m = ctx;
     struct slice user = ask_text(ask, "user");
-    if (!is_user_id(user)) {
+    if (!ulid_is_valid(user)) {
         bus_refuse(call, "not_found", "there is no such user");
         return;
     }

@@ -5,7 +5,6 @@
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
-#include "libcommon/base/ulid.h"
 #include "libcommon/store/blob.h"
 #include "services/mailbox/mailbox_service.h"
 
@@ -92,7 +91,7 @@ static void on_ask(void *ctx, struct bus_call *call, const json_t *ask) {
         bus_refuse(call, "invalid", "id must be a message id, rcpt an address, from an address or empty");
         return;
     }
-    if (!is_user_id(user)) {
+    if (!ulid_is_valid(user)) {
         bus_refuse(call, "not_found", "there is no such user");
         return;
     }

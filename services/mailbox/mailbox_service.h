@@ -8,10 +8,11 @@
 #define POSTBUS_MAILBOX_SERVICE_H
 
 #include "libcommon/base/arena.h"
+#include "libcommon/base/ulid.h"
 #include "libcommon/service/service.h"
 #include "libcommon/store/mailbox.h"
 
-enum { MAILBOX_REQUESTS_MAX = 1024, MAILBOX_USER_MAX = 64 };
+enum { MAILBOX_REQUESTS_MAX = 1024 };
 
 struct mailbox_worker {
     struct worker *worker;
@@ -26,8 +27,6 @@ void requests_end(struct mailbox_worker *m);
 void refuse_store_error(struct bus_call *call, int error);
 /* A member's text; empty when it is missing. */
 struct slice ask_text(const json_t *ask, const char *name);
-/* Whether this can be a user id: letters, digits, "-" and "_". */
-bool is_user_id(struct slice user);
 /* Says mailbox.changed. */
 void say_changed(struct mailbox_worker *m, struct slice user, uint32_t folder, uint64_t modseq, const char *kind);
 

@@ -1,6 +1,4 @@
 /* What all requests have in common: the bound on how many are in flight, and the words for errors. */
-#include <string.h>
-
 #include "services/mailbox/mailbox_service.h"
 
 bool requests_begin(struct mailbox_worker *m, struct bus_call *call) {
@@ -29,15 +27,6 @@ void refuse_store_error(struct bus_call *call, int error) {
 struct slice ask_text(const json_t *ask, const char *name) {
     const json_t *value = json_object_get(ask, name);
     return json_is_string(value) ? slice_make(json_string_value(value), json_string_length(value)) : SLICE("");
-}
-
-bool is_user_id(struct slice user) {
-    if (user.n == 0 || user.n > MAILBOX_USER_MAX) return false;
-    for (size_t i = 0; i < user.n; i++) {
-        char c = user.p[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_')) return false;
-    }
-    return true;
 }
 
 void say_changed(struct mailbox_worker *m, struct slice user, uint32_t folder, uint64_t modseq, const char *kind) {

@@ -7,7 +7,7 @@ struct statistics {
     struct mailbox_worker *m;
     struct bus_call *call;
     json_t *reply;
-    char user[MAILBOX_USER_MAX + 1];
+    char user[ULID_BYTES];
 };
 
 static void end(struct statistics *s, int error) {
@@ -48,7 +48,7 @@ static void on_stat(void *ctx, int error, const struct mailbox_stat *stat) {
 static void on_ask(void *ctx, struct bus_call *call, const json_t *ask) {
     struct mailbox_worker *m = ctx;
     struct slice user = ask_text(ask, "user");
-    if (!is_user_id(user)) {
+    if (!ulid_is_valid(user)) {
         bus_refuse(call, "not_found", "there is no such user");
         return;
     }
