@@ -133,16 +133,17 @@ static void on_count(void *ctx, const redisReply *reply) {
     free(w);
 }
 
-void account_failures(struct redis *r, const char *domain, struct slice who, account_count_fn *done, void *ctx) {
+void account_login_wait(struct redis *r, const char *domain, struct slice who, account_count_fn *done, void *ctx) {
     char key[KEY_BYTES];
-    redis_fcall(r, on_count, waiting_create((struct waiting){.count = done, .ctx = ctx}), "account_failures", domain_key(key, domain, ""), 1, &who);
+    redis_fcall(r, on_count, waiting_create((struct waiting){.count = done, .ctx = ctx}), "account_login_wait", domain_key(key, domain, ""), 1, &who);
 }
 
-void account_failed(struct redis *r, const char *domain, struct slice who, int window_seconds) {
-    char key[KEY_BYTES], seconds[16];
+void account_failed(struct redis *r, const char *domain, struct slice who, int window_seconds, int free_failures) {
+    char key[KEY_BYTES], seconds[16], allowed[16];
     snprintf(seconds, sizeof seconds, "%d", window_seconds);
-    struct slice args[] = {who, slice_of(seconds)};
-    redis_fcall(r, on_done, NULL, "account_failed", domain_key(key, domain, ""), 2, args);
+    snprintf(allowed, sizeof allowed, "%d", free_failures);
+    struct slice args[] = {who, slice_of(seconds), slice_of(allowed)};
+    redis_fcall(r, on_done, NULL, "account_failed", domain_key(key, domain, ""), 3, args);
 }
 
 void account_cleared(struct redis *r, const char *domain, struct slice who) {

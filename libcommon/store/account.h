@@ -29,10 +29,11 @@ void account_delete(struct redis *r, const char *domain, struct slice local, acc
 typedef void account_resolve_fn(void *ctx, int error, struct slice kind, struct slice name, const json_t *value);
 void account_resolve(struct redis *r, const char *domain, struct slice local, account_resolve_fn *done, void *ctx);
 
-/* Failed logins of `who` (address and client network) in the window. */
-typedef void account_count_fn(void *ctx, int error, long long count);
-void account_failures(struct redis *r, const char *domain, struct slice who, account_count_fn *done, void *ctx);
-void account_failed(struct redis *r, const char *domain, struct slice who, int window_seconds);
+/* The login throttle of `who` (address and client network), which all replicas share. wait: seconds until the next try is allowed, 0: now. */
+typedef void account_count_fn(void *ctx, int error, long long wait);
+void account_login_wait(struct redis *r, const char *domain, struct slice who, account_count_fn *done, void *ctx);
+/* One more failure; past the free ones within the window each makes the wait longer (60 s, doubling, at most an hour). */
+void account_failed(struct redis *r, const char *domain, struct slice who, int window_seconds, int free_failures);
 void account_cleared(struct redis *r, const char *domain, struct slice who);
 
 #endif

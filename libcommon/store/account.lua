@@ -5,6 +5,7 @@
 --   a:{<domain>}:a  hash: local part -> targets (JSON array); "*" is the catch-all
 --   a:{<domain>}:k  hash: selector -> key (JSON)
 --   a:{<domain>}:t:<who>  failed logins of <who>, expires
+--   a:{<domain>}:w:<who>  <who> has to wait while this is there
 
 local function absent(key) return redis.call('EXISTS', key .. ':d') == 0 end
 
@@ -86,20 +87,27 @@ local function resolve(keys, args)
   return { 'unknown', '' }
 end
 
-local function failures(keys, args) -- who
-  local n = redis.call('GET', keys[1] .. ':t:' .. args[1])
-  return tonumber(n or '0')
+-- How many seconds <who> still has to wait; 0: may try.
+local function wait(keys, args) -- who
+  local seconds = redis.call('TTL', keys[1] .. ':w:' .. args[1])
+  return seconds > 0 and seconds or 0
 end
 
-local function failed(keys, args) -- who, seconds
-  local key = keys[1] .. ':t:' .. args[1]
+-- Past the free failures each further one doubles the wait: 60 s, 2 min, … up to an hour.
+local function failed(keys, args) -- who, window in seconds, free failures
+  local key, free = keys[1] .. ':t:' .. args[1], tonumber(args[3])
   local n = redis.call('INCR', key)
-  redis.call('EXPIRE', key, args[2])
+  local seconds = 0
+  if n >= free then
+    seconds = math.min(60 * 2 ^ math.min(n - free, 6), 3600)
+    redis.call('SET', keys[1] .. ':w:' .. args[1], n, 'EX', seconds)
+  end
+  redis.call('EXPIRE', key, tonumber(args[2]) + seconds)
   return n
 end
 
 local function cleared(keys, args) -- who
-  return redis.call('DEL', keys[1] .. ':t:' .. args[1])
+  return redis.call('DEL', keys[1] .. ':t:' .. args[1], keys[1] .. ':w:' .. args[1])
 end
 
 redis.register_function('account_domain_add', domain_add)
@@ -111,6 +119,6 @@ redis.register_function('account_alias_set', alias_set)
 redis.register_function('account_alias_delete', alias_delete)
 redis.register_function('account_key_set', key_set)
 redis.register_function{function_name='account_resolve', callback=resolve, flags={'no-writes'}}
-redis.register_function{function_name='account_failures', callback=failures, flags={'no-writes'}}
+redis.register_function{function_name='account_login_wait', callback=wait, flags={'no-writes'}}
 redis.register_function('account_failed', failed)
 redis.register_function('account_cleared', cleared)

@@ -46,6 +46,8 @@ const char *ask_text(const struct ask *a, const char *field); /* "" when it is m
 /* Reads the field into a->address (or only its domain): false after refusing. */
 bool ask_take_address(struct ask *a, const char *field);
 bool ask_take_domain(struct ask *a, const char *field);
+/* A page of items (sorted here by the string field `by`) as {"<field>":[…],"next":…}, as the request's `after` and `limit` want it. Steals items. */
+json_t *ask_page(const struct ask *a, json_t *items, const char *by, const char *field);
 /* Tells the other services that something changed. */
 void accounts_tell(struct accounts *s, const char *domain, const char *what, const char *name, const char *change);
 

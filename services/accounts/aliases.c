@@ -71,12 +71,26 @@ static void on_all(void *ctx, int error, const json_t *all) {
     for (void *at = json_object_iter((json_t *)(uintptr_t)all); at; at = json_object_iter_next((json_t *)(uintptr_t)all, at))
         json_array_append_new(
             aliases, json_pack("{s:s,s:O}", "address", alias_text(json_object_iter_key(at), a->address.domain, text), "targets", json_object_iter_value(at)));
-    ask_answer(a, json_pack("{s:o}", "aliases", aliases));
+    ask_answer(a, ask_page(a, aliases, "address", "aliases"));
 }
 
 static void on_list(void *ctx, struct bus_call *call, const json_t *body) {
     struct ask *a = ask_create(ctx, call, body);
     if (ask_take_domain(a, "domain")) account_read_all(a->accounts->worker->redis, a->address.domain, "a", on_all, a);
+}
+
+static void on_found(void *ctx, int error, const json_t *targets) {
+    struct ask *a = ctx;
+    char text[ADDRESS_BYTES_MAX];
+    if (error)
+        ask_refuse_store(a, error, "alias");
+    else
+        ask_answer(a, json_pack("{s:s,s:O}", "address", alias_text(a->address.local, a->address.domain, text), "targets", targets));
+}
+
+static void on_get(void *ctx, struct bus_call *call, const json_t *body) {
+    struct ask *a = ask_create(ctx, call, body);
+    if (take_alias(a)) account_read(a->accounts->worker->redis, a->address.domain, "a", slice_of(a->address.local), on_found, a);
 }
 
 static void on_deleted(void *ctx, int error) {
@@ -99,6 +113,7 @@ static void on_delete(void *ctx, struct bus_call *call, const json_t *body) {
 
 void aliases_start(struct accounts *s) {
     bus_serve(s->worker->bus, "alias.add", on_add, s);
+    bus_serve(s->worker->bus, "alias.get", on_get, s);
     bus_serve(s->worker->bus, "alias.list", on_list, s);
     bus_serve(s->worker->bus, "alias.delete", on_delete, s);
 }

@@ -40,7 +40,7 @@ void ask_refuse_store(struct ask *a, int error, const char *what) {
         buf_printf(&text, "this %s is there already, or its address is taken", what);
         break;
     case STORE_CONFLICT:
-        code = "invalid";
+        code = "exists";
         buf_printf(&text, "the %s is still in use: delete its accounts first, or force it", what);
         break;
     case STORE_INVALID:
@@ -74,4 +74,28 @@ bool ask_take_domain(struct ask *a, const char *field) {
 void accounts_tell(struct accounts *s, const char *domain, const char *what, const char *name, const char *change) {
     bus_publish(s->worker->bus, "account.changed", slice_of(domain),
                 json_pack("{s:s,s:s,s:s,s:s}", "domain", domain, "what", what, "name", name, "change", change));
+}
+
+struct sortable {
+    const char *key;
+    json_t *item;
+};
+
+static int by_key(const void *x, const void *y) { return strcmp(((const struct sortable *)x)->key, ((const struct sortable *)y)->key); }
+
+json_t *ask_page(const struct ask *a, json_t *items, const char *by, const char *field) {
+    json_int_t wanted = json_integer_value(json_object_get(a->body, "limit"));
+    size_t limit = wanted > 0 && wanted < LIST_MAX ? (size_t)wanted : LIST_MAX, n = 0, i;
+    struct sortable *sorted = memory_alloc((json_array_size(items) + 1) * sizeof *sorted);
+    json_t *page = json_array(), *next = json_null(), *item;
+    json_array_foreach(items, i, item) {
+        const char *key = json_string_value(json_is_string(item) ? item : json_object_get(item, by));
+        if (key && strcmp(key, ask_text(a, "after")) > 0) sorted[n++] = (struct sortable){key, item};
+    }
+    qsort(sorted, n, sizeof *sorted, by_key);
+    for (i = 0; i < n && i < limit; i++) json_array_append(page, sorted[i].item);
+    if (n > limit) next = json_string(sorted[limit - 1].key);
+    free(sorted);
+    json_decref(items);
+    return json_pack("{s:o,s:o}", field, page, "next", next);
 }

@@ -102,7 +102,7 @@ static void on_names(void *ctx, int error, const json_t *names) {
     if (error)
         refuse(a, error);
     else
-        ask_answer(a, json_pack("{s:O}", "domains", names));
+        ask_answer(a, ask_page(a, json_copy((json_t *)(uintptr_t)names), NULL, "domains"));
 }
 
 static void on_list(void *ctx, struct bus_call *call, const json_t *body) {

@@ -88,7 +88,7 @@ static void finish(struct login *l) {
         return;
     }
     metric_add(&logins_wrong, 1);
-    account_failed(a->accounts->worker->redis, a->address.domain, slice_of(l->who), LOGIN_WINDOW_SECONDS);
+    account_failed(a->accounts->worker->redis, a->address.domain, slice_of(l->who), LOGIN_WINDOW_SECONDS, LOGIN_FAILURES_FREE);
     log_info("login denied", "login", ask_text(a, "login"), "client", ask_text(a, "client_ip"), "protocol", ask_text(a, "protocol"), NULL);
     free(l);
     ask_refuse(a, "denied", "the login or the password is wrong");
@@ -139,17 +139,19 @@ static void on_account(void *ctx, int error, struct slice kind, struct slice nam
     service_offload(s->worker, verify, verified, l);
 }
 
-static void on_failures(void *ctx, int error, long long count) {
+static void on_wait(void *ctx, int error, long long wait) {
     struct login *l = ctx;
     struct ask *a = l->ask;
-    if (error || count >= LOGIN_FAILURES_FREE) {
+    if (error || wait > 0) {
         free(l);
         if (error) {
             ask_refuse_store(a, error, "account");
             return;
         }
         metric_add(&logins_throttled, 1);
-        ask_refuse(a, "busy", "too many failed logins: wait 15 minutes and try again");
+        char text[96];
+        snprintf(text, sizeof text, "too many failed logins: try again in %lld seconds", wait);
+        ask_refuse(a, "busy", text);
         return;
     }
     account_resolve(a->accounts->worker->redis, a->address.domain, slice_of(a->address.local), on_account, l);
@@ -178,7 +180,7 @@ static void on_login(void *ctx, struct bus_call *call, const json_t *body) {
     l->ask = a;
     client_network(ask_text(a, "client_ip"), network);
     snprintf(l->who, sizeof l->who, "%s/%s", a->address.local, network);
-    account_failures(a->accounts->worker->redis, a->address.domain, slice_of(l->who), on_failures, l);
+    account_login_wait(a->accounts->worker->redis, a->address.domain, slice_of(l->who), on_wait, l);
 }
 
 static void on_changed(void *ctx, struct slice about, const json_t *data) {
@@ -192,7 +194,7 @@ void login_start(struct accounts *s) {
     s->cache = memory_alloc(sizeof *s->cache);
     randombytes_buf(s->cache_key, sizeof s->cache_key);
     bus_serve(s->worker->bus, "login", on_login, s);
-    bus_hear(s->worker->bus, "account.changed.*", false, on_changed, s);
+    bus_hear(s->worker->bus, "account.changed.>", false, on_changed, s);
 }
 
 void login_stop(struct accounts *s) {

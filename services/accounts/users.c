@@ -131,34 +131,16 @@ static void on_get(void *ctx, struct bus_call *call, const json_t *body) {
     if (ask_take_address(a, "address")) account_read(a->accounts->worker->redis, a->address.domain, "u", slice_of(a->address.local), on_found, a);
 }
 
-static int by_address(const void *x, const void *y) {
-    return strcmp(json_string_value(json_object_get(*(json_t *const *)x, "address")), json_string_value(json_object_get(*(json_t *const *)y, "address")));
-}
-
 static void on_all(void *ctx, int error, const json_t *all) {
     struct ask *a = ctx;
     if (error) {
         ask_refuse_store(a, error, "domain");
         return;
     }
-    size_t count = json_object_size(all), n = 0;
-    json_int_t wanted = json_integer_value(json_object_get(a->body, "limit"));
-    size_t limit = wanted > 0 && wanted < LIST_MAX ? (size_t)wanted : LIST_MAX;
-    json_t **sorted = memory_alloc((count + 1) * sizeof *sorted), *page = json_array(), *next = json_null();
+    json_t *accounts = json_array();
     for (void *at = json_object_iter((json_t *)(uintptr_t)all); at; at = json_object_iter_next((json_t *)(uintptr_t)all, at))
-        sorted[n++] = json_object_iter_value(at);
-    qsort(sorted, n, sizeof *sorted, by_address);
-    for (size_t i = 0; i < n; i++) {
-        const char *address = json_string_value(json_object_get(sorted[i], "address"));
-        if (strcmp(address, ask_text(a, "after")) <= 0) continue;
-        if (json_array_size(page) == limit) {
-            next = json_copy(json_object_get(json_array_get(page, limit - 1), "address"));
-            break;
-        }
-        json_array_append_new(page, public_view(sorted[i]));
-    }
-    free(sorted);
-    ask_answer(a, json_pack("{s:o,s:o}", "accounts", page, "next", next));
+        json_array_append_new(accounts, public_view(json_object_iter_value(at)));
+    ask_answer(a, ask_page(a, accounts, "address", "accounts"));
 }
 
 static void on_list(void *ctx, struct bus_call *call, const json_t *body) {
