@@ -74,3 +74,6 @@ $(B)/fuzz/%: $(B)/tests/fuzz/%.o $(LIB)
 
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
+
+# The assembler reads it, so the compiler does not list it as a dependency.
+$(B)/services/admin/openapi.o: services/admin/openapi.json

@@ -1,0 +1,140 @@
+/* admin: the REST API, journeys, autoconfig, MTA-STS policies. What the files of this folder share.
+ *
+ * No thread waits: a request that asks another service is suspended in libmicrohttpd and goes on when the bus answers. */
+#ifndef POSTBUS_ADMIN_H
+#define POSTBUS_ADMIN_H
+
+#include <microhttpd.h>
+
+#include "libcommon/base/buf.h"
+#include "libcommon/service/service.h"
+
+/* Bounds, with what a client gets past them. */
+enum {
+    BODY_MAX = 1024 * 1024,    /* 413 */
+    CONNECTIONS_MAX = 1024,    /* a worker and listener: further ones are closed */
+    CONNECTION_SECONDS = 30,   /* without a byte: closed */
+    CONNECTION_MEMORY = 32768, /* request line and header: 414 or 431 */
+    ASK_MS = 15000,            /* another service's answer: 503 */
+    LONG_ASK_MS = 60000,       /* the same, for key making and the deletion of a mailbox */
+    PAGE_MAX = 1000,           /* items of a listing */
+    JOURNEY_EVENTS_MAX = 2000, /* events of one journey; later ones are left out */
+    HEALTH_CACHE_US = 1000000, /* how long one look at the components serves all who ask */
+    RETRY_AFTER_SECONDS = 5,
+};
+
+struct request;
+
+struct admin {
+    struct worker *worker;
+    struct MHD_Daemon *daemons[2]; /* plain, TLS */
+    struct event *turns[2], *clock;
+    struct request *requests; /* all that are not finished */
+    int suspended;
+    bool draining;
+    char *token;
+    bool journal_ready; /* the stream of events is there, as far as this worker knows */
+    bool journal_busy;
+    struct event *journal_clock;
+    json_t *health; /* the last look at the components, and when */
+    int64_t health_us;
+};
+
+typedef void request_reply_fn(struct request *r, int error, const json_t *reply);
+
+/* One HTTP request, from its header to its last byte. */
+struct request {
+    struct request *next, *previous;
+    struct admin *admin;
+    struct MHD_Connection *connection;
+    char *method, *path;
+    struct buf body;
+    bool too_big, started, suspended, finished;
+    json_t *json; /* the body, where the route takes one */
+    char *part;   /* the variable part of the path, such as an address */
+    struct MHD_Response *response;
+    unsigned status;
+    request_reply_fn *then;
+    json_t *state; /* the handler's own */
+};
+
+/* http.c ---------------------------------------------------------------------------------------------------------------------------------- */
+
+/* Opens a listener of a worker on the setting's address; certificate and key: PEM for TLS, or NULL. */
+void http_listen(struct admin *a, int index, const char *setting, const char *fallback, const char *certificate, const char *key);
+/* Stops listening; running requests go on. */
+void http_quiesce(struct admin *a);
+void http_close(struct admin *a);
+
+/* Answers. Each ends the request: exactly once a request. request_answer steals body (NULL: no content). */
+void request_answer(struct request *r, unsigned status, json_t *body);
+void request_answer_text(struct request *r, unsigned status, const char *type, struct slice text);
+void request_problem(struct request *r, unsigned status, const char *detail);
+/* A problem with the fields in question: errors is an array of {"pointer","detail"}; stolen. */
+void request_problem_fields(struct request *r, unsigned status, const char *detail, json_t *errors);
+/* What a failed or refused bus request means for an HTTP client. */
+void request_problem_bus(struct request *r, const json_t *reply);
+/* Adds a header to the answer that was given. */
+void request_header(struct request *r, const char *name, const char *value);
+
+/* Asks another service; then() gets its answer. Steals ask. */
+void request_ask(struct request *r, const char *verb, json_t *ask, int timeout_ms, request_reply_fn *then);
+/* Suspends until request_answer or request_problem comes (for what is not a bus request). */
+void request_wait(struct request *r);
+/* NULL when it is not there. */
+const char *request_query(const struct request *r, const char *name);
+const char *request_head(const struct request *r, const char *name);
+/* ?limit= and ?after= into ask: false after answering 400. */
+bool request_page(struct request *r, json_t *ask);
+
+/* routes.c: finds the handler of a whole request and calls it. */
+void route_request(struct request *r);
+
+/* problem.c: an RFC 9457 object. errors: stolen; NULL: none. */
+json_t *problem_create(unsigned status, const char *detail, json_t *errors);
+/* The status for an error code of the bus ("not_found" …; "" for no answer). */
+unsigned problem_status(const char *code);
+
+/* fields.c: what a body may hold. */
+enum field_type { FIELD_TEXT, FIELD_BYTES, FIELD_TEXTS };
+struct field {
+    const char *name;
+    enum field_type type;
+    bool required;
+};
+/* An array of {"pointer","detail"} for what is wrong with body, NULL when nothing is. */
+json_t *fields_check(const json_t *body, const struct field *fields, size_t count);
+
+/* Handlers, by family */
+void domain_add(struct request *r);
+void domain_list(struct request *r);
+void domain_get(struct request *r);
+void domain_delete(struct request *r);
+void domain_dns(struct request *r);
+void account_add_request(struct request *r);
+void account_list(struct request *r);
+void account_get(struct request *r);
+void account_patch(struct request *r);
+void account_delete_request(struct request *r);
+void alias_add(struct request *r);
+void alias_list(struct request *r);
+void alias_get(struct request *r);
+void alias_delete(struct request *r);
+void queue_list_request(struct request *r);
+void queue_retry_request(struct request *r);
+void queue_delete_request(struct request *r);
+void journey_get(struct request *r);
+void health_get(struct request *r);
+void openapi_get(struct request *r);
+void autoconfig_get(struct request *r);
+void autodiscover_post(struct request *r);
+void mta_sts_get(struct request *r);
+
+/* journal.c: the JetStream stream of postbus.mail.> and reads of it. */
+void journal_start(struct admin *a);
+void journal_stop(struct admin *a);
+
+/* journey.c: events (an array of CloudEvents of one message, in any order) as the ten steps; a new array. */
+json_t *journey_steps(const json_t *events);
+
+#endif

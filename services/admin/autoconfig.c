@@ -1,0 +1,159 @@
+/* How a mail client finds its servers: Thunderbird's autoconfig, Outlook's autodiscover (POX). And the MTA-STS policy (RFC 8461 §3.2), which lives at a
+ * well-known path too. Each is given for hosted domains only. */
+#include <stdlib.h>
+
+#include "libcommon/base/arena.h"
+#include "libcommon/base/config.h"
+#include "libcommon/mail/domain.h"
+#include "services/admin/admin.h"
+
+enum { STS_MAX_AGE = 604800 };
+
+static void add_xml(struct buf *out, const char *text) {
+    for (; *text; text++) {
+        if (*text == '&')
+            buf_add_str(out, "&amp;");
+        else if (*text == '<')
+            buf_add_str(out, "&lt;");
+        else if (*text == '>')
+            buf_add_str(out, "&gt;");
+        else if (*text == '"')
+            buf_add_str(out, "&quot;");
+        else
+            buf_add_char(out, *text);
+    }
+}
+
+/* The domain of an address, or (address NULL) of the Host field without the first label `prefix`; false when there is none. */
+static bool find_domain(struct request *r, const char *address, const char *prefix, char out[DOMAIN_BYTES]) {
+    if (address) {
+        ptrdiff_t at = slice_find_last(slice_of(address), '@');
+        return domain_normalise(slice_skip(slice_of(address), (size_t)(at + 1)), out) == 0;
+    }
+    struct slice host = slice_of(request_head(r, "Host")), name = host;
+    ptrdiff_t colon = slice_find_last(host, ':');
+    if (colon >= 0) name = slice_head(host, (size_t)colon);
+    if (slice_starts_nocase(name, slice_of(prefix))) name = slice_skip(name, strlen(prefix));
+    return domain_normalise(name, out) == 0;
+}
+
+static void ask_for_domain(struct request *r, const char *domain, request_reply_fn *then) {
+    r->state = json_pack("{s:s}", "domain", domain);
+    request_ask(r, "accounts.domain.get", json_pack("{s:s}", "domain", domain), ASK_MS, then);
+}
+
+/* autoconfig ---------------------------------------------------------------------------------------------------------------------------------- */
+
+static void add_server(struct buf *out, const char *element, const char *type, const char *host, int port, const char *socket) {
+    buf_printf(out, "    <%s type=\"%s\">\n      <hostname>", element, type);
+    add_xml(out, host);
+    buf_printf(out,
+               "</hostname>\n      <port>%d</port>\n      <socketType>%s</socketType>\n      <authentication>password-cleartext</authentication>\n"
+               "      <username>%%EMAILADDRESS%%</username>\n    </%s>\n",
+               port, socket, element);
+}
+
+static void on_autoconfig(struct request *r, int error, const json_t *reply) {
+    const char *host = r->admin->worker->hostname, *domain = json_string_value(json_object_get(r->state, "domain"));
+    if (error) {
+        request_problem_bus(r, reply);
+        return;
+    }
+    struct buf xml = {0};
+    buf_add_str(&xml, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<clientConfig version=\"1.1\">\n  <emailProvider id=\"");
+    add_xml(&xml, domain);
+    buf_add_str(&xml, "\">\n    <domain>");
+    add_xml(&xml, domain);
+    buf_add_str(&xml, "</domain>\n    <displayName>");
+    add_xml(&xml, domain);
+    buf_add_str(&xml, "</displayName>\n    <displayShortName>");
+    add_xml(&xml, domain);
+    buf_add_str(&xml, "</displayShortName>\n");
+    add_server(&xml, "incomingServer", "imap", host, 993, "SSL");
+    add_server(&xml, "incomingServer", "imap", host, 143, "STARTTLS");
+    add_server(&xml, "incomingServer", "pop3", host, 995, "SSL");
+    add_server(&xml, "outgoingServer", "smtp", host, 465, "SSL");
+    add_server(&xml, "outgoingServer", "smtp", host, 587, "STARTTLS");
+    buf_add_str(&xml, "  </emailProvider>\n</clientConfig>\n");
+    request_answer_text(r, 200, "application/xml; charset=utf-8", buf_slice(&xml));
+    buf_free(&xml);
+}
+
+void autoconfig_get(struct request *r) {
+    char domain[DOMAIN_BYTES];
+    if (find_domain(r, request_query(r, "emailaddress"), "autoconfig.", domain))
+        ask_for_domain(r, domain, on_autoconfig);
+    else
+        request_problem(r, 400, "say which domain: ?emailaddress=name@example.org");
+}
+
+/* autodiscover -------------------------------------------------------------------------------------------------------------------------------- */
+
+static void add_protocol(struct buf *out, const char *type, const char *host, int port, const char *login) {
+    buf_printf(out, "      <Protocol>\n        <Type>%s</Type>\n        <Server>", type);
+    add_xml(out, host);
+    buf_printf(out, "</Server>\n        <Port>%d</Port>\n        <DomainRequired>off</DomainRequired>\n        <LoginName>", port);
+    add_xml(out, login);
+    buf_add_str(out, "</LoginName>\n        <SPA>off</SPA>\n        <SSL>on</SSL>\n        <AuthRequired>on</AuthRequired>\n      </Protocol>\n");
+}
+
+static void on_autodiscover(struct request *r, int error, const json_t *reply) {
+    const char *host = r->admin->worker->hostname, *login = json_string_value(json_object_get(r->state, "address"));
+    if (error) {
+        request_problem_bus(r, reply);
+        return;
+    }
+    struct buf xml = {0};
+    buf_add_str(&xml,
+                "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Autodiscover xmlns=\"http://schemas.microsoft.com/exchange/autodiscover/responseschema/2006\">\n"
+                "  <Response xmlns=\"http://schemas.microsoft.com/exchange/autodiscover/outlook/responseschema/2006a\">\n    <Account>\n"
+                "      <AccountType>email</AccountType>\n      <Action>settings</Action>\n");
+    add_protocol(&xml, "IMAP", host, 993, login);
+    add_protocol(&xml, "POP3", host, 995, login);
+    add_protocol(&xml, "SMTP", host, 465, login);
+    buf_add_str(&xml, "    </Account>\n  </Response>\n</Autodiscover>\n");
+    request_answer_text(r, 200, "application/xml; charset=utf-8", buf_slice(&xml));
+    buf_free(&xml);
+}
+
+/* The text of <EMailAddress>, which is all that the request says. */
+static struct slice find_address(struct slice body) {
+    const char *start = body.n ? memmem(body.p, body.n, "<EMailAddress>", 14) : NULL;
+    if (!start) return SLICE("");
+    struct slice rest = slice_skip(body, (size_t)(start - body.p) + 14);
+    ptrdiff_t end = slice_find(rest, '<');
+    return end < 0 ? SLICE("") : slice_trim(slice_head(rest, (size_t)end));
+}
+
+void autodiscover_post(struct request *r) {
+    struct mail_address address;
+    char text[ADDRESS_BYTES_MAX];
+    if (address_normalise(find_address(buf_slice(&r->body)), &address) != 0) {
+        request_problem(r, 400, "the request has no EMailAddress");
+        return;
+    }
+    ask_for_domain(r, address.domain, on_autodiscover);
+    json_object_set_new(r->state, "address", json_string(address_text(&address, text)));
+}
+
+/* MTA-STS ------------------------------------------------------------------------------------------------------------------------------------- */
+
+static void on_mta_sts(struct request *r, int error, const json_t *reply) {
+    const char *mode = config_text("POSTBUS_MTA_STS", "");
+    if (error) {
+        request_problem_bus(r, reply);
+        return;
+    }
+    struct buf policy = {0};
+    buf_printf(&policy, "version: STSv1\r\nmode: %s\r\nmx: %s\r\nmax_age: %d\r\n", *mode ? mode : "none", r->admin->worker->hostname, STS_MAX_AGE);
+    request_answer_text(r, 200, "text/plain; charset=utf-8", buf_slice(&policy));
+    buf_free(&policy);
+}
+
+void mta_sts_get(struct request *r) {
+    char domain[DOMAIN_BYTES];
+    if (find_domain(r, NULL, "mta-sts.", domain))
+        ask_for_domain(r, domain, on_mta_sts);
+    else
+        request_problem(r, 404, "there is no policy for this host");
+}

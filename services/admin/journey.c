@@ -1,0 +1,238 @@
+/* A message's events as the ten steps of its journey. An event shows as one step or more: an accepted submission tells of the writing (1), the submission (2)
+ * and whose the recipients are (3); a route of the question for the MX (4) and of how far the answer can be trusted (5). Pure functions over JSON. */
+#include <stdlib.h>
+
+#include "services/admin/admin.h"
+
+struct step {
+    json_t *steps;
+    const json_t *event, *data;
+    struct buf what;
+};
+
+static const char *text_of(const json_t *object, const char *name) {
+    const char *text = json_string_value(json_object_get(object, name));
+    return text ? text : "";
+}
+
+/* "a@x, b@y and 3 more" from an array of texts or of objects with that field. */
+static void add_list(struct buf *out, const json_t *list, const char *field) {
+    size_t n = json_array_size(list), shown = n > 4 ? 3 : n;
+    for (size_t i = 0; i < shown; i++) {
+        const json_t *each = json_array_get(list, i);
+        const char *text = json_is_string(each) ? json_string_value(each) : text_of(each, field);
+        buf_printf(out, "%s%s", i == 0 ? "" : i + 1 == n ? " and " : ", ", text);
+    }
+    if (shown < n) buf_printf(out, " and %zu more", n - shown);
+    if (n == 0) buf_add_str(out, "nobody");
+}
+
+static const char *or_none(const char *text, const char *none) { return *text ? text : none; }
+
+/* A subset of data: the named fields that are there. */
+static json_t *fields_of(const json_t *data, const char *const names[]) {
+    json_t *some = json_object();
+    for (; *names; names++)
+        if (json_object_get(data, *names)) json_object_set(some, *names, json_object_get(data, *names));
+    return some;
+}
+
+/* Adds a step whose sentence is in s->what; steals data. */
+static void add(struct step *s, int number, const char *name, json_t *data) {
+    struct slice source = slice_of(text_of(s->event, "source")), service;
+    if (source.n && source.p[0] == '/') source = slice_skip(source, 1);
+    if (!slice_cut(&source, '/', &service)) {
+        service = source;
+        source = SLICE("");
+    }
+    json_t *step = json_pack("{s:i,s:s,s:s,s:s%,s:s%,s:s,s:o}", "step", number, "name", name, "time", text_of(s->event, "time"), "service", service.p,
+                             service.n, "host", source.p, source.n, "what", buf_str(&s->what), "data", data);
+    if (step) json_array_append_new(s->steps, step);
+    buf_reset(&s->what);
+}
+
+static void whole(struct step *s, int number, const char *name) { add(s, number, name, json_deep_copy(s->data)); }
+
+/* "over TLSv1.3 (TLS_AES_256_GCM_SHA384)" */
+static void add_tls(struct buf *out, const json_t *object) {
+    const char *tls = text_of(object, "tls"), *cipher = text_of(object, "cipher");
+    if (!*tls)
+        buf_add_str(out, "without TLS");
+    else if (*cipher)
+        buf_printf(out, "over %s (%s)", tls, cipher);
+    else
+        buf_printf(out, "over %s", tls);
+}
+
+/* "spf=pass": a verdict's part is a word, or an object with "result". */
+static void add_result(struct buf *out, const char *name, const json_t *part) {
+    const json_t *one = json_is_array(part) ? json_array_get(part, 0) : part;
+    const char *result = json_is_string(one) ? json_string_value(one) : text_of(one, "result");
+    if (json_is_array(part)) /* of several signatures the one that passed counts */
+        for (size_t i = 0; i < json_array_size(part); i++)
+            if (strcmp(text_of(json_array_get(part, i), "result"), "pass") == 0) result = "pass";
+    buf_printf(out, "%s%s %s", out->n && out->data[out->n - 1] != ' ' ? ", " : "", name, or_none(result, "none"));
+}
+
+static void add_verdict(struct step *s, const json_t *verdict) {
+    static const struct {
+        const char *field, *name;
+    } parts[] = {{"spf", "SPF"}, {"dkim", "DKIM"}, {"dmarc", "DMARC"}, {"arc", "ARC"}, {"iprev", "reverse name"}};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) add_result(&s->what, parts[i].name, json_object_get(verdict, parts[i].field));
+}
+
+static void on_submission(struct step *s) {
+    static const char *const written[] = {"from", "message_id", "size", NULL}, *const submitted[] = {"client", "reply", "origin", "verdict", NULL},
+                             *const sorted[] = {"rcpts", "shard", NULL};
+    const json_t *client = json_object_get(s->data, "client"), *rcpts = json_object_get(s->data, "rcpts");
+    json_t *local = json_array(), *remote = json_array(), *each;
+    size_t i;
+    buf_printf(&s->what, "%s wrote a message of %lld bytes and pressed Send", or_none(text_of(s->data, "from"), "somebody"),
+               json_integer_value(json_object_get(s->data, "size")));
+    add(s, 1, "written", fields_of(s->data, written));
+    buf_printf(&s->what, "%s, logged in as %s, submitted it from %s ", or_none(text_of(client, "helo"), "a client"),
+               or_none(text_of(client, "login"), text_of(s->data, "from")), or_none(text_of(client, "ip"), "an unknown address"));
+    add_tls(&s->what, client);
+    add(s, 2, "submitted", fields_of(s->data, submitted));
+    json_array_foreach(rcpts, i, each) json_array_append(json_is_string(json_object_get(each, "user")) ? local : remote, each);
+    if (json_array_size(local)) {
+        add_list(&s->what, local, "address");
+        buf_add_str(&s->what, json_array_size(local) == 1 ? " has a mailbox here" : " have mailboxes here");
+    }
+    if (json_array_size(remote)) {
+        if (s->what.n) buf_add_str(&s->what, "; ");
+        add_list(&s->what, remote, "address");
+        buf_add_str(&s->what, json_array_size(remote) == 1 ? " is at another site" : " are at other sites");
+    }
+    add(s, 3, "sorted", fields_of(s->data, sorted));
+    json_decref(local);
+    json_decref(remote);
+}
+
+static void on_accepted(struct step *s) {
+    static const char *const verified[] = {"client", "from", "verdict", "origin", NULL}, *const accepted[] = {"rcpts", "size",  "message_id",
+                                                                                                              "shard", "reply", NULL};
+    const char *origin = text_of(s->data, "origin");
+    const json_t *client = json_object_get(s->data, "client");
+    if (strcmp(origin, "submission") == 0) {
+        on_submission(s);
+        return;
+    }
+    if (strcmp(origin, "mx") == 0) {
+        buf_printf(&s->what, "%s (%s) brought it from <%s> ", or_none(text_of(client, "helo"), "a server"), text_of(client, "ip"), text_of(s->data, "from"));
+        add_tls(&s->what, client);
+        buf_add_str(&s->what, "; ");
+        add_verdict(s, json_object_get(s->data, "verdict"));
+        add(s, 7, "verified", fields_of(s->data, verified));
+    }
+    buf_printf(&s->what, strcmp(origin, "bounce") == 0 ? "a report to " : "accepted for ");
+    add_list(&s->what, json_object_get(s->data, "rcpts"), "address");
+    buf_add_str(&s->what, " and on disk in the queue");
+    add(s, 8, "accepted", fields_of(s->data, accepted));
+}
+
+static void on_refused(struct step *s) {
+    const json_t *client = json_object_get(s->data, "client");
+    buf_printf(&s->what, "refused %s (%s): %lld %s %s", or_none(text_of(client, "helo"), "a client"), text_of(client, "ip"),
+               json_integer_value(json_object_get(s->data, "code")), text_of(s->data, "enhanced"), text_of(s->data, "reason"));
+    whole(s, 7, "refused");
+}
+
+static void on_routed(struct step *s) {
+    static const char *const asked[] = {"domain", "hosts", NULL}, *const trusted[] = {"domain", "dnssec", "mta_sts", "dane", NULL};
+    const json_t *dane = json_object_get(s->data, "dane"), *sts = json_object_get(s->data, "mta_sts");
+    const char *mode = json_is_object(sts) ? text_of(sts, "mode") : json_is_string(sts) ? json_string_value(sts) : "";
+    const char *dane_text = json_is_string(dane) ? json_string_value(dane) : json_is_true(dane) ? "applies" : "does not apply";
+    buf_printf(&s->what, "DNS was asked for the MX of %s: ", text_of(s->data, "domain"));
+    add_list(&s->what, json_object_get(s->data, "hosts"), "name");
+    add(s, 4, "asked for the MX", fields_of(s->data, asked));
+    buf_printf(&s->what, "the answer is %s by DNSSEC; DANE %s; MTA-STS %s", or_none(text_of(s->data, "dnssec"), "not judged"), dane_text,
+               or_none(mode, "has no policy"));
+    add(s, 5, "answer judged", fields_of(s->data, trusted));
+}
+
+static void on_sent(struct step *s) {
+    buf_printf(&s->what, "%s [%s]:%lld took it for %s ", text_of(s->data, "host"), text_of(s->data, "ip"), json_integer_value(json_object_get(s->data, "port")),
+               text_of(s->data, "rcpt"));
+    add_tls(&s->what, s->data);
+    buf_printf(&s->what, ", identity proved by %s: %s", or_none(text_of(s->data, "tls_verified"), "none"), text_of(s->data, "reply"));
+    whole(s, 6, "sent");
+}
+
+static void on_deferred(struct step *s) {
+    buf_printf(&s->what, "not yet for %s (attempt %lld): %s", text_of(s->data, "rcpt"), json_integer_value(json_object_get(s->data, "attempt")),
+               text_of(s->data, "reason"));
+    whole(s, 6, "deferred");
+}
+
+static void on_bounced(struct step *s) {
+    buf_printf(&s->what, "given up for %s: %s", text_of(s->data, "rcpt"), text_of(s->data, "reason"));
+    whole(s, 6, "bounced");
+}
+
+static void on_delivered(struct step *s) {
+    buf_printf(&s->what, "stored for %s in %s as uid %lld", text_of(s->data, "rcpt"), text_of(s->data, "folder"),
+               json_integer_value(json_object_get(s->data, "uid")));
+    whole(s, 8, "delivered");
+}
+
+static void connected(struct step *s) {
+    static const char *const names[] = {"user", "client", "protocol", "tls", NULL};
+    buf_printf(&s->what, "the recipient's client at %s is connected by %s ", text_of(json_object_get(s->data, "client"), "ip"),
+               strcmp(text_of(s->data, "protocol"), "pop3") == 0 ? "POP3" : "IMAP");
+    add_tls(&s->what, s->data);
+    add(s, 9, "connected", fields_of(s->data, names));
+}
+
+static void on_announced(struct step *s) {
+    connected(s);
+    buf_printf(&s->what, "it appeared in %s at %s as uid %lld", text_of(s->data, "folder"), text_of(json_object_get(s->data, "client"), "ip"),
+               json_integer_value(json_object_get(s->data, "uid")));
+    whole(s, 10, "appeared");
+}
+
+static void on_fetched(struct step *s) {
+    bool pop3 = strcmp(text_of(s->data, "protocol"), "pop3") == 0;
+    if (pop3) connected(s);
+    buf_printf(&s->what, "the client at %s read its %lld bytes by %s", text_of(json_object_get(s->data, "client"), "ip"),
+               json_integer_value(json_object_get(s->data, "size")), pop3 ? "POP3" : "IMAP");
+    whole(s, 10, "read");
+}
+
+static const struct {
+    const char *type;
+    void (*map)(struct step *s);
+} maps[] = {
+    {"postbus.mail.accepted", on_accepted},   {"postbus.mail.refused", on_refused},     {"postbus.mail.routed", on_routed},
+    {"postbus.mail.sent", on_sent},           {"postbus.mail.deferred", on_deferred},   {"postbus.mail.bounced", on_bounced},
+    {"postbus.mail.delivered", on_delivered}, {"postbus.mail.announced", on_announced}, {"postbus.mail.fetched", on_fetched},
+};
+
+struct timed {
+    const char *time;
+    size_t order;
+    const json_t *event;
+};
+
+static int by_time(const void *x, const void *y) {
+    const struct timed *a = x, *b = y;
+    int time = strcmp(a->time, b->time);
+    return time ? time : (a->order > b->order) - (a->order < b->order);
+}
+
+json_t *journey_steps(const json_t *events) {
+    size_t n = json_array_size(events);
+    struct step s = {.steps = json_array()};
+    struct timed *sorted = calloc(n + 1, sizeof *sorted);
+    for (size_t i = 0; sorted && i < n; i++) sorted[i] = (struct timed){text_of(json_array_get(events, i), "time"), i, json_array_get(events, i)};
+    if (sorted) qsort(sorted, n, sizeof *sorted, by_time);
+    for (size_t i = 0; sorted && i < n; i++) {
+        s.event = sorted[i].event;
+        s.data = json_object_get(s.event, "data");
+        for (size_t m = 0; m < sizeof maps / sizeof *maps && json_is_object(s.data); m++)
+            if (strcmp(maps[m].type, text_of(s.event, "type")) == 0) maps[m].map(&s);
+    }
+    free(sorted);
+    buf_free(&s.what);
+    return s.steps;
+}

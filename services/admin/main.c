@@ -1,0 +1,43 @@
+/* admin: start-up. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "libcommon/base/arena.h"
+#include "libcommon/base/config.h"
+#include "libcommon/base/log.h"
+#include "services/admin/admin.h"
+
+static void admin_start(struct worker *w) {
+    struct admin *a = memory_alloc(sizeof *a);
+    a->worker = w;
+    w->state = a;
+    a->token = config_secret("admin.token", true);
+    if (strlen(a->token) < 16) config_refuse("admin.token", "the token has fewer than 16 characters: make a longer one, such as 32 random bytes in base 64");
+    char *certificate = config_secret("tls.crt", false), *key = config_secret("tls.key", false);
+    http_listen(a, 0, "POSTBUS_API_LISTEN", "[::]:8080", NULL, NULL);
+    if (certificate && key)
+        http_listen(a, 1, "POSTBUS_APIS_LISTEN", "[::]:8443", certificate, key);
+    else
+        log_warn("there is no tls.crt and tls.key: the API is served without TLS only", NULL);
+    free(certificate);
+    if (key) explicit_bzero(key, strlen(key));
+    free(key);
+    journal_start(a);
+}
+
+static void admin_drain(struct worker *w) { http_quiesce(w->state); }
+
+static void admin_stop(struct worker *w) {
+    struct admin *a = w->state;
+    journal_stop(a);
+    http_close(a);
+    json_decref(a->health);
+    explicit_bzero(a->token, strlen(a->token));
+    free(a->token);
+    free(a);
+}
+
+static const struct service admin = {.name = "admin", .start = admin_start, .drain = admin_drain, .stop = admin_stop};
+
+int main(void) { return service_run(&admin); }

@@ -1,0 +1,119 @@
+/* Which request goes where, who may ask, and what a body must be. */
+#include <sodium.h>
+#include <stdio.h>
+
+#include "libcommon/base/arena.h"
+#include "services/admin/admin.h"
+
+static const struct field domain_fields[] = {{"domain", FIELD_TEXT, true}};
+static const struct field account_fields[] = {{"address", FIELD_TEXT, true}, {"password", FIELD_TEXT, true}, {"quota_bytes", FIELD_BYTES, false}};
+static const struct field account_changes[] = {{"password", FIELD_TEXT, false}, {"quota_bytes", FIELD_BYTES, false}};
+static const struct field alias_fields[] = {{"address", FIELD_TEXT, true}, {"targets", FIELD_TEXTS, true}};
+
+#define BODY(table) .fields = table, .field_count = sizeof table / sizeof *table
+
+/* head + a variable part (where tail is not NULL) + tail. The longest head comes first. */
+static const struct route {
+    const char *method, *head, *tail;
+    void (*handle)(struct request *r);
+    bool open; /* without a token */
+    const struct field *fields;
+    size_t field_count;
+} routes[] = {
+    {"GET", "/api/v1/health", NULL, .handle = health_get, .open = true},
+    {"GET", "/api/v1/openapi.json", NULL, .handle = openapi_get, .open = true},
+    {"GET", "/api/v1/domains", NULL, .handle = domain_list},
+    {"POST", "/api/v1/domains", NULL, .handle = domain_add, BODY(domain_fields)},
+    {"GET", "/api/v1/domains/", "/dns", .handle = domain_dns},
+    {"GET", "/api/v1/domains/", "", .handle = domain_get},
+    {"DELETE", "/api/v1/domains/", "", .handle = domain_delete},
+    {"GET", "/api/v1/accounts", NULL, .handle = account_list},
+    {"POST", "/api/v1/accounts", NULL, .handle = account_add_request, BODY(account_fields)},
+    {"GET", "/api/v1/accounts/", "", .handle = account_get},
+    {"PATCH", "/api/v1/accounts/", "", .handle = account_patch, BODY(account_changes)},
+    {"DELETE", "/api/v1/accounts/", "", .handle = account_delete_request},
+    {"GET", "/api/v1/aliases", NULL, .handle = alias_list},
+    {"POST", "/api/v1/aliases", NULL, .handle = alias_add, BODY(alias_fields)},
+    {"GET", "/api/v1/aliases/", "", .handle = alias_get},
+    {"DELETE", "/api/v1/aliases/", "", .handle = alias_delete},
+    {"GET", "/api/v1/messages/", "/journey", .handle = journey_get},
+    {"GET", "/api/v1/queue", NULL, .handle = queue_list_request},
+    {"POST", "/api/v1/queue/", "/retry", .handle = queue_retry_request},
+    {"DELETE", "/api/v1/queue/", "", .handle = queue_delete_request},
+    {"GET", "/.well-known/autoconfig/mail/config-v1.1.xml", NULL, .handle = autoconfig_get, .open = true},
+    {"GET", "/mail/config-v1.1.xml", NULL, .handle = autoconfig_get, .open = true},
+    {"POST", "/autodiscover/autodiscover.xml", NULL, .handle = autodiscover_post, .open = true},
+    {"POST", "/Autodiscover/Autodiscover.xml", NULL, .handle = autodiscover_post, .open = true},
+    {"GET", "/.well-known/mta-sts.txt", NULL, .handle = mta_sts_get, .open = true},
+};
+
+/* Whether path is of this route; the variable part in *part. */
+static bool fits(const struct route *route, struct slice path, struct slice *part) {
+    struct slice head = slice_of(route->head), tail = slice_of(route->tail);
+    *part = SLICE("");
+    if (!route->tail) return slice_equal(path, head);
+    if (!slice_starts(path, head) || path.n <= head.n + tail.n) return false;
+    *part = slice_make(path.p + head.n, path.n - head.n - tail.n);
+    return slice_equal(slice_skip(path, path.n - tail.n), tail);
+}
+
+static bool may_ask(const struct request *r) {
+    const char *given = request_head(r, "Authorization");
+    unsigned char want[32], have[32];
+    if (!given || strncasecmp(given, "Bearer ", 7) != 0) return false;
+    given += 7;
+    while (*given == ' ') given++;
+    /* equal lengths for the comparison in constant time, whatever was given */
+    crypto_generichash(want, sizeof want, (const unsigned char *)r->admin->token, strlen(r->admin->token), NULL, 0);
+    crypto_generichash(have, sizeof have, (const unsigned char *)given, strlen(given), NULL, 0);
+    return sodium_memcmp(want, have, sizeof want) == 0;
+}
+
+static bool take_body(struct request *r, const struct route *route) {
+    const char *type = request_head(r, "Content-Type");
+    if (!type || !slice_starts_nocase(slice_of(type), SLICE("application/json"))) {
+        request_problem(r, 415, "send the body as Content-Type: application/json");
+        return false;
+    }
+    json_error_t error;
+    r->json = json_loadb(buf_str(&r->body), r->body.n, JSON_REJECT_DUPLICATES, &error);
+    if (!json_is_object(r->json)) {
+        char detail[256];
+        snprintf(detail, sizeof detail, "the body is not a JSON object: %.160s (line %d)", r->json ? "it is another value" : error.text, error.line);
+        request_problem(r, 400, r->json ? "the body is not a JSON object" : detail);
+        return false;
+    }
+    json_t *errors = fields_check(r->json, route->fields, route->field_count);
+    if (errors) request_problem_fields(r, 422, "the body does not have the fields that are expected", errors);
+    return !errors;
+}
+
+void route_request(struct request *r) {
+    struct slice path = slice_of(r->path), part;
+    const char *method = strcmp(r->method, "HEAD") == 0 ? "GET" : r->method; /* the library leaves the body out */
+    const struct route *found = NULL, *other = NULL;
+    struct buf allow = {0};
+    for (size_t i = 0; i < sizeof routes / sizeof *routes && !found; i++) {
+        if (!fits(&routes[i], path, &part)) continue;
+        if (strcmp(routes[i].method, method) == 0) {
+            found = &routes[i];
+            continue;
+        }
+        other = &routes[i];
+        if (allow.n) buf_add_str(&allow, ", ");
+        buf_add_str(&allow, routes[i].method);
+    }
+    bool open = found ? found->open : other && other->open;
+    if (!open && slice_starts(path, SLICE("/api/")) && !may_ask(r)) {
+        request_problem(r, 401, "send the header Authorization: Bearer with the content of the secret admin.token");
+    } else if (!found && other) {
+        request_problem(r, 405, "see the Allow header for the methods of this resource");
+        request_header(r, "Allow", buf_str(&allow));
+    } else if (!found) {
+        request_problem(r, 404, "there is nothing at this path: see /api/v1/openapi.json");
+    } else {
+        r->part = memory_copy(part);
+        if (!found->fields || take_body(r, found)) found->handle(r);
+    }
+    buf_free(&allow);
+}
