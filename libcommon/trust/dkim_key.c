@@ -1,0 +1,182 @@
+/* Public keys from DNS (RFC 6376 §3.6), and what they say of a signature. */
+#include <openssl/err.h>
+#include <openssl/rsa.h>
+#include <openssl/x509.h>
+#include <sodium.h>
+#include <stdlib.h>
+
+#include "libcommon/base/base64.h"
+#include "libcommon/trust/dkim.h"
+#include "libcommon/trust/tags.h"
+
+enum { CACHE_SLOTS = 512, NAME_MAX_BYTES = 253 };
+
+struct slot {
+    unsigned char digest[16];
+    EVP_PKEY *key;
+};
+
+struct dkim_key_cache {
+    struct slot slots[CACHE_SLOTS];
+};
+
+struct dkim_key_cache *dkim_key_cache_create(void) { return memory_alloc(sizeof(struct dkim_key_cache)); }
+
+void dkim_key_cache_destroy(struct dkim_key_cache *c) {
+    if (!c) return;
+    for (int i = 0; i < CACHE_SLOTS; i++) EVP_PKEY_free(c->slots[i].key);
+    free(c);
+}
+
+static EVP_PKEY *decode(struct slice p, bool ed25519) {
+    struct buf bytes = {0};
+    EVP_PKEY *key = NULL;
+    if (base64_decode(p, true, &bytes) == 0) {
+        const unsigned char *at = (const unsigned char *)bytes.data;
+        if (ed25519) {
+            if (bytes.n == 32) key = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, at, 32);
+        } else {
+            key = d2i_PUBKEY(NULL, &at, (long)bytes.n);
+            if (!key) { /* some publish the bare RSAPublicKey (erratum 3017) */
+                at = (const unsigned char *)bytes.data;
+                key = d2i_PublicKey(EVP_PKEY_RSA, NULL, &at, (long)bytes.n);
+            }
+            if (key && EVP_PKEY_get_base_id(key) != EVP_PKEY_RSA) {
+                EVP_PKEY_free(key);
+                key = NULL;
+            }
+        }
+    }
+    ERR_clear_error();
+    buf_free(&bytes);
+    return key;
+}
+
+static EVP_PKEY *decode_cached(struct dkim_key_cache *cache, struct slice p, bool ed25519, bool *cached) {
+    unsigned char digest[16];
+    *cached = cache != NULL;
+    if (!cache) return decode(p, ed25519);
+    crypto_generichash(digest, sizeof digest, (const unsigned char *)p.p, p.n, (const unsigned char *)(ed25519 ? "ed25519-ed25519!" : "rsa-rsa-rsa-rsa!"), 16);
+    struct slot *slot = &cache->slots[(digest[0] | digest[1] << 8) % CACHE_SLOTS];
+    if (slot->key && memcmp(slot->digest, digest, sizeof digest) == 0) return slot->key;
+    EVP_PKEY *key = decode(p, ed25519);
+    if (!key) return NULL;
+    EVP_PKEY_free(slot->key);
+    slot->key = key;
+    memcpy(slot->digest, digest, sizeof digest);
+    return key;
+}
+
+static bool has_word(struct slice list, const char *word) {
+    struct slice each;
+    for (bool more = list.n > 0; more;) {
+        more = slice_cut(&list, ':', &each);
+        if (slice_is_nocase(slice_trim(more ? each : list), word)) return true;
+    }
+    return false;
+}
+
+/* What a key record says for this signature: NULL and the key, or why not (a permerror). */
+static const char *take_record(struct slice txt, struct dkim_key_cache *cache, const struct dkim_signature *s, struct dkim_key *key) {
+    struct tag tag;
+    struct slice rest = txt, v = {0}, k = {0}, h = {0}, p = {0}, services = {0}, t = {0};
+    bool first = true;
+    if (txt.n > DKIM_KEY_RECORD_MAX || !tags_are_valid(txt)) return "the key record is malformed";
+    while (tag_next(&rest, &tag) == 1) {
+        if (slice_is(tag.name, "v") && !first) return "v= of the key record is not first";
+        if (tag.name.n == 1) switch (tag.name.p[0]) {
+            case 'v': v = tag.value; break;
+            case 'k': k = tag.value; break;
+            case 'h': h = tag.value; break;
+            case 'p': p = tag.value; break;
+            case 's': services = tag.value; break;
+            case 't': t = tag.value; break;
+            }
+        first = false;
+    }
+    if (v.p && !slice_is(v, "DKIM1")) return "v= of the key record is not DKIM1";
+    if (!p.p) return "the key record has no p=";
+    if (!p.n) return "the key was revoked (p= is empty)";
+    if (h.p && !has_word(h, "sha256")) return "the key is not for sha256";
+    if (services.p && !has_word(services, "*") && !has_word(services, "email")) return "the key is not for email";
+    if (k.p && !slice_is_nocase(k, s->ed25519 ? "ed25519" : "rsa")) return "the key is of another algorithm than the signature";
+    if (!k.p && s->ed25519) return "the key is of another algorithm than the signature"; /* k= defaults to rsa */
+    key->testing = has_word(t, "y");
+    key->strict_identity = has_word(t, "s");
+    key->key = decode_cached(cache, p, s->ed25519, &key->cached);
+    if (!key->key) return "the key cannot be decoded";
+    key->bits = EVP_PKEY_get_bits(key->key);
+    if (!s->ed25519 && (key->bits < DKIM_RSA_BITS_MIN || key->bits > DKIM_RSA_BITS_MAX)) {
+        dkim_key_release(key);
+        return "the RSA key is shorter than 1024 or longer than 4096 bits (RFC 8301 section 3.2)";
+    }
+    if (key->strict_identity && s->i.n) {
+        struct slice domain = slice_skip(s->i, (size_t)(slice_find_last(s->i, '@') + 1));
+        if (!slice_equal_nocase(domain, s->d)) {
+            dkim_key_release(key);
+            return "the key asks (t=s) that i= be of the domain itself";
+        }
+    }
+    return NULL;
+}
+
+int dkim_key_fetch(const struct trust_dns *dns, struct dkim_key_cache *cache, const struct dkim_signature *s, struct dkim_key *key, enum dkim_result *result,
+                   const char **reason) {
+    *key = (struct dkim_key){0};
+    *result = DKIM_PERMERROR;
+    if (s->s.n + s->d.n + 12 > NAME_MAX_BYTES) {
+        *reason = "selector and domain are too long";
+        return TRUST_DONE;
+    }
+    struct buf b = {0};
+    buf_add_slice(&b, s->s);
+    buf_add_str(&b, "._domainkey.");
+    buf_add_slice(&b, s->d);
+    const struct trust_answer *a = dns->lookup(dns->ctx, buf_slice(&b), TRUST_TXT);
+    buf_free(&b);
+    if (!a) return TRUST_PENDING;
+    if (a->status == TRUST_DNS_FAILED) {
+        *result = DKIM_TEMPERROR;
+        *reason = "DNS gave no answer for the key";
+        return TRUST_DONE;
+    }
+    if (a->status != TRUST_DNS_OK || !a->count) {
+        *reason = "there is no key: no TXT record at the selector";
+        return TRUST_DONE;
+    }
+    for (size_t i = 0; i < a->count && i < 10; i++) { /* §3.6.2.2: of several, any may fit */
+        *reason = take_record(a->records[i].data, cache, s, key);
+        if (!*reason) {
+            *result = DKIM_PASS;
+            return TRUST_DONE;
+        }
+    }
+    return TRUST_DONE;
+}
+
+void dkim_key_release(struct dkim_key *key) {
+    if (!key->cached) EVP_PKEY_free(key->key);
+    key->key = NULL;
+}
+
+bool dkim_signature_fits(const struct dkim_signature *s, const struct dkim_key *key, struct slice data) {
+    struct buf signature = {0};
+    bool fits = false;
+    if (base64_decode(s->b, true, &signature) == 0) {
+        unsigned char digest[32];
+        EVP_MD_CTX *md = EVP_MD_CTX_new();
+        if (!md) memory_exhausted();
+        if (s->ed25519) { /* RFC 8463 §3: PureEdDSA over the SHA-256 */
+            unsigned n = 0;
+            fits = EVP_Digest(data.p, data.n, digest, &n, EVP_sha256(), NULL) == 1 && EVP_DigestVerifyInit(md, NULL, NULL, NULL, key->key) == 1 &&
+                   EVP_DigestVerify(md, (const unsigned char *)signature.data, signature.n, digest, sizeof digest) == 1;
+        } else {
+            fits = EVP_DigestVerifyInit(md, NULL, EVP_sha256(), NULL, key->key) == 1 &&
+                   EVP_DigestVerify(md, (const unsigned char *)signature.data, signature.n, (const unsigned char *)data.p, data.n) == 1;
+        }
+        EVP_MD_CTX_free(md);
+        ERR_clear_error();
+    }
+    buf_free(&signature);
+    return fits;
+}
