@@ -23,9 +23,8 @@ static void on_listed(void *ctx, int error) {
         refuse(a, error);
         return;
     }
-    char when[CLOCK_TEXT_BYTES];
     accounts_tell(a->accounts, a->address.domain, "domain", a->address.domain, "created");
-    ask_answer(a, json_pack("{s:s,s:s}", "domain", a->address.domain, "created", clock_rfc3339(clock_wall_ms(), when)));
+    ask_answer(a, json_pack("{s:s,s:s}", "domain", a->address.domain, "created", a->more));
 }
 
 static void on_added(void *ctx, int error) {
@@ -60,6 +59,7 @@ static void keys_made(void *job) {
     }
     char when[CLOCK_TEXT_BYTES], *texts[2];
     struct slice args[5] = {slice_of(clock_rfc3339(clock_wall_ms(), when))};
+    a->more = memory_copy(args[0]);
     for (int i = 0; i < 2; i++) {
         texts[i] = json_dumps(made[i], JSON_COMPACT);
         args[1 + 2 * i] = slice_of(json_string_value(json_object_get(made[i], "selector")));

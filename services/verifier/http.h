@@ -1,0 +1,27 @@
+/* HTTPS GET on the worker's loop, for MTA-STS policies (RFC 8461 §3.3): libcurl's multi interface driven by libevent. The server's certificate is always
+ * checked (PKIX and name); redirections are not followed; no proxy is used; the system's resolver is never asked: the caller gives the addresses. */
+#ifndef POSTBUS_VERIFIER_HTTP_H
+#define POSTBUS_VERIFIER_HTTP_H
+
+#include <event2/event.h>
+
+#include "libcommon/base/slice.h"
+
+struct http;
+
+enum { HTTP_BODY_MAX = 64 * 1024, HTTP_TIMEOUT_MS = 10000, HTTP_IN_FLIGHT_MAX = 64 };
+
+/* ca_file: NULL or "": the system's CAs. */
+struct http *http_create(struct event_base *base, const char *ca_file);
+/* What is in flight ends without a callback. */
+void http_destroy(struct http *h);
+
+/* status: the HTTP status code, or 0 when there was no whole answer (then reason says why in words). body: at most HTTP_BODY_MAX bytes, valid during the call;
+ * content_type: "" when there was none. */
+typedef void http_done_fn(void *ctx, int status, struct slice body, const char *content_type, const char *reason);
+
+/* Gets https://<host><path> from one of addresses ("192.0.2.1,2001:db8::1", tried in turn by libcurl), port 443 or what port says. done comes exactly once and
+ * never before this returns. */
+void http_get(struct http *h, const char *host, int port, const char *addresses, const char *path, http_done_fn *done, void *ctx);
+
+#endif

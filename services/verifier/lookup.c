@@ -1,0 +1,88 @@
+#include "services/verifier/lookup.h"
+
+#include <stdlib.h>
+
+struct question {
+    struct lookup *lookup;
+    struct question *next;
+    struct slice name; /* as it was added, without final dot */
+    int type;
+    bool asked;
+    const struct answer *answer;
+};
+
+struct lookup {
+    struct resolver *resolver;
+    struct arena *arena;
+    struct question *first, **last;
+    size_t count, max, waiting;
+    lookup_fn *done;
+    void *ctx;
+};
+
+struct lookup *lookup_create(struct resolver *r, struct arena *arena, size_t questions_max, lookup_fn *done, void *ctx) {
+    struct lookup *l = memory_alloc(sizeof *l);
+    l->resolver = r;
+    l->arena = arena;
+    l->max = questions_max;
+    l->last = &l->first;
+    l->done = done, l->ctx = ctx;
+    return l;
+}
+
+void lookup_destroy(struct lookup *l) { free(l); /* the questions are the arena's */ }
+
+static struct slice without_dot(struct slice name) {
+    if (name.n && name.p[name.n - 1] == '.') name.n--;
+    return name;
+}
+
+static struct question *find(const struct lookup *l, struct slice name, int type) {
+    name = without_dot(name);
+    for (struct question *q = l->first; q; q = q->next) {
+        if (q->type == type && slice_equal_nocase(q->name, name)) return q;
+    }
+    return NULL;
+}
+
+bool lookup_add(struct lookup *l, struct slice name, int type) {
+    if (find(l, name, type)) return true;
+    if (l->count == l->max) return false;
+    struct question *q = arena_alloc(l->arena, sizeof *q);
+    q->lookup = l;
+    q->name = arena_slice(l->arena, without_dot(name));
+    q->type = type;
+    *l->last = q;
+    l->last = &q->next;
+    l->count++;
+    return true;
+}
+
+static void on_answer(void *ctx, const struct answer *answer) {
+    struct question *q = ctx;
+    struct lookup *l = q->lookup;
+    q->answer = answer_copy(l->arena, answer);
+    if (--l->waiting == 0) l->done(l->ctx);
+}
+
+bool lookup_run(struct lookup *l) {
+    for (struct question *q = l->first; q; q = q->next) {
+        if (q->asked) continue;
+        q->asked = true;
+        const struct answer *known = resolver_known(l->resolver, q->name, q->type);
+        if (known) {
+            q->answer = answer_copy(l->arena, known);
+        } else {
+            l->waiting++;
+            resolver_ask(l->resolver, q->name, q->type, on_answer, q);
+        }
+    }
+    return l->waiting == 0;
+}
+
+const struct answer *lookup_answer(const struct lookup *l, struct slice name, int type) {
+    const struct question *q = find(l, name, type);
+    return q ? q->answer : NULL;
+}
+
+size_t lookup_count(const struct lookup *l) { return l->count; }

@@ -1,0 +1,81 @@
+/* verifier.sign: DKIM signatures for a message of ours, with each key the domain has (rsa and ed25519 at once, RFC 8463 §3). RSA signing is off the loop. */
+#include <stdlib.h>
+
+#include "libcommon/base/clock.h"
+#include "libcommon/base/log.h"
+#include "libcommon/mail/domain.h"
+#include "libcommon/trust/dkim.h"
+#include "services/verifier/keys.h"
+#include "services/verifier/verifier.h"
+
+static struct metric signed_messages = METRIC_COUNTER("postbus_verifier_signatures_total", "Messages signed");
+
+struct sign {
+    struct verifier *verifier;
+    struct bus_call *call;
+    struct arena *arena;
+    struct slice header, body_hash;
+    char domain[DOMAIN_BYTES];
+    struct domain_keys *keys;
+    struct buf fields;
+    bool failed;
+};
+
+static void sign_end(struct sign *s) {
+    verifier_end(s->verifier);
+    buf_free(&s->fields);
+    arena_destroy(s->arena);
+    free(s);
+}
+
+static void refuse(struct sign *s, const char *code, const char *message) {
+    bus_refuse(s->call, code, message);
+    sign_end(s);
+}
+
+static void make_signatures(void *job) { /* on a pool thread */
+    struct sign *s = job;
+    int64_t now = clock_wall_ms() / 1000;
+    for (size_t i = 0; i < s->keys->count; i++)
+        if (dkim_sign(s->header, (const unsigned char *)s->body_hash.p, slice_of(s->domain), slice_of(s->keys->keys[i].selector), s->keys->keys[i].private_key, now, &s->fields) != 0) s->failed = true;
+}
+
+static void signatures_made(void *job) {
+    struct sign *s = job;
+    domain_keys_release(s->keys);
+    if (s->failed) {
+        log_error("a DKIM key cannot sign", "domain", s->domain, NULL);
+        refuse(s, "unavailable", "a key of the domain cannot sign");
+        return;
+    }
+    metric_add(&signed_messages, 1);
+    bus_answer(s->call, json_pack("{s:s%}", "headers", buf_str(&s->fields), s->fields.n));
+    sign_end(s);
+}
+
+static void on_keys(void *ctx, struct domain_keys *keys, const char *code) {
+    struct sign *s = ctx;
+    if (!keys) {
+        refuse(s, code, strcmp(code, "not_found") == 0 ? "the domain has no DKIM key here" : "the domain's keys cannot be had now");
+        return;
+    }
+    s->keys = domain_keys_hold(keys);
+    service_offload(s->verifier->worker, make_signatures, signatures_made, s);
+}
+
+static void on_sign(void *ctx, struct bus_call *call, const json_t *ask) {
+    struct verifier *v = ctx;
+    if (!verifier_begin(v, call)) return;
+    struct sign *s = memory_alloc(sizeof *s);
+    s->verifier = v;
+    s->call = call;
+    s->arena = arena_create();
+    if (ask_bytes(s->arena, ask, "header_b64", &s->header) != 0 || ask_bytes(s->arena, ask, "body_hash_b64", &s->body_hash) != 0 || s->body_hash.n != BODY_HASH_BYTES)
+        refuse(s, "invalid", "header_b64 or body_hash_b64 is missing or not base 64");
+    else if (domain_normalise(ask_text(ask, "domain"), s->domain) != 0)
+        refuse(s, "invalid", "the domain is not a domain name");
+    else
+        key_cache_get(v->keys, slice_of(s->domain), on_keys, s);
+}
+
+void sign_serve(struct verifier *v) { bus_serve(v->worker->bus, "sign", on_sign, v); }

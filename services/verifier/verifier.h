@@ -1,0 +1,59 @@
+/* What the rooms of the verifier share: one worker's resolver, caches and bounds. Private to this folder.
+ *
+ * Bounds (law 7), with what the asker gets when one is met:
+ *   a DNS name                10 s, then the question failed                       (resolver.h)
+ *   questions in flight       2,048 a worker, then they fail: tempfail
+ *   requests in flight        VERIFIER_REQUESTS_MAX a worker, then `busy`
+ *   a route                   ROUTE_TIMEOUT_MS, ROUTE_HOSTS_MAX hosts, ROUTE_ADDRESSES_MAX addresses a host; more are left out
+ *   a verification            VERIFY_ROUNDS_MAX rounds, VERIFY_QUESTIONS_MAX DNS questions, VERIFY_TIMEOUT_MS; then tempfail 451
+ *   an MTA-STS policy         64 KiB, 10 s; then the domain has none (RFC 8461 §3.3) */
+#ifndef POSTBUS_VERIFIER_H
+#define POSTBUS_VERIFIER_H
+
+#include "libcommon/service/service.h"
+#include "services/verifier/http.h"
+#include "services/verifier/resolver.h"
+
+enum {
+    VERIFIER_REQUESTS_MAX = 4096,
+    ROUTE_TIMEOUT_MS = 25000,
+    ROUTE_HOSTS_MAX = 16,
+    ROUTE_ADDRESSES_MAX = 8,
+    VERIFY_TIMEOUT_MS = 25000,
+    VERIFY_ROUNDS_MAX = 64,
+    VERIFY_QUESTIONS_MAX = 200,
+};
+
+struct sts_cache;
+struct key_cache;
+struct dkim_key_cache;
+struct publisher;
+
+struct verifier {
+    struct worker *worker;
+    struct resolver *resolver;
+    struct http *http;
+    struct sts_cache *sts;
+    struct key_cache *keys;
+    struct dkim_key_cache *trust_keys; /* other domains' public keys, parsed */
+    struct publisher *publisher; /* NULL: this worker does not publish */
+    int requests;                /* in flight */
+    bool draining;
+};
+
+/* Whether one more request may begin; else the call was refused with `busy`. Each begun one ends with verifier_end. */
+bool verifier_begin(struct verifier *v, struct bus_call *call);
+void verifier_end(struct verifier *v);
+
+/* Each serves its verbs on the worker's bus. */
+void route_serve(struct verifier *v);
+void verify_serve(struct verifier *v);
+void sign_serve(struct verifier *v);
+void records_serve(struct verifier *v);
+
+/* A string member of a request; empty when it is missing or none. */
+struct slice ask_text(const json_t *ask, const char *name);
+/* The bytes of a member in base 64, in arena; 0 or -1 (missing or no base 64). */
+int ask_bytes(struct arena *arena, const json_t *ask, const char *name, struct slice *out);
+
+#endif
