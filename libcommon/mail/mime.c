@@ -112,12 +112,14 @@ static void header_done(struct reader *r, size_t header_end, size_t body) {
     r->in_header = true;
 }
 
-/* The part, and all that are open inside it, end here. */
-static void end_part(struct reader *r, uint32_t part, size_t at, size_t lines) {
+/* The part ends here, or where its body or its last child does, when the line's end before a delimiter was also the empty line after a header. Answers where.
+ */
+static size_t end_part(struct reader *r, uint32_t part, size_t at, size_t lines) {
     struct mime_part *p = &r->m->parts[part];
     size_t at_body = r->lines_at_body[part];
     p->end = at > p->body ? at : p->body;
     p->lines = lines > at_body ? lines - at_body : 0;
+    return p->end;
 }
 
 /* Whether line is a delimiter of this boundary: "--" boundary ["--"] and white space (RFC 2046 §5.1.1). */
@@ -139,11 +141,14 @@ static bool take_delimiter(struct reader *r, struct slice line, size_t at, size_
             r->m->bounded = true;
             return false;
         }
-        while (r->in_header) header_done(r, at, at);                           /* the header ends without its empty line; what opens now ends at once */
         size_t end = at >= 2 && r->m->message.p[at - 1] == '\n' ? at - 2 : at; /* the CRLF before belongs to the delimiter */
+        while (r->in_header) {                                                 /* the header ends without its empty line; what opens now ends at once */
+            size_t start = r->m->parts[r->current].start;
+            header_done(r, at, end > start ? end : start);
+        }
         size_t lines = r->lines - (end < at ? 1 : 0);
-        if (r->current != multipart) end_part(r, r->current, end, lines);
-        while (r->depth > k + 1) end_part(r, r->open[--r->depth].part, end, lines);
+        if (r->current != multipart) end = end_part(r, r->current, end, lines);
+        while (r->depth > k + 1) end = end_part(r, r->open[--r->depth].part, end, lines);
         if (closes) {
             r->open[k].boundary = SLICE(""); /* what follows is its epilogue */
             r->current = multipart;

@@ -27,7 +27,7 @@ enum {
     POP3_IDLE_TIMEOUT_MS = 10 * 60 * 1000,
     POP3_SESSIONS_MAX = 10000,
     POP3_OUTPUT_MAX = 256 * 1024,
-    POP3_LOGIN_WAIT_MS = 15 * 1000,
+    POP3_LOGIN_WAIT_MS = 8 * 1000,
 };
 
 struct pop3d {

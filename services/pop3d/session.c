@@ -24,7 +24,7 @@ static void session_free(struct session *s) {
     if (p->count == 0 && service_is_draining()) service_drained(p->worker);
 }
 
-static void write_line(struct session *s, const char *sign, const char *format, va_list args) {
+__attribute__((format(printf, 3, 0))) static void write_line(struct session *s, const char *sign, const char *format, va_list args) {
     char text[512];
     if (!s->stream) return;
     vsnprintf(text, sizeof text, format, args);
