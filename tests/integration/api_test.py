@@ -15,6 +15,7 @@ ID = "01JDADM0000000000000000001"
 
 @pytest.fixture(scope="module")
 def api(bare_site):
+    bare_site.nats.sock.settimeout(None)  # the stand-ins below also answer after a quiet while
     bare_site.nats.serve("delivery.queue.list", lambda ask: {"entries": [], "next": None})
     bare_site.nats.serve("delivery.queue.retry", lambda ask: {} if ask["id"] == ID else {"error": {"code": "not_found", "message": "no such entry"}})
     bare_site.nats.serve("delivery.queue.delete", lambda ask: {} if ask["id"] == ID else {"error": {"code": "not_found", "message": "no such entry"}})
