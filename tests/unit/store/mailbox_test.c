@@ -1,0 +1,493 @@
+/* The mailbox door against a real redis-server with our Functions, started here on a port of its own: what the callbacks get is what the store holds. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "libcommon/base/clock.h"
+#include "libcommon/base/log.h"
+#include "libcommon/base/ulid.h"
+#include "libcommon/store/blob.h"
+#include "libcommon/store/mailbox.h"
+
+enum { MANY = 20000, UIDS_MAX = 30000 };
+
+static struct {
+    struct event_base *base;
+    struct redis *redis;
+    pid_t server;
+    char directory[64];
+    int port;
+} ground;
+
+/* What the last callback said. */
+static struct {
+    bool done;
+    int error;
+    uint32_t folder, uid, uidvalidity;
+    uint64_t modseq, bytes, messages;
+    bool duplicate, full;
+    size_t count, other_count;
+    uint32_t first[UIDS_MAX], second[UIDS_MAX];
+    struct mailbox_record records[UIDS_MAX];
+    struct mailbox_folder folder_state;
+    char text[4096];
+} got;
+
+static void wait_for_answer(void) {
+    int64_t end = clock_monotonic_us() + 60 * 1000000;
+    while (!got.done && clock_monotonic_us() < end) event_base_loop(ground.base, EVLOOP_ONCE);
+    assert_true(got.done);
+}
+
+static void run_for(int ms) {
+    struct timeval time = {ms / 1000, (ms % 1000) * 1000};
+    event_base_loopexit(ground.base, &time);
+    event_base_dispatch(ground.base);
+}
+
+static void say(int error) {
+    got.error = error;
+    got.done = true;
+}
+
+static void on_done(void *ctx, int error) {
+    (void)ctx;
+    say(error);
+}
+
+static void on_reply(void *ctx, const redisReply *reply) {
+    (void)ctx;
+    struct slice s = redis_reply_slice(reply);
+    snprintf(got.text, sizeof got.text, "%.*s", SLICE_FMT(s));
+    got.count = (size_t)redis_reply_integer(reply);
+    say(redis_reply_error(reply));
+}
+
+static size_t redis_count(const char *command, const char *key) {
+    struct slice words[] = {slice_of(command), slice_of(key)};
+    got.done = false;
+    redis_command(ground.redis, on_reply, NULL, 2, words);
+    wait_for_answer();
+    return got.count;
+}
+
+static bool has_blob(const char *id) {
+    char key[64];
+    snprintf(key, sizeof key, "b:{%s}", id);
+    return redis_count("EXISTS", key) == 1;
+}
+
+static void on_delivered(void *ctx, int error, uint32_t folder, uint32_t uid, uint64_t modseq, bool duplicate) {
+    (void)ctx;
+    got.folder = folder;
+    got.uid = uid;
+    got.modseq = modseq;
+    got.duplicate = duplicate;
+    say(error);
+}
+
+static int deliver(struct slice user, const char *id, const char *rcpt, struct slice message) {
+    char ref[MAILBOX_REF_MAX];
+    struct mailbox_delivery d = {.id = slice_of(id), .rcpt = slice_of(rcpt), .prefix = SLICE("Return-Path: <>\r\n"), .message = message, .date = 1700000000};
+    got.done = false;
+    blob_write(ground.redis, d.id, message, mailbox_blob_ref(ref, user, d.rcpt), NULL, NULL);
+    mailbox_deliver(ground.redis, user, &d, on_delivered, NULL);
+    wait_for_answer();
+    return got.error;
+}
+
+static void on_sync(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count, const struct mailbox_record records[],
+                    size_t vanished_count, const uint32_t vanished[]) {
+    (void)ctx;
+    if (folder) got.folder_state = *folder; /* its texts are gone after this call: only numbers are looked at */
+    got.full = full;
+    got.count = count;
+    got.other_count = vanished_count;
+    if (count) memcpy(got.records, records, count * sizeof *records);
+    if (vanished_count) memcpy(got.second, vanished, vanished_count * sizeof *vanished);
+    say(error);
+}
+
+static int sync_folder(struct slice user, uint32_t folder, uint64_t since) {
+    got.done = false;
+    mailbox_sync(ground.redis, user, folder, since, on_sync, NULL);
+    wait_for_answer();
+    return got.error;
+}
+
+static void on_stored(void *ctx, int error, size_t count, const struct mailbox_record records[], size_t refused_count, const uint32_t refused[]) {
+    (void)ctx;
+    got.count = count;
+    got.other_count = refused_count;
+    if (count) memcpy(got.records, records, count * sizeof *records);
+    if (refused_count) memcpy(got.second, refused, refused_count * sizeof *refused);
+    say(error);
+}
+
+static int store(struct slice user, uint32_t folder, size_t n, const uint32_t uids[], enum mailbox_store_how how, uint64_t flags, const char *keyword,
+                 uint64_t unchanged_since) {
+    struct slice word = slice_of(keyword);
+    got.done = false;
+    mailbox_store(ground.redis, user, folder, n, uids, how, flags, keyword ? 1 : 0, &word, unchanged_since, on_stored, NULL);
+    wait_for_answer();
+    return got.error;
+}
+
+static void on_copied(void *ctx, int error, uint32_t uidvalidity, size_t count, const uint32_t from[], const uint32_t to[]) {
+    (void)ctx;
+    got.uidvalidity = uidvalidity;
+    got.count = count;
+    if (count) memcpy(got.first, from, count * sizeof *from);
+    if (count) memcpy(got.second, to, count * sizeof *to);
+    say(error);
+}
+
+static int copy(struct slice user, uint32_t folder, size_t n, const uint32_t uids[], const char *to, bool move) {
+    got.done = false;
+    mailbox_copy(ground.redis, user, folder, n, uids, slice_of(to), move, on_copied, NULL);
+    wait_for_answer();
+    return got.error;
+}
+
+static void on_expunged(void *ctx, int error, size_t count, const uint32_t uids[], uint64_t modseq) {
+    (void)ctx;
+    got.count = count;
+    got.modseq = modseq;
+    if (count) memcpy(got.first, uids, count * sizeof *uids);
+    say(error);
+}
+
+static int expunge(struct slice user, uint32_t folder, size_t n, const uint32_t uids[], bool only_deleted) {
+    got.done = false;
+    mailbox_expunge(ground.redis, user, folder, n, uids, only_deleted, on_expunged, NULL);
+    wait_for_answer();
+    return got.error;
+}
+
+static void on_folders(void *ctx, int error, size_t count, const struct mailbox_folder folders[]) {
+    (void)ctx;
+    got.text[0] = '\0';
+    for (size_t i = 0; i < count; i++) {
+        size_t n = strlen(got.text);
+        snprintf(got.text + n, sizeof got.text - n, "%s%.*s%.*s", i ? "," : "", SLICE_FMT(folders[i].name), SLICE_FMT(folders[i].special_use));
+        got.first[i] = folders[i].id;
+    }
+    got.count = count;
+    say(error);
+}
+
+static void folders(struct slice user) {
+    got.done = false;
+    mailbox_folders(ground.redis, user, on_folders, NULL);
+    wait_for_answer();
+    assert_int_equal(got.error, 0);
+}
+
+static void on_made(void *ctx, int error, uint32_t folder, uint32_t uidvalidity) {
+    (void)ctx;
+    got.folder = folder;
+    got.uidvalidity = uidvalidity;
+    say(error);
+}
+
+static int make(struct slice user, const char *name) {
+    got.done = false;
+    mailbox_folder_create(ground.redis, user, slice_of(name), SLICE(""), on_made, NULL);
+    wait_for_answer();
+    return got.error;
+}
+
+static void on_stat(void *ctx, int error, const struct mailbox_stat *stat) {
+    (void)ctx;
+    got.bytes = stat->bytes;
+    got.messages = stat->messages;
+    say(error);
+}
+
+static void stat_user(struct slice user) {
+    got.done = false;
+    mailbox_stat(ground.redis, user, on_stat, NULL);
+    wait_for_answer();
+}
+
+static void on_read(void *ctx, int error, struct slice message) {
+    (void)ctx;
+    snprintf(got.text, sizeof got.text, "%.*s", SLICE_FMT(message));
+    say(error);
+}
+
+static void on_cached(void *ctx, int error, size_t count, const struct mailbox_cached cached[]) {
+    (void)ctx;
+    got.count = count;
+    if (count) snprintf(got.text, sizeof got.text, "%u %.*s %.*s", cached[0].uid, SLICE_FMT(cached[0].envelope), SLICE_FMT(cached[0].header));
+    say(error);
+}
+
+static void test_once_and_read(void **state) {
+    struct slice user = SLICE("once");
+    char id[ULID_BYTES];
+    uint32_t uids[] = {1, 7};
+    (void)state;
+    ulid_create(id);
+    assert_int_equal(deliver(user, id, "a@x.test", SLICE("Subject: s\r\nX-Y: z\r\n\r\nbody")), 0);
+    uint64_t modseq = got.modseq;
+    assert_false(got.duplicate);
+    assert_int_equal(deliver(user, id, "a@x.test", SLICE("Subject: s\r\n\r\nbody")), 0);
+    assert_true(got.duplicate);
+    assert_int_equal(got.uid, 1);
+    assert_int_equal(got.modseq, modseq);
+    stat_user(user);
+    assert_int_equal(got.messages, 1);
+    got.done = false;
+    mailbox_read(ground.redis, user, got.folder, 1, on_read, NULL);
+    wait_for_answer();
+    assert_string_equal(got.text, "Return-Path: <>\r\nSubject: s\r\nX-Y: z\r\n\r\nbody");
+    got.done = false;
+    mailbox_cached(ground.redis, user, got.folder, 2, uids, on_cached, NULL);
+    wait_for_answer();
+    assert_int_equal(got.count, 1);
+    assert_string_equal(got.text, "1 (NIL \"s\" NIL NIL NIL NIL NIL NIL NIL NIL) Subject: s\r\n");
+    got.done = false;
+    mailbox_read(ground.redis, user, got.folder, 2, on_read, NULL);
+    wait_for_answer();
+    assert_int_equal(got.error, STORE_NOT_FOUND);
+}
+
+/* Expunging a message that came for one recipient leaves the same body's other delivery whole, and the last one takes the body with it. */
+static void test_blobs_go_with_their_last_message(void **state) {
+    struct slice user = SLICE("blobs");
+    char id[ULID_BYTES];
+    (void)state;
+    ulid_create(id);
+    assert_int_equal(deliver(user, id, "a@x.test", SLICE("Subject: s\r\n\r\nbody")), 0);
+    assert_int_equal(deliver(user, id, "b@x.test", SLICE("Subject: s\r\n\r\nbody")), 0);
+    uint32_t inbox = got.folder;
+    assert_int_equal(copy(user, inbox, 1, (uint32_t[]){1}, "Archive", false), 0);
+    assert_int_equal(got.count, 1);
+    assert_int_equal(expunge(user, inbox, 2, (uint32_t[]){1, 2}, false), 0);
+    assert_int_equal(got.count, 2);
+    run_for(50);
+    assert_true(has_blob(id));
+    folders(user);
+    uint32_t archive = got.first[1];
+    assert_int_equal(expunge(user, archive, 1, (uint32_t[]){1}, false), 0);
+    run_for(50);
+    assert_false(has_blob(id));
+    assert_int_equal(redis_count("EXISTS", "{u:blobs}:x"), 0);
+    assert_int_equal(redis_count("EXISTS", "{u:blobs}:b"), 0);
+    /* Delivered again late: still once, and the reference which that attempt took goes. */
+    assert_int_equal(deliver(user, id, "a@x.test", SLICE("Subject: s\r\n\r\nbody")), 0);
+    assert_true(got.duplicate);
+    run_for(50);
+    assert_false(has_blob(id));
+}
+
+static void test_flags_and_modseqs(void **state) {
+    struct slice user = SLICE("flags");
+    char id[ULID_BYTES];
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        ulid_create(id);
+        assert_int_equal(deliver(user, id, "a@x.test", SLICE("\r\n")), 0);
+    }
+    uint32_t inbox = got.folder;
+    uint64_t start = got.modseq;
+    assert_int_equal(store(user, inbox, 2, (uint32_t[]){3, 1}, MAILBOX_ADD, MAILBOX_SEEN, "$Work", 0), 0);
+    assert_int_equal(got.count, 2);
+    assert_int_equal(got.records[0].uid, 1);
+    assert_int_equal(got.records[0].flags, MAILBOX_SEEN | 1 << MAILBOX_KEYWORD_SHIFT);
+    assert_int_equal(sync_folder(user, inbox, start), 0);
+    assert_false(got.full);
+    assert_int_equal(got.count, 2);
+    assert_int_equal(got.folder_state.unseen, 2);
+    assert_int_equal(got.folder_state.keyword_count, 1);
+    /* The same again changes nothing. */
+    assert_int_equal(store(user, inbox, 1, (uint32_t[]){1}, MAILBOX_ADD, MAILBOX_SEEN, "$WORK", 0), 0);
+    assert_int_equal(got.count, 0);
+    /* RFC 7162 §3.1.3: changed since is refused, the others are done. */
+    assert_int_equal(store(user, inbox, 2, (uint32_t[]){1, 2}, MAILBOX_REPLACE, MAILBOX_DELETED, NULL, start), 0);
+    assert_int_equal(got.count, 1);
+    assert_int_equal(got.records[0].uid, 2);
+    assert_int_equal(got.records[0].flags, MAILBOX_DELETED);
+    assert_int_equal(got.other_count, 1);
+    assert_int_equal(got.second[0], 1);
+    assert_int_equal(store(user, inbox, 1, (uint32_t[]){1}, MAILBOX_REMOVE, MAILBOX_SEEN, "$Work", 0), 0);
+    assert_int_equal(got.records[0].flags, 0);
+    /* All with \Deleted: one. */
+    uint64_t before = got.records[0].modseq;
+    assert_int_equal(expunge(user, inbox, 0, NULL, true), 0);
+    assert_int_equal(got.count, 1);
+    assert_int_equal(got.first[0], 2);
+    assert_true(got.modseq > before);
+    assert_int_equal(sync_folder(user, inbox, before), 0);
+    assert_int_equal(got.count, 0);
+    assert_int_equal(got.other_count, 1);
+    assert_int_equal(got.second[0], 2);
+    /* A modseq that never was: everything. */
+    assert_int_equal(sync_folder(user, inbox, before + 1000), 0);
+    assert_true(got.full);
+    assert_int_equal(got.count, 3);
+    /* 56 keywords keep their bits apart. */
+    for (int i = 0; i < MAILBOX_KEYWORDS_MAX - 1; i++) {
+        char word[16];
+        snprintf(word, sizeof word, "k%d", i);
+        assert_int_equal(store(user, inbox, 1, (uint32_t[]){1}, MAILBOX_ADD, 0, word, 0), 0);
+    }
+    assert_true(got.records[0].flags == (UINT64_MAX << (MAILBOX_KEYWORD_SHIFT + 1)));
+    assert_int_equal(store(user, inbox, 1, (uint32_t[]){1}, MAILBOX_ADD, 0, "onemore", 0), STORE_INVALID);
+    assert_int_equal(copy(user, inbox, 1, (uint32_t[]){1}, "Archive", true), 0);
+    folders(user);
+    assert_int_equal(sync_folder(user, got.first[1], 0), 0);
+    assert_true(got.records[0].flags == ((UINT64_MAX << MAILBOX_KEYWORD_SHIFT) & (UINT64_MAX >> 1)));
+}
+
+static void test_folders(void **state) {
+    struct slice user = SLICE("folders");
+    char id[ULID_BYTES];
+    (void)state;
+    folders(user);
+    assert_string_equal(got.text, "INBOX,Archive\\Archive,Drafts\\Drafts,Junk\\Junk,Sent\\Sent,Trash\\Trash");
+    assert_int_equal(make(user, "a/b/c"), 0);
+    assert_int_equal(make(user, "a/b"), STORE_EXISTS);
+    assert_int_equal(make(user, "inbox"), STORE_EXISTS);
+    assert_int_equal(make(user, "a//b"), STORE_INVALID);
+    assert_int_equal(make(user, "bad\xff"), STORE_INVALID);
+    got.done = false;
+    mailbox_folder_delete(ground.redis, user, SLICE("a"), on_done, NULL);
+    wait_for_answer();
+    assert_int_equal(got.error, STORE_CONFLICT);
+    got.done = false;
+    mailbox_folder_rename(ground.redis, user, SLICE("a/b"), SLICE("z/y"), on_done, NULL);
+    wait_for_answer();
+    assert_int_equal(got.error, 0);
+    got.done = false;
+    mailbox_folder_rename(ground.redis, user, SLICE("z"), SLICE("z/y/x"), on_done, NULL);
+    wait_for_answer();
+    assert_int_equal(got.error, STORE_INVALID);
+    folders(user);
+    assert_string_equal(got.text, "INBOX,Archive\\Archive,Drafts\\Drafts,Junk\\Junk,Sent\\Sent,Trash\\Trash,a,z,z/y,z/y/c");
+    ulid_create(id);
+    assert_int_equal(deliver(user, id, "a@x.test", SLICE("\r\n")), 0);
+    assert_int_equal(copy(user, got.folder, 1, (uint32_t[]){1}, "a", true), 0);
+    assert_int_equal(copy(user, got.folder, 1, (uint32_t[]){1}, "nowhere", true), STORE_NOT_FOUND);
+    got.done = false;
+    mailbox_folder_delete(ground.redis, user, SLICE("a"), on_done, NULL);
+    wait_for_answer();
+    assert_int_equal(got.error, 0);
+    run_for(50);
+    assert_false(has_blob(id));
+    stat_user(user);
+    assert_int_equal(got.messages, 0);
+    assert_int_equal(got.bytes, 0);
+    assert_int_equal(redis_count("EXISTS", "{u:folders}:g"), 0);
+}
+
+/* A large folder: read, flagged, moved, emptied in bounded steps. */
+static void test_many(void **state) {
+    struct slice user = SLICE("many");
+    char id[ULID_BYTES], took[128];
+    static uint32_t uids[MANY];
+    (void)state;
+    for (uint32_t i = 0; i < MANY; i++) {
+        ulid_create(id);
+        struct mailbox_delivery d = {.id = slice_of(id), .rcpt = SLICE("a@x.test"), .message = SLICE("Subject: s\r\n\r\n"), .date = 1};
+        got.done = false;
+        mailbox_deliver(ground.redis, user, &d, on_delivered, NULL);
+        uids[i] = i + 1;
+        if (i % 200 == 199) wait_for_answer();
+    }
+    wait_for_answer();
+    run_for(500);
+    uint32_t inbox = got.folder;
+    int64_t started = clock_monotonic_us();
+    assert_int_equal(sync_folder(user, inbox, 0), 0);
+    snprintf(took, sizeof took, "first sync of %d: %lld us", MANY, (long long)(clock_monotonic_us() - started));
+    print_message("%s\n", took);
+    assert_int_equal(got.count, MANY);
+    assert_true(got.full);
+    for (size_t i = 0; i < MANY; i++) assert_int_equal(got.records[i].uid, i + 1);
+    assert_true(clock_monotonic_us() - started < 5 * 1000000);
+    uint64_t modseq = got.folder_state.highestmodseq;
+    assert_int_equal(store(user, inbox, MANY, uids, MAILBOX_ADD, MAILBOX_DELETED, NULL, 0), 0);
+    assert_int_equal(got.count, MANY);
+    assert_int_equal(copy(user, inbox, MANY / 2, uids, "Archive", true), 0);
+    assert_int_equal(got.count, MANY / 2);
+    assert_int_equal(expunge(user, inbox, 0, NULL, true), 0);
+    assert_int_equal(got.count, MANY / 2);
+    assert_int_equal(sync_folder(user, inbox, modseq), 0);
+    assert_int_equal(got.count, 0);
+    assert_int_equal(got.folder_state.messages, 0);
+    stat_user(user);
+    assert_int_equal(got.messages, MANY / 2);
+    got.done = false;
+    mailbox_delete_user(ground.redis, user, on_done, NULL);
+    wait_for_answer();
+    assert_int_equal(got.error, 0);
+}
+
+static int start_redis(void **state) {
+    char command[256], port[16];
+    struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t n = sizeof any;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    (void)state;
+    log_init("test", "error");
+    if (bind(fd, (struct sockaddr *)&any, n) || getsockname(fd, (struct sockaddr *)&any, &n)) return -1;
+    close(fd);
+    ground.port = ntohs(any.sin_port);
+    snprintf(port, sizeof port, "%d", ground.port);
+    snprintf(ground.directory, sizeof ground.directory, "/tmp/postbus-mailbox-XXXXXX");
+    if (!mkdtemp(ground.directory)) return -1;
+    ground.server = fork();
+    if (ground.server == 0) {
+        execlp("redis-server", "redis-server", "--port", port, "--bind", "127.0.0.1", "--dir", ground.directory, "--save", "", "--appendonly", "no",
+               "--logfile", "redis.log", (char *)NULL);
+        _exit(127);
+    }
+    const char *const libraries[] = {"blob", "mailbox"};
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(command, sizeof command,
+                 "for try in $(seq 100); do redis-cli -p %d -x FUNCTION LOAD REPLACE < libcommon/store/%s.lua 2>/dev/null | grep -q %s && exit 0; sleep 0.1; "
+                 "done; exit 1",
+                 ground.port, libraries[i], libraries[i]);
+        if (system(command) != 0) return -1;
+    }
+    char address[32];
+    snprintf(address, sizeof address, "127.0.0.1:%d", ground.port);
+    ground.base = event_base_new();
+    ground.redis = redis_create(ground.base, address, NULL, NULL);
+    while (!redis_is_ready(ground.redis)) event_base_loop(ground.base, EVLOOP_ONCE);
+    return 0;
+}
+
+static int stop_redis(void **state) {
+    char command[128];
+    (void)state;
+    redis_destroy(ground.redis);
+    event_base_free(ground.base);
+    kill(ground.server, SIGTERM);
+    waitpid(ground.server, NULL, 0);
+    snprintf(command, sizeof command, "rm -rf %s", ground.directory);
+    return system(command) == 0 ? 0 : -1;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_once_and_read),
+        cmocka_unit_test(test_blobs_go_with_their_last_message),
+        cmocka_unit_test(test_flags_and_modseqs),
+        cmocka_unit_test(test_folders),
+        cmocka_unit_test(test_many),
+    };
+    return cmocka_run_group_tests(tests, start_redis, stop_redis);
+}
