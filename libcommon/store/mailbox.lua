@@ -11,6 +11,7 @@
 local SEEN, DELETED = 1, 8
 local KEYWORDS_MAX, FOLDERS_MAX = 56, 1000
 local DEDUPE_SECONDS = 10 * 86400
+local TRIM_EVERY = 16 -- deliveries
 local VANISHED_MAX = 20000
 local FOLDER_FIELDS = { 'name', 'uidvalidity', 'uidnext', 'modseq', 'messages', 'unseen', 'bytes', 'subscribed', 'use', 'keywords', 'floor' }
 
@@ -150,11 +151,8 @@ end
 
 -- One more message uses a blob; rcpt: the name under which it is held, nil for a copy, which shares its source's.
 local function blob_take(u, id, rcpt)
+  if redis.call('HSETNX', u .. ':b', id, '1\n' .. (rcpt or '')) == 1 then return end
   local held = redis.call('HGET', u .. ':b', id)
-  if not held then
-    redis.call('HSET', u .. ':b', id, '1\n' .. (rcpt or ''))
-    return
-  end
   local n, names = string.match(held, '^(%d+)(.*)$')
   if rcpt and not string.find(names .. '\n', '\n' .. rcpt .. '\n', 1, true) then names = names .. '\n' .. rcpt end
   redis.call('HSET', u .. ':b', id, text_of(tonumber(n) + 1) .. names)
@@ -265,8 +263,9 @@ local function deliver(keys, args) -- id, rcpt, folder, size, flags, date, cache
   local now = seconds()
   redis.call('HSET', d, member, struct.pack('<I4I4I4I8', now, tonumber(fid), uid, modseq))
   redis.call('RPUSH', o, member)
-  for _ = 1, 2 do -- twice what comes goes, so the list never grows old
+  for _ = 1, uid % TRIM_EVERY == 0 and 2 * TRIM_EVERY or 0 do -- twice what comes goes, so the list never grows old
     local oldest = redis.call('LINDEX', o, 0)
+    if not oldest then break end
     local packed = redis.call('HGET', d, oldest)
     if packed and struct.unpack('<I4', packed) >= now - DEDUPE_SECONDS then break end
     redis.call('LPOP', o)
@@ -559,7 +558,7 @@ end
 local function register(name, callback, flag)
   redis.register_function { function_name = 'mailbox_' .. name, callback = callback, flags = flag and { flag } or {} }
 end
-register('folders', folders)
+register('folders', folders, 'allow-oom')
 register('folder_create', folder_create)
 register('folder_delete', folder_delete, 'allow-oom')
 register('folder_rename', folder_rename)

@@ -9,7 +9,7 @@
 #include "libcommon/store/mailbox.h"
 
 /* CHUNK: messages that one Function looks at, so that none holds Redis for long. PAGE: records of one page of a first sync. */
-enum { MAILBOX_RECORD_BYTES = 58, MAILBOX_CHUNK = 500, MAILBOX_PAGE = 1000, NUMBER_BYTES = 24 };
+enum { MAILBOX_RECORD_BYTES = 58, MAILBOX_CHUNK = 200, MAILBOX_PAGE = 1000, NUMBER_BYTES = 24 };
 
 /* "{u:<user>}" and the user in it; freed with free(). */
 char *mailbox_key(struct slice user);

@@ -103,6 +103,18 @@ def test_a_deleted_user_leaves_nothing(mailbox):
         assert mailbox.redis("EXISTS", f"b:{{{blob}}}").strip() == "0"
 
 
+def test_what_was_delivered_long_ago_is_forgotten(mailbox):
+    user = USER[8]
+    key = f"{{u:{user}}}"
+    first = write_blob(mailbox, MESSAGE)
+    deliver(mailbox, first, user)
+    redis_bytes(mailbox, "HSET", key + ":d", first + "/bob@beta.test", bytes(20))  # its time: 1970
+    for _ in range(16):
+        deliver(mailbox, write_blob(mailbox, MESSAGE), user)
+    assert mailbox.redis("HEXISTS", key + ":d", first + "/bob@beta.test").strip() == "0"
+    assert mailbox.redis("HLEN", key + ":d") == mailbox.redis("LLEN", key + ":o") == "16\n"
+
+
 def test_redis_away_is_temporary(mailbox):
     blob = write_blob(mailbox, MESSAGE)
     mailbox.stop("redis")
