@@ -1,0 +1,105 @@
+/* postbus: reads the line, finds the command, runs it. */
+#include <curl/curl.h>
+#include <getopt.h>
+#include <string.h>
+
+#include "services/cli/cli.h"
+
+static const struct command *const families[] = {domain_commands, account_commands, alias_commands, message_commands, queue_commands, system_commands};
+
+static void help(FILE *out) {
+    fputs("usage: postbus COMMAND [options]\n\n", out);
+    for (size_t f = 0; f < sizeof families / sizeof *families; f++)
+        for (const struct command *k = families[f]; k->family; k++) {
+            char line[128];
+            snprintf(line, sizeof line, "%s%s%s %s", k->family, k->name ? " " : "", k->name ? k->name : "", k->usage);
+            fprintf(out, "  %-36s %s\n", line, k->help);
+        }
+    fputs("\noptions, anywhere on the line:\n"
+          "  --url URL             the admin API; else POSTBUS_API, else http://127.0.0.1:8080\n"
+          "  --token-file FILE     the admin token; else POSTBUS_TOKEN_FILE, else /run/secrets/postbus/admin.token\n"
+          "  --json                print the answer as JSON\n"
+          "  --password-file FILE  the password is the first line of FILE\n"
+          "  --password-stdin      the password is the first line of standard input\n"
+          "  --limit N --after X   a page of a listing\n",
+          out);
+}
+
+static const struct command *find(const char *family, const char *name) {
+    for (size_t f = 0; f < sizeof families / sizeof *families; f++)
+        for (const struct command *k = families[f]; k->family; k++)
+            if (strcmp(k->family, family) == 0 && (!k->name || (name && strcmp(k->name, name) == 0))) return k;
+    return NULL;
+}
+
+static bool family_exists(const char *family) {
+    for (size_t f = 0; f < sizeof families / sizeof *families; f++)
+        if (strcmp(families[f]->family, family) == 0) return true;
+    return false;
+}
+
+/* 0, or the exit status. */
+static int read_options(struct cli *c, int argc, char **argv) {
+    static const struct option options[] = {
+        {"url", required_argument, NULL, 'u'},
+        {"token-file", required_argument, NULL, 't'},
+        {"json", no_argument, NULL, 'j'},
+        {"password-file", required_argument, NULL, 'p'},
+        {"password-stdin", no_argument, NULL, 's'},
+        {"force", no_argument, NULL, 'f'},
+        {"quota", required_argument, NULL, 'q'},
+        {"limit", required_argument, NULL, 'l'},
+        {"after", required_argument, NULL, 'a'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
+    };
+    for (int o; (o = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+        switch (o) {
+        case 'u': c->url = optarg; break;
+        case 't': c->token_file = optarg; break;
+        case 'j': c->json = true; break;
+        case 'p': c->password_file = optarg; break;
+        case 's': c->password_stdin = true; break;
+        case 'f': c->force = true; break;
+        case 'q': c->quota = optarg; break;
+        case 'l': c->limit = optarg; break;
+        case 'a': c->after = optarg; break;
+        case 'h': help(stdout); return -1;
+        default: fputs("see: postbus help\n", stderr); return CLI_USAGE;
+        }
+    }
+    c->words = argv + optind;
+    c->count = argc - optind;
+    return CLI_OK;
+}
+
+int main(int argc, char **argv) {
+    struct cli c = {0};
+    int failed = read_options(&c, argc, argv);
+    if (failed) return failed < 0 ? CLI_OK : failed;
+    if (c.count == 0) {
+        help(stderr);
+        return CLI_USAGE;
+    }
+    if (strcmp(c.words[0], "help") == 0) {
+        help(stdout);
+        return CLI_OK;
+    }
+    const struct command *k = find(c.words[0], c.count > 1 ? c.words[1] : NULL);
+    if (!k) {
+        fprintf(stderr, "postbus: there is no command %s%s%s: see postbus help\n", c.words[0], family_exists(c.words[0]) && c.count > 1 ? " " : "",
+                family_exists(c.words[0]) && c.count > 1 ? c.words[1] : "");
+        return CLI_USAGE;
+    }
+    int skip = k->name ? 2 : 1;
+    c.words += skip;
+    c.count -= skip;
+    if (c.count < k->min || c.count > k->max) {
+        fprintf(stderr, "usage: postbus %s%s%s %s\n", k->family, k->name ? " " : "", k->name ? k->name : "", k->usage);
+        return CLI_USAGE;
+    }
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    failed = k->run(&c);
+    curl_global_cleanup();
+    return failed;
+}

@@ -1,0 +1,95 @@
+"""postbus, the command line, against the real admin API."""
+import json
+import os
+import pty
+import subprocess
+import time
+
+import pytest
+
+from postbus_test.site import BIN, wait_until
+
+
+@pytest.fixture(scope="module")
+def cli(bare_site):
+    bare_site.nats.sock.settimeout(None)
+    for verb in ("mailbox.delete", "delivery.queue.retry", "delivery.queue.delete"):
+        bare_site.nats.serve(verb, lambda ask: {})
+    bare_site.nats.serve("mailbox.stat", lambda ask: {"error": {"code": "not_found", "message": "no such user"}})
+    bare_site.nats.serve("verifier.dns.records", lambda ask: {"records": [{"name": ask["domain"], "type": "MX", "ttl": 60, "value": "10 mx.alpha.test."}]})
+    bare_site.nats.serve("delivery.queue.list", lambda ask: {"entries": [{"id": "01JDADM0000000000000000001", "from": "a@cli.test", "size": 99, "rcpts": [{"address": "x@far.test", "state": "deferred", "attempts": 2, "reason": "no route"}]}]})
+    bare_site.nats.flush()
+    bare_site.start("accounts", "admin")
+
+    def run(*words, stdin=None, status=0, env=None):
+        done = subprocess.run([BIN / "cli", *words], input=stdin, capture_output=True, text=True, timeout=30,
+                              env={**os.environ, "POSTBUS_API": f"http://127.0.0.1:{bare_site.ports['api']}", "POSTBUS_TOKEN_FILE": str(bare_site.secrets / "admin.token"), **(env or {})})
+        assert done.returncode == status, (words, done.returncode, done.stdout, done.stderr)
+        return done.stdout if status == 0 else done.stderr
+    run.site = bare_site
+    return run
+
+
+def test_domains_accounts_aliases(cli):
+    assert cli("domain", "add", "cli.test").startswith("cli.test\t")
+    assert cli("domain", "list") == "cli.test\n"
+    assert "already" in cli("domain", "add", "cli.test", status=1)
+    assert cli("account", "add", "ann@cli.test", "--password-stdin", "--quota", "1000", stdin="secret 1\n").startswith("ann@cli.test\t")
+    assert json.loads(cli("account", "get", "ann@cli.test", "--json"))["quota_bytes"] == 1000
+    assert cli("account", "list", "cli.test").count("\n") == 1
+    cli("account", "passwd", "ann@cli.test", "--password-stdin", stdin="secret 2\n")
+    assert "user" in cli.site.rpc("accounts.login", login="ann@cli.test", password="secret 2", client_ip="::1", protocol="imap")
+    assert json.loads(cli("account", "quota", "ann@cli.test", "0", "--json"))["quota_bytes"] == 0
+    assert cli("alias", "add", "info@cli.test", "ann@cli.test", "b@far.test") == "info@cli.test\tann@cli.test b@far.test\n"
+    assert cli("alias", "list", "cli.test") == "info@cli.test\tann@cli.test b@far.test\n"
+    assert cli("alias", "delete", "info@cli.test") == "info@cli.test is gone\n"
+    assert cli("domain", "dns", "cli.test") == "cli.test.\t60\tIN\tMX\t10 mx.alpha.test.\n"
+    assert "in use" in cli("domain", "delete", "cli.test", status=1)
+    assert cli("account", "delete", "ann@cli.test") == "ann@cli.test is gone\n"
+    assert cli("domain", "delete", "cli.test", "--force") == "cli.test is gone\n"
+
+
+def test_a_password_file(cli, tmp_path):
+    (tmp_path / "password").write_text("from a file\nsecond line\n")
+    cli("domain", "add", "file.test")
+    cli("account", "add", "f@file.test", "--password-file", str(tmp_path / "password"))
+    assert "user" in cli.site.rpc("accounts.login", login="f@file.test", password="from a file", client_ip="::1", protocol="imap")
+    assert "cannot read" in cli("account", "add", "g@file.test", "--password-file", "/nonexistent", status=64)
+    assert "empty" in cli("account", "add", "g@file.test", "--password-stdin", stdin="\n", status=64)
+
+
+def test_a_password_asked_for_on_the_terminal(cli):
+    cli("domain", "add", "tty.test")
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.update(POSTBUS_API=f"http://127.0.0.1:{cli.site.ports['api']}", POSTBUS_TOKEN_FILE=str(cli.site.secrets / "admin.token"))
+        os.execv(str(BIN / "cli"), ["postbus", "account", "add", "t@tty.test"])
+    seen = b""
+    for question in (b"Password: ", b"Again: "):
+        while question not in seen:
+            seen += os.read(terminal, 1000)
+        time.sleep(0.05)
+        os.write(terminal, b"typed 1\n")
+    assert os.waitpid(pid, 0)[1] == 0
+    assert b"typed" not in seen
+    assert "user" in cli.site.rpc("accounts.login", login="t@tty.test", password="typed 1", client_ip="::1", protocol="imap")
+
+
+def test_queue_health_journey(cli):
+    assert "<x@far.test>\tdeferred\t2\tno route" in cli("queue", "list")
+    assert "tried again" in cli("queue", "retry", "01JDADM0000000000000000001")
+    assert "is gone" in cli("queue", "delete", "01JDADM0000000000000000001")
+    wait_until("health", lambda: "mx.alpha.test: ok" in cli("health"))
+    assert "7 days" in cli("journey", "01JDADM0000000000000000002", status=1)
+    assert "not a message id" in cli("journey", "x", status=1)
+
+
+def test_mistakes_are_told_clearly(cli):
+    assert "usage: postbus domain add DOMAIN" in cli("domain", "add", status=64)
+    assert "no command domain fly" in cli("domain", "fly", status=64)
+    assert "no command fly" in cli("fly", status=64)
+    assert "#/domain" not in cli("domain", "add", "no good", status=1)
+    assert "no answer from" in cli("domain", "list", "--url", "http://127.0.0.1:1", status=69)
+    assert "cannot read the admin token" in cli("domain", "list", "--token-file", "/nonexistent", status=64)
+    assert "(401)" in cli("domain", "list", "--token-file", "/etc/hostname", status=1)
+    assert "usage:" in cli("help") and "usage:" in cli("--help")
