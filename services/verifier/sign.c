@@ -37,7 +37,9 @@ static void make_signatures(void *job) { /* on a pool thread */
     struct sign *s = job;
     int64_t now = clock_wall_ms() / 1000;
     for (size_t i = 0; i < s->keys->count; i++)
-        if (dkim_sign(s->header, (const unsigned char *)s->body_hash.p, slice_of(s->domain), slice_of(s->keys->keys[i].selector), s->keys->keys[i].private_key, now, &s->fields) != 0) s->failed = true;
+        if (dkim_sign(s->header, (const unsigned char *)s->body_hash.p, slice_of(s->domain), slice_of(s->keys->keys[i].selector), s->keys->keys[i].private_key,
+                      now, &s->fields) != 0)
+            s->failed = true;
 }
 
 static void signatures_made(void *job) {
@@ -70,7 +72,8 @@ static void on_sign(void *ctx, struct bus_call *call, const json_t *ask) {
     s->verifier = v;
     s->call = call;
     s->arena = arena_create();
-    if (ask_bytes(s->arena, ask, "header_b64", &s->header) != 0 || ask_bytes(s->arena, ask, "body_hash_b64", &s->body_hash) != 0 || s->body_hash.n != BODY_HASH_BYTES)
+    if (ask_bytes(s->arena, ask, "header_b64", &s->header) != 0 || ask_bytes(s->arena, ask, "body_hash_b64", &s->body_hash) != 0 ||
+        s->body_hash.n != BODY_HASH_BYTES)
         refuse(s, "invalid", "header_b64 or body_hash_b64 is missing or not base 64");
     else if (domain_normalise(ask_text(ask, "domain"), s->domain) != 0)
         refuse(s, "invalid", "the domain is not a domain name");

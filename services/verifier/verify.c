@@ -1,5 +1,5 @@
-/* verifier.verify: all proofs of an incoming message (journey step 7). The proofs are pure (libcommon/trust): they run on the answers known so far, what they still ask
- * for is fetched all at once, and they run again, until nothing is missing or a bound is met. */
+/* verifier.verify: all proofs of an incoming message (journey step 7). The proofs are pure (libcommon/trust): they run on the answers known so far, what they
+ * still ask for is fetched all at once, and they run again, until nothing is missing or a bound is met. */
 #include <sodium.h>
 #include <stdlib.h>
 
@@ -42,8 +42,8 @@ static void answer(struct verify *v, json_t *reply) {
 
 static void answer_tempfail(struct verify *v, const char *reason) {
     metric_add(&unsure, 1);
-    answer(v, json_pack("{s:s,s:i,s:s,s:s,s:s,s:[],s:n,s:[],s:n,s:n,s:n}", "disposition", "tempfail", "code", 451, "enhanced", "4.7.0", "reason", reason, "headers", "", "drop", "spf", "dkim", "dmarc", "arc",
-                        "iprev"));
+    answer(v, json_pack("{s:s,s:i,s:s,s:s,s:s,s:[],s:n,s:[],s:n,s:n,s:n}", "disposition", "tempfail", "code", 451, "enhanced", "4.7.0", "reason", reason,
+                        "headers", "", "drop", "spf", "dkim", "dmarc", "arc", "iprev"));
 }
 
 /* The proofs' door to DNS: what is not known is noted in the lookup, to be fetched before the next round. */
@@ -57,7 +57,8 @@ static const struct trust_answer *look_up(void *ctx, struct slice name, int type
     struct trust_answer *t = arena_alloc(v->arena, sizeof *t);
     struct trust_record *records = arena_alloc(v->arena, (a->count + 1) * sizeof *records);
     for (size_t i = 0; i < a->count; i++) records[i] = (struct trust_record){a->records[i].preference, a->records[i].data};
-    static const enum trust_dns_status statuses[] = {[ANSWER_OK] = TRUST_DNS_OK, [ANSWER_NODATA] = TRUST_DNS_NODATA, [ANSWER_NXDOMAIN] = TRUST_DNS_NXDOMAIN, [ANSWER_FAILED] = TRUST_DNS_FAILED};
+    static const enum trust_dns_status statuses[] = {
+        [ANSWER_OK] = TRUST_DNS_OK, [ANSWER_NODATA] = TRUST_DNS_NODATA, [ANSWER_NXDOMAIN] = TRUST_DNS_NXDOMAIN, [ANSWER_FAILED] = TRUST_DNS_FAILED};
     *t = (struct trust_answer){statuses[a->status], a->security == ANSWER_SECURE, a->count, records};
     return t;
 }

@@ -9,6 +9,7 @@ import threading
 class Nats:
     def __init__(self, port, user=None, password=None, host="127.0.0.1"):
         self.sock = socket.create_connection((host, port), 5)
+        self.sock.settimeout(None)
         self.file = self.sock.makefile("rb")
         self.file.readline()  # INFO
         hello = {"verbose": False, "pedantic": False, "headers": True, "no_responders": True, "lang": "python-tests"}

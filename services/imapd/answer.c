@@ -1,0 +1,120 @@
+/* How commands end, and untagged text. */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "services/imapd/imapd.h"
+
+static void add_formatted(struct buf *b, const char *format, va_list ap) {
+    va_list again;
+    va_copy(again, ap);
+    int n = vsnprintf(NULL, 0, format, ap);
+    if (n > 0) {
+        vsnprintf(buf_reserve(b, (size_t)n + 1), (size_t)n + 1, format, again);
+        b->n += (size_t)n;
+    }
+    va_end(again);
+}
+
+/* Writes the tagged line and makes the session ready for the next command. */
+static void end_command(struct session *s) {
+    buf_add_slice(&s->out, buf_slice(&s->tagged));
+    buf_reset(&s->tagged);
+    session_flush(s);
+    s->running = false;
+    s->job = NULL;
+    s->on_line = NULL;
+    s->on_drained = NULL;
+    s->tag = slice_make("", 0);
+    buf_reset(&s->input);
+    arena_reset(s->arena);
+    session_continue(s);
+}
+
+/* refresh: 1: look; 0: look when news came, and tell no EXPUNGE but after a UID command; -1: do not. */
+static void finish(struct session *s, const char *word, int refresh, const char *format, va_list ap) {
+    buf_reset(&s->tagged);
+    buf_printf(&s->tagged, "%.*s %s ", SLICE_FMT(s->tag), word);
+    add_formatted(&s->tagged, format, ap);
+    buf_add_str(&s->tagged, "\r\n");
+    s->hold_expunges = refresh <= 0 && !s->by_uid;
+    if (s->state == SESSION_SELECTED && (refresh > 0 || (refresh == 0 && s->stale)))
+        session_refresh(s, end_command);
+    else
+        end_command(s);
+}
+
+void session_ok(struct session *s, const char *format, ...) {
+    va_list ap;
+    s->bad_commands = 0;
+    va_start(ap, format);
+    finish(s, "OK", 1, format, ap);
+    va_end(ap);
+}
+
+void session_ok_quietly(struct session *s, const char *format, ...) {
+    va_list ap;
+    s->bad_commands = 0;
+    va_start(ap, format);
+    finish(s, "OK", s->held_count && s->by_uid ? 1 : 0, format, ap);
+    va_end(ap);
+}
+
+void session_no(struct session *s, const char *format, ...) {
+    va_list ap;
+    va_start(ap, format);
+    finish(s, "NO", -1, format, ap);
+    va_end(ap);
+}
+
+static void bad(struct session *s, const char *format, ...) {
+    va_list ap;
+    va_start(ap, format);
+    finish(s, "BAD", -1, format, ap);
+    va_end(ap);
+}
+
+void session_bad(struct session *s, const char *text) {
+    if (++s->bad_commands >= LIMIT_BAD_COMMANDS) {
+        session_bye(s, "Too many bad commands");
+        return;
+    }
+    bad(s, "%s", text);
+}
+
+void session_no_store(struct session *s, int error) {
+    switch (error) {
+    case STORE_FULL: session_no(s, "[UNAVAILABLE] The store has no room now; reading and deleting go on"); break;
+    case STORE_OVER_QUOTA: session_no(s, "[OVERQUOTA] The mailbox is full"); break;
+    case STORE_NOT_FOUND: session_no(s, "[NONEXISTENT] No such mailbox or message"); break;
+    case STORE_EXISTS: session_no(s, "[ALREADYEXISTS] It exists"); break;
+    case STORE_INVALID: session_no(s, "[CANNOT] Not allowed"); break;
+    case STORE_CONFLICT: session_no(s, "[INUSE] Changed by another meanwhile, or in use"); break;
+    default: session_no(s, "[UNAVAILABLE] The mail store cannot be reached; try again later"); break;
+    }
+}
+
+void session_untagged(struct session *s, const char *format, ...) {
+    va_list ap;
+    buf_add_str(&s->out, "* ");
+    va_start(ap, format);
+    add_formatted(&s->out, format, ap);
+    va_end(ap);
+}
+
+void session_plus(struct session *s, const char *text) {
+    buf_printf(&s->out, "+ %s\r\n", text);
+    session_flush(s);
+}
+
+/* What this session offers now (RFC 9051 §7.2.2). */
+void session_capability(struct session *s, struct buf *out) {
+    buf_add_str(out, "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE");
+    if (s->state < SESSION_AUTHENTICATED) {
+        buf_add_str(out, s->tls || s->implicit_tls ? " AUTH=PLAIN AUTH=LOGIN" : " STARTTLS LOGINDISABLED");
+        return;
+    }
+    buf_printf(out,
+               " IDLE NAMESPACE UNSELECT UIDPLUS MOVE CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE STATUS=SIZE ESEARCH SEARCHRES CONDSTORE QRESYNC"
+               " BINARY QUOTA QUOTA=RES-STORAGE UTF8=ACCEPT APPENDLIMIT=%d",
+               LIMIT_APPEND);
+}

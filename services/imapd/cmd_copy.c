@@ -1,0 +1,74 @@
+/* COPY and MOVE (RFC 9051 §6.4.7, §6.4.8), with COPYUID (RFC 4315 §3). */
+#include "services/imapd/imapd.h"
+
+struct copy_job {
+    bool move;
+};
+
+static void on_copied(void *ctx, int error, uint32_t to_uidvalidity, size_t count, const uint32_t from_uids[], const uint32_t to_uids[]) {
+    struct session *s = ctx;
+    if (!session_resume(s)) return;
+    struct copy_job *job = s->job;
+    if (error == STORE_NOT_FOUND) {
+        session_no(s, "[TRYCREATE] No such mailbox");
+        return;
+    }
+    if (error) {
+        session_no_store(s, error);
+        return;
+    }
+    if (!count) {
+        session_ok(s, "%.*s done; no message matched", SLICE_FMT(s->name));
+        return;
+    }
+    struct buf code = {0};
+    buf_printf(&code, "[COPYUID %u ", to_uidvalidity);
+    set_write(&code, count, from_uids);
+    buf_add_char(&code, ' ');
+    set_write(&code, count, to_uids);
+    buf_add_char(&code, ']');
+    publish_changed(s, 0, 0, "delivered");
+    if (job->move) {
+        publish_changed(s, s->view.folder_id, 0, "expunged");
+        session_untagged(s, "OK %s Moved\r\n", buf_str(&code)); /* before the EXPUNGEs (RFC 9051 §6.4.8) */
+        session_ok(s, "MOVE done");
+    } else {
+        session_ok(s, "%s COPY done", buf_str(&code));
+    }
+    buf_free(&code);
+}
+
+static void copy(struct session *s, struct parser *p, bool move) {
+    struct copy_job *job = arena_alloc(s->arena, sizeof *job);
+    uint32_t *uids;
+    size_t count;
+    struct slice wire, name;
+    s->job = job;
+    job->move = move;
+    int set = parse_space(p) ? command_set(s, p, &uids, &count) : -1;
+    if (set == -2) {
+        session_bad(s, "No such message");
+        return;
+    }
+    if (set || !parse_space(p) || !parse_astring(p, &wire) || !parse_end(p)) {
+        session_bad(s, "A set of messages and a mailbox are expected");
+        return;
+    }
+    if (move && s->view.read_only) {
+        session_no(s, "[READ-ONLY] The mailbox is selected read-only");
+        return;
+    }
+    if (!name_from_client(s, wire, &name)) {
+        session_no(s, "[TRYCREATE] No such mailbox");
+        return;
+    }
+    if (!count) {
+        session_ok(s, "%.*s done; no message matched", SLICE_FMT(s->name));
+        return;
+    }
+    session_wait(s);
+    mailbox_copy(session_redis(s), session_user(s), s->view.folder_id, count, uids, name, move, on_copied, s);
+}
+
+void cmd_copy(struct session *s, struct parser *p) { copy(s, p, false); }
+void cmd_move(struct session *s, struct parser *p) { copy(s, p, true); }

@@ -1,0 +1,89 @@
+/* CREATE (with USE, RFC 6154 §3), DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE. */
+#include "services/imapd/imapd.h"
+
+static void end(struct session *s, int error) {
+    if (error) {
+        session_no_store(s, error);
+        return;
+    }
+    publish_changed(s, 0, 0, "folders");
+    session_ok(s, "%.*s done", SLICE_FMT(s->name));
+}
+
+static void on_done(void *ctx, int error) {
+    struct session *s = ctx;
+    if (session_resume(s)) end(s, error);
+}
+
+static void on_created(void *ctx, int error, uint32_t folder_id, uint32_t uidvalidity) {
+    struct session *s = ctx;
+    (void)folder_id, (void)uidvalidity;
+    if (session_resume(s)) end(s, error);
+}
+
+/* One mailbox name and nothing else; answers the client when it is not that. */
+static bool take_name(struct session *s, struct parser *p, bool last, struct slice *name) {
+    struct slice wire;
+    if (!parse_space(p) || !parse_astring(p, &wire) || (last && !parse_end(p))) {
+        session_bad(s, "A mailbox name is expected");
+        return false;
+    }
+    if (!name_from_client(s, wire, name) || !name->n) {
+        session_no(s, "[CANNOT] This is not a possible mailbox name");
+        return false;
+    }
+    return true;
+}
+
+void cmd_create(struct session *s, struct parser *p) {
+    static const char *const uses[] = {"\\Drafts", "\\Sent", "\\Junk", "\\Trash", "\\Archive"};
+    struct slice name, use = {"", 0}, flag;
+    if (!take_name(s, p, false, &name)) return;
+    if (parse_space(p)) {
+        bool ok = parse_char(p, '(') && parse_word(p, "USE") && parse_space(p) && parse_char(p, '(');
+        if (ok && parse_flag(p, &flag)) {
+            for (size_t i = 0; i < sizeof uses / sizeof *uses; i++)
+                if (slice_is_nocase(flag, uses[i])) use = slice_of(uses[i]);
+            if (!use.n || !parse_char(p, ')')) {
+                session_no(s, "[USEATTR] This special use is not offered");
+                return;
+            }
+        } else {
+            ok = ok && parse_char(p, ')');
+        }
+        if (!ok || !parse_char(p, ')')) {
+            session_bad(s, "CREATE takes a mailbox name and perhaps (USE (…))");
+            return;
+        }
+    }
+    if (!parse_end(p)) {
+        session_bad(s, "CREATE takes a mailbox name");
+        return;
+    }
+    session_wait(s);
+    mailbox_folder_create(session_redis(s), session_user(s), name, use, on_created, s);
+}
+
+void cmd_delete(struct session *s, struct parser *p) {
+    struct slice name;
+    if (!take_name(s, p, true, &name)) return;
+    session_wait(s);
+    mailbox_folder_delete(session_redis(s), session_user(s), name, on_done, s);
+}
+
+void cmd_rename(struct session *s, struct parser *p) {
+    struct slice from, to;
+    if (!take_name(s, p, false, &from) || !take_name(s, p, true, &to)) return;
+    session_wait(s);
+    mailbox_folder_rename(session_redis(s), session_user(s), from, to, on_done, s);
+}
+
+static void subscribe(struct session *s, struct parser *p, bool subscribed) {
+    struct slice name;
+    if (!take_name(s, p, true, &name)) return;
+    session_wait(s);
+    mailbox_folder_subscribe(session_redis(s), session_user(s), name, subscribed, on_done, s);
+}
+
+void cmd_subscribe(struct session *s, struct parser *p) { subscribe(s, p, true); }
+void cmd_unsubscribe(struct session *s, struct parser *p) { subscribe(s, p, false); }

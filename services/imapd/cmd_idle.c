@@ -1,0 +1,18 @@
+/* IDLE (RFC 2177, RFC 9051 §6.3.13): the client waits, and hears at once. News comes to user.c, which calls session_refresh. */
+#include "services/imapd/imapd.h"
+
+static void on_line(struct session *s, struct slice line) {
+    s->idling = false;
+    if (slice_is_nocase(line, "DONE"))
+        session_ok(s, "IDLE done");
+    else
+        session_bad(s, "DONE was expected");
+}
+
+void cmd_idle(struct session *s, struct parser *p) {
+    (void)p;
+    s->on_line = on_line;
+    s->idling = true;
+    session_plus(s, "Waiting");
+    if (s->state == SESSION_SELECTED) session_refresh(s, NULL);
+}

@@ -1,0 +1,148 @@
+/* LIST with LIST-EXTENDED (RFC 5258, RFC 9051 §6.3.9), SPECIAL-USE (RFC 6154) and LIST-STATUS (RFC 5819); LSUB (RFC 3501 §6.3.9). */
+#include "services/imapd/list_match.h"
+#include "services/imapd/status.h"
+
+struct list_job {
+    bool lsub;
+    bool extended; /* the client spoke LIST-EXTENDED */
+    bool only_subscribed, only_special, recursive;             /* selection */
+    bool return_subscribed, return_children, return_special;   /* return options */
+    unsigned status;
+    size_t pattern_count;
+    struct slice patterns[LIMIT_LIST_PATTERNS]; /* with the reference before them, as the store writes names */
+};
+
+static bool is_child(struct slice parent, struct slice name) { return name.n > parent.n && name.p[parent.n] == '/' && slice_starts(name, parent); }
+
+static bool is_wanted(const struct list_job *job, const struct mailbox_folder *f) {
+    if (job->only_subscribed && !f->subscribed) return false;
+    return !job->only_special || f->special_use.n;
+}
+
+static bool matches_any(const struct list_job *job, struct slice name) {
+    for (size_t i = 0; i < job->pattern_count; i++)
+        if (list_match(job->patterns[i], name)) return true;
+    return false;
+}
+
+static void write_attributes(struct session *s, const struct list_job *job, size_t count, const struct mailbox_folder folders[], const struct mailbox_folder *f) {
+    bool children = false;
+    for (size_t i = 0; i < count && !children; i++) children = is_child(f->name, folders[i].name);
+    buf_add_str(&s->out, children ? "\\HasChildren" : "\\HasNoChildren");
+    if (f->subscribed && (job->return_subscribed || job->only_subscribed)) buf_add_str(&s->out, " \\Subscribed");
+    if (f->special_use.n && !job->lsub) buf_printf(&s->out, " %.*s", SLICE_FMT(f->special_use));
+}
+
+/* RECURSIVEMATCH: a folder that is not wanted itself, with a child that is and that no pattern names (RFC 5258 §3.5). */
+static bool has_wanted_child(const struct list_job *job, size_t count, const struct mailbox_folder folders[], struct slice parent) {
+    for (size_t i = 0; i < count; i++)
+        if (is_child(parent, folders[i].name) && is_wanted(job, &folders[i])) return true;
+    return false;
+}
+
+static void on_folders(void *ctx, int error, size_t count, const struct mailbox_folder folders[]) {
+    struct session *s = ctx;
+    if (!session_resume(s)) return;
+    struct list_job *job = s->job;
+    if (error) {
+        session_no_store(s, error);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct mailbox_folder *f = &folders[i];
+        if (!matches_any(job, f->name)) continue;
+        bool wanted = is_wanted(job, f), child = job->recursive && has_wanted_child(job, count, folders, f->name);
+        if (!wanted && !child) continue;
+        session_untagged(s, job->lsub ? "LSUB (" : "LIST (");
+        write_attributes(s, job, count, folders, f);
+        buf_add_str(&s->out, ") \"/\" ");
+        name_to_client(s, f->name);
+        if (child && job->only_subscribed) buf_add_str(&s->out, " (\"CHILDINFO\" (\"SUBSCRIBED\"))");
+        buf_add_str(&s->out, "\r\n");
+        if (job->status) write_status(s, f, job->status, 0);
+    }
+    session_ok(s, "%.*s done", SLICE_FMT(s->name));
+}
+
+static bool parse_selection(struct parser *p, struct list_job *job) {
+    struct slice option;
+    job->extended = true;
+    if (parse_char(p, ')')) return true;
+    do {
+        if (!parse_atom(p, &option)) return false;
+        if (slice_is_nocase(option, "SUBSCRIBED"))
+            job->only_subscribed = true;
+        else if (slice_is_nocase(option, "SPECIAL-USE"))
+            job->only_special = true;
+        else if (slice_is_nocase(option, "RECURSIVEMATCH"))
+            job->recursive = true;
+        else if (!slice_is_nocase(option, "REMOTE"))
+            return false;
+    } while (parse_space(p));
+    return parse_char(p, ')') && (!job->recursive || job->only_subscribed || job->only_special);
+}
+
+static bool parse_return(struct parser *p, struct list_job *job) {
+    struct slice option;
+    job->extended = true;
+    if (!parse_word(p, "RETURN") || !parse_space(p) || !parse_char(p, '(')) return false;
+    if (parse_char(p, ')')) return true;
+    do {
+        if (!parse_atom(p, &option)) return false;
+        if (slice_is_nocase(option, "SUBSCRIBED"))
+            job->return_subscribed = true;
+        else if (slice_is_nocase(option, "CHILDREN"))
+            job->return_children = true;
+        else if (slice_is_nocase(option, "SPECIAL-USE"))
+            job->return_special = true;
+        else if (!slice_is_nocase(option, "STATUS") || !parse_space(p) || !(job->status = parse_status_items(p)) || job->status & STATUS_DELETED)
+            return false;
+    } while (parse_space(p));
+    return parse_char(p, ')');
+}
+
+static bool parse_pattern(struct session *s, struct parser *p, struct slice reference, struct list_job *job) {
+    struct slice wire, name;
+    struct buf whole = {0};
+    if (job->pattern_count == LIMIT_LIST_PATTERNS || !parse_list_mailbox(p, &wire)) return false;
+    buf_add_slice(&whole, reference);
+    buf_add_slice(&whole, wire);
+    if (name_from_client(s, buf_slice(&whole), &name)) job->patterns[job->pattern_count++] = name;
+    buf_free(&whole);
+    return true;
+}
+
+static void list(struct session *s, struct parser *p, bool lsub) {
+    struct list_job *job = arena_alloc(s->arena, sizeof *job);
+    struct slice reference, empty;
+    job->lsub = job->only_subscribed = lsub;
+    s->job = job;
+    bool ok = parse_space(p);
+    if (ok && !lsub && parse_char(p, '(')) ok = parse_selection(p, job) && parse_space(p);
+    ok = ok && parse_astring(p, &reference) && parse_space(p);
+    struct parser pattern = *p;
+    bool only_delimiter = ok && parse_string(&pattern, &empty) && !empty.n && parse_end(&pattern);
+    if (ok && !lsub && parse_char(p, '(')) {
+        job->extended = true;
+        do ok = parse_pattern(s, p, reference, job);
+        while (ok && parse_space(p));
+        ok = ok && parse_char(p, ')');
+    } else {
+        ok = ok && parse_pattern(s, p, reference, job);
+    }
+    if (ok && !lsub && parse_space(p)) ok = parse_return(p, job);
+    if (!ok || !parse_end(p)) {
+        session_bad(s, "LIST takes a reference and a pattern");
+        return;
+    }
+    if (only_delimiter) { /* LIST "" "": what parts levels (RFC 9051 §6.3.9) */
+        session_untagged(s, "LIST (\\Noselect) \"/\" \"\"\r\n");
+        session_ok(s, "%.*s done", SLICE_FMT(s->name));
+        return;
+    }
+    session_wait(s);
+    mailbox_folders(session_redis(s), session_user(s), on_folders, s);
+}
+
+void cmd_list(struct session *s, struct parser *p) { list(s, p, false); }
+void cmd_lsub(struct session *s, struct parser *p) { list(s, p, true); }

@@ -1,0 +1,187 @@
+/* SEARCH and UID SEARCH (RFC 9051 §6.4.4) with RETURN (RFC 4731, SAVE of RFC 5182). Flags, dates and sizes are decided from the view; header fields from the
+ * store's cache, a batch at a time; bodies are read one by one, and only of messages that the rest of the search does not rule out. */
+#include <stdlib.h>
+
+#include "libcommon/mail/header.h"
+#include "services/imapd/search.h"
+
+struct search_job {
+    struct search search;
+    bool esearch, min, max, count, all, save;
+    uint32_t *uids; /* candidates */
+    size_t candidate_count, next, batch;
+    uint32_t *found;
+    size_t found_count;
+    uint64_t highest; /* modseq of what was found */
+    int error;
+};
+
+static void run(struct session *s);
+
+static void take(struct session *s, const struct mailbox_record *r, struct slice header, struct slice message) {
+    struct search_job *job = s->job;
+    struct search_message m = {&s->view, r, header, message};
+    if (!search_fits(job->search.root, &m)) return;
+    job->found[job->found_count++] = r->uid;
+    if (r->modseq > job->highest) job->highest = r->modseq;
+}
+
+static uint32_t number_of(struct session *s, uint32_t uid) { return s->by_uid ? uid : (uint32_t)view_sequence(&s->view, view_find(&s->view, uid)); }
+
+static void write_result(struct session *s) {
+    struct search_job *job = s->job;
+    if (!job->esearch) {
+        buf_add_str(&s->out, "* SEARCH");
+        for (size_t i = 0; i < job->found_count; i++) buf_printf(&s->out, " %u", number_of(s, job->found[i]));
+        if (job->search.has_modseq && job->found_count) buf_printf(&s->out, " (MODSEQ %llu)", (unsigned long long)job->highest);
+        buf_add_str(&s->out, "\r\n");
+        return;
+    }
+    if (job->save && !job->min && !job->max && !job->count && !job->all) return; /* RFC 5182 §2.1: SAVE alone tells nothing */
+    buf_printf(&s->out, "* ESEARCH (TAG \"%.*s\")%s", SLICE_FMT(s->tag), s->by_uid ? " UID" : "");
+    if (job->min && job->found_count) buf_printf(&s->out, " MIN %u", number_of(s, job->found[0]));
+    if (job->max && job->found_count) buf_printf(&s->out, " MAX %u", number_of(s, job->found[job->found_count - 1]));
+    if (job->count) buf_printf(&s->out, " COUNT %zu", job->found_count);
+    if (job->all && job->found_count) {
+        uint32_t *numbers = arena_alloc(s->arena, job->found_count * sizeof *numbers);
+        for (size_t i = 0; i < job->found_count; i++) numbers[i] = number_of(s, job->found[i]);
+        buf_add_str(&s->out, " ALL ");
+        set_write(&s->out, job->found_count, numbers);
+    }
+    if (job->search.has_modseq && job->found_count) buf_printf(&s->out, " MODSEQ %llu", (unsigned long long)job->highest);
+    buf_add_str(&s->out, "\r\n");
+}
+
+static void save(struct session *s) {
+    struct search_job *job = s->job;
+    bool only_ends = (job->min || job->max) && !job->all && !job->count; /* RFC 5182 §2.1 */
+    free(s->saved);
+    s->saved = memory_alloc((job->found_count + 1) * sizeof *s->saved);
+    s->saved_count = 0;
+    for (size_t i = 0; i < job->found_count; i++)
+        if (!only_ends || (job->min && i == 0) || (job->max && i + 1 == job->found_count)) s->saved[s->saved_count++] = job->found[i];
+}
+
+static void end(struct session *s) {
+    struct search_job *job = s->job;
+    if (job->error) {
+        session_no_store(s, job->error);
+        return;
+    }
+    if (job->save) save(s);
+    write_result(s);
+    session_ok_quietly(s, "%sSEARCH done", s->by_uid ? "UID " : "");
+}
+
+static void on_cached(void *ctx, int error, size_t count, const struct mailbox_cached cached[]) {
+    struct session *s = ctx;
+    if (!session_resume(s)) return;
+    struct search_job *job = s->job;
+    if (error) job->error = error;
+    for (size_t i = 0; i < count; i++) {
+        const struct mailbox_record *r = view_find(&s->view, cached[i].uid);
+        if (r) take(s, r, cached[i].header, SLICE(""));
+    }
+    run(s);
+}
+
+static void on_message(void *ctx, int error, struct slice message) {
+    struct session *s = ctx;
+    if (!session_resume(s)) return;
+    struct search_job *job = s->job;
+    const struct mailbox_record *r = view_find(&s->view, job->uids[job->next - 1]);
+    size_t body_at;
+    if (error && error != STORE_NOT_FOUND) job->error = error;
+    if (!error && r) take(s, r, header_block(message, &body_at), message);
+    run(s);
+}
+
+static void run(struct session *s) {
+    struct search_job *job = s->job;
+    if (job->error || job->next == job->candidate_count) {
+        end(s);
+        return;
+    }
+    const uint32_t *uids = job->uids + job->next;
+    size_t left = job->candidate_count - job->next;
+    session_wait(s);
+    if (job->search.need == NEED_HEADER) {
+        size_t n = left < LIMIT_CACHED_BATCH ? left : LIMIT_CACHED_BATCH;
+        job->next += n;
+        mailbox_cached(session_redis(s), session_user(s), s->view.folder_id, n, uids, on_cached, s);
+    } else {
+        job->next++;
+        mailbox_read(session_redis(s), session_user(s), s->view.folder_id, *uids, on_message, s);
+    }
+}
+
+/* Whether the message may still fit when everything that needs its text is taken to fit: the keys at the top that the record alone decides. */
+static bool may_fit(const struct search *search, const struct search_message *m) {
+    for (const struct search_key *k = search->root->children; k; k = k->next) {
+        bool by_record = k->kind != SEARCH_AND && k->kind != SEARCH_OR && k->kind != SEARCH_NOT && k->kind != SEARCH_HEADER && k->kind != SEARCH_BODY &&
+                         k->kind != SEARCH_TEXT && k->kind != SEARCH_SENT_BEFORE && k->kind != SEARCH_SENT_ON && k->kind != SEARCH_SENT_SINCE;
+        if (by_record && !search_fits(k, m)) return false;
+    }
+    return true;
+}
+
+/* "RETURN (MIN COUNT …) " and "CHARSET x ". NULL, or why it is BAD; *charset: not one of ours. */
+static const char *parse_options(struct session *s, struct parser *p, struct search_job *job, bool *charset) {
+    struct slice name;
+    (void)s;
+    *charset = false;
+    if (parse_word(p, "RETURN")) {
+        job->esearch = true;
+        if (!parse_space(p) || !parse_char(p, '(')) return "RETURN needs a list of options";
+        while (!parse_char(p, ')')) {
+            if (parse_word(p, "MIN"))
+                job->min = true;
+            else if (parse_word(p, "MAX"))
+                job->max = true;
+            else if (parse_word(p, "COUNT"))
+                job->count = true;
+            else if (parse_word(p, "ALL"))
+                job->all = true;
+            else if (parse_word(p, "SAVE"))
+                job->save = true;
+            else if (!parse_space(p))
+                return "an option of RETURN is not known";
+        }
+        if (!job->min && !job->max && !job->count && !job->save) job->all = true; /* RFC 4731 §3.1 */
+        if (!parse_space(p)) return "SEARCH needs search keys";
+    }
+    if (parse_word(p, "CHARSET")) {
+        if (!parse_space(p) || !parse_astring(p, &name) || !parse_space(p)) return "CHARSET needs a name";
+        *charset = !slice_is_nocase(name, "UTF-8") && !slice_is_nocase(name, "US-ASCII");
+    }
+    return NULL;
+}
+
+void cmd_search(struct session *s, struct parser *p) {
+    struct search_job *job = arena_alloc(s->arena, sizeof *job);
+    bool unknown_charset = false;
+    const char *wrong = parse_space(p) ? parse_options(s, p, job, &unknown_charset) : "SEARCH needs search keys";
+    if (!wrong && unknown_charset) {
+        session_no(s, "[BADCHARSET (UTF-8 US-ASCII)] This charset is not known");
+        return;
+    }
+    if (!wrong) wrong = parse_search(p, s, &job->search);
+    if (wrong) {
+        session_bad(s, wrong);
+        return;
+    }
+    if (s->rev2) job->esearch = true, job->all = job->all || (!job->min && !job->max && !job->count && !job->save); /* RFC 9051 §7.3.4: always ESEARCH */
+    const struct view *v = &s->view;
+    s->job = job;
+    job->uids = arena_alloc(s->arena, (v->count + 1) * sizeof *job->uids);
+    job->found = arena_alloc(s->arena, (v->count + 1) * sizeof *job->found);
+    if (job->search.has_modseq) s->condstore = true; /* RFC 7162 §3.1: naming MODSEQ enables it */
+    for (size_t i = 0; i < v->count; i++) {
+        struct search_message m = {v, &v->records[i], SLICE(""), SLICE("")};
+        if (job->search.need == NEED_RECORD)
+            take(s, &v->records[i], SLICE(""), SLICE(""));
+        else if (may_fit(&job->search, &m))
+            job->uids[job->candidate_count++] = v->records[i].uid;
+    }
+    run(s);
+}

@@ -1,0 +1,205 @@
+/* SELECT and EXAMINE with CONDSTORE and QRESYNC (RFC 9051 §6.3.2, RFC 7162 §3.2.5), CLOSE, UNSELECT. */
+#include "libcommon/base/clock.h"
+#include "services/imapd/imapd.h"
+
+struct select_job {
+    struct slice name;
+    bool read_only;
+    bool had_selected;
+    bool resync; /* QRESYNC was given */
+    uint32_t uidvalidity;
+    uint64_t modseq;
+    bool has_known;
+    struct set known; /* uids the client has */
+};
+
+/* "(CONDSTORE)" and "(QRESYNC (uidvalidity modseq [known [(sequences uids)]]))" */
+static bool parse_parameters(struct session *s, struct parser *p, struct select_job *job) {
+    struct set ignored;
+    if (!parse_char(p, '(')) return false;
+    do {
+        if (parse_word(p, "CONDSTORE")) {
+            s->condstore = true;
+            continue;
+        }
+        if (!parse_word(p, "QRESYNC") || !s->qresync || !parse_space(p) || !parse_char(p, '(') || !parse_u32(p, &job->uidvalidity) || !parse_space(p) ||
+            !parse_u64(p, &job->modseq))
+            return false;
+        job->resync = true;
+        if (parse_space(p) && parse_peek(p) != '(') {
+            job->has_known = parse_set(p, &job->known) && !job->known.saved;
+            if (!job->has_known) return false;
+            parse_space(p);
+        }
+        if (parse_char(p, '(') && (!parse_set(p, &ignored) || !parse_space(p) || !parse_set(p, &ignored) || !parse_char(p, ')'))) return false;
+        if (!parse_char(p, ')')) return false;
+    } while (parse_space(p));
+    return parse_char(p, ')');
+}
+
+static void write_selected(struct session *s, const struct mailbox_folder *folder) {
+    struct view *v = &s->view;
+    size_t unseen = 0;
+    buf_add_str(&s->out, "* ");
+    write_flags(s, ~(uint64_t)0);
+    buf_add_str(&s->out, "\r\n");
+    if (v->read_only) {
+        buf_add_str(&s->out, "* OK [PERMANENTFLAGS ()] Read-only\r\n");
+    } else {
+        buf_add_str(&s->out, "* OK [PERMANENTFLAGS (");
+        write_flag_names(s, ~(uint64_t)0);
+        buf_add_str(&s->out, " \\*)] These are kept\r\n");
+    }
+    session_untagged(s, "%zu EXISTS\r\n", v->count);
+    if (!s->rev2) {
+        session_untagged(s, "0 RECENT\r\n");
+        while (unseen < v->count && v->records[unseen].flags & MAILBOX_SEEN) unseen++;
+        if (unseen < v->count) session_untagged(s, "OK [UNSEEN %zu] The first that is unseen\r\n", unseen + 1);
+    }
+    session_untagged(s, "OK [UIDVALIDITY %u] UIDs are valid\r\n", v->uidvalidity);
+    session_untagged(s, "OK [UIDNEXT %u] The next UID\r\n", v->uidnext);
+    session_untagged(s, "OK [HIGHESTMODSEQ %llu] The highest mod-sequence\r\n", (unsigned long long)v->modseq);
+    if (s->rev2) {
+        buf_add_str(&s->out, "* LIST () \"/\" ");
+        name_to_client(s, folder->name);
+        buf_add_str(&s->out, "\r\n");
+    }
+}
+
+static void end(struct session *s) {
+    struct select_job *job = s->job;
+    session_ok_quietly(s, "[%s] %.*s done", job->read_only ? "READ-ONLY" : "READ-WRITE", SLICE_FMT(s->name));
+}
+
+/* What a client that comes back has missed (RFC 7162 §3.2.5): vanished uids it may know, then the flags that changed. */
+static void on_resync(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count, const struct mailbox_record records[],
+                      size_t vanished_count, const uint32_t vanished[]) {
+    struct session *s = ctx;
+    (void)folder, (void)count, (void)records;
+    if (!session_resume(s)) return;
+    struct select_job *job = s->job;
+    struct view *v = &s->view;
+    if (error) {
+        session_unselect(s);
+        session_no_store(s, error);
+        return;
+    }
+    if (!job->has_known) {
+        job->known.ranges = arena_alloc(s->arena, sizeof *job->known.ranges);
+        job->known.ranges[0] = (struct range){1, v->uidnext - 1};
+        job->known.count = v->uidnext > 1;
+    }
+    set_resolve(&job->known, v->uidnext - 1);
+    struct buf gone = {0};
+    write_vanished(&gone, v, &job->known, full, vanished_count, vanished);
+    if (gone.n) session_untagged(s, "VANISHED (EARLIER) %s\r\n", buf_str(&gone));
+    buf_free(&gone);
+    for (size_t i = 0; i < v->count; i++) {
+        const struct mailbox_record *r = &v->records[i];
+        if (r->modseq <= job->modseq || !set_has(&job->known, r->uid)) continue;
+        session_untagged(s, "%zu FETCH (UID %u ", i + 1, r->uid);
+        write_flags(s, r->flags);
+        buf_printf(&s->out, " MODSEQ (%llu))\r\n", (unsigned long long)r->modseq);
+    }
+    end(s);
+}
+
+static void on_sync(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count, const struct mailbox_record records[],
+                    size_t vanished_count, const uint32_t vanished[]) {
+    struct session *s = ctx;
+    (void)full, (void)vanished_count, (void)vanished;
+    if (!session_resume(s)) return;
+    struct select_job *job = s->job;
+    if (error) {
+        session_no_store(s, error);
+        return;
+    }
+    struct view *v = &s->view;
+    view_take_folder(v, folder);
+    v->read_only = job->read_only;
+    view_reserve(v, count);
+    for (size_t i = 0; i < count; i++) view_append(v, &records[i]);
+    s->state = SESSION_SELECTED;
+    s->stale = false;
+    s->refreshed_us = clock_monotonic_us();
+    if (job->had_selected) session_untagged(s, "OK [CLOSED] The mailbox before is closed\r\n");
+    write_selected(s, folder);
+    if (!job->resync || job->uidvalidity != v->uidvalidity) {
+        end(s);
+        return;
+    }
+    session_wait(s);
+    mailbox_sync(session_redis(s), session_user(s), v->folder_id, job->modseq, on_resync, s);
+}
+
+static void on_folders(void *ctx, int error, size_t count, const struct mailbox_folder folders[]) {
+    struct session *s = ctx;
+    if (!session_resume(s)) return;
+    struct select_job *job = s->job;
+    size_t i = 0;
+    if (error) {
+        session_no_store(s, error);
+        return;
+    }
+    while (i < count && !slice_equal(folders[i].name, job->name)) i++;
+    if (i == count) {
+        session_no(s, "[NONEXISTENT] No such mailbox");
+        return;
+    }
+    session_wait(s);
+    mailbox_sync(session_redis(s), session_user(s), folders[i].id, 0, on_sync, s);
+}
+
+static void select_folder(struct session *s, struct parser *p, bool read_only) {
+    struct select_job *job = arena_alloc(s->arena, sizeof *job);
+    struct slice wire;
+    s->job = job;
+    job->read_only = read_only;
+    if (!parse_space(p) || !parse_astring(p, &wire) || (parse_space(p) && !parse_parameters(s, p, job)) || !parse_end(p)) {
+        session_bad(s, "SELECT takes a mailbox name");
+        return;
+    }
+    /* Whatever comes of it, the mailbox before is closed (RFC 9051 §6.3.2). */
+    job->had_selected = s->state == SESSION_SELECTED;
+    session_unselect(s);
+    if (!name_from_client(s, wire, &job->name)) {
+        session_no(s, "[NONEXISTENT] No such mailbox");
+        return;
+    }
+    session_wait(s);
+    mailbox_folders(session_redis(s), session_user(s), on_folders, s);
+}
+
+void cmd_select(struct session *s, struct parser *p) { select_folder(s, p, false); }
+void cmd_examine(struct session *s, struct parser *p) { select_folder(s, p, true); }
+
+static void on_close_expunged(void *ctx, int error, size_t count, const uint32_t uids[], uint64_t modseq) {
+    struct session *s = ctx;
+    (void)uids;
+    if (!session_resume(s)) return;
+    if (error) {
+        session_no_store(s, error);
+        return;
+    }
+    if (count) publish_changed(s, s->view.folder_id, modseq, "expunged");
+    session_unselect(s);
+    session_ok(s, "CLOSE done");
+}
+
+/* Removes what has \Deleted without a word, and unselects (RFC 9051 §6.4.1). */
+void cmd_close(struct session *s, struct parser *p) {
+    (void)p;
+    if (s->view.read_only) {
+        session_unselect(s);
+        session_ok(s, "CLOSE done");
+        return;
+    }
+    session_wait(s);
+    mailbox_expunge(session_redis(s), session_user(s), s->view.folder_id, 0, NULL, true, on_close_expunged, s);
+}
+
+void cmd_unselect(struct session *s, struct parser *p) {
+    (void)p;
+    session_unselect(s);
+    session_ok(s, "UNSELECT done");
+}

@@ -1,0 +1,114 @@
+/* STORE (RFC 9051 §6.4.6) with UNCHANGEDSINCE (RFC 7162 §3.1.3). */
+#include "services/imapd/imapd.h"
+
+struct store_job {
+    bool silent;
+    enum mailbox_store_how how;
+    uint64_t unchanged_since;
+    bool conditional;
+    struct flag_list flags;
+};
+
+static void write_modified(struct session *s, struct buf *out, size_t count, const uint32_t refused[]) {
+    uint32_t *numbers = arena_alloc(s->arena, (count + 1) * sizeof *numbers);
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct mailbox_record *r = view_find(&s->view, refused[i]);
+        if (r) numbers[n++] = s->by_uid ? r->uid : (uint32_t)view_sequence(&s->view, r);
+    }
+    numbers_sort(n, numbers);
+    if (!n) return;
+    buf_add_str(out, "[MODIFIED ");
+    set_write(out, n, numbers);
+    buf_add_str(out, "] ");
+}
+
+/* A keyword that is new to the folder is known by name after the next look only: records with bits beyond what the view knows wait for it. */
+static bool has_unknown_keyword(const struct view *v, uint64_t flags) {
+    return v->keyword_count < MAILBOX_KEYWORDS_MAX && flags >> (MAILBOX_KEYWORD_SHIFT + v->keyword_count);
+}
+
+static void on_stored(void *ctx, int error, size_t changed_count, const struct mailbox_record changed[], size_t refused_count, const uint32_t refused[]) {
+    struct session *s = ctx;
+    if (!session_resume(s)) return;
+    struct store_job *job = s->job;
+    if (error) {
+        session_no_store(s, error);
+        return;
+    }
+    bool new_keyword = false;
+    uint64_t modseq = 0;
+    for (size_t i = 0; i < changed_count; i++) {
+        struct mailbox_record *r = view_find(&s->view, changed[i].uid);
+        if (changed[i].modseq > modseq) modseq = changed[i].modseq;
+        if (!r) continue;
+        if (has_unknown_keyword(&s->view, changed[i].flags)) {
+            new_keyword = true;
+            continue;
+        }
+        *r = changed[i];
+        if (!job->silent) {
+            tell_flags(s, r);
+        } else if (s->condstore) { /* SILENT still tells the mod-sequence (RFC 7162 §3.1.3) */
+            session_untagged(s, "%zu FETCH (UID %u MODSEQ (%llu))\r\n", view_sequence(&s->view, r), r->uid, (unsigned long long)r->modseq);
+        }
+    }
+    if (changed_count) publish_changed(s, s->view.folder_id, modseq, "flags");
+    struct buf code = {0};
+    write_modified(s, &code, refused_count, refused);
+    if (new_keyword)
+        session_ok(s, "%sSTORE done", buf_str(&code));
+    else
+        session_ok_quietly(s, "%sSTORE done", buf_str(&code));
+    buf_free(&code);
+}
+
+static bool parse_action(struct parser *p, struct store_job *job) {
+    struct slice word;
+    bool plus = parse_char(p, '+'), minus = !plus && parse_char(p, '-');
+    if (!parse_atom(p, &word)) return false;
+    job->how = plus ? MAILBOX_ADD : minus ? MAILBOX_REMOVE : MAILBOX_REPLACE;
+    job->silent = slice_is_nocase(word, "FLAGS.SILENT");
+    return (job->silent || slice_is_nocase(word, "FLAGS")) && parse_space(p) && parse_flag_list(p, &job->flags);
+}
+
+static bool parse_modifier(struct parser *p, struct store_job *job) {
+    job->conditional = true;
+    return parse_word(p, "UNCHANGEDSINCE") && parse_space(p) && parse_u64(p, &job->unchanged_since) && parse_char(p, ')') && parse_space(p);
+}
+
+/* UNCHANGEDSINCE 0 lets nothing through that exists (RFC 7162 §3.1.3). */
+static void refuse_all(struct session *s, size_t count, const uint32_t uids[]) {
+    struct buf code = {0};
+    write_modified(s, &code, count, uids);
+    session_ok_quietly(s, "%sSTORE done", buf_str(&code));
+    buf_free(&code);
+}
+
+void cmd_store(struct session *s, struct parser *p) {
+    struct store_job *job = arena_alloc(s->arena, sizeof *job);
+    uint32_t *uids;
+    size_t count;
+    s->job = job;
+    int set = parse_space(p) ? command_set(s, p, &uids, &count) : -1;
+    if (set == -2) {
+        session_bad(s, "No such message");
+        return;
+    }
+    if (set || !parse_space(p) || (parse_char(p, '(') && !parse_modifier(p, job)) || !parse_action(p, job) || !parse_end(p)) {
+        session_bad(s, "STORE takes a set of messages, FLAGS, +FLAGS or -FLAGS, and flags");
+        return;
+    }
+    if (job->conditional) s->condstore = true;
+    if (s->view.read_only) {
+        session_no(s, "[READ-ONLY] The mailbox is selected read-only");
+    } else if (!count) {
+        session_ok_quietly(s, "STORE done");
+    } else if (job->conditional && !job->unchanged_since) {
+        refuse_all(s, count, uids);
+    } else {
+        session_wait(s);
+        mailbox_store(session_redis(s), session_user(s), s->view.folder_id, count, uids, job->how, job->flags.system, job->flags.keyword_count, job->flags.keywords,
+                      job->unchanged_since, on_stored, s);
+    }
+}

@@ -1,0 +1,36 @@
+#include "services/imapd/list_match.h"
+
+/* Backtracks to the last "*", and to the last "%" after it while no "/" was passed: enough, as an earlier wildcard can only take less. A "%" that
+ * fails for a "/" gives way to the "*" before it. */
+bool list_match(struct slice pattern, struct slice name) {
+    size_t p = 0, n = 0, star_p = SIZE_MAX, star_n = 0, percent_p = SIZE_MAX, percent_n = 0;
+    for (;;) {
+        if (p < pattern.n && pattern.p[p] == '*') {
+            star_p = ++p;
+            star_n = n;
+            percent_p = SIZE_MAX;
+            continue;
+        }
+        if (p < pattern.n && pattern.p[p] == '%') {
+            percent_p = ++p;
+            percent_n = n;
+            continue;
+        }
+        if (n == name.n && p == pattern.n) return true;
+        if (n < name.n && p < pattern.n && pattern.p[p] == name.p[n]) {
+            p++;
+            n++;
+            continue;
+        }
+        if (percent_p != SIZE_MAX && percent_n < name.n && name.p[percent_n] != '/') {
+            n = ++percent_n;
+            p = percent_p;
+        } else if (star_p != SIZE_MAX && star_n < name.n) {
+            n = ++star_n;
+            p = star_p;
+            percent_p = SIZE_MAX;
+        } else {
+            return false;
+        }
+    }
+}

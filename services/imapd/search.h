@@ -1,0 +1,58 @@
+/* SEARCH criteria (RFC 9051 §6.4.4) as a tree, and whether a message fits it. */
+#ifndef POSTBUS_IMAPD_SEARCH_H
+#define POSTBUS_IMAPD_SEARCH_H
+
+#include "services/imapd/imapd.h"
+
+enum search_kind {
+    SEARCH_AND, /* of its children */
+    SEARCH_OR,
+    SEARCH_NOT,
+    SEARCH_ALL,
+    SEARCH_FLAG,     /* number: the bits, all of them set */
+    SEARCH_KEYWORD,  /* text */
+    SEARCH_SEQUENCE, /* set, of sequence numbers */
+    SEARCH_UID,      /* set, of uids */
+    SEARCH_BEFORE,   /* number: a day, against INTERNALDATE */
+    SEARCH_ON,
+    SEARCH_SINCE,
+    SEARCH_SENT_BEFORE, /* against the Date field */
+    SEARCH_SENT_ON,
+    SEARCH_SENT_SINCE,
+    SEARCH_LARGER,
+    SEARCH_SMALLER,
+    SEARCH_MODSEQ,
+    SEARCH_HEADER, /* field, text */
+    SEARCH_BODY,
+    SEARCH_TEXT,
+    SEARCH_NEVER,
+};
+
+/* What must be at hand to decide. */
+enum search_need { NEED_RECORD, NEED_HEADER, NEED_MESSAGE };
+
+struct search_key {
+    enum search_kind kind;
+    struct search_key *next, *children;
+    uint64_t number;
+    struct slice field, text; /* text in lower case */
+    struct set set;
+};
+
+struct search {
+    struct search_key *root;
+    enum search_need need;
+    bool has_modseq;
+};
+
+/* Takes search keys up to the end of the command. NULL, or why it is BAD. */
+const char *parse_search(struct parser *p, struct session *s, struct search *out);
+
+struct search_message {
+    const struct view *view;
+    const struct mailbox_record *record;
+    struct slice header, message; /* as far as needed */
+};
+bool search_fits(const struct search_key *key, const struct search_message *m);
+
+#endif

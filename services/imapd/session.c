@@ -1,0 +1,242 @@
+/* The connection: greeting, collecting commands with their literals, timeouts, the end. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "libcommon/base/clock.h"
+#include "libcommon/base/log.h"
+#include "libcommon/base/ulid.h"
+#include "services/imapd/imapd.h"
+
+static struct metric connections = METRIC_COUNTER("postbus_imapd_connections_total", "IMAP connections accepted");
+static struct metric open_sessions = METRIC_GAUGE("postbus_imapd_sessions", "IMAP sessions open now");
+
+static void session_free(struct session *s) {
+    arena_destroy(s->arena);
+    buf_free(&s->input);
+    buf_free(&s->out);
+    buf_free(&s->tagged);
+    view_free(&s->view);
+    free(s->saved);
+    free(s->held);
+    free(s->address);
+    free(s);
+}
+
+void sessions_reap(struct imapd *i) {
+    for (struct session **at = &i->closed; *at;) {
+        struct session *s = *at;
+        if (s->waits) {
+            at = &s->next;
+            continue;
+        }
+        *at = s->next;
+        i->session_count--;
+        metric_add(&open_sessions, -1);
+        session_free(s);
+    }
+    if (!i->session_count && service_is_draining()) service_drained(i->worker);
+}
+
+/* Takes the session off the worker's lists; it is freed by the reaper, never here. */
+static void session_detach(struct session *s) {
+    struct imapd *i = s->imapd;
+    if (s->login_ticket) {
+        bus_cancel(i->worker->bus, s->login_ticket);
+        s->login_ticket = 0;
+        s->waits--;
+    }
+    user_leave(s);
+    s->stream = NULL;
+    if (s->previous)
+        s->previous->next = s->next;
+    else
+        i->sessions = s->next;
+    if (s->next) s->next->previous = s->previous;
+    s->next = i->closed;
+    i->closed = s;
+    event_active(i->reaper, EV_TIMEOUT, 0);
+}
+
+void session_bye(struct session *s, const char *text) {
+    if (!s->stream) return;
+    if (text) session_untagged(s, "BYE %s\r\n", text);
+    session_flush(s);
+    stream_finish(s->stream);
+    session_detach(s);
+}
+
+void session_wait(struct session *s) { s->waits++; }
+
+bool session_resume(struct session *s) {
+    s->waits--;
+    if (s->stream) return true;
+    if (!s->waits) event_active(s->imapd->reaper, EV_TIMEOUT, 0);
+    return false;
+}
+
+void session_flush(struct session *s) {
+    if (s->stream) stream_write(s->stream, buf_slice(&s->out));
+    buf_reset(&s->out);
+}
+
+void session_reset_timeout(struct session *s) { stream_set_timeout(s->stream, s->state >= SESSION_AUTHENTICATED ? LIMIT_IDLE_MS : LIMIT_PRE_LOGIN_MS); }
+
+/* Whether the command so far is APPEND of a user who is logged in: only then may a literal be large. */
+static bool is_append(struct session *s) {
+    struct parser p = {s->input.data, s->input.data + s->input.n, NULL};
+    struct slice tag;
+    return s->state >= SESSION_AUTHENTICATED && parse_tag(&p, &tag) && parse_space(&p) && parse_word(&p, "APPEND");
+}
+
+static void remember_tag(struct session *s) {
+    struct parser p = {s->input.data, s->input.data + s->input.n, NULL};
+    if (!parse_tag(&p, &s->tag)) s->tag = SLICE("*");
+}
+
+/* A command that cannot be taken as a whole: answered, and forgotten. */
+static void refuse_input(struct session *s, const char *answer) {
+    remember_tag(s);
+    buf_printf(&s->out, "%.*s %s\r\n", SLICE_FMT(s->tag), answer);
+    session_flush(s);
+    buf_reset(&s->input);
+    if (++s->bad_commands >= LIMIT_BAD_COMMANDS) session_bye(s, "Too many bad commands");
+}
+
+/* A literal follows this line: says "+" where the client waits, and decides where its bytes go. */
+static void begin_literal(struct session *s, const struct literal *literal) {
+    bool append = is_append(s);
+    const char *refusal = NULL;
+    if (append ? literal->size > LIMIT_APPEND : s->state < SESSION_AUTHENTICATED ? literal->size > LIMIT_LOGIN_LITERAL : literal->size > LIMIT_COMMAND)
+        refusal = append ? "NO [TOOBIG] The message is larger than this server takes" : "BAD [TOOBIG] Literal too long";
+    else if (!append && s->input.n + literal->size > LIMIT_COMMAND)
+        refusal = "BAD [TOOBIG] Command too long";
+    if (refusal && !literal->plus) {
+        refuse_input(s, refusal);
+        return;
+    }
+    s->literal_left = literal->size;
+    s->literal_refused = refusal != NULL;
+    s->refusal = refusal;
+    if (!literal->plus) session_plus(s, "Ready for the literal");
+    if (!s->literal_refused) buf_reserve(&s->input, (size_t)literal->size);
+}
+
+static bool take_literal(struct session *s) {
+    struct slice bytes = stream_bytes(s->stream, s->literal_left > SIZE_MAX ? SIZE_MAX : (size_t)s->literal_left);
+    if (!bytes.n) return false;
+    if (!s->literal_refused) buf_add_slice(&s->input, bytes);
+    s->literal_left -= bytes.n;
+    stream_consume(s->stream, bytes.n);
+    return true;
+}
+
+/* Adds a line to the command. True when the command is whole. */
+static bool take_line(struct session *s) {
+    struct slice line;
+    struct literal literal;
+    int got = stream_line(s->stream, LIMIT_LINE, &line);
+    if (got == 0) return false;
+    if (s->literal_refused) { /* what follows a refused literal: a line that may announce another */
+        if (got > 0 && literal_announced(line, &literal) && literal.plus) {
+            s->literal_left = literal.size;
+            return true;
+        }
+        s->literal_refused = false;
+        refuse_input(s, s->refusal);
+        return true;
+    }
+    if (got < 0) {
+        refuse_input(s, "BAD [TOOBIG] Line too long");
+        return true;
+    }
+    if (s->input.n + line.n > LIMIT_COMMAND && !is_append(s)) {
+        refuse_input(s, "BAD [TOOBIG] Command too long");
+        return true;
+    }
+    buf_add_slice(&s->input, line);
+    if (literal_announced(line, &literal)) {
+        buf_add_str(&s->input, "\r\n");
+        begin_literal(s, &literal);
+        return true;
+    }
+    dispatch(s);
+    return true;
+}
+
+void session_continue(struct session *s) {
+    if (s->in_loop) return;
+    s->in_loop = true;
+    while (s->stream && s->state != SESSION_STARTING) {
+        if (s->running) {
+            struct slice line;
+            if (!s->on_line) break;
+            int got = stream_line(s->stream, LIMIT_LINE, &line);
+            if (got == 0) break;
+            s->on_line(s, got < 0 ? SLICE("") : line);
+        } else if (s->literal_left) {
+            if (!take_literal(s)) break;
+        } else if (!take_line(s)) {
+            break;
+        }
+    }
+    s->in_loop = false;
+}
+
+static void greet(struct session *s) {
+    s->state = SESSION_NOT_AUTHENTICATED;
+    buf_add_str(&s->out, "* OK [CAPABILITY ");
+    session_capability(s, &s->out);
+    buf_printf(&s->out, "] %s Postbus ready\r\n", s->imapd->worker->hostname);
+    session_flush(s);
+}
+
+static void on_stream(void *ctx, struct stream *stream, enum stream_event event) {
+    struct session *s = ctx;
+    switch (event) {
+    case STREAM_TLS_READY:
+        s->tls = true;
+        log_debug("TLS", "session", s->trace, "version", stream_tls_version(stream), "cipher", stream_tls_cipher(stream), NULL);
+        if (s->implicit_tls && s->state == SESSION_STARTING) greet(s);
+        session_continue(s);
+        break;
+    case STREAM_READABLE: session_continue(s); break;
+    case STREAM_DRAINED:
+        if (s->on_drained) s->on_drained(s);
+        break;
+    case STREAM_TIMEOUT:
+        if (s->running && s->waits) break; /* we are the slow one */
+        session_bye(s, "Autologout; idle for too long");
+        break;
+    case STREAM_CLOSED:
+        log_debug("closed", "session", s->trace, "reason", stream_error(stream), NULL);
+        stream_destroy(stream);
+        session_detach(s);
+        break;
+    case STREAM_CONNECTED: break;
+    }
+}
+
+void session_accept(struct imapd *i, evutil_socket_t fd, bool implicit_tls) {
+    struct session *s = memory_alloc(sizeof *s);
+    metric_add(&connections, 1);
+    metric_add(&open_sessions, 1);
+    s->imapd = i;
+    s->implicit_tls = implicit_tls;
+    s->arena = arena_create();
+    ulid_create(s->trace);
+    s->next = i->sessions;
+    if (s->next) s->next->previous = s;
+    i->sessions = s;
+    i->session_count++;
+    s->stream = stream_accept(i->worker->base, fd, on_stream, s);
+    stream_set_timeout(s->stream, LIMIT_PRE_LOGIN_MS);
+    log_debug("connection", "session", s->trace, "peer", stream_peer(s->stream), NULL);
+    if (i->session_count > LIMIT_SESSIONS_PER_WORKER) {
+        session_bye(s, "[UNAVAILABLE] Too many connections");
+        return;
+    }
+    if (implicit_tls)
+        stream_start_tls(s->stream, SSL_new(i->worker->tls), true);
+    else
+        greet(s);
+}

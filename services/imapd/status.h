@@ -1,0 +1,22 @@
+/* STATUS items, also asked for by LIST RETURN (STATUS (…)) (RFC 9051 §6.3.11, RFC 5819). */
+#ifndef POSTBUS_IMAPD_STATUS_H
+#define POSTBUS_IMAPD_STATUS_H
+
+#include "services/imapd/imapd.h"
+
+enum status_item {
+    STATUS_MESSAGES = 1,
+    STATUS_UIDNEXT = 2,
+    STATUS_UIDVALIDITY = 4,
+    STATUS_UNSEEN = 8,
+    STATUS_RECENT = 16,
+    STATUS_HIGHESTMODSEQ = 32,
+    STATUS_SIZE = 64,
+    STATUS_DELETED = 128,
+};
+/* "(MESSAGES UNSEEN …)": the items' bits, or 0 when it is not that. */
+unsigned parse_status_items(struct parser *p);
+/* deleted: how many messages have \Deleted; asked for with STATUS_DELETED only. */
+void write_status(struct session *s, const struct mailbox_folder *folder, unsigned items, size_t deleted);
+
+#endif
