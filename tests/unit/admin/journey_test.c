@@ -1,0 +1,108 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "services/admin/admin.h"
+
+static json_t *event(const char *type, const char *source, int second, const char *data) {
+    char time[40], full[64];
+    snprintf(time, sizeof time, "2026-11-24T10:00:0%d.000Z", second);
+    snprintf(full, sizeof full, "postbus.mail.%s", type);
+    json_t *parsed = json_loads(data, 0, NULL);
+    assert_non_null(parsed);
+    return json_pack("{s:s,s:s,s:s,s:o}", "type", full, "source", source, "time", time, "data", parsed);
+}
+
+static const struct {
+    const char *type, *data;
+    int steps[4];
+    const char *first; /* the first sentence */
+} cases[] = {
+    {"accepted",
+     "{\"origin\":\"submission\",\"from\":\"a@x\",\"size\":9,\"rcpts\":[{\"address\":\"b@y\"}],\"client\":{\"ip\":\"192.0.2.1\",\"login\":\"a@x\"}}",
+     {1, 2, 3},
+     "a@x wrote a message of 9 bytes and pressed Send"},
+    {"accepted",
+     "{\"origin\":\"mx\",\"from\":\"a@x\",\"rcpts\":[{\"address\":\"b@y\",\"user\":\"U\"}],\"client\":{\"ip\":\"192.0.2.2\",\"helo\":\"mx.x\",\"tls\":\"TLSv1."
+     "3\"},"
+     "\"verdict\":{\"spf\":\"pass\",\"dkim\":[{\"result\":\"fail\"},{\"result\":\"pass\"}],\"dmarc\":{\"result\":\"pass\"}}}",
+     {7, 8},
+     "mx.x (192.0.2.2) brought it from <a@x> over TLSv1.3; SPF pass, DKIM pass, DMARC pass, ARC none, reverse name none"},
+    {"accepted", "{\"origin\":\"bounce\",\"from\":\"\",\"rcpts\":[{\"address\":\"a@x\"}]}", {8}, "a report to a@x and on disk in the queue"},
+    {"refused",
+     "{\"client\":{\"ip\":\"192.0.2.3\",\"helo\":\"bad\"},\"code\":550,\"enhanced\":\"5.7.1\",\"reason\":\"no\"}",
+     {7},
+     "refused bad (192.0.2.3): 550 5.7.1 no"},
+    {"routed",
+     "{\"domain\":\"y\",\"hosts\":[{\"name\":\"mx1.y\"},{\"name\":\"mx2.y\"}],\"dnssec\":\"secure\",\"mta_sts\":{\"mode\":\"enforce\",\"mx\":[]},\"dane\":"
+     "true}",
+     {4, 5},
+     "DNS was asked for the MX of y: mx1.y and mx2.y"},
+    {"sent",
+     "{\"rcpt\":\"b@y\",\"host\":\"mx.y\",\"ip\":\"192.0.2.4\",\"port\":25,\"tls\":\"TLSv1.3\",\"cipher\":\"C\",\"tls_verified\":\"dane\",\"reply\":\"250 "
+     "ok\"}",
+     {6},
+     "mx.y [192.0.2.4]:25 took it for b@y over TLSv1.3 (C), identity proved by dane: 250 ok"},
+    {"deferred", "{\"rcpt\":\"b@y\",\"attempt\":2,\"reason\":\"busy\"}", {6}, "not yet for b@y (attempt 2): busy"},
+    {"bounced", "{\"rcpt\":\"b@y\",\"reason\":\"no such user\"}", {6}, "given up for b@y: no such user"},
+    {"delivered", "{\"rcpt\":\"b@y\",\"folder\":\"INBOX\",\"uid\":7}", {8}, "stored for b@y in INBOX as uid 7"},
+    {"announced",
+     "{\"folder\":\"INBOX\",\"uid\":7,\"client\":{\"ip\":\"192.0.2.5\"},\"protocol\":\"imap\",\"tls\":\"TLSv1.3\"}",
+     {9, 10},
+     "the recipient's client at 192.0.2.5 is connected by IMAP over TLSv1.3"},
+    {"fetched",
+     "{\"size\":10,\"client\":{\"ip\":\"192.0.2.5\"},\"protocol\":\"imap\",\"tls\":\"\"}",
+     {10},
+     "the client at 192.0.2.5 read its 10 bytes by IMAP"},
+    {"fetched",
+     "{\"size\":10,\"client\":{\"ip\":\"192.0.2.5\"},\"protocol\":\"pop3\",\"tls\":\"\"}",
+     {9, 10},
+     "the recipient's client at 192.0.2.5 is connected by POP3 without TLS"},
+    {"accepted", "{}", {8}, "accepted for nobody and on disk in the queue"},
+    {"surprise", "{}", {0}, NULL},
+};
+
+static void each_event_shows_as_its_steps(void **state) {
+    (void)state;
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        json_t *events = json_pack("[o]", event(cases[c].type, "/smtpd/mx.x", 1, cases[c].data)), *steps = journey_steps(events);
+        size_t n = 0;
+        while (n < 4 && cases[c].steps[n]) n++;
+        assert_int_equal(json_array_size(steps), n);
+        for (size_t i = 0; i < n; i++) assert_int_equal(json_integer_value(json_object_get(json_array_get(steps, i), "step")), cases[c].steps[i]);
+        if (n) assert_string_equal(json_string_value(json_object_get(json_array_get(steps, 0), "what")), cases[c].first);
+        if (n) assert_string_equal(json_string_value(json_object_get(json_array_get(steps, 0), "host")), "mx.x");
+        json_decref(steps);
+        json_decref(events);
+    }
+}
+
+static void steps_are_in_the_order_of_time(void **state) {
+    (void)state;
+    json_t *events =
+        json_pack("[o,o,o]", event("delivered", "/mailbox/h", 3, "{}"), event("deferred", "/delivery/h", 1, "{}"), event("sent", "/delivery/h", 2, "{}"));
+    json_t *steps = journey_steps(events);
+    static const char *const names[] = {"deferred", "sent", "delivered"};
+    for (size_t i = 0; i < 3; i++) assert_string_equal(json_string_value(json_object_get(json_array_get(steps, i), "name")), names[i]);
+    json_decref(steps);
+    json_decref(events);
+}
+
+static void what_is_no_event_is_left_out(void **state) {
+    (void)state;
+    json_t *events = json_pack("[i,s,{s:s},{s:s,s:s}]", 1, "x", "type", "postbus.mail.sent", "type", "postbus.mail.sent", "data", "no object"),
+           *steps = journey_steps(events);
+    assert_int_equal(json_array_size(steps), 0);
+    json_decref(steps);
+    json_decref(events);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(each_event_shows_as_its_steps), cmocka_unit_test(steps_are_in_the_order_of_time),
+                                       cmocka_unit_test(what_is_no_event_is_left_out)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
