@@ -52,7 +52,7 @@ static int queue_list(struct cli *c) {
                 printf("    <%s>", text_of(rcpt, "address"));
                 print_value(rcpt, "state");
                 print_value(rcpt, "attempts");
-                print_value(rcpt, "reason");
+                print_value(rcpt, "last_reply");
                 putchar('\n');
             }
         }
