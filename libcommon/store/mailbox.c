@@ -179,36 +179,83 @@ void mailbox_read(struct redis *r, struct slice user, uint32_t folder_id, uint32
     free(key);
 }
 
+/* What was cached; what was too large to keep is worked out again, message by message. */
 struct caching {
+    struct redis *r;
+    char *key;
+    uint32_t folder_id;
     mailbox_cached_fn *done;
     void *ctx;
+    struct arena *arena; /* NULL until something has to outlive the reply */
+    struct mailbox_cached *cached;
+    size_t found, at; /* entries; the one that is worked out */
     size_t count;
     uint32_t uids[];
 };
 
-static void on_cached(void *ctx, const redisReply *reply) {
-    struct caching *c = ctx;
-    int error = mailbox_reply_array(reply, c->count);
-    struct mailbox_cached *cached = memory_alloc((c->count + 1) * sizeof *cached);
-    size_t count = 0;
-    for (size_t i = 0; !error && i < c->count; i++) {
-        struct slice prefix;
-        if (!mailbox_cache_read(redis_reply_slice(reply->element[i]), &prefix, &cached[count])) continue;
-        cached[count++].uid = c->uids[i];
-    }
-    c->done(c->ctx, error, count, cached);
-    free(cached);
+static void caching_end(struct caching *c, int error) {
+    c->done(c->ctx, error, error ? 0 : c->found, c->cached);
+    arena_destroy(c->arena);
+    free(c->cached);
+    free(c->key);
     free(c);
 }
 
+static bool is_complete(const struct mailbox_cached *one) { return one->envelope.p && one->body.p && one->bodystructure.p && one->header.p; }
+
+static void complete_next(struct caching *c);
+
+static void on_whole(void *ctx, int error, struct slice message) {
+    struct caching *c = ctx;
+    if (error && error != STORE_NOT_FOUND) {
+        caching_end(c, error);
+        return;
+    }
+    if (error) /* gone meanwhile: left out */
+        memmove(c->cached + c->at, c->cached + c->at + 1, (--c->found - c->at) * sizeof *c->cached);
+    else
+        mailbox_cache_complete(c->arena, message, &c->cached[c->at]);
+    complete_next(c);
+}
+
+static void complete_next(struct caching *c) {
+    while (c->at < c->found && is_complete(&c->cached[c->at])) c->at++;
+    if (c->at == c->found)
+        caching_end(c, 0);
+    else
+        mailbox_read(c->r, mailbox_user_of(c->key), c->folder_id, c->cached[c->at].uid, on_whole, c);
+}
+
+static void on_cached(void *ctx, const redisReply *reply) {
+    struct caching *c = ctx;
+    int error = mailbox_reply_array(reply, c->count);
+    bool complete = true;
+    c->cached = memory_alloc((c->count + 1) * sizeof *c->cached);
+    for (size_t pass = 0; pass < 2 && !error; pass++) { /* a second time, from copies, when something is missing */
+        c->found = 0;
+        for (size_t i = 0; i < c->count; i++) {
+            struct slice prefix, packed = redis_reply_slice(reply->element[i]);
+            if (c->arena) packed = arena_slice(c->arena, packed);
+            if (!mailbox_cache_read(packed, &prefix, &c->cached[c->found])) continue;
+            complete = complete && is_complete(&c->cached[c->found]);
+            c->cached[c->found++].uid = c->uids[i];
+        }
+        if (complete) break;
+        if (!c->arena) c->arena = arena_create();
+    }
+    if (error || complete)
+        caching_end(c, error);
+    else
+        complete_next(c);
+}
+
 void mailbox_cached(struct redis *r, struct slice user, uint32_t folder_id, size_t count, const uint32_t uids[], mailbox_cached_fn *done, void *ctx) {
-    char folder[NUMBER_BYTES], *key = mailbox_key(user);
+    char folder[NUMBER_BYTES];
     struct caching *c = memory_alloc(sizeof *c + count * sizeof *uids);
-    *c = (struct caching){.done = done, .ctx = ctx, .count = count};
+    *c = (struct caching){.r = r, .key = mailbox_key(user), .folder_id = folder_id, .done = done, .ctx = ctx, .count = count};
     if (count) memcpy(c->uids, uids, count * sizeof *uids);
     struct buf packed = mailbox_pack_uids(count, uids);
     struct slice args[] = {mailbox_number(folder, folder_id), buf_slice(&packed)};
-    mailbox_fcall(r, on_cached, c, "mailbox_cached", key, 2, args);
+    mailbox_fcall(r, on_cached, c, "mailbox_cached", c->key, 2, args);
     buf_free(&packed);
-    free(key);
 }

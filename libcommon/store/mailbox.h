@@ -10,10 +10,13 @@
  *   {u:<id>}:f:<fid>:m      hash: uid → packed record (below)
  *   {u:<id>}:f:<fid>:q      zset: uid by modseq
  *   {u:<id>}:f:<fid>:v      zset: vanished uid by modseq
+ *   {u:<id>}:f:<fid>:t      set: uids with \Deleted
  *   {u:<id>}:f:<fid>:c      hash: uid → cached prefix, envelope, structure and header fields
- *   {u:<id>}:b              hash: blob id → how many messages of this user use it
- *   {u:<id>}:x              set: blob ids to release (the janitor's, and dropped after each expunge)
- *   {u:<id>}:d              zset: "<message id>/<rcpt>" delivered before, by time: what makes a delivery happen once
+ *   {u:<id>}:b              hash: blob id → how many messages of this user use it, and the recipients under whose names it is held
+ *   {u:<id>}:x              set: "<blob id>/<rcpt>" to release; emptied right after each expunge, or by a later sweep
+ *   {u:<id>}:g              set: deleted folders whose records still hold blobs
+ *   {u:<id>}:d              hash: "<message id>/<rcpt>" → when and where it was delivered: what makes a delivery happen once. Kept for 10 days
+ *   {u:<id>}:o              list: the fields of d in the order of their time
  */
 #ifndef POSTBUS_STORE_MAILBOX_H
 #define POSTBUS_STORE_MAILBOX_H
@@ -79,12 +82,12 @@ typedef void mailbox_sync_fn(void *ctx, int error, const struct mailbox_folder *
                              size_t vanished_count, const uint32_t vanished[]);
 void mailbox_sync(struct redis *r, struct slice user, uint32_t folder_id, uint64_t since, mailbox_sync_fn *done, void *ctx);
 
+/* What was worked out at delivery, so that no listing opens a body; only texts over MAILBOX_CACHED_MAX are worked out each time, from the message. */
 enum { MAILBOX_CACHED_MAX = 256 * 1024 };
-/* What was worked out at delivery, so that no listing opens a body. */
 struct mailbox_cached {
-    uint32_t uid;          /* the four texts: p NULL where it was too large to keep (over MAILBOX_CACHED_MAX): work it out from the message (structure.h) */
-    struct slice envelope; /* IMAP ENVELOPE, in its parentheses */
-    struct slice body;     /* IMAP BODY */
+    uint32_t uid;
+    struct slice envelope;      /* IMAP ENVELOPE, in its parentheses */
+    struct slice body;          /* IMAP BODY */
     struct slice bodystructure; /* IMAP BODYSTRUCTURE */
     struct slice header;        /* the common header fields as they stand in the message (see mailbox_header_is_cached), each with CRLF */
 };

@@ -50,26 +50,49 @@ static void add_text(struct buf *out, struct buf *text) {
     buf_reset(text);
 }
 
+static void write_text(int which, struct slice header, const struct mime *m, size_t max, struct buf *out) {
+    struct header_field field;
+    size_t at = 0;
+    switch (which) {
+    case 0: structure_envelope(header, out); return;
+    case 1: structure_body(m, false, out); return;
+    case 2: structure_body(m, true, out); return;
+    default:
+        while (out->n <= max && header_next(header, &at, &field) == 1)
+            if (mailbox_header_is_cached(field.name)) buf_add_slice(out, field.raw);
+    }
+}
+
 void mailbox_cache_build(struct slice prefix, struct slice message, struct buf *out) {
     struct arena *arena = arena_create();
     struct buf text = {0};
-    size_t body_at, at = 0;
+    size_t body_at;
     struct slice header = header_block(message, &body_at);
-    struct header_field field;
+    const struct mime *m = mime_parse(arena, message);
     add_u32(out, (uint32_t)prefix.n);
     buf_add_slice(out, prefix);
-    structure_envelope(header, &text);
-    add_text(out, &text);
-    const struct mime *m = mime_parse(arena, message);
-    structure_body(m, false, &text);
-    add_text(out, &text);
-    structure_body(m, true, &text);
-    add_text(out, &text);
-    while (text.n <= MAILBOX_CACHED_MAX && header_next(header, &at, &field) == 1)
-        if (mailbox_header_is_cached(field.name)) buf_add_slice(&text, field.raw);
-    add_text(out, &text);
+    for (int which = 0; which < TEXTS; which++) {
+        write_text(which, header, m, MAILBOX_CACHED_MAX, &text);
+        add_text(out, &text);
+    }
     buf_free(&text);
     arena_destroy(arena);
+}
+
+void mailbox_cache_complete(struct arena *arena, struct slice message, struct mailbox_cached *out) {
+    struct slice *texts[TEXTS] = {&out->envelope, &out->body, &out->bodystructure, &out->header};
+    struct arena *work = arena_create();
+    size_t body_at;
+    struct slice header = header_block(message, &body_at);
+    const struct mime *m = mime_parse(work, message);
+    for (int which = 0; which < TEXTS; which++) {
+        struct buf text = {0};
+        if (texts[which]->p) continue;
+        write_text(which, header, m, SIZE_MAX, &text);
+        *texts[which] = arena_slice(arena, buf_slice(&text));
+        buf_free(&text);
+    }
+    arena_destroy(work);
 }
 
 bool mailbox_cache_read(struct slice packed, struct slice *prefix, struct mailbox_cached *out) {

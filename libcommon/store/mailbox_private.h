@@ -38,6 +38,9 @@ bool mailbox_name_clean(struct slice name, char out[MAILBOX_NAME_MAX + 1], struc
 
 /* The cached value of a message: prefix, envelope, body, bodystructure, header fields, each with its length before it. */
 void mailbox_cache_build(struct slice prefix, struct slice message, struct buf *out);
+/* Works out the texts that were too large to keep (p NULL) from the whole message; they live in arena. */
+void mailbox_cache_complete(struct arena *arena, struct slice message, struct mailbox_cached *out);
+/* Views of packed. */
 bool mailbox_cache_read(struct slice packed, struct slice *prefix, struct mailbox_cached *out);
 
 /* Releases the blobs that a Function's list names ("<id>/<rcpt>"), then tells the mailbox so. Nobody waits for it. */

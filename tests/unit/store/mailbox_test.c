@@ -263,6 +263,29 @@ static void test_once_and_read(void **state) {
     assert_int_equal(got.error, STORE_NOT_FOUND);
 }
 
+/* A message that says more than is kept is listed all the same. */
+static void test_texts_too_large_to_keep(void **state) {
+    struct slice user = SLICE("large");
+    struct buf message = {0};
+    char id[ULID_BYTES];
+    uint32_t uids[] = {1, 2};
+    (void)state;
+    ulid_create(id);
+    buf_add_str(&message, "Subject: s\r\nReferences:");
+    while (message.n <= MAILBOX_CACHED_MAX) buf_add_str(&message, " <x@x.test>\r\n");
+    buf_add_str(&message, "\r\nbody");
+    assert_int_equal(deliver(user, id, "a@x.test", buf_slice(&message)), 0);
+    ulid_create(id);
+    assert_int_equal(deliver(user, id, "a@x.test", SLICE("Subject: small\r\n\r\n")), 0);
+    got.done = false;
+    mailbox_cached(ground.redis, user, got.folder, 2, uids, on_cached, NULL);
+    wait_for_answer();
+    assert_int_equal(got.error, 0);
+    assert_int_equal(got.count, 2);
+    assert_non_null(strstr(got.text, "1 (NIL \"s\" NIL NIL NIL NIL NIL NIL NIL NIL) Subject: s\r\nReferences: <x@x.test>\r\n <x@x.test>"));
+    buf_free(&message);
+}
+
 /* Expunging a message that came for one recipient leaves the same body's other delivery whole, and the last one takes the body with it. */
 static void test_blobs_go_with_their_last_message(void **state) {
     struct slice user = SLICE("blobs");
@@ -484,6 +507,7 @@ static int stop_redis(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_once_and_read),
+        cmocka_unit_test(test_texts_too_large_to_keep),
         cmocka_unit_test(test_blobs_go_with_their_last_message),
         cmocka_unit_test(test_flags_and_modseqs),
         cmocka_unit_test(test_folders),
