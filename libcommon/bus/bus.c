@@ -115,6 +115,12 @@ static void on_disconnected(natsConnection *nc, void *closure) {
     if (atomic_exchange(&b->ready, false)) log_warn("lost the bus; trying again", "reason", why && *why ? why : "closed", NULL);
 }
 
+static void on_closed(natsConnection *nc, void *closure) {
+    struct bus *b = closure;
+    (void)nc;
+    atomic_store(&b->closed, true);
+}
+
 static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus err, void *closure) {
     const char *why = NULL;
     (void)sub, (void)closure;
@@ -148,6 +154,7 @@ struct bus *bus_create(struct event_base *base, const char *url, const char *ser
     natsOptions_UseGlobalMessageDelivery(b->options, true);
     natsOptions_SetDisconnectedCB(b->options, on_disconnected, b);
     natsOptions_SetReconnectedCB(b->options, on_connected, b);
+    natsOptions_SetClosedCB(b->options, on_closed, b);
     natsOptions_SetRetryOnFailedConnect(b->options, true, on_connected, b);
     natsOptions_SetErrorHandler(b->options, on_error, b);
     /* reads and writes happen on the worker's loop, so what one turn of the loop publishes leaves in one write */
@@ -173,9 +180,9 @@ void bus_destroy(struct bus *b) {
     }
     for (struct handler *h = b->handlers; h; h = h->next) handler_cancel(h);
     natsConnection_Close(b->connection);
-    for (int i = 0; i < 100 && b->handlers; i++) {
+    for (int i = 0; i < 2000 && (b->handlers || !atomic_load(&b->closed)); i++) {
         event_base_loop(b->base, EVLOOP_NONBLOCK);
-        if (b->handlers) usleep(1000); /* the library's threads hand their last messages over */
+        usleep(1000); /* the library's threads hand their last messages over */
     }
     natsConnection_Destroy(b->connection);
     natsOptions_Destroy(b->options);

@@ -47,7 +47,7 @@ struct bus {
     natsOptions *options;
     char service[32], inbox[64];
     char source[256];
-    _Atomic bool ready;
+    _Atomic bool ready, closed; /* closed: the library calls back no more */
     struct handler *handlers;
 
     pthread_mutex_t lock; /* guards first and last */

@@ -188,7 +188,7 @@ static void on_message(void *ctx, int error, struct slice message) {
     }
     a->job = (struct smtp_job){.base = d->worker->base,
                                .tls_context = d->tls,
-                               .hello = d->worker->hostname,
+                               .hello = d->hello,
                                .from = slice_of(json_string_value(json_object_get(envelope, "from"))),
                                .smtputf8 = json_is_true(json_object_get(envelope, "smtputf8")),
                                .eight_bit = strcmp(json_string_value(json_object_get(envelope, "body")), "8bitmime") == 0,

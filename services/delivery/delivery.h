@@ -23,6 +23,7 @@ struct delivery {
     struct entry *entries; /* in work */
     size_t in_flight, remote_sessions;
     int smtp_port;
+    const char *hello; /* our name in EHLO */
     struct retry_policy policy;
 };
 

@@ -75,19 +75,25 @@ static void add_hosts(struct list *l, const struct records_input *in) {
     while ((ns = next_of(l->arena, &left))) {
         size_t n = strlen(ns);
         if (n && ns[n - 1] == '.') ns = arena_copy(l->arena, slice_make(ns, n - 1));
-        if (is_inside(ns, in->domain) && strcasecmp(ns, in->mail_host) != 0) add_addresses(l, ns, in->addresses);
+        if (is_inside(ns, in->domain) && strcasecmp(ns, in->mail_host) != 0) add_addresses(l, ns, *in->ns_addresses ? in->ns_addresses : in->addresses);
+    }
+    if (*in->outgoing_name && is_inside(in->outgoing_name, in->domain) && strcasecmp(in->outgoing_name, in->mail_host) != 0) {
+        add_addresses(l, in->outgoing_name, in->outgoing);
+        add(l, in->outgoing_name, "TXT", "\"v=spf1 a -all\"");
     }
 }
 
 static void add_policies(struct list *l, const struct records_input *in) {
     struct arena *a = l->arena;
     struct buf spf = {0};
-    struct slice left = slice_of(in->addresses);
     const char *one;
     buf_add_str(&spf, "v=spf1");
-    while ((one = next_of(a, &left)) && spf.n < 400) {
-        int family = family_of(one);
-        if (family) buf_printf(&spf, " ip%d:%s", family, one);
+    for (int from = 0; from < 2; from++) {
+        struct slice left = slice_of(from ? in->outgoing : in->addresses);
+        while ((one = next_of(a, &left)) && spf.n < 400) {
+            int family = family_of(one);
+            if (family) buf_printf(&spf, " ip%d:%s", family, one);
+        }
     }
     buf_add_str(&spf, " mx -all");
     add(l, in->domain, "TXT", txt(a, buf_str(&spf)));
@@ -153,6 +159,9 @@ void records_settings(struct arena *arena, struct verifier *v, struct records_in
     in->mail_host = v->worker->hostname;
     in->addresses = config_text("POSTBUS_PUBLIC_ADDRESSES", "");
     in->ns_names = config_text("POSTBUS_NS_NAMES", "");
+    in->ns_addresses = config_text("POSTBUS_NS_ADDRESSES", "");
+    in->outgoing_name = config_text("POSTBUS_OUTGOING_NAME", "");
+    in->outgoing = config_text("POSTBUS_OUTGOING_ADDRESSES", "");
     in->dmarc_policy = config_text("POSTBUS_DMARC_POLICY", "quarantine");
     in->mta_sts = config_text("POSTBUS_MTA_STS", "");
     in->tlsa_hex = key_digest(arena, config_text("POSTBUS_TLS_CERT", config_secret_path("tls.crt", fallback)));

@@ -16,7 +16,10 @@ struct records_input {
     const char *domain;             /* A-labels */
     const char *mail_host;          /* POSTBUS_HOSTNAME */
     const char *addresses;          /* POSTBUS_PUBLIC_ADDRESSES: of the mail host, comma-separated; "" */
-    const char *ns_names;           /* POSTBUS_NS_NAMES: comma-separated; those inside the domain get the same addresses; "" */
+    const char *outgoing_name;      /* POSTBUS_OUTGOING_NAME: what delivery says in EHLO when that is not the mail host; "" */
+    const char *outgoing;           /* POSTBUS_OUTGOING_ADDRESSES: where mail leaves from, when not from the mail host's; "" */
+    const char *ns_names;           /* POSTBUS_NS_NAMES: comma-separated; "" */
+    const char *ns_addresses;       /* POSTBUS_NS_ADDRESSES: of those names that are inside the domain; "": the mail host's */
     const char *dmarc_policy;       /* "none", "quarantine", "reject" */
     const char *mta_sts;            /* "testing" or "enforce" when the policy is served for every domain (POSTBUS_MTA_STS); "": no such record */
     const char *tlsa_hex;           /* SHA-256 of the mail host's public key (TLSA 3 1 1, RFC 7672 §3.1.1); "": unknown */

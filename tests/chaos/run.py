@@ -111,8 +111,8 @@ def main():
     parser.add_argument("--senders", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=2, help="how often each process is killed, at least")
     args = parser.parse_args()
-    knot = Knot({"load.test": '@ 60 IN TXT "v=spf1 ip4:127.0.0.1 -all"\n'})
-    site = Site("mx.chaos.test", {"POSTBUS_LOG": "info", "POSTBUS_RESOLVER_STUBS": f"load.test={knot.address}"}, tap=False)
+    knot = Knot({"load.test": '@ 600 IN TXT "v=spf1 ip4:127.0.0.1 -all"\n', "in-addr.arpa": "1.0.0.127 600 IN PTR ns.load.test.\n"})
+    site = Site("mx.chaos.test", {"POSTBUS_LOG": "info", "POSTBUS_RESOLVER_STUBS": f"load.test={knot.address},in-addr.arpa={knot.address}"}, tap=False)
     victims = [*SERVICES, "nats", "redis"]
     kills = collections.Counter()
     try:

@@ -1,0 +1,89 @@
+# Every task a person does. Only Docker and make are needed on the host; everything is compiled, tested and run in images. `make help` lists the tasks.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+BASE := debian:trixie-slim
+SERVICES := smtpd verifier delivery mailbox imapd pop3d accounts admin
+THIRD := nats redis knot setup
+COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+JOBS ?= $(shell nproc)
+# the toolchain, on this source tree, at the path that the image's compile stage uses
+IN = docker run --rm --init -v $(CURDIR):/src -w /src -e HOME=/tmp postbus/toolchain
+
+.PHONY: help docker base toolchain build images up down demo demo-down test check fuzz bench chaos k8s-test clean unit integration e2e
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+docker: ## installs Docker, when it is missing and you are root (Debian)
+	@if docker info >/dev/null 2>&1; then echo "Docker is there and runs."; \
+	elif [ "$$(id -u)" = 0 ]; then apt-get update && apt-get install -y docker.io docker-compose && (service docker start || systemctl start docker); \
+	else echo "Run this as root:  apt-get update && apt-get install -y docker.io docker-compose"; exit 1; fi
+
+need-docker:
+	@docker info >/dev/null 2>&1 || { echo "Docker is missing or does not run. As root:  apt-get update && apt-get install -y docker.io docker-compose    (or: make docker)"; exit 1; }
+	@$(COMPOSE) version >/dev/null 2>&1 || { echo "Docker Compose is missing. As root:  apt-get install -y docker-compose"; exit 1; }
+
+base: need-docker ## the base image: found, pulled, or made with debootstrap
+	@deploy/base-image $(BASE)
+
+# The part of the Dockerfile up to a target is built; docker's own cache makes a second time quick.
+image = docker build -q -f deploy/Dockerfile --target $(1) -t postbus/$(1) . >/dev/null
+
+toolchain: base
+	@echo "== toolchain image"; $(call image,toolchain)
+
+build: toolchain ## compiles all programs into build/release (incremental)
+	@$(IN) make -f build.mk -j$(JOBS) programs
+
+images: build ## all images of a site
+	@for target in $(THIRD) $(SERVICES); do echo "== image postbus/$$target"; docker build -q -f deploy/Dockerfile --target $$target -t postbus/$$target . >/dev/null; done
+
+up: images ## starts one site from compose.yaml (settings: .env)
+	@$(COMPOSE) up -d --no-build
+	@deploy/wait-healthy "$(COMPOSE)"
+	@echo; echo "Postbus runs. Make a domain and an account:"; \
+	echo "  docker exec -it $$($(COMPOSE) ps -q admin | cut -c1-12) postbus domain add example.org"; \
+	echo "  docker exec -it $$($(COMPOSE) ps -q admin | cut -c1-12) postbus account add you@example.org"; \
+	echo "The admin token for the REST API (http://127.0.0.1:8080) is in that container: /run/secrets/postbus/admin.token"
+
+down: ## stops it; the data stays in its volumes
+	@$(COMPOSE) down --timeout 30
+
+demo: images ## two sites, a small internet, one real message, and its ten steps
+	@echo "== image postbus/client"; $(call image,client)
+	@deploy/demo/demo up "$(COMPOSE)"
+
+demo-down: ## leaves nothing of the demo behind
+	@deploy/demo/demo down "$(COMPOSE)"
+
+test: toolchain ## builds and tests everything; ends with "N passed, N failed"
+	@tests/run-all "$(COMPOSE)"
+
+check: toolchain ## layout, static analysis, schemas, unit tests
+	@$(IN) tests/check
+
+unit: toolchain ## unit tests with sanitizers
+	@$(IN) tests/unit/run asan
+
+integration: build ## integration tests on real NATS, Redis and Knot
+	@$(IN) python3 -m pytest -q tests/integration
+
+fuzz: toolchain ## every fuzz target for FUZZ_SECONDS each (300)
+	@$(IN) tests/fuzz/run $${FUZZ_SECONDS:-300}
+
+bench: build ## Postbus beside Postfix + Dovecot, on this machine
+	@echo "== image postbus/peer"; $(call image,peer)
+	@$(IN) make -f build.mk bench
+	@tests/bench/bench
+
+chaos: build ## kills everything in turn and counts every message
+	@$(IN) python3 tests/chaos/run.py
+
+k8s-test: images ## deploys deploy/k8s to the cluster of KUBECONFIG and tries it (K8S_LOAD: command that loads images into it)
+	@echo "== image postbus/client"; $(call image,client)
+	@deploy/k8s/test
+
+clean: ## removes what was compiled
+	@if docker image inspect postbus/toolchain >/dev/null 2>&1; then $(IN) rm -rf build; else rm -rf build; fi
