@@ -29,16 +29,16 @@ base: need-docker ## the base image: found, pulled, or made with debootstrap
 	@deploy/base-image $(BASE)
 
 # The part of the Dockerfile up to a target is built; docker's own cache makes a second time quick.
-image = docker build -q -f deploy/Dockerfile --target $(1) -t postbus/$(1) . >/dev/null
+image = deploy/build-image $(1)
 
 toolchain: base
-	@echo "== toolchain image"; $(call image,toolchain)
+	@$(call image,toolchain)
 
 build: toolchain ## compiles all programs into build/release (incremental)
 	@$(IN) make -f build.mk -j$(JOBS) programs
 
 images: build ## all images of a site
-	@for target in $(THIRD) $(SERVICES); do echo "== image postbus/$$target"; docker build -q -f deploy/Dockerfile --target $$target -t postbus/$$target . >/dev/null; done
+	@for target in $(THIRD) $(SERVICES); do deploy/build-image $$target; done
 
 up: images ## starts one site from compose.yaml (settings: .env)
 	@$(COMPOSE) up -d --no-build
@@ -52,7 +52,7 @@ down: ## stops it; the data stays in its volumes
 	@$(COMPOSE) down --timeout 30
 
 demo: images ## two sites, a small internet, one real message, and its ten steps
-	@echo "== image postbus/client"; $(call image,client)
+	@$(call image,client)
 	@deploy/demo/demo up "$(COMPOSE)"
 
 demo-down: ## leaves nothing of the demo behind
@@ -74,7 +74,7 @@ fuzz: toolchain ## every fuzz target for FUZZ_SECONDS each (300)
 	@$(IN) tests/fuzz/run $${FUZZ_SECONDS:-300}
 
 bench: build ## Postbus beside Postfix + Dovecot, on this machine
-	@echo "== image postbus/peer"; $(call image,peer)
+	@$(call image,peer)
 	@$(IN) make -f build.mk bench
 	@tests/bench/bench
 
@@ -82,7 +82,7 @@ chaos: build ## kills everything in turn and counts every message
 	@$(IN) python3 tests/chaos/run.py
 
 k8s-test: images ## deploys deploy/k8s to the cluster of KUBECONFIG and tries it (K8S_LOAD: command that loads images into it)
-	@echo "== image postbus/client"; $(call image,client)
+	@$(call image,client)
 	@deploy/k8s/test
 
 clean: ## removes what was compiled
