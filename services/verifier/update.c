@@ -98,8 +98,7 @@ static ldns_rr *make_deletion(const char *name, ldns_rr_type type) {
 static int send_update(ldns_resolver *r, const char *zone, ldns_rr_list *changes, char reason[UPDATE_REASON_MAX]) {
     ldns_pkt *answer = NULL;
     ldns_rdf *name = name_of(zone);
-    ldns_pkt *update = name ? ldns_update_pkt_new(name, LDNS_RR_CLASS_IN, NULL, changes, NULL) : NULL;
-    ldns_rdf_deep_free(name);
+    ldns_pkt *update = name ? ldns_update_pkt_new(name, LDNS_RR_CLASS_IN, NULL, changes, NULL) : NULL; /* name is its own then; changes are copied */
     if (!update) {
         ldns_rr_list_deep_free(changes);
         return failed(reason, zone, "the update cannot be written");
