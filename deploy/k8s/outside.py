@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""outside.py send|read MARK: a person outside the cluster, at its node ports."""
+import imaplib
+import json
+import os
+import poplib
+import smtplib
+import ssl
+import sys
+import time
+import urllib.error
+import urllib.request
+
+NODE, TOKEN = os.environ["NODE"], os.environ["TOKEN"]
+TLS = ssl._create_unverified_context()
+PASSWORD = "correct horse battery staple"
+
+
+def api(path, body):
+    request = urllib.request.Request(f"http://{NODE}:30080/api/v1{path}", json.dumps(body).encode(), method="POST", headers={"Authorization": "Bearer " + TOKEN, "Content-Type": "application/json"})
+    try:
+        urllib.request.urlopen(request, timeout=30).read()
+    except urllib.error.HTTPError as error:
+        if error.code != 409:  # it is there already
+            sys.exit(f"{path}: {error.code} {error.read().decode()}")
+
+
+def retry(what, action, seconds=60):
+    """A pod's restart may be felt for a moment; what was promised must not be."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return action()
+        except (OSError, imaplib.IMAP4.error, poplib.error_proto, smtplib.SMTPException, AssertionError) as error:
+            if time.monotonic() > end:
+                sys.exit(f"{what}: {error}")
+            time.sleep(0.5)
+
+
+def message(mark):
+    return f"From: alice@k8s.test\r\nTo: bob@k8s.test\r\nSubject: {mark}\r\nDate: Tue, 24 Nov 2026 10:00:00 +0000\r\nMessage-ID: <{mark}@k8s.test>\r\n\r\nthe {mark} message\r\n".encode()
+
+
+def send(mark):
+    api("/domains", {"domain": "k8s.test"})
+    for person in ("alice", "bob"):
+        api("/accounts", {"address": f"{person}@k8s.test", "password": PASSWORD})
+
+    def submit():
+        client = smtplib.SMTP(NODE, 30587, timeout=30)
+        client.starttls(context=TLS)
+        client.login("alice@k8s.test", PASSWORD)
+        client.sendmail("alice@k8s.test", ["bob@k8s.test"], message(mark))
+        client.quit()
+    retry("submission", submit)
+    print(f"   sent {mark}")
+
+
+def read(mark):
+    def by_imap():
+        session = imaplib.IMAP4_SSL(NODE, 30993, ssl_context=TLS, timeout=30)
+        session.login("bob@k8s.test", PASSWORD)
+        session.select("INBOX", readonly=True)
+        found = session.search(None, "SUBJECT", mark)[1][0].split()
+        assert len(found) == 1, f"{len(found)} messages with the subject {mark} by IMAP"
+        body = session.fetch(found[0], "(BODY.PEEK[])")[1][0][1]
+        assert body.endswith(message(mark)), "other bytes by IMAP"
+        session.logout()
+        return body
+
+    def by_pop3():
+        pop = poplib.POP3_SSL(NODE, 30995, context=TLS, timeout=30)
+        pop.user("bob@k8s.test")
+        pop.pass_(PASSWORD)
+        bodies = [b"\r\n".join(pop.retr(i + 1)[1]) + b"\r\n" for i in range(pop.stat()[0])]
+        pop.quit()
+        return bodies
+    body = retry("IMAP", by_imap)
+    assert body in retry("POP3", by_pop3), "POP3 gives other bytes"
+    print(f"   read {mark} by IMAP and POP3, byte for byte, once")
+
+
+if __name__ == "__main__":
+    {"send": send, "read": read}[sys.argv[1]](sys.argv[2])
