@@ -146,8 +146,7 @@ def main():
         log(f"all {len(shared['acked'])} acknowledged; waiting for the queue to empty")
         wait_until("services after the last kill", lambda: all(site._healthy(s) for s in SERVICES), 60)
         site.nats.close()
-        from postbus_test.nats import Nats
-        site.nats = Nats(site.nats_port)
+        site.nats = site.new_nats()
         wait_until("the queue to be empty", lambda: site.rpc("delivery.queue.list", limit=10).get("entries") == [], 180)
         found = read_mailboxes(site, args.mailboxes)
         lost = [m for m, box in shared["acked"].items() if box not in found.get(m, [])]

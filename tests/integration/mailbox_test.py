@@ -18,7 +18,7 @@ def new_id():
 
 def redis_bytes(site, *words):
     """A command whose last word is bytes."""
-    return subprocess.run(["redis-cli", "-p", str(site.redis_port), "-x", *map(str, words[:-1])], input=words[-1], capture_output=True, check=True).stdout
+    return subprocess.run([*site.redis_cli, "-x", *map(str, words[:-1])], input=words[-1], capture_output=True, check=True).stdout
 
 
 def write_blob(site, message, reference="q"):

@@ -1,8 +1,8 @@
 """A whole Postbus site of real processes on loopback: nats-server, redis-server with our Functions, and the services asked for."""
-import base64
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -56,51 +56,65 @@ class Site:
         self.ports = {name: free_port() for service in LISTENS.values() for name in service}
         self.http = {service: free_port() for service in SERVICES}
         self.nats_port, self.redis_port = free_port(), free_port()
-        self.token = "test-token-" + os.urandom(8).hex()
         self._make_secrets()
         self.start_nats()
         self.start_redis()
-        self.nats = Nats(self.nats_port)
-        self.tap = Tap(Nats(self.nats_port)) if tap else None
+        self.nats = self.new_nats()
+        self.tap = Tap(self.new_nats()) if tap else None
         self.users = {}
 
     # third parties -------------------------------------------------------------------------------------------------
 
     def _make_secrets(self):
-        self.secrets = self.dir / "secrets"
-        self.secrets.mkdir()
-        names = f"DNS:{self.hostname},DNS:localhost,IP:127.0.0.1"
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", self.secrets / "tls.key", "-out", self.secrets / "tls.crt",
-                        "-days", "30", "-subj", f"/CN={self.hostname}", "-addext", "subjectAltName=" + names], check=True, stderr=subprocess.DEVNULL)
+        """The same setup program as in compose and Kubernetes: each service has its own directory, its own NATS user and its own Redis ACL user."""
+        root = self.dir / "secrets"
+        subprocess.run(["sh", ROOT / "deploy/setup/setup"], check=True, stdout=subprocess.DEVNULL,
+                       env={**os.environ, "POSTBUS_HOSTNAME": self.hostname, "POSTBUS_CERT_NAMES": "localhost", "POSTBUS_SETUP_ROOT": str(root), "POSTBUS_SETUP_OWNER": f"{os.getuid()}:{os.getgid()}"})
+        self.secrets_root, self.secrets = root, root / "admin"
+        self.token = (self.secrets / "admin.token").read_text().strip()
+        self.redis_password = (root / "redis/admin.password").read_text().strip()
         # there is no way to the root here: the only anchor is of a zone that nobody asks for, so that the tests' own zones are insecure, not bogus
         (self.dir / "anchor").write_text("nowhere.invalid. 3600 IN DS 1 8 2 " + "00" * 32 + "\n")
-        (self.secrets / "admin.token").write_text(self.token + "\n")
-        (self.secrets / "tsig.key").write_text("hmac-sha256:postbus:" + base64.b64encode(os.urandom(32)).decode() + "\n")
+        conf = (ROOT / "deploy/nats/nats.conf").read_text()
+        conf = re.sub(r"(?m)^port:.*$", f"port: {self.nats_port}\nhost: 127.0.0.1", conf)
+        conf = re.sub(r"(?m)^http:.*$", "", conf)
+        conf = re.sub(r"(?m)^include .*$", "include secrets/nats/passwords.conf", conf)
+        conf = conf.replace("store_dir: /data", f"store_dir: {self.dir}/jetstream")
+        conf = conf.replace("  users: [", '  users: [\n    { user: test, password: test, permissions: { publish: ">", subscribe: ">" } }', 1)  # the tests themselves
+        (self.dir / "nats.conf").write_text(conf)
 
     def _spawn(self, name, argv, env=None):
         log = open(self.dir / f"{name}.log", "ab")
         self.processes[name] = subprocess.Popen([str(a) for a in argv], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=env, cwd=self.dir)
 
     def start_nats(self):
-        self._spawn("nats", ["nats-server", "-a", "127.0.0.1", "-p", self.nats_port, "-js", "-sd", self.dir / "jetstream"])
+        self._spawn("nats", ["nats-server", "-c", self.dir / "nats.conf"])
         wait_until("nats-server", lambda: socket.create_connection(("127.0.0.1", self.nats_port), 1))
 
     def start_redis(self):
         self._spawn("redis", ["redis-server", "--port", self.redis_port, "--bind", "127.0.0.1", "--dir", self.dir, "--appendonly", "yes", "--appendfsync", "always", "--save", "",
-                              "--maxmemory-policy", "noeviction", "--enable-debug-command", "local"])
+                              "--maxmemory-policy", "noeviction", "--enable-debug-command", "local", "--aclfile", self.secrets_root / "redis/users.acl"])
         wait_until("redis-server", lambda: self.redis("PING").strip() == "PONG")
         for functions in sorted((ROOT / "libcommon").glob("*/*.lua")):
-            answer = subprocess.run(["redis-cli", "-p", str(self.redis_port), "-x", "FUNCTION", "LOAD", "REPLACE"], stdin=open(functions), capture_output=True, text=True, check=True)
+            answer = subprocess.run([*self.redis_cli, "-x", "FUNCTION", "LOAD", "REPLACE"], stdin=open(functions), capture_output=True, text=True, check=True)
             assert "ERR" not in answer.stdout, f"{functions.name}: {answer.stdout}"
 
+    def new_nats(self):
+        return Nats(self.nats_port, "test", "test")
+
     def redis(self, *words):
-        return subprocess.run(["redis-cli", "-p", str(self.redis_port), *map(str, words)], capture_output=True, text=True, check=True).stdout
+        return subprocess.run([*self.redis_cli, *map(str, words)], capture_output=True, text=True, check=True).stdout
+
+    @property
+    def redis_cli(self):
+        """The beginning of a redis-cli command line, as the user that may do everything."""
+        return ["redis-cli", "-p", str(self.redis_port), "--user", "setup", "--pass", self.redis_password, "--no-auth-warning"]
 
     # services ------------------------------------------------------------------------------------------------------
 
     def environment(self, service):
         env = {**os.environ, "POSTBUS_HOSTNAME": self.hostname, "POSTBUS_NATS": f"nats://127.0.0.1:{self.nats_port}", "POSTBUS_REDIS": f"127.0.0.1:{self.redis_port}",
-               "POSTBUS_SECRETS": str(self.secrets), "POSTBUS_HTTP": f"127.0.0.1:{self.http[service]}", "POSTBUS_WORKERS": "1", "POSTBUS_LOG": "debug",
+               "POSTBUS_SECRETS": str(self.secrets_root / service), "POSTBUS_HTTP": f"127.0.0.1:{self.http[service]}", "POSTBUS_WORKERS": "1", "POSTBUS_LOG": "debug",
                "POSTBUS_DNS_SERVER": "", "POSTBUS_PUBLIC_ADDRESSES": "127.0.0.1", "POSTBUS_TRUST_ANCHOR": str(self.dir / "anchor")}
         for name, setting in LISTENS.get(service, {}).items():
             env[setting] = f"127.0.0.1:{self.ports[name]}"
@@ -131,6 +145,7 @@ class Site:
         self.stop(service, sig)
         if service == "nats":
             self.start_nats()
+            self.nats = self.new_nats()
         elif service == "redis":
             self.start_redis()
         else:
