@@ -50,7 +50,8 @@ static void on_login(void *ctx, int error, const json_t *reply) {
         return;
     }
     if (error || !user || !address) {
-        session_no(s, slice_is(code, "busy") ? "[UNAVAILABLE] Too many attempts; try again later" : "[UNAVAILABLE] Logins cannot be checked now; try again later");
+        session_no(s,
+                   slice_is(code, "busy") ? "[UNAVAILABLE] Too many attempts; try again later" : "[UNAVAILABLE] Logins cannot be checked now; try again later");
         return;
     }
     if (!user_join(s, slice_of(user))) {
@@ -70,7 +71,8 @@ static void on_login(void *ctx, int error, const json_t *reply) {
 }
 
 static void check_login(struct session *s, struct slice name, struct slice password) {
-    json_t *ask = json_pack("{s:s%, s:s%, s:s, s:s}", "login", name.p, name.n, "password", password.p, password.n, "client_ip", stream_peer(s->stream), "protocol", "imap");
+    json_t *ask = json_pack("{s:s%, s:s%, s:s, s:s}", "login", name.p, name.n, "password", password.p, password.n, "client_ip", stream_peer(s->stream),
+                            "protocol", "imap");
     if (!ask) { /* not UTF-8: no account has such a name or password */
         refuse(s);
         return;

@@ -4,9 +4,9 @@
 
 struct list_job {
     bool lsub;
-    bool extended; /* the client spoke LIST-EXTENDED */
-    bool only_subscribed, only_special, recursive;             /* selection */
-    bool return_subscribed, return_children, return_special;   /* return options */
+    bool extended;                                           /* the client spoke LIST-EXTENDED */
+    bool only_subscribed, only_special, recursive;           /* selection */
+    bool return_subscribed, return_children, return_special; /* return options */
     unsigned status;
     size_t pattern_count;
     struct slice patterns[LIMIT_LIST_PATTERNS]; /* with the reference before them, as the store writes names */
@@ -25,7 +25,8 @@ static bool matches_any(const struct list_job *job, struct slice name) {
     return false;
 }
 
-static void write_attributes(struct session *s, const struct list_job *job, size_t count, const struct mailbox_folder folders[], const struct mailbox_folder *f) {
+static void write_attributes(struct session *s, const struct list_job *job, size_t count, const struct mailbox_folder folders[],
+                             const struct mailbox_folder *f) {
     bool children = false;
     for (size_t i = 0; i < count && !children; i++) children = is_child(f->name, folders[i].name);
     buf_add_str(&s->out, children ? "\\HasChildren" : "\\HasNoChildren");

@@ -16,7 +16,8 @@ static void on_stat(void *ctx, int error, const struct mailbox_stat *stat) {
         buf_add_str(&s->out, stat->quota_bytes ? " \"\"\r\n" : "\r\n");
     }
     if (stat->quota_bytes) /* in units of 1024 bytes (RFC 9208 §5.1) */
-        session_untagged(s, "QUOTA \"\" (STORAGE %llu %llu)\r\n", (unsigned long long)((stat->bytes + 1023) / 1024), (unsigned long long)(stat->quota_bytes / 1024));
+        session_untagged(s, "QUOTA \"\" (STORAGE %llu %llu)\r\n", (unsigned long long)((stat->bytes + 1023) / 1024),
+                         (unsigned long long)(stat->quota_bytes / 1024));
     else if (!name)
         session_untagged(s, "QUOTA \"\" ()\r\n");
     session_ok(s, "%.*s done", SLICE_FMT(s->name));

@@ -3,8 +3,9 @@
 static const struct {
     const char *name;
     enum status_item item;
-} item_names[] = {{"MESSAGES", STATUS_MESSAGES}, {"UIDNEXT", STATUS_UIDNEXT},           {"UIDVALIDITY", STATUS_UIDVALIDITY}, {"UNSEEN", STATUS_UNSEEN},
-                  {"RECENT", STATUS_RECENT},     {"HIGHESTMODSEQ", STATUS_HIGHESTMODSEQ}, {"SIZE", STATUS_SIZE},               {"DELETED", STATUS_DELETED}};
+} item_names[] = {{"MESSAGES", STATUS_MESSAGES}, {"UIDNEXT", STATUS_UIDNEXT}, {"UIDVALIDITY", STATUS_UIDVALIDITY},
+                  {"UNSEEN", STATUS_UNSEEN},     {"RECENT", STATUS_RECENT},   {"HIGHESTMODSEQ", STATUS_HIGHESTMODSEQ},
+                  {"SIZE", STATUS_SIZE},         {"DELETED", STATUS_DELETED}};
 enum { ITEMS = sizeof item_names / sizeof *item_names };
 
 unsigned parse_status_items(struct parser *p) {

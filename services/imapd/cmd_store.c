@@ -108,7 +108,7 @@ void cmd_store(struct session *s, struct parser *p) {
         refuse_all(s, count, uids);
     } else {
         session_wait(s);
-        mailbox_store(session_redis(s), session_user(s), s->view.folder_id, count, uids, job->how, job->flags.system, job->flags.keyword_count, job->flags.keywords,
-                      job->unchanged_since, on_stored, s);
+        mailbox_store(session_redis(s), session_user(s), s->view.folder_id, count, uids, job->how, job->flags.system, job->flags.keyword_count,
+                      job->flags.keywords, job->unchanged_since, on_stored, s);
     }
 }

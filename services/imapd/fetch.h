@@ -40,8 +40,8 @@ struct fetch_item {
 struct fetch_items {
     size_t count;
     struct fetch_item *items;
-    bool sets_seen;     /* one of them is BODY[…] without PEEK */
-    bool needs_cached;  /* envelope, structure or only header fields that are cached */
+    bool sets_seen;    /* one of them is BODY[…] without PEEK */
+    bool needs_cached; /* envelope, structure or only header fields that are cached */
     bool needs_message;
     bool has_uid, has_flags, has_modseq;
 };
@@ -61,7 +61,7 @@ void section_read_fields(struct slice header, const struct section *section, str
 int section_read_binary(struct slice message, const struct section *section, struct buf *out);
 
 /* Writes "* n FETCH (…)". cached and message: NULL where not needed. with_flags: add FLAGS though not asked for. */
-void fetch_write(struct session *s, const struct fetch_items *items, const struct mailbox_record *record, const struct mailbox_cached *cached, const struct slice *message,
-                 bool with_flags);
+void fetch_write(struct session *s, const struct fetch_items *items, const struct mailbox_record *record, const struct mailbox_cached *cached,
+                 const struct slice *message, bool with_flags);
 
 #endif

@@ -4,7 +4,11 @@
 static const struct {
     const char *name;
     enum section_text text;
-} section_texts[] = {{"HEADER", SECTION_HEADER}, {"HEADER.FIELDS", SECTION_HEADER_FIELDS}, {"HEADER.FIELDS.NOT", SECTION_HEADER_FIELDS_NOT}, {"TEXT", SECTION_TEXT}, {"MIME", SECTION_MIME}};
+} section_texts[] = {{"HEADER", SECTION_HEADER},
+                     {"HEADER.FIELDS", SECTION_HEADER_FIELDS},
+                     {"HEADER.FIELDS.NOT", SECTION_HEADER_FIELDS_NOT},
+                     {"TEXT", SECTION_TEXT},
+                     {"MIME", SECTION_MIME}};
 enum { SECTION_TEXTS = sizeof section_texts / sizeof *section_texts };
 
 static bool parse_names(struct parser *p, struct section *section) {
@@ -97,7 +101,7 @@ static bool parse_item(struct parser *p, struct fetch_items *items) {
     static const struct {
         const char *name;
         enum fetch_kind kind;
-    } plain[] = {{"UID", FETCH_UID},       {"FLAGS", FETCH_FLAGS},       {"INTERNALDATE", FETCH_INTERNALDATE}, {"RFC822.SIZE", FETCH_SIZE},
+    } plain[] = {{"UID", FETCH_UID},       {"FLAGS", FETCH_FLAGS},       {"INTERNALDATE", FETCH_INTERNALDATE},  {"RFC822.SIZE", FETCH_SIZE},
                  {"MODSEQ", FETCH_MODSEQ}, {"ENVELOPE", FETCH_ENVELOPE}, {"BODYSTRUCTURE", FETCH_BODYSTRUCTURE}};
     struct slice name = {p->p, 0};
     while (p->p < p->end && is_name_char(*p->p)) p->p++, name.n++;

@@ -45,7 +45,8 @@ static void write_binary(struct session *s, const struct fetch_item *item, struc
     buf_free(&bytes);
 }
 
-static void write_item(struct session *s, const struct fetch_item *item, const struct mailbox_record *r, const struct mailbox_cached *cached, const struct slice *message) {
+static void write_item(struct session *s, const struct fetch_item *item, const struct mailbox_record *r, const struct mailbox_cached *cached,
+                       const struct slice *message) {
     switch (item->kind) {
     case FETCH_UID: buf_printf(&s->out, "UID %u", r->uid); break;
     case FETCH_FLAGS: write_flags(s, r->flags); break;
@@ -73,8 +74,8 @@ static void write_item(struct session *s, const struct fetch_item *item, const s
     }
 }
 
-void fetch_write(struct session *s, const struct fetch_items *items, const struct mailbox_record *r, const struct mailbox_cached *cached, const struct slice *message,
-                 bool with_flags) {
+void fetch_write(struct session *s, const struct fetch_items *items, const struct mailbox_record *r, const struct mailbox_cached *cached,
+                 const struct slice *message, bool with_flags) {
     const char *space = "";
     session_untagged(s, "%zu FETCH (", view_sequence(&s->view, r));
     if (s->by_uid && !items->has_uid) { /* RFC 9051 §6.4.9 */

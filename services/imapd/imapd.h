@@ -51,8 +51,8 @@ struct session {
     struct session *user_previous, *user_next;
     struct user *user;
     enum session_state state;
-    char *address;     /* of the account, after login */
-    char trace[27];    /* names the session in logs */
+    char *address;  /* of the account, after login */
+    char trace[27]; /* names the session in logs */
     bool implicit_tls;
     bool tls;
 
@@ -66,8 +66,8 @@ struct session {
     bool running, in_loop;
     struct arena *arena; /* its memory */
     struct slice tag, name;
-    bool by_uid; /* UID FETCH and so on */
-    void *job;   /* the command's own state, in the arena */
+    bool by_uid;                                           /* UID FETCH and so on */
+    void *job;                                             /* the command's own state, in the arena */
     void (*on_line)(struct session *s, struct slice line); /* takes lines while the command runs (IDLE, AUTHENTICATE) */
     void (*on_drained)(struct session *s);                 /* goes on when the client has taken what was written */
     struct buf tagged;                                     /* its answer, while changes are looked for */
@@ -80,10 +80,10 @@ struct session {
 
     bool rev2, condstore, qresync, utf8; /* ENABLEd (RFC 9051 §6.3.1, RFC 7162, RFC 6855) */
     struct view view;                    /* the selected folder */
-    uint32_t *held; /* messages that are gone and may not be told yet */
+    uint32_t *held;                      /* messages that are gone and may not be told yet */
     size_t held_count;
     bool hold_expunges;
-    bool stale;                          /* news came: look before the next answer */
+    bool stale; /* news came: look before the next answer */
     bool idling;
     bool refreshing; /* a look is under way */
     int64_t refreshed_us;
@@ -105,7 +105,8 @@ void session_reset_timeout(struct session *s);
 /* Frees closed sessions that wait for nothing. */
 void sessions_reap(struct imapd *i);
 
-/* answer.c: a command's end. `text` begins with a response code where there is one. refresh: whether the selected folder's changes, also EXPUNGE, are told first. */
+/* answer.c: a command's end. `text` begins with a response code where there is one. refresh: whether the selected folder's changes, also EXPUNGE, are told
+ * first. */
 void session_ok(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void session_no(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void session_bad(struct session *s, const char *text);

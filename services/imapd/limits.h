@@ -3,30 +3,30 @@
 #define POSTBUS_IMAPD_LIMITS_H
 
 enum {
-    LIMIT_LINE = 64 * 1024,                     /* one line of a command: BAD "line too long" */
-    LIMIT_COMMAND = 256 * 1024,                 /* a whole command with its literals, APPEND's message apart: BAD "command too long" */
-    LIMIT_LOGIN_LITERAL = 1024,                 /* a literal before login: BAD */
-    LIMIT_APPEND = 50 * 1024 * 1024,            /* the message of APPEND: NO [TOOBIG]; told as APPENDLIMIT (RFC 7889) */
-    LIMIT_BAD_COMMANDS = 20,                    /* commands that make no sense, in a row: * BYE */
-    LIMIT_LOGIN_FAILURES = 5,                   /* wrong passwords in a session: * BYE */
-    LIMIT_SESSIONS_PER_WORKER = 20000,          /* * BYE [UNAVAILABLE] */
-    LIMIT_SESSIONS_PER_USER = 100,              /* per worker; NO [LIMIT] at login (RFC 5530 §3) */
-    LIMIT_SEARCH_DEPTH = 32,                    /* parentheses, NOT and OR inside each other: BAD */
-    LIMIT_SEARCH_KEYS = 1000,                   /* keys in one search: BAD */
-    LIMIT_SET_RANGES = 20000,                   /* ranges in one sequence set: BAD */
-    LIMIT_FETCH_ITEMS = 100,                    /* data items in one FETCH: BAD */
-    LIMIT_HEADER_NAMES = 200,                   /* field names in one HEADER.FIELDS: BAD */
-    LIMIT_FLAGS = 64,                           /* flags in one STORE or APPEND: BAD */
-    LIMIT_LIST_PATTERNS = 50,                   /* patterns in one LIST: BAD */
-    LIMIT_SECTION_DEPTH = 64,                   /* numbers in one BODY[1.2.3…]: BAD */
-    LIMIT_OUTPUT_PENDING = 256 * 1024,          /* nothing more is made until the client took what is there */
-    LIMIT_READ_AHEAD = 4,                       /* bodies asked for at once by a FETCH or SEARCH */
-    LIMIT_READ_AHEAD_BYTES = 4 * 1024 * 1024,   /* and their bytes (one may be larger) */
-    LIMIT_CACHED_BATCH = 500,                   /* cached envelopes asked for at once */
-    LIMIT_PRE_LOGIN_MS = 60 * 1000,             /* without a login: * BYE */
-    LIMIT_IDLE_MS = 30 * 60 * 1000,             /* without a byte either way: * BYE (RFC 9051 §5.4) */
-    LIMIT_LOGIN_ANSWER_MS = 10 * 1000,          /* accounts must answer a login by then: NO [UNAVAILABLE] */
-    LIMIT_RESYNC_S = 60,                        /* a waiting session looks for changes itself when no news came for so long */
+    LIMIT_LINE = 64 * 1024,                   /* one line of a command: BAD "line too long" */
+    LIMIT_COMMAND = 256 * 1024,               /* a whole command with its literals, APPEND's message apart: BAD "command too long" */
+    LIMIT_LOGIN_LITERAL = 1024,               /* a literal before login: BAD */
+    LIMIT_APPEND = 50 * 1024 * 1024,          /* the message of APPEND: NO [TOOBIG]; told as APPENDLIMIT (RFC 7889) */
+    LIMIT_BAD_COMMANDS = 20,                  /* commands that make no sense, in a row: * BYE */
+    LIMIT_LOGIN_FAILURES = 5,                 /* wrong passwords in a session: * BYE */
+    LIMIT_SESSIONS_PER_WORKER = 20000,        /* * BYE [UNAVAILABLE] */
+    LIMIT_SESSIONS_PER_USER = 100,            /* per worker; NO [LIMIT] at login (RFC 5530 §3) */
+    LIMIT_SEARCH_DEPTH = 32,                  /* parentheses, NOT and OR inside each other: BAD */
+    LIMIT_SEARCH_KEYS = 1000,                 /* keys in one search: BAD */
+    LIMIT_SET_RANGES = 20000,                 /* ranges in one sequence set: BAD */
+    LIMIT_FETCH_ITEMS = 100,                  /* data items in one FETCH: BAD */
+    LIMIT_HEADER_NAMES = 200,                 /* field names in one HEADER.FIELDS: BAD */
+    LIMIT_FLAGS = 64,                         /* flags in one STORE or APPEND: BAD */
+    LIMIT_LIST_PATTERNS = 50,                 /* patterns in one LIST: BAD */
+    LIMIT_SECTION_DEPTH = 64,                 /* numbers in one BODY[1.2.3…]: BAD */
+    LIMIT_OUTPUT_PENDING = 256 * 1024,        /* nothing more is made until the client took what is there */
+    LIMIT_READ_AHEAD = 4,                     /* bodies asked for at once by a FETCH or SEARCH */
+    LIMIT_READ_AHEAD_BYTES = 4 * 1024 * 1024, /* and their bytes (one may be larger) */
+    LIMIT_CACHED_BATCH = 500,                 /* cached envelopes asked for at once */
+    LIMIT_PRE_LOGIN_MS = 60 * 1000,           /* without a login: * BYE */
+    LIMIT_IDLE_MS = 30 * 60 * 1000,           /* without a byte either way: * BYE (RFC 9051 §5.4) */
+    LIMIT_LOGIN_ANSWER_MS = 10 * 1000,        /* accounts must answer a login by then: NO [UNAVAILABLE] */
+    LIMIT_RESYNC_S = 60,                      /* a waiting session looks for changes itself when no news came for so long */
 };
 
 #endif

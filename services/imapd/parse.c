@@ -195,7 +195,8 @@ bool parse_date_time(struct parser *p, int64_t *when) {
     if (parse_char(p, '"') && take_day_month_year(p, &day) && parse_space(p) && fixed_digits(p, 2, &h) && parse_char(p, ':') && fixed_digits(p, 2, &m) &&
         parse_char(p, ':') && fixed_digits(p, 2, &s) && parse_space(p)) {
         int sign = parse_char(p, '-') ? -1 : parse_char(p, '+') ? 1 : 0;
-        if (sign && fixed_digits(p, 2, &zone_h) && fixed_digits(p, 2, &zone_m) && parse_char(p, '"') && h < 24 && m < 60 && s < 61 && zone_h < 24 && zone_m < 60) {
+        if (sign && fixed_digits(p, 2, &zone_h) && fixed_digits(p, 2, &zone_m) && parse_char(p, '"') && h < 24 && m < 60 && s < 61 && zone_h < 24 &&
+            zone_m < 60) {
             *when = day + h * 3600 + m * 60 + s - sign * (zone_h * 3600 + zone_m * 60);
             return true;
         }

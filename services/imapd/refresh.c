@@ -38,8 +38,8 @@ void publish_fetched(struct session *s, const struct mailbox_record *record) {
 }
 
 static void publish_announced(struct session *s, const struct mailbox_record *record, struct slice folder) {
-    json_t *data = json_pack("{s:s, s:s%, s:I, s:{s:s}, s:s, s:s}", "user", s->user->id, "folder", folder.p, folder.n, "uid", (json_int_t)record->uid, "client", "ip",
-                             stream_peer(s->stream), "protocol", "imap", "tls", stream_tls_version(s->stream));
+    json_t *data = json_pack("{s:s, s:s%, s:I, s:{s:s}, s:s, s:s}", "user", s->user->id, "folder", folder.p, folder.n, "uid", (json_int_t)record->uid, "client",
+                             "ip", stream_peer(s->stream), "protocol", "imap", "tls", stream_tls_version(s->stream));
     bus_publish(s->imapd->worker->bus, "mail.announced", slice_of(record->blob), data);
 }
 

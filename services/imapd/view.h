@@ -11,7 +11,7 @@ struct view {
     uint64_t modseq; /* up to which all changes are in here */
     size_t count, room;
     struct mailbox_record *records; /* in uid order; sequence number = index + 1 */
-    bool *fetched;                   /* beside each record: its body was read in this session */
+    bool *fetched;                  /* beside each record: its body was read in this session */
     size_t keyword_count;
     char *keywords[MAILBOX_KEYWORDS_MAX];
 };
@@ -27,8 +27,8 @@ void view_append(struct view *v, const struct mailbox_record *record);
 /* Makes room for so many records in all. */
 void view_reserve(struct view *v, size_t count);
 static inline size_t view_sequence(const struct view *v, const struct mailbox_record *record) { return (size_t)(record - v->records) + 1; }
-/* Removes messages that are gone: `gone` in rising order; those not in the view are passed over. told(sequence, uid) is called for each as it is removed, the sequence
- * number being the one at that moment. */
+/* Removes messages that are gone: `gone` in rising order; those not in the view are passed over. told(sequence, uid) is called for each as it is removed, the
+ * sequence number being the one at that moment. */
 void view_remove(struct view *v, size_t count, const uint32_t gone[], void (*told)(void *ctx, size_t sequence, uint32_t uid), void *ctx);
 
 #endif

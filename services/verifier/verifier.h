@@ -36,8 +36,8 @@ struct verifier {
     struct sts_cache *sts;
     struct key_cache *keys;
     struct dkim_key_cache *trust_keys; /* other domains' public keys, parsed */
-    struct publisher *publisher; /* NULL: this worker does not publish */
-    int requests;                /* in flight */
+    struct publisher *publisher;       /* NULL: this worker does not publish */
+    int requests;                      /* in flight */
     bool draining;
 };
 

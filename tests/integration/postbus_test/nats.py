@@ -73,7 +73,7 @@ class Nats:
         if waiting:
             waiting.put(body)
 
-    def request(self, verb, ask, seconds=10):
+    def request(self, verb, ask, seconds=40):
         """Asks postbus.rpc.<verb>; answers the reply object, or raises TimeoutError / ConnectionError (nobody serves it)."""
         token = f"{self.inbox}.{next(self.ids)}"
         self.waiting[token] = queue.Queue()

@@ -69,7 +69,7 @@ class Site:
         """The same setup program as in compose and Kubernetes: each service has its own directory, its own NATS user and its own Redis ACL user."""
         root = self.dir / "secrets"
         subprocess.run(["sh", ROOT / "deploy/setup/setup"], check=True, stdout=subprocess.DEVNULL,
-                       env={**os.environ, "POSTBUS_HOSTNAME": self.hostname, "POSTBUS_CERT_NAMES": "localhost", "POSTBUS_SETUP_ROOT": str(root), "POSTBUS_SETUP_OWNER": f"{os.getuid()}:{os.getgid()}"})
+                       env={**os.environ, "POSTBUS_HOSTNAME": self.hostname, "POSTBUS_CERT_NAMES": "localhost,127.0.0.1", "POSTBUS_SETUP_ROOT": str(root), "POSTBUS_SETUP_OWNER": f"{os.getuid()}:{os.getgid()}"})
         self.secrets_root, self.secrets = root, root / "admin"
         self.token = (self.secrets / "admin.token").read_text().strip()
         self.redis_password = (root / "redis/admin.password").read_text().strip()
