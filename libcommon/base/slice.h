@@ -34,7 +34,7 @@ static inline bool slice_starts_nocase(struct slice s, struct slice prefix) {
 /* The rest of s after its first n bytes; empty when there are fewer. */
 static inline struct slice slice_skip(struct slice s, size_t n) {
     if (n > s.n) n = s.n;
-    return (struct slice){s.p + n, s.n - n};
+    return (struct slice){n ? s.p + n : s.p, s.n - n}; /* a NULL slice stays one */
 }
 /* The first n bytes of s, or all of it. */
 static inline struct slice slice_head(struct slice s, size_t n) { return (struct slice){s.p, n < s.n ? n : s.n}; }

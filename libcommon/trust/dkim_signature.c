@@ -105,11 +105,9 @@ bool dkim_body_fits(const struct dkim_signature *s, size_t count, const struct b
     struct buf bh = {0};
     bool fits = false;
     *reason = "the body hash was not computed: too many signatures";
-    if (base64_decode(s->bh, true, &bh) != 0) {
-        *reason = "bh= is not base 64";
-        return false;
-    }
-    for (size_t i = 0; i < count; i++) {
+    bool decodes = base64_decode(s->bh, true, &bh) == 0;
+    if (!decodes) *reason = "bh= is not base 64";
+    for (size_t i = 0; i < count && decodes; i++) {
         if (digests[i].kind.relaxed != s->body.relaxed || digests[i].kind.length != s->body.length) continue;
         fits = bh.n == BODY_HASH_BYTES && memcmp(bh.data, digests[i].digest, BODY_HASH_BYTES) == 0;
         *reason = fits ? "" : "the body hash does not fit: the body was changed";

@@ -20,8 +20,8 @@ struct delivery {
     SSL_CTX *tls;
     struct shard shards[QUEUE_SHARDS];
     struct event *clock, *extend;
-    struct entry *entries; /* in work */
-    size_t in_flight, remote_sessions;
+    struct entry *entries;                     /* in work */
+    size_t in_flight, remote_sessions, asking; /* asking: lease calls on their way */
     int smtp_port;
     const char *hello; /* our name in EHLO */
     struct retry_policy policy;
@@ -52,6 +52,8 @@ struct outcome {
 void scheduler_start(struct delivery *d);
 void scheduler_stop(struct delivery *d);
 void scheduler_want(struct delivery *d, int shard);
+/* While draining: tells the service when nothing is left to finish. */
+void scheduler_check_drained(struct delivery *d);
 /* entry.c */
 void entry_start(struct delivery *d, struct slice id, json_t *envelope);
 void entry_destroy(struct entry *e);

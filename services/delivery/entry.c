@@ -25,7 +25,7 @@ void entry_destroy(struct entry *e) {
     json_decref(e->envelope);
     free(e);
     if (d->shards[shard].wanted) scheduler_want(d, shard); /* it had to wait for room */
-    if (service_is_draining() && d->in_flight == 0) service_drained(d->worker);
+    scheduler_check_drained(d);
 }
 
 static bool is_due(const json_t *rcpt, int64_t now) {

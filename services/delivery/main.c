@@ -24,15 +24,13 @@ static void delivery_start(struct worker *w) {
     admin_start(d);
 }
 
-static void delivery_drain(struct worker *w) {
-    struct delivery *d = w->state;
-    if (d->in_flight == 0) service_drained(w);
-}
+static void delivery_drain(struct worker *w) { scheduler_check_drained(w->state); }
 
 static void delivery_stop(struct worker *w) {
     struct delivery *d = w->state;
     scheduler_stop(d); /* what is still in work is found again by its lease */
     SSL_CTX_free(d->tls);
+    free(d);
 }
 
 static const struct service delivery = {.name = "delivery", .start = delivery_start, .drain = delivery_drain, .stop = delivery_stop};

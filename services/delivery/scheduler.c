@@ -23,14 +23,17 @@ static void on_lease(void *ctx, int error, size_t count, const struct slice ids[
     int shard = l->shard;
     free(l);
     d->shards[shard].asking = false;
+    d->asking--;
     if (error) { /* the clock asks again */
         if (error != STORE_UNAVAILABLE) log_warn("cannot lease work", "reason", store_error_text(error), NULL);
+        scheduler_check_drained(d);
         return;
     }
     if (count == DELIVERY_LEASE_BATCH) d->shards[shard].wanted = true;
     for (size_t i = 0; i < count; i++)
         if (!is_in_work(d, ids[i])) entry_start(d, ids[i], envelopes[i]);
     if (d->shards[shard].wanted) ask(d, shard);
+    scheduler_check_drained(d);
 }
 
 static void ask(struct delivery *d, int shard) {
@@ -38,8 +41,13 @@ static void ask(struct delivery *d, int shard) {
     struct lease *l = memory_alloc(sizeof *l);
     *l = (struct lease){d, shard};
     d->shards[shard].asking = true;
+    d->asking++;
     d->shards[shard].wanted = false;
     queue_lease(d->worker->redis, shard, DELIVERY_LEASE_BATCH, DELIVERY_LEASE_MS, on_lease, l);
+}
+
+void scheduler_check_drained(struct delivery *d) {
+    if (service_is_draining() && !d->in_flight && !d->asking) service_drained(d->worker);
 }
 
 void scheduler_want(struct delivery *d, int shard) {

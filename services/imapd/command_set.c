@@ -11,6 +11,13 @@ int resolve_set(struct session *s, struct set *set, uint32_t **uids, size_t *cou
         *count = n;
         return 0;
     }
+    bool star = false;
+    for (size_t i = 0; i < set->count; i++) star = star || set->ranges[i].last == UINT32_MAX;
+    if (!s->by_uid && !v->count && star) { /* "1:*" of an empty folder: clients ask it, and nothing is what there is */
+        *uids = arena_alloc(s->arena, sizeof **uids);
+        *count = 0;
+        return 0;
+    }
     set_resolve(set, s->by_uid ? (v->count ? v->records[v->count - 1].uid : 0) : (uint32_t)v->count);
     if (!s->by_uid) {
         size_t total = 0;

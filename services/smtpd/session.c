@@ -51,7 +51,7 @@ void session_destroy(struct session *s) {
     free(s);
 }
 
-static void reply_va(struct session *s, const char *format, va_list ap) {
+__attribute__((format(printf, 2, 0))) static void reply_va(struct session *s, const char *format, va_list ap) {
     char line[1024];
     int n = vsnprintf(line, sizeof line - 2, format, ap);
     if (n < 0 || !s->stream) return;

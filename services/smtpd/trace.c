@@ -43,7 +43,7 @@ struct slice trace_from_address(struct slice value) {
         char c = value.p[i];
         if (c == '"' || c == '(') {
             size_t past = skip_quoted(value, i);
-            if (c == '(' && i == start) start = past; /* a comment before the address */
+            if (c == '(' && !slice_trim(slice_make(value.p + start, i - start)).n) start = past; /* a comment before the address */
             if (c == '(' && past >= value.n && end == value.n) end = i;
             i = past;
             continue;
