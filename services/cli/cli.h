@@ -10,7 +10,7 @@
 #include "libcommon/base/buf.h"
 
 /* What the process ends with (sysexits.h). */
-enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 64, CLI_UNAVAILABLE = 69 };
+enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 64, CLI_UNAVAILABLE = 69, CLI_TEMPORARY = 75 };
 
 /* The options that stand anywhere on the line, and the words that are left. */
 struct cli {
@@ -18,7 +18,8 @@ struct cli {
     const char *password_file;    /* --password-file */
     bool password_stdin, json, force;
     const char *quota, *limit, *after;
-    char **words; /* after the family and the command */
+    const char *ip, *helo, *mail_from, *resolver; /* of check; NULL: not given */
+    char **words;                                 /* after the family and the command */
     int count;
 };
 
@@ -28,7 +29,7 @@ struct command {
     int (*run)(struct cli *c);
 };
 
-extern const struct command domain_commands[], account_commands[], alias_commands[], message_commands[], queue_commands[], system_commands[];
+extern const struct command domain_commands[], account_commands[], alias_commands[], message_commands[], queue_commands[], system_commands[], check_commands[];
 
 /* Asks the admin API. 0 and *answer (NULL for none; the caller's) when it said 2xx; else the exit status, after telling the person why. body is stolen. */
 int api_call(const struct cli *c, const char *method, const char *path, json_t *body, json_t **answer);

@@ -5,7 +5,8 @@
 
 #include "services/cli/cli.h"
 
-static const struct command *const families[] = {domain_commands, account_commands, alias_commands, message_commands, queue_commands, system_commands};
+static const struct command *const families[] = {domain_commands, account_commands, alias_commands, message_commands,
+                                                 queue_commands,  system_commands,  check_commands};
 
 static void help(FILE *out) {
     fputs("usage: postbus COMMAND [options]\n\n", out);
@@ -21,7 +22,9 @@ static void help(FILE *out) {
           "  --json                print the answer as JSON\n"
           "  --password-file FILE  the password is the first line of FILE\n"
           "  --password-stdin      the password is the first line of standard input\n"
-          "  --limit N --after X   a page of a listing\n",
+          "  --limit N --after X   a page of a listing\n"
+          "  --ip A --helo H --mail-from M   the envelope that check looks at\n"
+          "  --resolver ADDR:PORT  the DNS that check asks; else the system's\n",
           out);
 }
 
@@ -50,6 +53,10 @@ static int read_options(struct cli *c, int argc, char **argv) {
         {"quota", required_argument, NULL, 'q'},
         {"limit", required_argument, NULL, 'l'},
         {"after", required_argument, NULL, 'a'},
+        {"ip", required_argument, NULL, 'i'},
+        {"helo", required_argument, NULL, 'e'},
+        {"mail-from", required_argument, NULL, 'm'},
+        {"resolver", required_argument, NULL, 'r'},
         {"help", no_argument, NULL, 'h'},
         {0},
     };
@@ -64,6 +71,10 @@ static int read_options(struct cli *c, int argc, char **argv) {
         case 'q': c->quota = optarg; break;
         case 'l': c->limit = optarg; break;
         case 'a': c->after = optarg; break;
+        case 'i': c->ip = optarg; break;
+        case 'e': c->helo = optarg; break;
+        case 'm': c->mail_from = optarg; break;
+        case 'r': c->resolver = optarg; break;
         case 'h': help(stdout); return -1;
         default: fputs("see: postbus help\n", stderr); return CLI_USAGE;
         }
