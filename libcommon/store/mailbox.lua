@@ -99,8 +99,8 @@ local function folder_delete(keys, args) -- name; the records stay until the swe
   if has_children(u, name) then return refuse('CONFLICT the folder has children') end
   local fk = u .. ':f:' .. fid
   local h = redis.call('HMGET', fk, 'messages', 'bytes')
-  redis.call('HINCRBY', u .. ':i', 'messages', '-' .. h[1])
-  redis.call('HINCRBY', u .. ':i', 'bytes', '-' .. h[2])
+  redis.call('HINCRBY', u .. ':i', 'messages', string.format('%d', -tonumber(h[1]))) -- "-0" is no number to Redis
+  redis.call('HINCRBY', u .. ':i', 'bytes', string.format('%d', -tonumber(h[2])))
   redis.call('HDEL', u .. ':f', name)
   redis.call('UNLINK', fk, fk .. ':q', fk .. ':v', fk .. ':c', fk .. ':t')
   if redis.call('EXISTS', fk .. ':m') == 1 then redis.call('SADD', u .. ':g', fid) end

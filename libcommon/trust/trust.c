@@ -89,19 +89,42 @@ static struct slice from_domain(struct slice header) {
     return domain;
 }
 
+/* s behind the white space and comments it begins with (CFWS, RFC 5322 §3.2.2). */
+static struct slice without_comments(struct slice s) {
+    for (s = slice_trim(s); s.n && s.p[0] == '('; s = slice_trim(s)) {
+        int depth = 0;
+        size_t i = 0;
+        for (; i < s.n; i++) {
+            if (s.p[i] == '\\')
+                i++;
+            else if (s.p[i] == '(')
+                depth++;
+            else if (s.p[i] == ')' && --depth == 0)
+                break;
+        }
+        s = slice_skip(s, i + 1);
+    }
+    return s;
+}
+
 /* Fields that came with the message and claim to be our verdict: they go (RFC 8601 §5, §4.1). */
 static void find_foreign(struct arena *arena, const struct trust_input *in, struct trust_result *out) {
     struct header_field f;
     size_t at = 0;
     out->drops = arena_alloc(arena, DROPS_MAX * sizeof *out->drops);
-    while (header_next(in->header, &at, &f) == 1 && out->drop_count < DROPS_MAX) {
+    while (header_next(in->header, &at, &f) == 1) {
         if (!slice_is_nocase(f.name, "Authentication-Results")) continue;
-        struct slice id = f.value, first;
-        if (!slice_cut(&id, ';', &first)) first = f.value;
-        first = slice_trim(first);
+        struct slice first = without_comments(f.value);
         size_t n = 0;
-        while (n < first.n && !strchr(" \t\r\n(", first.p[n])) n++;
-        if (slice_equal_nocase(slice_head(first, n), in->authserv_id)) out->drops[out->drop_count++] = (struct trust_drop){f.offset, f.raw.n};
+        while (n < first.n && !strchr(" \t\r\n(;", first.p[n])) n++;
+        if (!slice_equal_nocase(slice_head(first, n), in->authserv_id)) continue;
+        if (out->drop_count == DROPS_MAX) { /* nobody sends so many in good faith */
+            out->disposition = TRUST_REJECT;
+            out->enhanced = "5.7.1";
+            out->reason = "the message carries too many forged Authentication-Results fields";
+            return;
+        }
+        out->drops[out->drop_count++] = (struct trust_drop){f.offset, f.raw.n};
     }
 }
 
@@ -131,8 +154,8 @@ int trust_verify(struct arena *arena, const struct trust_input *in, const struct
     pending |= check_iprev(arena, in, dns, out);
     pending |= dmarc_check(arena, from_domain(in->header), &out->spf, out->dkim_count, out->dkim, dns, in->sampled, &out->dmarc);
     if (pending) return TRUST_PENDING;
-    find_foreign(arena, in, out);
     decide(out);
+    find_foreign(arena, in, out);
     return TRUST_DONE;
 }
 

@@ -29,6 +29,7 @@ struct message {
     json_t *verdict; /* of the verifier, for the event; NULL: none */
     json_t *envelope;
     char message_id[256];
+    struct mail_address from; /* submission: of the From field */
     size_t size;
 };
 
@@ -269,26 +270,58 @@ static void ask_sign(struct message *m, struct slice header, const char *domain)
 }
 
 /* RFC 6409 §8: what a client left out and may not be missing; Bcc goes (RFC 5322 §3.6.3). */
-static const char *complete_header(struct message *m, struct slice header, char domain[DOMAIN_BYTES]) {
+static const char *complete_header(struct message *m, struct slice header, struct mail_address *from) {
     struct session *s = m->session;
     struct header_field field;
-    struct mail_address from;
     char when[CLOCK_TEXT_BYTES];
     size_t at = 0;
     if (header_count(header, "From") != 1 || !header_find(header, "From", &field)) return "the message needs one From field (RFC 5322 section 3.6)";
-    if (address_normalise(trace_from_address(field.value), &from) != 0) return "there is no address in the From field";
-    memcpy(domain, from.domain, DOMAIN_BYTES);
+    if (address_normalise(trace_from_address(field.value), from) != 0) return "there is no address in the From field";
     if (!header_find(header, "Date", &field)) buf_printf(&m->added, "Date: %s\r\n", clock_rfc5322(clock_wall_ms(), when));
     if (!header_find(header, "Message-ID", &field)) {
         snprintf(m->message_id, sizeof m->message_id, "<%s@%s>", s->t.id, s->smtpd->worker->hostname);
         buf_printf(&m->added, "Message-ID: %s\r\n", m->message_id);
     }
     while (header_next(header, &at, &field) == 1)
-        if (slice_is_nocase(field.name, "Bcc") && m->drop_count < DROPS_MAX) {
+        if (slice_is_nocase(field.name, "Bcc")) {
+            if (m->drop_count == DROPS_MAX) return "the message has too many Bcc fields";
             m->drop[m->drop_count].at = field.offset;
             m->drop[m->drop_count++].n = field.raw.n;
         }
     return NULL;
+}
+
+/* The From field must be the login's own too, or one account could send, signed, in the name of another (RFC 6409 §6.1). */
+static void on_from_owned(void *ctx, int error, const json_t *reply) {
+    struct message *m = ctx;
+    struct session *s = m->session;
+    size_t body_at;
+    s->ticket = 0;
+    s->busy = false;
+    s->asking = NULL;
+    if (error == BUS_UNAVAILABLE) {
+        refuse_message(s, m, 451, "4.3.0", "the From address cannot be checked now, try again");
+    } else if (error || !json_is_true(json_object_get(reply, "owns"))) {
+        refuse_message(s, m, 550, "5.7.1", "the From address is not one of yours");
+    } else {
+        ask_sign(m, header_block(buf_slice(&s->t.text), &body_at), m->from.domain);
+        return;
+    }
+    session_continue(s);
+}
+
+static void check_from(struct message *m, struct slice header) {
+    struct session *s = m->session;
+    struct mail_address envelope;
+    char address[ADDRESS_BYTES_MAX];
+    if (address_normalise(s->t.from, &envelope) == 0 && strcmp(envelope.local, m->from.local) == 0 && strcmp(envelope.domain, m->from.domain) == 0) {
+        ask_sign(m, header, m->from.domain); /* MAIL FROM was checked, and is the same */
+        return;
+    }
+    s->busy = true;
+    s->asking = m;
+    s->ticket = bus_request(s->smtpd->worker->bus, "accounts.owns", json_pack("{s:s,s:s}", "user", s->user, "address", address_text(&m->from, address)),
+                            SMTP_RESOLVE_MS, on_from_owned, m);
 }
 
 /* The order of it all ------------------------------------------------------------------------------------------------------------------------ */
@@ -311,7 +344,6 @@ void message_received(struct session *s) {
     struct transaction *t = &s->t;
     struct header_field field;
     const char *enhanced = NULL, *wrong;
-    char domain[DOMAIN_BYTES];
     size_t body_at;
     int code;
     ulid_create(t->id);
@@ -336,9 +368,9 @@ void message_received(struct session *s) {
     }
     if (!session_is_submission(s)) {
         ask_verify(m, header);
-    } else if ((wrong = complete_header(m, header, domain))) {
+    } else if ((wrong = complete_header(m, header, &m->from))) {
         refuse_message(s, m, 550, "5.6.0", wrong);
     } else {
-        ask_sign(m, header, domain);
+        check_from(m, header);
     }
 }

@@ -82,7 +82,7 @@ static void on_owns(void *ctx, int error, const json_t *reply) {
 void cmd_mail(struct session *s, struct slice argument) {
     struct slice from, key, value;
     int got;
-    if (s->t.has_from) {
+    if (s->t.has_from || s->t.chunking) {
         session_refuse(s, "503 5.5.1 a transaction is open already: DATA or RSET comes next");
         return;
     }
@@ -143,7 +143,8 @@ static bool rcpt_add(struct session *s, struct slice address, const char *user, 
 static void add_all(struct session *s, const struct pending_rcpt *p, const json_t *reply) {
     size_t i;
     json_t *each;
-    bool room = true;
+    bool room = s->t.rcpt_count + json_array_size(json_object_get(reply, "users")) + json_array_size(json_object_get(reply, "remote")) <=
+                SMTP_RCPTS_MAX; /* all or none */
     json_array_foreach(json_object_get(reply, "users"), i, each) room =
         room && rcpt_add(s, slice_of(json_string_value(json_object_get(each, "address"))), json_string_value(json_object_get(each, "user")), p);
     json_array_foreach(json_object_get(reply, "remote"), i, each) room = room && rcpt_add(s, slice_of(json_string_value(each)), NULL, p);
@@ -203,8 +204,8 @@ void cmd_rcpt(struct session *s, struct slice argument) {
     struct slice address, key, value;
     struct transaction *t = &s->t;
     int got;
-    if (!t->has_from) {
-        session_refuse(s, "503 5.5.1 MAIL comes before RCPT");
+    if (!t->has_from || t->chunking) {
+        session_refuse(s, "503 5.5.1 MAIL comes before RCPT, and RCPT before BDAT");
         return;
     }
     if (smtp_parse_path(&argument, "TO", &address) != 0 || !address.n) {

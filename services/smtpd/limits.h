@@ -10,6 +10,7 @@ enum {
     SMTP_HEADER_MAX = 512 * 1024,     /* bytes of header block: 552 5.3.4 */
     SMTP_ERRORS_MAX = 20,             /* refused commands of one session: 421 4.7.0 */
     SMTP_AUTH_FAILURES_MAX = 5,       /* wrong passwords of one session: 421 4.7.0 */
+    SMTP_OUTPUT_MAX = 64 * 1024,      /* replies that the client has not read: nothing more is taken from it until it does */
     SMTP_CONNECTIONS_MAX = 4000,      /* of one worker: 421 4.3.2 */
     SMTP_COMMAND_TIMEOUT_MS = 300000, /* RFC 5321 §4.5.3.2.7: 421 4.4.2 */
     SMTP_DATA_TIMEOUT_MS = 180000,    /* between two pieces of a message (§4.5.3.2.5): 421 4.4.2 */

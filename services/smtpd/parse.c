@@ -37,6 +37,8 @@ static bool is_utf8(struct slice s) {
         if (n == 0 || n > s.n - i) return false;
         for (size_t k = 1; k < n; k++)
             if (((unsigned char)s.p[i + k] & 0xc0) != 0x80) return false;
+        unsigned char second = n > 1 ? (unsigned char)s.p[i + 1] : 0; /* no overlong forms, no surrogates, nothing past U+10FFFF (RFC 3629 §4) */
+        if ((c == 0xe0 && second < 0xa0) || (c == 0xed && second > 0x9f) || (c == 0xf0 && second < 0x90) || (c == 0xf4 && second > 0x8f)) return false;
         i += n;
     }
     return true;

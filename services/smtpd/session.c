@@ -102,7 +102,8 @@ static void cmd_reset(struct session *s, struct slice argument) {
 static void command(struct session *s, struct slice line) {
     struct slice argument;
     enum smtp_verb verb = smtp_parse_verb(line, &argument);
-    bool needs_hello = verb == SMTP_MAIL || verb == SMTP_RCPT || verb == SMTP_DATA || verb == SMTP_BDAT || verb == SMTP_AUTH;
+    bool needs_hello =
+        verb == SMTP_MAIL || verb == SMTP_RCPT || verb == SMTP_DATA || verb == SMTP_AUTH; /* BDAT refuses by itself: its chunk must be taken all the same */
     if (needs_hello && !s->helo) {
         session_refuse(s, "503 5.5.1 say EHLO first");
         return;
@@ -129,7 +130,7 @@ static void command(struct session *s, struct slice line) {
 /* Takes what the client sent, until a service must be asked or nothing whole is left. */
 void session_continue(struct session *s) {
     struct slice line;
-    while (!s->busy && !s->closing) {
+    while (!s->busy && !s->closing && stream_pending_output(s->stream) < SMTP_OUTPUT_MAX) {
         if (s->mode == MODE_DATA || s->mode == MODE_BDAT) {
             if (!data_take(s)) break;
             continue;
@@ -175,7 +176,7 @@ static void on_stream(void *ctx, struct stream *stream, enum stream_event event)
         log_debug("connection closed", "client", stream_peer(stream), "reason", stream_error(stream), NULL);
         session_destroy(s);
         break;
-    case STREAM_DRAINED:
+    case STREAM_DRAINED: session_continue(s); break; /* it may have stopped because the client did not read */
     case STREAM_CONNECTED: break;
     }
 }

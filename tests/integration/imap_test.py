@@ -1,0 +1,223 @@
+"""IMAP as clients speak it, on a real site: folders, flags, fetch, search, append, copy, move, expunge, idle, and what happens without TLS, store or bus."""
+import imaplib
+import re
+import socket
+import ssl
+import threading
+import time
+
+import pytest
+
+from postbus_test.site import Site, wait_until
+
+TLS = ssl._create_unverified_context()
+PASSWORD = "correct horse 1"
+ANN = "ann@alpha.test"
+MESSAGE = (b"From: Zo\xc3\xab <z@x.test>\r\nTo: ann@alpha.test\r\nSubject: =?utf-8?q?gr=C3=BC=C3=9Fe?=\r\nDate: Mon, 23 Nov 2026 09:00:00 +0100\r\nMessage-ID: <m1@x.test>\r\nMIME-Version: 1.0\r\n"
+           b'Content-Type: multipart/mixed; boundary=bb\r\n\r\npreamble\r\n--bb\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nsch=C3=B6n\r\n'
+           b"--bb\r\nContent-Type: application/octet-stream; name=a.bin\r\nContent-Transfer-Encoding: base64\r\n\r\nAAEC\r\n--bb--\r\n")
+
+
+@pytest.fixture(scope="module")
+def site():
+    s = Site("mx.alpha.test")
+    s.start("accounts", "mailbox", "imapd")
+    s.add_account(ANN, PASSWORD)
+    yield s
+    s.end()
+
+
+@pytest.fixture
+def imap(site):
+    session = login(site)
+    for folder in ("Work", "Other"):
+        session.create(folder)
+    session.select("INBOX")
+    session.store("1:*", "+FLAGS", r"(\Deleted)")
+    session.expunge()
+    yield session
+    try:
+        session.logout()
+    except (imaplib.IMAP4.error, OSError):
+        pass
+
+
+def login(site):
+    session = imaplib.IMAP4_SSL("127.0.0.1", site.ports["imaps"], ssl_context=TLS)
+    session.login(ANN, PASSWORD)
+    return session
+
+
+def append(imap, message=MESSAGE, flags="", folder="INBOX"):
+    ok, text = imap.append(folder, flags, None, message)
+    assert ok == "OK", text
+    return int(re.search(rb"APPENDUID \d+ (\d+)", text[0]).group(1))
+
+
+def test_what_is_appended_is_fetched_to_the_byte(imap):
+    uid = append(imap, flags=r"(\Flagged work)")
+    imap.noop()
+    answer = imap.uid("FETCH", str(uid), "(FLAGS RFC822.SIZE BODY.PEEK[])")[1]
+    assert answer[0][1] == MESSAGE and f"RFC822.SIZE {len(MESSAGE)}".encode() in answer[0][0]
+    assert rb"\Flagged" in b"".join(p if isinstance(p, bytes) else p[0] for p in answer) and b"work" in answer[0][0] + answer[1]
+
+
+@pytest.mark.parametrize("section, expected", [
+    ("BODY.PEEK[1]", b"sch=C3=B6n"),
+    ("BODY.PEEK[2]", b"AAEC"),
+    ("BODY.PEEK[1.MIME]", b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"),
+    ("BODY.PEEK[HEADER.FIELDS (Subject X-None)]", b"Subject: =?utf-8?q?gr=C3=BC=C3=9Fe?=\r\n\r\n"),
+    ("BODY.PEEK[TEXT]<0.8>", b"preamble"),
+    ("BODY.PEEK[]<0.5>", b"From:"),
+    ("BINARY.PEEK[2]", b"\x00\x01\x02"),
+])
+def test_sections(imap, section, expected):
+    uid = append(imap)
+    imap.noop()
+    assert imap.uid("FETCH", str(uid), f"({section})")[1][0][1] == expected
+
+
+def test_structure_and_envelope(imap):
+    uid = append(imap)
+    imap.noop()
+    text = b"".join(p if isinstance(p, bytes) else b"".join(p) for p in imap.uid("FETCH", str(uid), "(ENVELOPE BODYSTRUCTURE)")[1])
+    assert b'"Mon, 23 Nov 2026 09:00:00 +0100" "=?utf-8?q?gr=C3=BC=C3=9Fe?="' in text and b'"<m1@x.test>"' in text
+    assert re.search(rb'\("text" "plain" \("charset" "utf-8"\) NIL NIL "quoted-printable" \d+ \d+', text, re.I) and re.search(rb'"mixed" \("boundary" "bb"\)', text, re.I)
+
+
+@pytest.mark.parametrize("query, found", [
+    ("ALL", True), ("UNSEEN", True), ("SEEN", False), ("SUBJECT gr", True), ("FROM z@x.test", True), ("TO nobody", False), ("BODY {sch}", True), ("TEXT preamble", False), ("HEADER Message-ID m1", True),
+    ("SENTON 23-Nov-2026", True), ("SENTBEFORE 23-Nov-2026", False), ("LARGER 100", True), ("SMALLER 100", False), ("NOT SEEN", True), ("OR SEEN UNSEEN", True), ("UID 1:*", True), ("1:*", True),
+    ("KEYWORD nothing", False), ("(UNSEEN (NOT DELETED))", True), ("BEFORE 1-Jan-2000", False), ("SINCE 1-Jan-2000", True),
+])
+def test_search(imap, query, found):
+    append(imap)
+    imap.noop()
+    if "{sch}" in query:
+        imap.literal = "schön".encode()
+        answer = imap.search("UTF-8", "BODY")
+    else:
+        answer = imap.search(None, query)
+    assert answer[0] == "OK" and bool(answer[1][0]) == found
+
+
+def test_flags_copy_move_expunge(imap, site):
+    uids = [append(imap, MESSAGE.replace(b"m1@", b"m%d@" % i)) for i in range(5)]
+    imap.noop()
+    assert imap.uid("STORE", f"{uids[0]}:{uids[1]}", "+FLAGS", r"(\Seen \Answered)")[0] == "OK"
+    assert len(imap.search(None, "SEEN")[1][0].split()) == 2
+    copied = imap.uid("COPY", f"{uids[0]}", "Work")
+    assert copied[0] == "OK"
+    assert imap.uid("MOVE", f"{uids[2]}", "Work")[0] == "OK"
+    assert int(imap.status("Work", "(MESSAGES)")[1][0].split()[-1].strip(b")")) >= 2
+    imap.uid("STORE", f"{uids[4]}", "+FLAGS", r"(\Deleted)")
+    imap.expunge()
+    assert len(imap.search(None, "ALL")[1][0].split()) == 3
+    other = login(site)
+    other.select("INBOX")
+    assert len(other.search(None, "SEEN")[1][0].split()) == 2
+    other.logout()
+
+
+def test_folders(imap):
+    assert imap.create("a/b/c")[0] == "OK" and imap.create("a/b/c")[0] == "NO"
+    assert imap.rename("a/b", "a/x")[0] == "OK"
+    names = b" ".join(imap.list()[1])
+    assert b"a/x/c" in names and b"a/b" not in names and rb"\Drafts" in names and rb"\Sent" in names
+    assert imap.delete("INBOX")[0] == "NO" and imap.delete("nothing")[0] == "NO"
+    assert imap.delete("a/x/c")[0] == "OK"
+    assert imap.select("nothing")[0] == "NO"
+    assert imap.create("Entw&APw-rfe")[0] == "OK"  # modified UTF-7 (RFC 3501 §5.1.3)
+    assert b"Entw&APw-rfe" in b" ".join(imap.list()[1])
+
+
+def test_idle_tells_at_once(imap, site):
+    imap.send(b"i1 IDLE\r\n")
+    assert imap.readline().startswith(b"+")
+    other = login(site)
+    began = time.monotonic()
+    append(other)
+    while b"EXISTS" not in imap.readline():
+        pass
+    assert time.monotonic() - began < 2
+    imap.send(b"DONE\r\n")
+    while not imap.readline().startswith(b"i1 OK"):
+        pass
+    other.logout()
+
+
+def test_changes_since_a_modseq(imap, site):
+    uids = [append(imap) for _ in range(3)]
+    imap.logout()
+    imap = login(site)
+    imap.enable("QRESYNC")
+    imap.select("INBOX")
+    before = int(re.search(rb"HIGHESTMODSEQ (\d+)", imap.status("INBOX", "(HIGHESTMODSEQ)")[1][0]).group(1))
+    imap.uid("STORE", str(uids[1]), "+FLAGS", r"(\Flagged)")
+    changed = imap.uid("FETCH", "1:*", f"(FLAGS) (CHANGEDSINCE {before})")[1]
+    assert len(changed) == 1 and f"UID {uids[1]}".encode() in changed[0]
+
+
+def raw(site, port="imap"):
+    sock = socket.create_connection(("127.0.0.1", site.ports[port]), 30)
+    file = sock.makefile("rb")
+    file.readline()
+
+    def say(line):
+        sock.sendall(line + b"\r\n")
+        while not (answer := file.readline()).startswith(line.split()[0]):
+            if not answer or answer.startswith((b"* BYE", b"* BAD")):
+                break
+        return answer
+    return say
+
+
+def test_no_password_goes_over_plain_text(site):
+    say = raw(site)
+    assert say(b"b LOGIN ann@alpha.test x").startswith(b"b NO")
+    assert say(b"c SELECT INBOX").startswith((b"c BAD", b"c NO"))
+
+
+@pytest.mark.parametrize("line", [b"x", b"a NONSENSE", b"a LOGIN", b"a FETCH 1 FLAGS", b"a LOGIN \"unclosed", b"a " + b"x" * 70000])
+def test_nonsense_is_answered_and_not_crashed_on(site, line):
+    answer = raw(site)(line)
+    assert b" BAD" in answer or b" NO" in answer or answer.startswith(b"* B")
+
+
+def test_a_wrong_password(site):
+    session = imaplib.IMAP4_SSL("127.0.0.1", site.ports["imaps"], ssl_context=TLS)
+    with pytest.raises(imaplib.IMAP4.error) as refusal:
+        session.login(ANN, "wrong")
+    assert "AUTHENTICATIONFAILED" in str(refusal.value)
+
+
+def test_without_the_store_it_says_so_at_once_and_goes_on_after(imap, site):
+    append(imap)
+    site.kill("redis")
+    began = time.monotonic()
+    ok, text = imap.status("INBOX", "(MESSAGES)")
+    assert ok == "NO" and b"UNAVAILABLE" in text[0] and time.monotonic() - began < 5
+    site.start_redis()
+    wait_until("the store to be back", lambda: imap.status("INBOX", "(MESSAGES)")[0] == "OK")
+
+
+def test_many_sessions_at_once(site):
+    failures = []
+
+    def work(n):
+        try:
+            session = login(site)
+            session.select("INBOX")
+            for _ in range(5):
+                append(session, MESSAGE.replace(b"m1@", b"t%d@" % n))
+            session.search(None, "ALL")
+            session.logout()
+        except (imaplib.IMAP4.error, OSError, AssertionError) as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
