@@ -9,7 +9,6 @@ enum {
     DELIVERY_EXTEND_MS = 40000,  /* leases of entries still in work are renewed this often */
     DELIVERY_CLOCK_MS = 1000,    /* how late due work may be noticed when an event was lost */
     DELIVERY_REMOTE_MAX = 200,   /* SMTP sessions of one worker: further entries wait 1 s */
-    DELIVERY_HOST_MAX = 20,      /* SMTP sessions of one worker to one domain: likewise */
     DELIVERY_ADDRESSES_MAX = 10, /* addresses tried in one attempt */
     DELIVERY_LOCAL_MS = 30000,   /* mailbox.deliver's answer: tried again soon */
     DELIVERY_ROUTE_MS = 30000,   /* verifier.route's answer: deferred */

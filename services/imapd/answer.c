@@ -4,7 +4,7 @@
 
 #include "services/imapd/imapd.h"
 
-static void add_formatted(struct buf *b, const char *format, va_list ap) {
+__attribute__((format(printf, 2, 0))) static void add_formatted(struct buf *b, const char *format, va_list ap) {
     va_list again;
     va_copy(again, ap);
     int n = vsnprintf(NULL, 0, format, ap);
@@ -31,7 +31,7 @@ static void end_command(struct session *s) {
 }
 
 /* refresh: 1: look; 0: look when news came, and tell no EXPUNGE but after a UID command; -1: do not. */
-static void finish(struct session *s, const char *word, int refresh, const char *format, va_list ap) {
+__attribute__((format(printf, 4, 0))) static void finish(struct session *s, const char *word, int refresh, const char *format, va_list ap) {
     buf_reset(&s->tagged);
     buf_printf(&s->tagged, "%.*s %s ", SLICE_FMT(s->tag), word);
     add_formatted(&s->tagged, format, ap);
@@ -66,7 +66,7 @@ void session_no(struct session *s, const char *format, ...) {
     va_end(ap);
 }
 
-static void bad(struct session *s, const char *format, ...) {
+__attribute__((format(printf, 2, 3))) static void bad(struct session *s, const char *format, ...) {
     va_list ap;
     va_start(ap, format);
     finish(s, "BAD", -1, format, ap);

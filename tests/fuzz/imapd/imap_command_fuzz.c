@@ -1,0 +1,51 @@
+/* A whole IMAP command from a stranger: every parser that a command's arguments meet, and the parts of a message that a FETCH may name. */
+#include <stdlib.h>
+
+#include "services/imapd/fetch.h"
+#include "services/imapd/search.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    struct arena *arena = arena_create();
+    const char *text = arena_copy(arena, slice_make(data, size));
+    struct session *s = memory_alloc(sizeof *s);
+    struct parser p = {text, text + size, arena};
+    struct slice tag, name, word;
+    struct literal literal;
+    struct set set;
+    struct fetch_items items = {0};
+    struct search search = {0};
+    struct flag_list flags;
+    struct buf out = {0};
+    int64_t when;
+    s->arena = arena;
+    literal_announced(slice_make(text, size), &literal);
+    if (parse_tag(&p, &tag) && parse_space(&p) && parse_atom(&p, &name)) parse_space(&p);
+    const struct parser at = p;
+    if (parse_set(&p, &set)) {
+        set_resolve(&set, 100);
+        set_has(&set, 5);
+        if (parse_space(&p) && parse_fetch_items(&p, &items)) {
+            fetch_plan(&items);
+            for (size_t i = 0; i < items.count; i++) {
+                section_read(slice_make(text, size), &items.items[i].section, &out);
+                section_read_binary(slice_make(text, size), &items.items[i].section, &out);
+            }
+        }
+    }
+    p = at;
+    parse_search(&p, s, &search);
+    p = at;
+    if (parse_astring(&p, &word)) parse_space(&p);
+    parse_flag_list(&p, &flags);
+    p = at;
+    parse_list_mailbox(&p, &word);
+    p = at;
+    parse_date_time(&p, &when);
+    p = at;
+    parse_date(&p, &when);
+    buf_free(&out);
+    free(s);
+    arena_destroy(arena);
+    return 0;
+}

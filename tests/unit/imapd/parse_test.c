@@ -1,0 +1,180 @@
+/* IMAP's grammar and sets, and search keys against a message, as tables. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "services/imapd/fetch.h"
+#include "services/imapd/search.h"
+
+static struct parser on(struct arena *arena, const char *text) { return (struct parser){text, text + strlen(text), arena}; }
+
+static void sets_are_sorted_joined_and_resolved(void **state) {
+    static const struct {
+        const char *set, *numbers; /* NULL: no set */
+        uint32_t largest;
+    } cases[] = {
+        {"1", "1", 10},         {"1:3", "1:3", 10},  {"3:1", "1:3", 10},       {"1,2,3", "1:3", 10},
+        {"5:*", "5:10", 10},    {"*:8", "8:10", 10}, {"*", "10", 10},          {"12:*", "10:12", 10}, /* RFC 9051 §9 */
+        {"2:4,3:6", "2:6", 10}, {"0", NULL, 10},     {"", NULL, 10},           {"1:", NULL, 10},
+        {":1", NULL, 10},       {"a", NULL, 10},     {"4294967296", NULL, 10},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct arena *arena = arena_create();
+        struct parser p = on(arena, cases[i].set);
+        struct set set;
+        struct buf out = {0};
+        bool parsed = parse_set(&p, &set) && parse_end(&p);
+        if (parsed != (cases[i].numbers != NULL)) print_error("%s\n", cases[i].set);
+        assert_int_equal(parsed, cases[i].numbers != NULL);
+        if (parsed) {
+            uint32_t numbers[64];
+            size_t n = 0;
+            set_resolve(&set, cases[i].largest);
+            for (uint32_t k = 1; k < 20; k++)
+                if (set_has(&set, k)) numbers[n++] = k;
+            set_write(&out, n, numbers);
+            assert_string_equal(buf_str(&out), cases[i].numbers);
+        }
+        buf_free(&out);
+        arena_destroy(arena);
+    }
+}
+
+static void strings_come_in_three_forms(void **state) {
+    static const struct {
+        const char *text, *value; /* NULL: refused */
+    } cases[] = {
+        {"atom", "atom"},      {"\"quoted \\\"x\\\" \\\\\"", "quoted \"x\" \\"},
+        {"{3}\r\nabc", "abc"}, {"{3+}\r\nabc", "abc"},
+        {"{0}\r\n", ""},       {"\"\"", ""},
+        {"\"unclosed", NULL},  {"{3}\r\nab", NULL},
+        {"{3}abc", NULL},      {"(", NULL},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct arena *arena = arena_create();
+        struct parser p = on(arena, cases[i].text);
+        struct slice value;
+        bool parsed = parse_astring(&p, &value);
+        assert_int_equal(parsed, cases[i].value != NULL);
+        if (parsed) assert_true(slice_is(value, cases[i].value));
+        arena_destroy(arena);
+    }
+}
+
+static void sections_give_the_bytes_they_name(void **state) {
+    static const char message[] = "From: a\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: "
+                                  "text/plain\r\n\r\none\r\n--b\r\nContent-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\ndeep\r\n--b--\r\n";
+    static const struct {
+        const char *section, *bytes; /* NULL: there is none */
+    } cases[] = {
+        {"[1]", "one"},
+        {"[1.MIME]", "Content-Type: text/plain\r\n\r\n"},
+        {"[2.HEADER]", "Subject: inner\r\n\r\n"},
+        {"[2.TEXT]", "deep"},
+        {"[2.HEADER.FIELDS (Subject)]", "Subject: inner\r\n\r\n"},
+        {"[HEADER.FIELDS.NOT (Content-Type)]", "From: a\r\n\r\n"},
+        {"[3]", NULL},
+        {"[1.1]", NULL},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct arena *arena = arena_create();
+        struct parser p = on(arena, cases[i].section);
+        struct section section = {0};
+        struct buf out = {0};
+        assert_true(parse_section(&p, &section));
+        bool found = section_read(slice_of(message), &section, &out);
+        if (found != (cases[i].bytes != NULL)) print_error("%s: \"%s\"\n", cases[i].section, buf_str(&out));
+        assert_int_equal(found, cases[i].bytes != NULL);
+        if (found) assert_string_equal(buf_str(&out), cases[i].bytes);
+        buf_free(&out);
+        arena_destroy(arena);
+    }
+}
+
+static void search_keys_decide(void **state) {
+    static const char text[] = "From: Ann <ann@a.test>\r\nSubject: =?utf-8?q?gr=C3=BC=C3=9Fe?=\r\nDate: Tue, 24 Nov 2026 23:30:00 "
+                               "-0800\r\nContent-Transfer-Encoding: base64\r\n\r\nc2Now7Zu\r\n";
+    static const struct {
+        const char *keys;
+        bool fits;
+    } cases[] = {
+        {"ALL", true},
+        {"SEEN FLAGGED", true},
+        {"UNSEEN", false},
+        {"OR UNSEEN FLAGGED", true},
+        {"NOT (SEEN FLAGGED)", false},
+        {"SUBJECT \"gr\xc3\xbc\xc3\x9f\"", true},
+        {"FROM ANN@A", true},
+        {"TO x", false},
+        {"BODY \"sch\xc3\xb6n\"", true},
+        {"TEXT \"gr\xc3\xbc\"", true},
+        {"LARGER 99", true},
+        {"LARGER 100", false},
+        {"SMALLER 101", true},
+        {"SENTON 24-Nov-2026", true}, /* the sender's own day */
+        {"SENTSINCE 25-Nov-2026", false},
+        {"ON 1-Jan-1970", false},
+        {"SINCE 24-Nov-2026", true},
+        {"UID 7", true},
+        {"UID 8:9", false},
+        {"1", true},
+        {"KEYWORD work", true},
+        {"UNKEYWORD work", false},
+        {"MODSEQ 5", true},
+        {"MODSEQ 6", false},
+        {"NEW", false},
+        {"OLD", true},
+        {"HEADER Subject \"\"", true},
+        {"HEADER X-None \"\"", false},
+    };
+    (void)state;
+    char *keywords[] = {"work"};
+    struct mailbox_record record = {
+        .uid = 7, .size = 100, .modseq = 5, .flags = MAILBOX_SEEN | MAILBOX_FLAGGED | 1ull << MAILBOX_KEYWORD_SHIFT, .date = 1795513277};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct arena *arena = arena_create();
+        struct session *s = memory_alloc(sizeof *s);
+        struct search search = {0};
+        struct parser p = on(arena, cases[i].keys);
+        s->arena = arena;
+        s->view.records = &record;
+        s->view.count = 1;
+        s->view.keyword_count = 1;
+        s->view.keywords[0] = keywords[0];
+        const char *wrong = parse_search(&p, s, &search);
+        if (wrong) print_error("%s: %s\n", cases[i].keys, wrong);
+        assert_null(wrong);
+        struct search_message m = {&s->view, &record, slice_of(text), slice_of(text)};
+        if (search_fits(search.root, &m) != cases[i].fits) print_error("%s\n", cases[i].keys);
+        assert_int_equal(search_fits(search.root, &m), cases[i].fits);
+        free(s);
+        arena_destroy(arena);
+    }
+    static const char *const bad[] = {"", "NONSENSE", "OR SEEN", "NOT", "(SEEN", "SINCE yesterday", "LARGER x", "UID", "HEADER x", "SEEN extra"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct arena *arena = arena_create();
+        struct session *s = memory_alloc(sizeof *s);
+        struct search search = {0};
+        struct parser p = on(arena, bad[i]);
+        s->arena = arena;
+        assert_non_null(parse_search(&p, s, &search));
+        free(s);
+        arena_destroy(arena);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sets_are_sorted_joined_and_resolved),
+        cmocka_unit_test(strings_come_in_three_forms),
+        cmocka_unit_test(sections_give_the_bytes_they_name),
+        cmocka_unit_test(search_keys_decide),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
