@@ -33,9 +33,9 @@ void *memory_alloc(size_t n) {
 }
 
 void *memory_resize(void *p, size_t n) {
-    p = realloc(p, n ? n : 1);
-    if (!p) memory_exhausted();
-    return p;
+    void *moved = realloc(p, n ? n : 1);
+    if (!moved) memory_exhausted();
+    return moved;
 }
 
 char *memory_copy(struct slice s) {

@@ -85,7 +85,7 @@ static void header_done(struct reader *r, size_t header_end, size_t body) {
     bool typed = header_find(header, "Content-Type", &field) && mime_read_type(field.value, &p->type, &p->subtype);
     p->body = p->end = body;
     p->encoding = encoding_of(header);
-    r->lines_at_body[r->current] = r->lines;
+    r->lines_at_body[r->current] = r->lines; // NOLINT(clang-analyzer-core.NullDereference): made with the first part
     r->in_header = false;
     if (!typed) {
         bool message = is_digest(m, p->parent);

@@ -120,14 +120,15 @@ void queue_extend(struct redis *r, struct slice id, int64_t lease_ms) {
     fcall(r, on_done, NULL, "queue_extend", queue_shard_of(id), 2, args);
 }
 
-void queue_update(struct redis *r, struct slice id, const json_t *changes, queue_done_fn *done, void *ctx) {
+void queue_update(struct redis *r, struct slice id, const json_t *changes, bool others_in_work, queue_done_fn *done, void *ctx) {
     size_t count = json_object_size(changes), n = 0;
-    struct slice *args = memory_alloc((1 + 4 * count) * sizeof *args);
+    struct slice *args = memory_alloc((2 + 4 * count) * sizeof *args);
     char(*numbers)[NUMBER_BYTES] = memory_alloc((count + 1) * sizeof *numbers);
     char **texts = memory_alloc((count + 1) * sizeof *texts);
     const char *index;
     const json_t *change;
     args[n++] = id;
+    args[n++] = others_in_work ? SLICE("1") : SLICE("0");
     size_t i = 0;
     for (void *at = json_object_iter((json_t *)(uintptr_t)changes); at; at = json_object_iter_next((json_t *)(uintptr_t)changes, at), i++) {
         index = json_object_iter_key(at);

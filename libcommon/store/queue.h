@@ -32,7 +32,8 @@ void queue_extend(struct redis *r, struct slice id, int64_t lease_ms);
 /* Records new states of some recipients: changes is {"<index>":{"state":…,"attempts":…,"last_reply":…,"next":<ms>}}. When no recipient is left "due" or
  * "deferred" the entry is gone (the caller then releases the blob's "q"), else it becomes due at the earliest "next". done gets 0, or 1 when the entry is gone.
  */
-void queue_update(struct redis *r, struct slice id, const json_t *changes, queue_done_fn *done, void *ctx);
+/* others_in_work: other recipients of the entry are being tried now, so the lease stays as it is. */
+void queue_update(struct redis *r, struct slice id, const json_t *changes, bool others_in_work, queue_done_fn *done, void *ctx);
 /* Makes an entry due now (an admin's retry, or an event). */
 void queue_retry(struct redis *r, struct slice id, queue_done_fn *done, void *ctx);
 void queue_delete(struct redis *r, struct slice id, queue_done_fn *done, void *ctx);

@@ -52,7 +52,8 @@ local function extend(keys, args) -- id, lease ms
   return redis.call('ZADD', keys[1] .. ':due', 'XX', now_ms() + args[2], args[1])
 end
 
--- args: id, then per changed recipient: index, open (1: still to be tried, 0: final), state JSON, next ms
+-- args: id, in work (1: others of its recipients are being tried now, under the same lease), then per changed recipient: index, open (1: still to be tried,
+-- 0: final), state JSON, next ms. While others are in work the lease stays as it is: else another worker would try those a second time.
 local function update(keys, args)
   local id = args[1]
   local entry = keys[1] .. ':e:' .. id
@@ -60,7 +61,7 @@ local function update(keys, args)
   if not open then return 1 end
   open = tonumber(open)
   local earliest
-  for i = 2, #args, 4 do
+  for i = 3, #args, 4 do
     local done = 'd:' .. args[i]
     if redis.call('HEXISTS', entry, done) == 0 then -- final states stay: a late worker changes nothing
       redis.call('HSET', entry, 's:' .. args[i], args[i + 2])
@@ -79,6 +80,7 @@ local function update(keys, args)
     return 1
   end
   redis.call('HSET', entry, 'n', open)
+  if args[2] == '1' then return 0 end
   local all = redis.call('HGETALL', entry)
   for i = 1, #all, 2 do
     if string.sub(all[i], 1, 5) == 'next:' then

@@ -1,5 +1,5 @@
 /* delivery: the queue's worker. An entry's way, in the order in which it happens:
- * scheduler.c (leases what is due) → entry.c (parts its recipients) → local.c (mailbox.deliver) or route.c (MX) → attempt.c (hosts, one after another)
+ * scheduler.c (leases what is due) → entry.c (parts its recipients) → local.c (mailbox.deliver) or attempt.c (MX, then hosts, one after another)
  * → smtp_client.c (the session) → entry.c (records the outcome; retry.c says when again; bounce.c tells the sender). */
 #ifndef POSTBUS_DELIVERY_H
 #define POSTBUS_DELIVERY_H
@@ -32,8 +32,9 @@ struct entry {
     struct delivery *delivery;
     struct entry *next, *previous;
     char id[ULID_BYTES];
-    json_t *envelope; /* ours: recipients' states are kept up to date in it */
-    size_t outstanding;
+    json_t *envelope;   /* ours: recipients' states are kept up to date in it */
+    size_t outstanding; /* parts of it not done yet */
+    size_t settling;    /* of these: tried, and being recorded */
 };
 
 /* How one recipient's try ended. */

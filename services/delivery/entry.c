@@ -100,10 +100,13 @@ static void on_updated(void *ctx, int error) {
     if (error == 1) blob_release(d->worker->redis, slice_of(e->id), "q", NULL, NULL);
     json_decref(s->changes);
     free(s);
+    e->settling--;
     release_part(e);
 }
 
-static void record(struct settling *s) { queue_update(s->entry->delivery->worker->redis, slice_of(s->entry->id), s->changes, on_updated, s); }
+static void record(struct settling *s) {
+    queue_update(s->entry->delivery->worker->redis, slice_of(s->entry->id), s->changes, s->entry->outstanding > s->entry->settling, on_updated, s);
+}
 
 /* The reports are in the queue, or none was needed: now the states (law 2: in this order, and twice changes nothing). */
 static void on_reported(void *ctx, int error) {
@@ -116,6 +119,7 @@ static void on_reported(void *ctx, int error) {
     log_warn("a report could not be queued; the lease runs out and it is tried again", "id", e->id, "reason", store_error_text(error), NULL);
     json_decref(s->changes);
     free(s);
+    e->settling--;
     release_part(e);
 }
 
@@ -152,6 +156,7 @@ void entry_settle(struct entry *e, size_t count, const size_t indexes[], const s
     struct report *reports = memory_alloc(count * sizeof *reports);
     size_t report_count = 0;
     s->entry = e;
+    e->settling++;
     s->changes = json_object();
     for (size_t i = 0; i < count; i++) {
         struct outcome o = outcomes[i];

@@ -20,7 +20,8 @@ static size_t enhanced_length(struct slice text, int code) {
         size_t digits = 0;
         while (n < text.n && is_digit(text.p[n])) n++, digits++;
         if (digits < 1 || digits > 3) return 0;
-        if (part == 0 && (n >= text.n || text.p[n++] != '.')) return 0;
+        if (part == 0 && (n >= text.n || text.p[n] != '.')) return 0;
+        if (part == 0) n++;
     }
     return n < text.n && text.p[n] != ' ' ? 0 : n;
 }

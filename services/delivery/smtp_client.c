@@ -257,8 +257,10 @@ static void on_reply(struct smtp_client *c) {
             c->line_start = true;
             stream_set_timeout(c->stream, SMTP_DATA_MS);
             send_body(c);
-        } else {
+        } else if (class == 4 || class == 5) {
             answer_taken(c);
+        } else { /* anything else is no answer to DATA (§4.3.2): above all, a 2xx takes nothing, as there was no body yet */
+            finish_with_reply(c, SMTP_END_NOT_NOW);
         }
         break;
     case BODY:
@@ -308,7 +310,8 @@ static void on_stream(void *ctx, struct stream *stream, enum stream_event event)
         break;
     case STREAM_READABLE:
         c->depth++;
-        while (!c->ended && (got = stream_line(stream, SMTP_REPLY_LINE_MAX, &line)) != 0) {
+        /* finish() frees the client only at depth 0, and here it is deeper */
+        while (!c->ended && (got = stream_line(stream, SMTP_REPLY_LINE_MAX, &line)) != 0) { // NOLINT(clang-analyzer-unix.Malloc)
             int whole = got < 0 ? -1 : smtp_reply_add(&c->reply, line);
             if (whole < 0) {
                 on_lost(c, "the server does not speak SMTP: its reply is not of the form \"250 text\"");
@@ -319,7 +322,7 @@ static void on_stream(void *ctx, struct stream *stream, enum stream_event event)
             on_reply(c);
             smtp_reply_reset(&c->reply);
         }
-        c->depth--;
+        c->depth--; // NOLINT(clang-analyzer-unix.Malloc)
         if (c->ended) client_free(c);
         break;
     }

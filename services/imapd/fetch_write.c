@@ -90,7 +90,6 @@ void fetch_write(struct session *s, const struct fetch_items *items, const struc
     if (with_flags && !items->has_flags) {
         buf_add_str(&s->out, space);
         write_flags(s, r->flags);
-        space = " ";
         if (s->condstore && !items->has_modseq) buf_printf(&s->out, " MODSEQ (%llu)", (unsigned long long)r->modseq);
     }
     buf_add_str(&s->out, ")\r\n");

@@ -331,6 +331,7 @@ def taken(world, mark):
     ("greylisted", {"rcpt": ["451 4.7.1 come back"]}),
     ("busy", {"greeting": ["421 4.3.2 busy"]}),
     ("dropped", {"data": ["drop"]}),
+    ("a-2xx-to-data-takes-nothing", {"data": ["250 2.0.0 taken, it says"]}),
     ("tempfail-at-the-end", {"end": ["451 4.3.0 disk"]}),
     ("garbage", {"greeting": ["hello this is a web server"]}),
     ("broken-starttls", {"ehlo": ["250-remote.test\r\n250 STARTTLS", "250 remote.test"]}),
