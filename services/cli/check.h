@@ -1,9 +1,20 @@
-/* What the checks of `postbus check` share: a DNS that waits for its answers. Private to services/cli. */
+/* What the checks of `postbus check` share. Private to services/cli. */
 #ifndef POSTBUS_CLI_CHECK_H
 #define POSTBUS_CLI_CHECK_H
 
-#include "libcommon/trust/dns.h"
+#include "libcommon/trust/trust.h"
+#include "services/cli/cli.h"
 
+/* The commands. */
+int check_spf(struct cli *c);
+int check_message(struct cli *c);
+int check_domain(struct cli *c);
+
+void check_print(const json_t *object);
+void check_print_spf(const struct spf_verdict *v);
+int check_spf_status(enum spf_result r);
+
+/* A DNS that waits for its answers. */
 struct check_dns;
 
 /* resolver: "ADDR:PORT" or "[ADDR]:PORT"; NULL: what the system uses. Answers are not validated. NULL after telling why. trace: each answer is printed. */
