@@ -15,9 +15,9 @@ json_t *trust_result_json(const struct trust_result *r, bool steps) {
                                               "domain", text(v->signature.d), "selector", text(v->signature.s), "algorithm", text(v->signature.a), "bits",
                                               v->bits, "testing", v->testing));
     }
-    json_t *spf =
-        json_pack("{s:s,s:o,s:o,s:o,s:i,s:i}", "result", spf_result_text(r->spf.result), "reason", text(slice_of(r->spf.reason)), "domain",
-                  text(slice_of(r->spf.domain)), "mechanism", text(slice_of(r->spf.mechanism)), "lookups", r->spf.lookups, "void_lookups", r->spf.void_lookups);
+    json_t *spf = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:i}", "result", spf_result_text(r->spf.result), "reason", r->spf.reason, "scope", r->spf.scope,
+                            "domain", r->spf.domain, "mechanism", r->spf.mechanism, "record_domain", r->spf.record_domain, "lookups", r->spf.lookups,
+                            "void_lookups", r->spf.void_lookups);
     if (*r->spf.explanation) json_object_set_new(spf, "explanation", text(slice_of(r->spf.explanation)));
     if (steps) {
         json_t *list = json_array();

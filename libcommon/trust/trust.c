@@ -53,7 +53,8 @@ static void decide(struct trust_result *out) {
 }
 
 int trust_verify(struct arena *arena, const struct trust_input *in, const struct trust_dns *dns, struct dkim_key_cache *cache, struct trust_result *out) {
-    struct spf_query spf = {.ip = in->client_ip, .helo = in->helo, .sender = in->mail_from, .receiver = in->authserv_id, .now = in->now};
+    struct spf_query spf = {
+        .ip = in->client_ip, .helo = in->helo, .sender = in->mail_from, .receiver = in->authserv_id, .now = in->now, .explain = in->explain};
     *out = (struct trust_result){0};
     /* each asks for what it needs before any of them waits: what can be fetched together is */
     int pending = spf_check(arena, &spf, dns, &out->spf);

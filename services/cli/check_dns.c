@@ -1,13 +1,22 @@
 #include "services/cli/check.h"
 
 #include <arpa/inet.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unbound.h>
 
 #include "libcommon/base/buf.h"
+#include "libcommon/base/clock.h"
 
-enum { NAME_BYTES_MAX = 253, DNS_CLASS_IN = 1, RCODE_NOERROR = 0, RCODE_NXDOMAIN = 3 };
+enum {
+    NAME_TEXT_MAX = 4 * 253, /* each byte may be written \DDD */
+    DNS_CLASS_IN = 1,
+    RCODE_NOERROR = 0,
+    RCODE_NXDOMAIN = 3,
+    ANSWER_MS = 8000, /* for one answer; then there is none */
+    TOTAL_MS = 20000, /* for all of one check, from its first question on (RFC 7208 §4.6.4) */
+};
 
 struct known {
     struct known *next;
@@ -20,20 +29,24 @@ struct check_dns {
     struct ub_ctx *ub;
     struct arena *arena;
     struct known *known;
+    int64_t until_us; /* 0: nothing was asked yet */
     bool trace;
 };
 
-/* Dotted text of an uncompressed name, lower case; empty when it is none. */
+/* Dotted text of an uncompressed name, lower case, odd bytes as \DDD (RFC 1035 §5.1); empty when it is none. */
 static struct slice read_name(struct arena *arena, struct slice wire) {
-    char *text = arena_alloc(arena, wire.n + 1);
+    char *text = arena_alloc(arena, 4 * wire.n + 1);
     size_t n = 0;
     while (wire.n && *wire.p) {
         size_t label = (unsigned char)*wire.p;
         if (label > 63 || label >= wire.n) return SLICE("");
         if (n) text[n++] = '.';
         for (size_t i = 1; i <= label; i++) {
-            char c = wire.p[i];
-            text[n++] = (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
+            unsigned char c = (unsigned char)wire.p[i];
+            if (c <= ' ' || c >= 0x7f || c == '.' || c == '\\')
+                n += (size_t)sprintf(text + n, "\\%03u", c);
+            else
+                text[n++] = (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
         }
         wire = slice_skip(wire, label + 1);
     }
@@ -100,6 +113,33 @@ static void print_answer(const struct known *k) {
     }
 }
 
+struct waiting {
+    bool done;
+    struct ub_result *result; /* NULL: it failed */
+};
+
+static void on_result(void *ctx, int error, struct ub_result *r) {
+    struct waiting *w = ctx;
+    w->done = true;
+    if (!error) w->result = r;
+}
+
+/* The answer, or NULL: there is none, or none in time. */
+static struct ub_result *resolve(struct check_dns *d, const char *name, int type) {
+    struct waiting w = {0};
+    int id;
+    int64_t now = clock_monotonic_us();
+    if (!d->until_us) d->until_us = now + TOTAL_MS * 1000;
+    int64_t until = now + ANSWER_MS * 1000 < d->until_us ? now + ANSWER_MS * 1000 : d->until_us;
+    if (now >= until || ub_resolve_async(d->ub, name, type, DNS_CLASS_IN, &w, on_result, &id) != 0) return NULL;
+    for (; !w.done && now < until; now = clock_monotonic_us()) {
+        struct pollfd answer = {.fd = ub_fd(d->ub), .events = POLLIN};
+        if (poll(&answer, 1, (int)((until - now + 999) / 1000)) > 0) ub_process(d->ub);
+    }
+    if (!w.done) ub_cancel(d->ub, id);
+    return w.result;
+}
+
 static const struct trust_answer *lookup(void *ctx, struct slice name, int type) {
     struct check_dns *d = ctx;
     for (struct known *k = d->known; k; k = k->next)
@@ -109,9 +149,9 @@ static const struct trust_answer *lookup(void *ctx, struct slice name, int type)
     *k = (struct known){.next = d->known, .name = arena_slice(d->arena, name), .type = type, .answer.status = TRUST_DNS_FAILED};
     d->known = k;
     /* a name that DNS cannot hold is one that is not there */
-    if (name.n == 0 || name.n > NAME_BYTES_MAX || memchr(name.p, 0, name.n))
+    if (name.n == 0 || name.n > NAME_TEXT_MAX || memchr(name.p, 0, name.n))
         k->answer.status = TRUST_DNS_NXDOMAIN;
-    else if (ub_resolve(d->ub, arena_copy(d->arena, name), type, DNS_CLASS_IN, &r) == 0)
+    else if ((r = resolve(d, arena_copy(d->arena, name), type)))
         read_answer(d->arena, r, type, &k->answer);
     ub_resolve_free(r);
     if (d->trace) print_answer(k);
@@ -137,7 +177,7 @@ struct check_dns *check_dns_create(const char *resolver, bool trace) {
     d->arena = arena_create();
     d->trace = trace;
     d->ub = ub_ctx_create();
-    bool ready = d->ub && ub_ctx_set_option(d->ub, "do-not-query-localhost:", "no") == 0;
+    bool ready = d->ub && ub_ctx_async(d->ub, 1) == 0 && ub_ctx_set_option(d->ub, "do-not-query-localhost:", "no") == 0;
     if (ready && resolver) {
         /* names such as .test and 127.in-addr.arpa are the given resolver's to answer */
         ready = ub_ctx_set_option(d->ub, "unblock-lan-zones:", "yes") == 0 && set_resolver(d->ub, resolver);
