@@ -15,6 +15,7 @@ struct trust_input {
     struct slice authserv_id; /* our name (RFC 8601 §2.5) */
     int64_t now;              /* seconds */
     int sampled;              /* 0 to 99, for DMARC's pct */
+    bool explain;             /* dkim and arc tell their steps */
 };
 
 enum trust_disposition { TRUST_ACCEPT, TRUST_QUARANTINE, TRUST_REJECT, TRUST_TEMPFAIL };

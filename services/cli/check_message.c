@@ -86,7 +86,8 @@ int check_message(struct cli *c) {
                              .digest_count = count,
                              .digests = digests,
                              .authserv_id = SLICE("postbus-check"),
-                             .now = time(NULL)};
+                             .now = time(NULL),
+                             .explain = true};
     trust_verify(arena, &in, &dns, cache, &r);
     if (c->json) {
         json_t *o = trust_result_json(&r, true);
