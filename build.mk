@@ -28,11 +28,12 @@ UNIT_SRC := $(shell find tests/unit -name '*_test.c')
 FUZZ_SRC := $(shell find tests/fuzz -name '*_fuzz.c')
 UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_SRC))
 BENCH := $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/*.c))
+TOOLS := $(patsubst tests/tools/%.c,$(B)/tools/%,$(wildcard tests/tools/*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
 
 .PHONY: all programs unit fuzzers bench
 all: programs unit
-programs: $(SERVICES:%=$(B)/bin/%)
+programs: $(SERVICES:%=$(B)/bin/%) $(TOOLS)
 unit: $(UNIT)
 fuzzers: $(FUZZ)
 bench: $(BENCH)
@@ -63,6 +64,9 @@ endef
 $(foreach s,$(SERVICES),$(eval $(call service_rules,$(s))))
 
 $(B)/bench/%: $(B)/tests/bench/%.o $(LIB)
+	@mkdir -p $(@D)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+$(B)/tools/%: $(B)/tests/tools/%.o $(LIB)
 	@mkdir -p $(@D)
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 $(B)/unit/%: $(B)/tests/unit/%.o $(LIB)

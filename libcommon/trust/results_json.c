@@ -7,13 +7,23 @@ static json_t *text(struct slice s) {
     return t ? t : json_string("(not UTF-8)");
 }
 
+/* Adds the steps of a proof, where they are asked for. */
+static void add_steps(json_t *proof, bool wanted, size_t count, const char *const *lines) {
+    if (!wanted) return;
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++) json_array_append_new(list, text(slice_of(lines[i])));
+    json_object_set_new(proof, "steps", list);
+}
+
 json_t *trust_result_json(const struct trust_result *r, bool steps) {
     json_t *dkim = json_array();
     for (size_t i = 0; i < r->dkim_count; i++) {
         const struct dkim_verdict *v = &r->dkim[i];
-        json_array_append_new(dkim, json_pack("{s:s,s:s,s:o,s:o,s:o,s:i,s:b}", "result", dkim_result_text(v->result), "reason", v->reason ? v->reason : "",
-                                              "domain", text(v->signature.d), "selector", text(v->signature.s), "algorithm", text(v->signature.a), "bits",
-                                              v->bits, "testing", v->testing));
+        json_t *one =
+            json_pack("{s:s,s:s,s:o,s:o,s:o,s:i,s:b}", "result", dkim_result_text(v->result), "reason", v->reason ? v->reason : "", "domain",
+                      text(v->signature.d), "selector", text(v->signature.s), "algorithm", text(v->signature.a), "bits", v->bits, "testing", v->testing);
+        add_steps(one, steps, v->step_count, v->steps);
+        json_array_append_new(dkim, one);
     }
     json_t *spf = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:i}", "result", spf_result_text(r->spf.result), "reason", r->spf.reason, "scope", r->spf.scope,
                             "domain", r->spf.domain, "mechanism", r->spf.mechanism, "record_domain", r->spf.record_domain, "lookups", r->spf.lookups,
@@ -29,6 +39,7 @@ json_t *trust_result_json(const struct trust_result *r, bool steps) {
                               "spf_aligned", r->dmarc.spf_aligned, "dkim_aligned", r->dmarc.dkim_aligned);
     json_t *arc = json_pack("{s:s,s:s,s:i,s:o}", "cv", arc_result_text(r->arc.result), "reason", r->arc.reason, "sets", (int)r->arc.sets, "sealer",
                             text(slice_of(r->arc.sealer)));
+    add_steps(arc, steps, r->arc.step_count, r->arc.steps);
     json_t *iprev = json_pack("{s:s,s:o}", "result", iprev_text(r), "name", text(slice_of(r->client_name)));
     return json_pack("{s:o,s:o,s:o,s:o,s:o}", "spf", spf, "dkim", dkim, "dmarc", dmarc, "arc", arc, "iprev", iprev);
 }

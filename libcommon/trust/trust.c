@@ -57,10 +57,16 @@ int trust_verify(struct arena *arena, const struct trust_input *in, const struct
         .ip = in->client_ip, .helo = in->helo, .sender = in->mail_from, .receiver = in->authserv_id, .now = in->now, .explain = in->explain};
     *out = (struct trust_result){0};
     /* each asks for what it needs before any of them waits: what can be fetched together is */
-    int pending = spf_check(arena, &spf, dns, &out->spf);
-    pending |= dkim_verify(arena, in->header, in->digest_count, in->digests, dns, cache, in->now, &out->dkim_count, &out->dkim);
-    pending |= arc_verify(arena, in->header, in->digest_count, in->digests, dns, cache, &out->arc);
-    pending |= iprev_check(arena, in, dns, out);
+    int pending = spf_check(arena, &spf, dns, &out->spf) | iprev_check(arena, in, dns, out);
+    struct dkim_message m = {.header = in->header,
+                             .digest_count = in->digest_count,
+                             .digests = in->digests,
+                             .now = in->now,
+                             .explain = in->explain,
+                             .ask_only = pending != TRUST_DONE}; /* arithmetic is done once, in the last round */
+    pending |= dkim_verify(arena, &m, dns, cache, &out->dkim_count, &out->dkim);
+    m.ask_only = pending != TRUST_DONE;
+    pending |= arc_verify(arena, &m, dns, cache, &out->arc);
     pending |= dmarc_check(arena, from_domain(in->header), &out->spf, out->dkim_count, out->dkim, dns, in->sampled, &out->dmarc);
     if (pending) return TRUST_PENDING;
     decide(out);
