@@ -216,8 +216,8 @@ static void ask_verify(struct message *m, struct slice header) {
         json_object_set_new(one, "hashed", json_integer((json_int_t)t->hashed[i]));
         json_array_append_new(hashes, one);
     }
-    json_t *ask = json_pack("{s:s,s:s,s:s,s:s%,s:s,s:o}", "id", t->id, "client_ip", stream_peer(s->stream), "helo", s->helo, "mail_from", t->from.p, t->from.n,
-                            "tls", stream_tls_version(s->stream), "body_hashes", hashes);
+    json_t *ask = json_pack("{s:s,s:s,s:s,s:s%,s:s,s:b,s:o}", "id", t->id, "client_ip", stream_peer(s->stream), "helo", s->helo, "mail_from", t->from.p,
+                            t->from.n, "tls", stream_tls_version(s->stream), "smtputf8", t->smtputf8, "body_hashes", hashes);
     add_base64(ask, "header_b64", header);
     s->busy = true;
     s->asking = m;

@@ -106,8 +106,8 @@ static int set_stubs(struct ub_ctx *ub, struct slice list) {
     return 0;
 }
 
-/* libunbound answers some special names itself (RFC 6761: test., invalid., private reverse zones). What the settings send elsewhere it must not, and such a
- * name may be above the zone. This finishes the context's settings. */
+/* libunbound answers some special names itself (RFC 6761: test., invalid., private reverse zones). What the settings send elsewhere it must not, while it still
+ * answers for the names above (a DMARC tree walk asks for them). This finishes the context's settings. */
 static void open_special_zones(struct ub_ctx *ub, struct slice list) {
     struct slice one, zone;
     char name[256];
@@ -115,13 +115,11 @@ static void open_special_zones(struct ub_ctx *ub, struct slice list) {
         if (!slice_cut(&list, ',', &one)) one = list, list.n = 0;
         if (!slice_cut(&one, '=', &zone)) continue;
         zone = slice_trim(zone);
-        while (zone.n && zone.n < sizeof name) {
-            memcpy(name, zone.p, zone.n);
-            name[zone.n] = '\0';
-            ub_ctx_zone_remove(ub, name);
-            ptrdiff_t dot = slice_find(zone, '.');
-            zone = dot < 0 ? SLICE("") : slice_skip(zone, (size_t)dot + 1);
-        }
+        if (!zone.n || zone.n >= sizeof name) continue;
+        memcpy(name, zone.p, zone.n);
+        name[zone.n] = '\0';
+        ub_ctx_zone_remove(ub, name);
+        ub_ctx_zone_add(ub, name, "transparent");
     }
 }
 

@@ -11,6 +11,7 @@
 #define POSTBUS_VERIFIER_H
 
 #include "libcommon/service/service.h"
+#include "libcommon/trust/trust.h"
 #include "services/verifier/http.h"
 #include "services/verifier/resolver.h"
 
@@ -26,7 +27,6 @@ enum {
 
 struct sts_cache;
 struct key_cache;
-struct dkim_key_cache;
 struct publisher;
 
 struct verifier {
@@ -36,6 +36,8 @@ struct verifier {
     struct sts_cache *sts;
     struct key_cache *keys;
     struct dkim_key_cache *trust_keys; /* other domains' public keys, parsed */
+    struct arena *settings;            /* holds the policy */
+    const struct trust_policy *policy; /* what is done about proofs that fail */
     struct publisher *publisher;       /* NULL: this worker does not publish */
     int requests;                      /* in flight */
     bool draining;
@@ -48,8 +50,13 @@ void verifier_end(struct verifier *v);
 /* Each serves its verbs on the worker's bus. */
 void route_serve(struct verifier *v);
 void verify_serve(struct verifier *v);
+void explain_serve(struct verifier *v);
 void sign_serve(struct verifier *v);
 void records_serve(struct verifier *v);
+
+/* Runs the proofs of a message and answers call with the verdict; with input->steps also how each came about. The request has begun (verifier_begin) and ends
+ * in here. arena holds all that input points to, and is destroyed at the end. What is the site's own in input (name, time, policy) is filled in. */
+void verify_start(struct verifier *v, struct bus_call *call, struct arena *arena, const struct trust_input *input);
 
 /* A string member of a request; empty when it is missing or none. */
 struct slice ask_text(const json_t *ask, const char *name);
