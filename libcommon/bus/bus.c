@@ -8,6 +8,7 @@
 #include "libcommon/base/config.h"
 #include "libcommon/base/ulid.h"
 #include "libcommon/bus/bus_private.h"
+#include "libcommon/bus/json_text.h"
 
 enum {
     RECONNECT_WAIT_MS = 250,
@@ -207,13 +208,8 @@ int bus_send(struct bus *b, const char *subject, const char *reply_to, struct sl
     return s == NATS_OK ? 0 : -1;
 }
 
-static int add_json(const char *bytes, size_t n, void *ctx) {
-    buf_add(ctx, bytes, n);
-    return 0;
-}
-
 struct slice bus_json(struct bus *b, const json_t *value) {
     buf_reset(&b->scratch);
-    json_dump_callback(value, add_json, &b->scratch, JSON_COMPACT);
+    json_text_write(value, &b->scratch);
     return buf_slice(&b->scratch);
 }

@@ -5,6 +5,7 @@
 #include "libcommon/base/clock.h"
 #include "libcommon/base/ulid.h"
 #include "libcommon/bus/bus_private.h"
+#include "libcommon/bus/json_text.h"
 
 struct listener {
     bus_event_fn *heard;
@@ -16,11 +17,6 @@ struct bus_subscription {
     struct listener listener;
 };
 
-static int add_json(const char *bytes, size_t n, void *ctx) {
-    buf_add(ctx, bytes, n);
-    return 0;
-}
-
 void bus_publish(struct bus *b, const char *event, struct slice about, json_t *data) {
     char subject[SUBJECT_MAX], id[ULID_BYTES], when[CLOCK_TEXT_BYTES];
     if (snprintf(subject, sizeof subject, "postbus.%s.%.*s", event, SLICE_FMT(about)) < (int)sizeof subject) {
@@ -30,7 +26,7 @@ void bus_publish(struct bus *b, const char *event, struct slice about, json_t *d
                    "{\"specversion\":\"1.0\",\"id\":\"%s\",\"source\":\"%s\",\"type\":\"postbus.%s\",\"subject\":\"%.*s\",\"time\":\"%s\",\"datacontenttype\":"
                    "\"application/json\",\"data\":",
                    id, b->source, event, SLICE_FMT(about), clock_rfc3339(clock_wall_ms(), when));
-        json_dump_callback(data, add_json, &b->scratch, JSON_COMPACT);
+        json_text_write(data, &b->scratch);
         buf_add_char(&b->scratch, '}');
         bus_send(b, subject, NULL, buf_slice(&b->scratch));
     }
@@ -39,7 +35,7 @@ void bus_publish(struct bus *b, const char *event, struct slice about, json_t *d
 
 static void on_event(void *ctx, natsMsg *msg) {
     struct listener *l = ctx;
-    json_t *event = json_loadb(natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg), 0, NULL);
+    json_t *event = json_text_read(slice_make(natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg)));
     const json_t *data = json_object_get(event, "data");
     if (data) {
         struct slice subject = slice_of(natsMsg_GetSubject(msg));

@@ -4,6 +4,7 @@
 
 #include "libcommon/base/clock.h"
 #include "libcommon/bus/bus_private.h"
+#include "libcommon/bus/json_text.h"
 
 /* LAST_ROUNDS: how often callbacks that ask again while the bus is taken down are told once more that it is. */
 enum { LAST_ROUNDS = 8, SLOTS_MAX = 1 << 16, SLOTS_FIRST = 256, CLOCK_MS = 50 };
@@ -40,7 +41,7 @@ static void on_reply(void *ctx, natsMsg *msg) {
     if (slice_to_u64(slice_skip(subject, (size_t)(slice_find_last(subject, '.') + 1)), UINT64_MAX, &ticket) != 0) return;
     struct request *q = request_of(b, ticket);
     if (!q) return; /* late, or given up */
-    json_t *reply = natsMsg_IsNoResponders(msg) ? NULL : json_loadb(natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg), 0, NULL);
+    json_t *reply = natsMsg_IsNoResponders(msg) ? NULL : json_text_read(slice_make(natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg)));
     const char *code = bus_error_code(reply);
     int error = BUS_OK;
     if (!reply || slice_is(slice_of(code), "unavailable") || slice_is(slice_of(code), "busy"))
@@ -159,7 +160,7 @@ static void on_call(void *ctx, natsMsg *msg) {
     struct bus_call *call = memory_alloc(sizeof *call + n);
     call->bus = s->bus;
     memcpy(call->reply_to, reply_to, n);
-    json_t *ask = json_loadb(natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg), 0, NULL);
+    json_t *ask = json_text_read(slice_make(natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg)));
     if (json_is_object(ask))
         s->answer(s->ctx, call, ask);
     else

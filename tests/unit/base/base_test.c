@@ -114,6 +114,20 @@ static void base64_refuses_what_is_not_base64(void **state) {
         {"Z", false, NULL},
         {"Zm9v!", true, NULL},
         {"====", false, NULL},
+        {"Zm8=", false, "fo"},
+        {"Zm9v YmE=\r\n", true, "fooba"},
+        {" Z m\t8 = ", true, "fo"},
+        {"Zg= =", true, "f"},
+        {"Zg= =", false, NULL},
+        {"Zg===", true, NULL},
+        {"Zm9v=", true, NULL},
+        {"Zm9v====", true, NULL},
+        {"Zg==Zg==", true, NULL}, /* nothing follows the padding */
+        {"Zh==", false, NULL},    /* §3.5: bits that are left over are zero */
+        {"Zm9=", false, NULL},
+        {"Zm9\xc3", true, NULL},
+        {"Zm9v\v", true, NULL},
+        {"Zm-_", false, NULL}, /* the alphabet of §5 is another */
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -134,6 +148,30 @@ static void base64_refuses_what_is_not_base64(void **state) {
     buf_free(&out);
 }
 
+static void base64_of_any_bytes_leads_back_to_them(void **state) {
+    unsigned char bytes[300];
+    unsigned random = 1;
+    (void)state;
+    for (size_t n = 0; n <= sizeof bytes; n++) {
+        struct buf text = {0}, back = {0}, spaced = {0};
+        for (size_t i = 0; i < n; i++) bytes[i] = (unsigned char)((random = random * 1664525u + 1013904223u) >> 24);
+        base64_encode(slice_make(bytes, n), &text);
+        assert_int_equal(text.n, (n + 2) / 3 * 4);
+        assert_int_equal(base64_decode(buf_slice(&text), false, &back), 0);
+        assert_true(slice_equal(buf_slice(&back), slice_make(bytes, n)));
+        for (size_t i = 0; i < text.n; i++) { /* folded anywhere */
+            buf_add_char(&spaced, text.data[i]);
+            if ((random = random * 1664525u + 1013904223u) >> 28 == 0) buf_add_str(&spaced, "\r\n\t ");
+        }
+        buf_reset(&back);
+        assert_int_equal(base64_decode(buf_slice(&spaced), true, &back), 0);
+        assert_true(slice_equal(buf_slice(&back), slice_make(bytes, n)));
+        buf_free(&text);
+        buf_free(&back);
+        buf_free(&spaced);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_are_whole_slices_of_digits_within_their_bound),
@@ -143,6 +181,7 @@ int main(void) {
         cmocka_unit_test(ids_are_valid_different_and_sorted_by_time),
         cmocka_unit_test(dates_are_written_as_the_rfcs_say),
         cmocka_unit_test(base64_refuses_what_is_not_base64),
+        cmocka_unit_test(base64_of_any_bytes_leads_back_to_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
