@@ -175,24 +175,30 @@ void dkim_key_release(struct dkim_key *key) {
     key->key = NULL;
 }
 
+/* RFC 8463 §3: PureEdDSA over the SHA-256 of the data. By libsodium, which takes half the time of OpenSSL for it. */
+static bool ed25519_fits(struct slice signature, EVP_PKEY *key, struct slice data) {
+    unsigned char digest[crypto_hash_sha256_BYTES], raw[crypto_sign_PUBLICKEYBYTES];
+    size_t raw_n = sizeof raw;
+    unsigned digest_n = 0;
+    return signature.n == crypto_sign_BYTES && EVP_PKEY_get_raw_public_key(key, raw, &raw_n) == 1 && raw_n == sizeof raw &&
+           EVP_Digest(data.p, data.n, digest, &digest_n, EVP_sha256(), NULL) == 1 &&
+           crypto_sign_verify_detached((const unsigned char *)signature.p, digest, sizeof digest, raw) == 0;
+}
+
+static bool rsa_fits(struct slice signature, EVP_PKEY *key, struct slice data) {
+    EVP_MD_CTX *md = EVP_MD_CTX_new();
+    if (!md) memory_exhausted();
+    bool fits = EVP_DigestVerifyInit(md, NULL, EVP_sha256(), NULL, key) == 1 &&
+                EVP_DigestVerify(md, (const unsigned char *)signature.p, signature.n, (const unsigned char *)data.p, data.n) == 1;
+    EVP_MD_CTX_free(md);
+    return fits;
+}
+
 bool dkim_signature_fits(const struct dkim_signature *s, const struct dkim_key *key, struct slice data) {
     struct buf signature = {0};
-    bool fits = false;
-    if (dkim_base64(s->b, &signature) == 0) {
-        unsigned char digest[32];
-        EVP_MD_CTX *md = EVP_MD_CTX_new();
-        if (!md) memory_exhausted();
-        if (s->ed25519) { /* RFC 8463 §3: PureEdDSA over the SHA-256 */
-            unsigned n = 0;
-            fits = EVP_Digest(data.p, data.n, digest, &n, EVP_sha256(), NULL) == 1 && EVP_DigestVerifyInit(md, NULL, NULL, NULL, key->key) == 1 &&
-                   EVP_DigestVerify(md, (const unsigned char *)signature.data, signature.n, digest, sizeof digest) == 1;
-        } else {
-            fits = EVP_DigestVerifyInit(md, NULL, EVP_sha256(), NULL, key->key) == 1 &&
-                   EVP_DigestVerify(md, (const unsigned char *)signature.data, signature.n, (const unsigned char *)data.p, data.n) == 1;
-        }
-        EVP_MD_CTX_free(md);
-        ERR_clear_error();
-    }
+    bool fits = dkim_base64(s->b, &signature) == 0 &&
+                (s->ed25519 ? ed25519_fits(buf_slice(&signature), key->key, data) : rsa_fits(buf_slice(&signature), key->key, data));
+    if (!fits) ERR_clear_error();
     buf_free(&signature);
     return fits;
 }

@@ -46,14 +46,12 @@ static void answer_tempfail(struct verify *v, const char *reason) {
                         "headers", "", "drop", "spf", "dkim", "dmarc", "arc", "iprev"));
 }
 
-/* The proofs' door to DNS: what is not known is noted in the lookup, to be fetched before the next round. */
+/* The proofs' door to DNS. What the resolver knows they have at once, so that with a warm cache one round is enough; what it does not know is noted in the
+ * lookup, to be fetched before the next round. */
 static const struct trust_answer *look_up(void *ctx, struct slice name, int type) {
     struct verify *v = ctx;
-    const struct answer *a = lookup_answer(v->lookup, name, type);
-    if (!a) {
-        if (!lookup_add(v->lookup, name, type)) v->too_many = true;
-        return NULL;
-    }
+    const struct answer *a = lookup_ask(v->lookup, name, type, &v->too_many);
+    if (!a) return NULL;
     struct trust_answer *t = arena_alloc(v->arena, sizeof *t);
     struct trust_record *records = arena_alloc(v->arena, (a->count + 1) * sizeof *records);
     for (size_t i = 0; i < a->count; i++) records[i] = (struct trust_record){a->records[i].preference, a->records[i].data};
