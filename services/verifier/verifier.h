@@ -28,6 +28,7 @@ struct sts_cache;
 struct key_cache;
 struct dkim_key_cache;
 struct publisher;
+struct rotator;
 
 struct verifier {
     struct worker *worker;
@@ -37,6 +38,7 @@ struct verifier {
     struct key_cache *keys;
     struct dkim_key_cache *trust_keys; /* other domains' public keys, parsed */
     struct publisher *publisher;       /* NULL: this worker does not publish */
+    struct rotator *rotator;           /* NULL: this worker does not look after keys */
     int requests;                      /* in flight */
     bool draining;
 };
