@@ -51,6 +51,7 @@ void verifier_end(struct verifier *v);
 void route_serve(struct verifier *v);
 void verify_serve(struct verifier *v);
 void sign_serve(struct verifier *v);
+void seal_serve(struct verifier *v);
 void records_serve(struct verifier *v);
 
 /* A string member of a request; empty when it is missing or none. */
