@@ -111,6 +111,8 @@ void domain_list(struct request *r);
 void domain_get(struct request *r);
 void domain_delete(struct request *r);
 void domain_dns(struct request *r);
+void key_list(struct request *r);
+void key_rotate(struct request *r);
 void account_add_request(struct request *r);
 void account_list(struct request *r);
 void account_get(struct request *r);

@@ -189,7 +189,7 @@ static void on_message(void *ctx, int error, struct slice message) {
     a->job = (struct smtp_job){.base = d->worker->base,
                                .tls_context = d->tls,
                                .hello = d->hello,
-                               .from = slice_of(json_string_value(json_object_get(envelope, "from"))),
+                               .from = slice_of(entry_reverse_path(a->entry, a->indexes[0])),
                                .smtputf8 = json_is_true(json_object_get(envelope, "smtputf8")),
                                .eight_bit = strcmp(json_string_value(json_object_get(envelope, "body")), "8bitmime") == 0,
                                .require_tls = json_is_true(json_object_get(envelope, "require_tls")),

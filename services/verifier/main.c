@@ -7,6 +7,7 @@
 #include "libcommon/trust/dkim.h"
 #include "services/verifier/keys.h"
 #include "services/verifier/publish.h"
+#include "services/verifier/rotate.h"
 #include "services/verifier/sts.h"
 #include "services/verifier/verifier.h"
 
@@ -42,7 +43,9 @@ static void verifier_start(struct worker *w) {
     verify_serve(v);
     explain_serve(v);
     sign_serve(v);
+    seal_serve(v);
     records_serve(v);
+    if (w->index == 0) v->rotator = rotator_create(v);
     if (w->index == 0) v->publisher = publisher_create(v); /* one worker of a replica is enough */
 }
 
@@ -56,6 +59,7 @@ static void verifier_stop(struct worker *w) {
     struct verifier *v = w->state;
     publisher_destroy(v->publisher);
     resolver_destroy(v->resolver); /* requests still in flight end with failures */
+    rotator_destroy(v->rotator);
     sts_cache_destroy(v->sts);
     http_destroy(v->http);
     key_cache_destroy(v->keys);

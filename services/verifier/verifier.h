@@ -28,6 +28,7 @@ enum {
 struct sts_cache;
 struct key_cache;
 struct publisher;
+struct rotator;
 
 struct verifier {
     struct worker *worker;
@@ -39,6 +40,7 @@ struct verifier {
     struct arena *settings;            /* holds the policy */
     const struct trust_policy *policy; /* what is done about proofs that fail */
     struct publisher *publisher;       /* NULL: this worker does not publish */
+    struct rotator *rotator;           /* NULL: this worker does not look after keys */
     int requests;                      /* in flight */
     bool draining;
 };
@@ -52,6 +54,7 @@ void route_serve(struct verifier *v);
 void verify_serve(struct verifier *v);
 void explain_serve(struct verifier *v);
 void sign_serve(struct verifier *v);
+void seal_serve(struct verifier *v);
 void records_serve(struct verifier *v);
 
 /* Runs the proofs of a message and answers call with the verdict; with input->steps also how each came about. The request has begun (verifier_begin) and ends
