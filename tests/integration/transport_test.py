@@ -5,7 +5,8 @@ import itertools
 import json
 import smtplib
 import ssl
-import threading
+import time
+import urllib.request
 
 import pytest
 
@@ -36,6 +37,7 @@ class Case:
     extensions: tuple = ()
     enhanced: str = ""              # not sent: the status code; 5.x is a bounce
     report: bool = True             # whether an event is said
+    tlsa_ttl: int = 60
 
 
 STS = [
@@ -63,7 +65,7 @@ STS = [
          result="sts-policy-fetch-error", policy_type="sts"),  # RFC 8461 3.3: redirections are not followed
     Case("nonsense.sts.test", "good", "enforce", {"body": "<html>hello</html>"}, verified="pkix", result="sts-policy-invalid", policy_type="sts"),
     Case("html.sts.test", "good", "enforce", {"type": "text/html"}, verified="pkix", result="sts-policy-invalid", policy_type="sts"),
-    Case("untrusted.sts.test", "good", "enforce", {"certificate": "foreign"}, verified="pkix", result="sts-webpki-invalid", policy_type="sts"),
+    Case("untrusted.sts.test", "good", "enforce", {"certificate": "foreign-policy"}, verified="pkix", result="sts-webpki-invalid", policy_type="sts"),
     Case("wrong-host.sts.test", "good", "enforce", {"certificate": "wrong-name"}, verified="pkix", result="sts-webpki-invalid", policy_type="sts"),
     Case("require.sts.test", mode="enforce", require="requiretls", extensions=("REQUIRETLS",), verified="pkix", policy_type="sts"),
     Case("require-not-offered.sts.test", mode="enforce", require="requiretls", sent=False, enhanced="5.7.30", policy_type="sts"),
@@ -96,6 +98,7 @@ DANE = [
     Case("alias.dane.test", "foreign", tlsa=("3 1 1",), verified="dane", policy_type="tlsa", server_name="end.alias.dane.test"),  # its MX is an alias: TLSA at its end
     Case("before-sts.dane.test", "foreign", "enforce", {"mx": "other.example"}, tlsa=("3 1 1",), verified="dane", policy_type="tlsa"),  # RFC 8461 2
     Case("sts-no-help.dane.test", "good", "enforce", tlsa=("3 1 1 " + "ab" * 32,), sent=False, result="certificate-not-trusted", policy_type="tlsa"),
+    Case("removed.dane.test", "foreign", tlsa=("3 1 1 " + "ef" * 32,), sent=False, result="certificate-not-trusted", policy_type="tlsa", tlsa_ttl=1),
     Case("tampered.dane.test", "good", tlsa=("3 1 1 " + "cd" * 32,), sent=False, result="dnssec-invalid", policy_type="tlsa"),
     Case("require.dane.test", "foreign", tlsa=("3 1 1",), require="requiretls", extensions=("REQUIRETLS",), verified="dane", policy_type="tlsa"),
     Case("require-secure-mx.dane.test", "good", require="requiretls", extensions=("REQUIRETLS",), verified="pkix"),  # RFC 8689 4.2.1: DNSSEC vouches for the name
@@ -110,6 +113,7 @@ class World:
         self.ca, self.foreign = Authority(), Authority("Another CA")
         self.smtp_port, self.dns_port, self.signed_port = free_port(), free_port(), free_port()
         self.peers, self.hosts = {}, {}
+        self.make_certificates()
         plain = signed = "@ 1 IN MX 10 mx\nmx 1 IN A 127.0.0.2\n"
         for n, case in enumerate(CASES):
             text = self.publish(case, f"127.0.1.{n + 1}")
@@ -120,6 +124,7 @@ class World:
         self.policies = PolicyServer(self.hosts)
         # a domain whose own zone is not signed, with its server in the signed one
         plain += "insecure-mx 60 IN MX 10 mx.mismatch.dane.test.\n_smtp._tls.insecure-mx 60 IN TXT \"v=TLSRPTv1; rua=mailto:tls@sts.test\"\n"
+        self.signed_text = signed
         self.zone = SignedZone("dane.test", signed)
         self.knot = Knot({"sts.test": plain}, port=self.dns_port)
         self.signed = Knot({"dane.test": self.zone.altered("CD" * 28, "AB" * 28)}, whole=True, port=self.signed_port)
@@ -138,15 +143,16 @@ class World:
         event = json.loads(body)
         self.events.setdefault(event["subject"], []).append((event["type"].split(".")[-1], event["data"]))
 
-    def certificate(self, kind, domain):
-        mx = f"mx.{domain}"
-        return {"good": lambda: self.ca.issue(mx), "wrong-name": lambda: self.ca.issue("elsewhere.example"), "expired": lambda: self.ca.issue(mx, expired=True),
-                "foreign": lambda: self.foreign.issue(mx), "name-in-cn": lambda: self.ca.issue("elsewhere.example", common_name=mx), "domain-name": lambda: self.ca.issue(domain),
-                "broken": lambda: self.ca.issue(mx), "none": lambda: None}[kind]()
+    def make_certificates(self):
+        """One of each kind serves all domains; only a name in the common name is each domain's own."""
+        mx, domains, policy_hosts = ([f"{prefix}{case.domain}" for case in CASES] for prefix in ("mx.", "", "mta-sts."))
+        self.made = {"good": self.ca.issue(*mx), "wrong-name": self.ca.issue("elsewhere.example"), "expired": self.ca.issue(*mx, expired=True), "foreign": self.foreign.issue(*mx),
+                     "domain-name": self.ca.issue(*domains), "policy": self.ca.issue(*policy_hosts), "foreign-policy": self.foreign.issue(*policy_hosts), "none": None}
+        self.made["broken"] = self.made["good"]
 
     def publish(self, case, ip):
         """Starts the domain's servers; answers its part of the zone."""
-        pem = self.certificate(case.certificate, case.domain)
+        pem = self.ca.issue("elsewhere.example", common_name=f"mx.{case.domain}") if case.certificate == "name-in-cn" else self.made[case.certificate]
         name = case.domain.split(".")[0]
         self.peers[case.domain] = TlsPeer(ip, self.smtp_port, pem, case.extensions, name=f"mx.{case.domain}", break_handshake=case.certificate == "broken")
         end = case.server_name.removesuffix(".dane.test") or f"mx.{name}"
@@ -156,13 +162,11 @@ class World:
         for record in case.tlsa:
             usage, selector, matching, *data = record.split()
             given = data[0] if data else association(self.ca.file if usage == "2" else pem, int(selector), int(matching))
-            text += f"_25._tcp.{end} 60 IN TLSA {usage} {selector} {matching} {given}\n"
+            text += f"_25._tcp.{end} {case.tlsa_ttl} IN TLSA {usage} {selector} {matching} {given}\n"
         if case.mode:
             host = f"mta-sts.{case.domain}"
             policy = f"version: STSv1\r\nmode: {case.mode}\r\nmx: {case.policy.get('mx', 'mx.' + case.domain)}\r\nmax_age: 86400\r\n"
-            kind = case.policy.get("certificate")
-            certificate = self.foreign.issue(host) if kind == "foreign" else self.ca.issue("elsewhere.example" if kind == "wrong-name" else host)
-            self.hosts[host] = {"body": policy, **case.policy, "certificate": certificate}
+            self.hosts[host] = {"body": policy, **case.policy, "certificate": self.made[case.policy.get("certificate", "policy")]}
             text += f"_mta-sts.{name} 60 IN TXT \"v=STSv1; id=1;\"\nmta-sts.{name} 60 IN A 127.0.0.1\n"
         return text
 
@@ -253,7 +257,6 @@ def test_tls_as_the_domain_asks(world, outcomes, case):
 
 
 def test_each_result_has_its_metric(world, outcomes):
-    import urllib.request
     text = urllib.request.urlopen(f"http://127.0.0.1:{world.site.http['delivery']}/metrics").read().decode()
     counted = {line.split()[0]: int(line.split()[1]) for line in text.splitlines() if line.startswith("postbus_delivery_tls_")}
     for case in CASES:
@@ -276,3 +279,13 @@ def test_what_the_verifier_says_of_a_secure_host(world):
     assert route["result"] == "tempfail" and route["left_out"][0]["result"] == "dnssec-invalid"
     route = world.site.rpc("verifier.route", domain="insecure-mx.sts.test")
     assert route["dnssec"] == "insecure" and route["hosts"][0]["tlsa"] == []
+
+
+def test_when_its_tlsa_records_are_gone_a_host_is_used_again(world, outcomes):
+    """A domain whose records did not fit its certificate takes them out: it is then as if it had never had any."""
+    world.zone.sign("".join(line for line in world.signed_text.splitlines(keepends=True) if not line.startswith("_25._tcp.mx.removed")))
+    world.signed.end()
+    world.signed = Knot({"dane.test": world.zone.text}, whole=True, port=world.signed_port)
+    time.sleep(1.2)
+    kind, data, facts = world.outcome(world.send("removed.dane.test"))
+    assert kind == "sent" and data["tls_verified"] == "none" and facts[0]["policy"]["type"] == "no-policy-found"

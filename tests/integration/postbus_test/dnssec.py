@@ -7,10 +7,10 @@ from .dns import SOA
 
 
 class SignedZone:
-    """text: as for Knot. start, end: of the signatures, as dnssec-signzone takes them (seconds from now, "+3600" or "-3600"). .text is the signed zone, .ds its DS record."""
+    """text: as for Knot; ns: the address of its name server. start, end: of the signatures, as dnssec-signzone takes them (seconds from now, "+3600" or "-3600"). .text is the signed zone, .ds its DS record."""
 
-    def __init__(self, name, text, start="-3600", end="+86400"):
-        self.name, self.dir = name, pathlib.Path(tempfile.mkdtemp(prefix="postbus-dnssec-"))
+    def __init__(self, name, text, start="-3600", end="+86400", ns="127.0.0.1"):
+        self.ns, self.name, self.dir = ns, name, pathlib.Path(tempfile.mkdtemp(prefix="postbus-dnssec-"))
         self._run("dnssec-keygen", "-q", "-a", "ECDSAP256SHA256", "-f", "KSK", name)
         self.sign(text, start, end)
         self.ds = self._run("dnssec-dsfromkey", "-2", next(self.dir.glob("K*.key"))).strip() + "\n"
@@ -22,9 +22,9 @@ class SignedZone:
 
     def sign(self, text, start="-3600", end="+86400"):
         """Signs anew, with the same key."""
-        (self.dir / "zone").write_text(f"$ORIGIN {self.name}.\n" + SOA + text)
+        (self.dir / "zone").write_text(f"$ORIGIN {self.name.rstrip('.')}.\n" + SOA.replace("127.0.0.1", self.ns) + text)
         at = [f"now{start}", f"now{end}"]
-        self._run("dnssec-signzone", "-q", "-S", "-z", "-o", self.name, "-O", "full", "-s", at[0], "-e", at[1], "-f", "signed", "zone")
+        self._run("dnssec-signzone", "-q", "-P", "-S", "-z", "-o", self.name, "-O", "full", "-s", at[0], "-e", at[1], "-f", "signed", "zone")
         self.text = (self.dir / "signed").read_text()
         return self.text
 

@@ -6,6 +6,7 @@ import ssl
 import subprocess
 import tempfile
 import threading
+import time
 
 
 def openssl(*words, data=None):
@@ -127,7 +128,7 @@ class TlsPeer:
 
 
 class PolicyServer:
-    """HTTPS on 127.0.0.1:443. hosts: {"mta-sts.a.test": {"certificate": pem, "status": 200, "type": "text/plain", "body": "…", "headers": {}}}; changed at any time. What was
+    """HTTPS on 127.0.0.1:443. hosts: {"mta-sts.a.test": {"certificate": pem, "status": 200, "type": "text/plain", "body": "…", "headers": {}, "delay": seconds}}; changed at any time. What was
     asked is in .asked, by host."""
 
     def __init__(self, hosts, port=443):
@@ -141,6 +142,7 @@ class PolicyServer:
                 host = self.headers["Host"].split(":")[0]
                 outer.asked.append((host, self.path))
                 answer = outer.hosts.get(host, {})
+                time.sleep(answer.get("delay", 0))
                 body = answer.get("body", "").encode()
                 self.send_response(answer.get("status", 200))
                 for name, value in {"Content-Type": answer.get("type", "text/plain"), "Content-Length": len(body), **answer.get("headers", {})}.items():
