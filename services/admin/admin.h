@@ -33,7 +33,8 @@ struct admin {
     int suspended;
     bool draining;
     char *token;
-    bool journal_ready; /* the stream of events is there, as far as this worker knows */
+    const char *mta_sts; /* mode of the policy that is served for every hosted domain */
+    bool journal_ready;  /* the stream of events is there, as far as this worker knows */
     bool journal_busy;
     struct event *journal_clock;
     json_t *health; /* the last look at the components, and when */
@@ -131,6 +132,8 @@ void openapi_get(struct request *r);
 void autoconfig_get(struct request *r);
 void autodiscover_post(struct request *r);
 void mta_sts_get(struct request *r);
+/* POSTBUS_MTA_STS: "enforce", "testing" or "none"; another value ends the process. */
+const char *mta_sts_mode_setting(void);
 
 /* journal.c: the JetStream stream of postbus.mail.> and reads of it. */
 void journal_start(struct admin *a);

@@ -98,7 +98,8 @@ void bounce_text(const char *hostname, const char *report_id, const struct entry
     char when[CLOCK_TEXT_BYTES];
     size_t body_at;
     const char *ret = json_string_value(json_object_get(e->envelope, "ret"));
-    bool full = ret && strcmp(ret, "full") == 0 && original.n <= RETURNED_MAX;
+    bool secret = json_is_true(json_object_get(e->envelope, "require_tls")); /* RFC 8689 §5: of such a message only the header goes back */
+    bool full = ret && strcmp(ret, "full") == 0 && original.n <= RETURNED_MAX && !secret;
     struct slice header = header_block(original, &body_at);
     static const char *const subjects[] = {"", "Your message could not be delivered", "Your message is delayed", "Your message was delivered",
                                            "Your message was handed on"};
@@ -172,9 +173,10 @@ static void commit(struct sending *s, const json_t *users) {
         json_array_append_new(rcpts, json_pack("{s:O,s:O,s:n,s:s,s:s,s:i}", "address", json_object_get(each, "address"), "user", json_object_get(each, "user"),
                                                "orcpt", "notify", "never", "state", "due", "attempts", 0));
     snprintf(message_id, sizeof message_id, "<%s@%s>", s->id, e->delivery->worker->hostname);
-    json_t *envelope =
-        json_pack("{s:s,s:s,s:I,s:s,s:I,s:b,s:s,s:n,s:n,s:b,s:o}", "from", "", "origin", "bounce", "size", (json_int_t)s->text.n, "message_id", message_id,
-                  "received", (json_int_t)clock_wall_ms(), "smtputf8", 0, "body", "8bitmime", "ret", "envid", "require_tls", 0, "rcpts", rcpts);
+    json_t *envelope = json_pack("{s:s,s:s,s:I,s:s,s:I,s:b,s:s,s:n,s:n,s:b,s:o}", "from", "", "origin", "bounce", "size", (json_int_t)s->text.n, "message_id",
+                                 message_id, "received", (json_int_t)clock_wall_ms(), "smtputf8", 0, "body", "8bitmime", "ret", "envid", "require_tls",
+                                 json_is_true(json_object_get(e->envelope, "require_tls")), "rcpts",
+                                 rcpts); /* RFC 8689 §5: a report tells of the message, and goes as it had to */
     blob_write(redis, slice_of(s->id), buf_slice(&s->text), "q", NULL, NULL);
     queue_commit(redis, slice_of(s->id), envelope, on_committed, s);
     json_decref(envelope);

@@ -1,5 +1,6 @@
 #include "services/verifier/resolver.h"
 
+#include <libpsl.h>
 #include <stdlib.h>
 #include <unbound-event.h>
 
@@ -14,7 +15,7 @@ static struct metric questions_known = METRIC_COUNTER("postbus_verifier_dns_cach
 static struct metric questions_failed = METRIC_COUNTER("postbus_verifier_dns_failed_total", "Questions without an answer: SERVFAIL, silence, malformed");
 static struct metric questions_bogus = METRIC_COUNTER("postbus_verifier_dns_bogus_total", "Answers whose DNSSEC signatures did not hold");
 
-enum { BUCKETS = 1024, CLASS_IN = 1, NAME_TEXT_MAX = 253 };
+enum { BUCKETS = 1024, DOMAIN_BUCKETS = 4096, CLASS_IN = 1, NAME_TEXT_MAX = 253 };
 
 struct waiter {
     struct waiter *next;
@@ -34,6 +35,7 @@ struct question {
     bool answered;        /* waits for the loop to tell the waiters */
     int type;
     uint64_t hash;
+    uint32_t *domain_load;        /* the questions in flight about its registered domain, this one among them */
     char name[NAME_TEXT_MAX + 1]; /* lower case, without final dot */
 };
 
@@ -43,6 +45,7 @@ struct resolver {
     struct answer_cache *cache;
     struct question *buckets[BUCKETS];
     size_t in_flight;
+    uint32_t domain_load[DOMAIN_BUCKETS];       /* by a hash of the registered domain: two that share one share its bound */
     struct question *finished, **finished_last; /* answered, not yet told */
     struct event *tell;
     const struct timeval *timeout;
@@ -74,11 +77,20 @@ static bool fold_name(struct slice name, char out[NAME_TEXT_MAX + 1]) {
     return label > 0;
 }
 
+/* Whose questions a name counts among: the registered domain's. Each reverse name counts alone, for nobody chooses many of them. */
+static uint32_t *domain_load_of(struct resolver *r, const char *name) {
+    size_t n = strlen(name);
+    bool reverse = n > 5 && strcmp(name + n - 5, ".arpa") == 0;
+    const char *domain = reverse ? NULL : psl_registrable_domain(psl_builtin(), name);
+    return &r->domain_load[hash_of(domain ? domain : name, 0) % DOMAIN_BUCKETS];
+}
+
 static void question_destroy(struct question *q) {
     struct question **place = &q->resolver->buckets[q->hash % BUCKETS];
     while (*place && *place != q) place = &(*place)->chain;
     if (*place) *place = q->chain;
     q->resolver->in_flight--;
+    --*q->domain_load;
     event_free(q->timer);
     arena_destroy(q->arena);
     free(q);
@@ -164,6 +176,7 @@ static void on_timeout(evutil_socket_t fd, short what, void *ctx) {
     if (q->answered) return;
     struct answer late = {.status = ANSWER_FAILED, .reason = SLICE("no DNS answer in time")};
     metric_add(&questions_failed, 1);
+    answer_cache_put(q->resolver->cache, slice_of(q->name), q->type, &late, RESOLVER_FAILED_TTL, clock_monotonic_us());
     tell_waiters(q, &late);
 }
 
@@ -230,6 +243,8 @@ static struct question *question_create(struct resolver *r, const char *name, in
     q->type = type;
     q->hash = hash_of(name, type);
     memcpy(q->name, name, strlen(name) + 1);
+    q->domain_load = domain_load_of(r, name);
+    ++*q->domain_load;
     q->timer = event_new(r->base, -1, 0, on_timeout, q);
     if (!q->timer) memory_exhausted();
     q->chain = r->buckets[q->hash % BUCKETS];
@@ -249,6 +264,9 @@ static void start(struct question *q, bool is_name) {
         finish(q);
     } else if (r->closing || r->in_flight > RESOLVER_IN_FLIGHT_MAX) {
         fail(q, "too many DNS questions in flight");
+        finish(q);
+    } else if (*q->domain_load > RESOLVER_DOMAIN_MAX) {
+        fail(q, "too many DNS questions about this domain in flight");
         finish(q);
     } else {
         metric_add(&questions_asked, 1);

@@ -14,6 +14,7 @@ struct resolver;
 enum {
     RESOLVER_TIMEOUT_MS = 10000,
     RESOLVER_IN_FLIGHT_MAX = 2048,     /* questions; one more fails at once */
+    RESOLVER_DOMAIN_MAX = 256,         /* of these about one registered domain: one whose servers are silent leaves room for the others */
     RESOLVER_CACHE_ENTRIES_MAX = 8192, /* answers */
     RESOLVER_TTL_MAX = 3600,           /* seconds in our cache */
     RESOLVER_FAILED_TTL = 5,           /* seconds for which a failure is believed */
@@ -22,7 +23,7 @@ enum {
 struct resolver_settings {
     const char *forward;      /* "addr[@port],…" or "": recursion from the root */
     const char *stubs;        /* "zone=addr[@port],addr…,zone=…": authoritative servers to ask for these zones; or "" */
-    const char *trust_anchor; /* file of DS or DNSKEY records; "": the root's */
+    const char *trust_anchor; /* files of DS or DNSKEY records, parted by commas; "": the root's */
 };
 
 /* Reads the settings once, at start-up; names of servers are looked up in the system's way. NULL, after logging why, when they make no sense. */
