@@ -29,7 +29,8 @@ struct command {
     int (*run)(struct cli *c);
 };
 
-extern const struct command domain_commands[], account_commands[], alias_commands[], message_commands[], queue_commands[], system_commands[], check_commands[];
+extern const struct command domain_commands[], account_commands[], alias_commands[], message_commands[], queue_commands[], system_commands[], check_commands[],
+    report_commands[];
 
 /* Asks the admin API. 0 and *answer (NULL for none; the caller's) when it said 2xx; else the exit status, after telling the person why. body is stolen. */
 int api_call(const struct cli *c, const char *method, const char *path, json_t *body, json_t **answer);

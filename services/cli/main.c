@@ -6,7 +6,7 @@
 #include "services/cli/cli.h"
 
 static const struct command *const families[] = {domain_commands, account_commands, alias_commands, message_commands,
-                                                 queue_commands,  system_commands,  check_commands};
+                                                 queue_commands,  system_commands,  check_commands, report_commands};
 
 static void help(FILE *out) {
     fputs("usage: postbus COMMAND [options]\n\n", out);

@@ -31,6 +31,7 @@ static void verifier_start(struct worker *w) {
     verify_serve(v);
     sign_serve(v);
     records_serve(v);
+    txt_serve(v);
     if (w->index == 0) v->publisher = publisher_create(v); /* one worker of a replica is enough */
 }
 

@@ -50,6 +50,7 @@ void route_serve(struct verifier *v);
 void verify_serve(struct verifier *v);
 void sign_serve(struct verifier *v);
 void records_serve(struct verifier *v);
+void txt_serve(struct verifier *v);
 
 /* A string member of a request; empty when it is missing or none. */
 struct slice ask_text(const json_t *ask, const char *name);
