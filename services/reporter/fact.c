@@ -29,6 +29,12 @@ static const char *domain_of(const char *address) {
     return at ? at + 1 : "";
 }
 
+/* A domain in the one form in which rows are compared; what is no domain name stays as it is. */
+static json_t *domain_value(const char *domain) {
+    char normal[DOMAIN_BYTES];
+    return json_string(domain_normalise(slice_of(domain), normal) == 0 ? normal : domain);
+}
+
 /* The recipients' domain where it is one. */
 static const char *one_domain(const json_t *rcpts) {
     const char *found = "";
@@ -74,18 +80,18 @@ static json_t *signatures(const json_t *dkim) {
     for (int walk = 0; walk < 2; walk++) json_array_foreach(dkim, i, each) {
             const char *result = text(each, "result");
             if (json_array_size(list) == FACT_SIGNATURES_MAX || !*text(each, "domain") || (strcmp(result, "pass") == 0) != (walk == 0)) continue;
-            json_array_append_new(list, json_pack("{s:s,s:s,s:s}", "domain", text(each, "domain"), "selector", text(each, "selector"), "result", result));
+            json_array_append_new(
+                list, json_pack("{s:o,s:s,s:s}", "domain", domain_value(text(each, "domain")), "selector", text(each, "selector"), "result", result));
         }
     return list;
 }
 
-/* The one SPF result; its domain is the MAIL FROM's, or the HELO's where that is empty. */
+/* The one SPF result: of the MAIL FROM identity, which is postmaster at the HELO name where the reverse-path is empty (RFC 7208 §2.4); RFC 9990 has no other.
+ */
 static json_t *spf_result(const json_t *spf, const char *envelope_domain, const char *helo) {
-    const char *domain = text(spf, "domain"), *scope = text(spf, "scope"), *result = text(spf, "result");
-    if (!*scope) scope = *envelope_domain ? "mfrom" : "helo";
-    if (!*domain) domain = *envelope_domain ? envelope_domain : helo;
+    const char *domain = *text(spf, "domain") ? text(spf, "domain") : *envelope_domain ? envelope_domain : helo, *result = text(spf, "result");
     if (!*result || !*domain) return json_array();
-    return json_pack("[{s:s,s:s,s:s}]", "domain", domain, "scope", scope, "result", result);
+    return json_pack("[{s:o,s:s,s:s}]", "domain", domain_value(domain), "scope", "mfrom", "result", result);
 }
 
 static bool has_address(const char *ip) {
@@ -118,12 +124,13 @@ bool fact_of_mail(const json_t *data, bool refused, struct fact *out) {
     if (domain_normalise(slice_of(text(dmarc, "record_domain")), out->domain) != 0) return false;
     const char *envelope_domain = domain_of(from);
     out->policy = policy_of(dmarc, published, out->domain);
-    out->row = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:o}", "source_ip", ip, "disposition", disposition(dmarc, verdict), "dkim",
+    out->row = json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:o}", "source_ip", ip, "disposition", disposition(dmarc, verdict), "dkim",
                          json_is_true(json_object_get(dmarc, "dkim_aligned")) ? "pass" : "fail", "spf",
-                         json_is_true(json_object_get(dmarc, "spf_aligned")) ? "pass" : "fail", "header_from", text(dmarc, "from"), "envelope_from",
-                         envelope_domain, "auth_dkim", signatures(json_object_get(verdict, "dkim")), "auth_spf",
+                         json_is_true(json_object_get(dmarc, "spf_aligned")) ? "pass" : "fail", "header_from", domain_value(text(dmarc, "from")),
+                         "envelope_from", domain_value(envelope_domain), "auth_dkim", signatures(json_object_get(verdict, "dkim")), "auth_spf",
                          spf_result(json_object_get(verdict, "spf"), envelope_domain, text(client, "helo")));
-    put(out->row, "envelope_to", one_domain(json_object_get(data, "rcpts")));
+    const char *to = one_domain(json_object_get(data, "rcpts"));
+    if (*to) json_object_set_new(out->row, "envelope_to", domain_value(to));
     json_t *reasons = override_reasons(dmarc);
     if (json_array_size(reasons)) json_object_set(out->row, "reasons", reasons);
     json_decref(reasons);
