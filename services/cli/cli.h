@@ -30,7 +30,7 @@ struct command {
 };
 
 extern const struct command domain_commands[], key_commands[], account_commands[], alias_commands[], message_commands[], queue_commands[], system_commands[],
-    check_commands[];
+    check_commands[], report_commands[];
 
 /* Asks the admin API. 0 and *answer (NULL for none; the caller's) when it said 2xx; else the exit status, after telling the person why. body is stolen. */
 int api_call(const struct cli *c, const char *method, const char *path, json_t *body, json_t **answer);

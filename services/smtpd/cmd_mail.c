@@ -125,7 +125,7 @@ void cmd_mail(struct session *s, struct slice argument) {
 static bool rcpt_add(struct session *s, struct slice address, const char *user, const struct pending_rcpt *p) {
     struct transaction *t = &s->t;
     for (struct rcpt *r = t->rcpts; r; r = r->next)
-        if (slice_equal_nocase(r->address, address) && (user != NULL) == (r->user != NULL)) return true;
+        if (slice_equal_nocase(r->address, address) && strcmp(user ? user : "", r->user ? r->user : "") == 0) return true;
     if (t->rcpt_count == SMTP_RCPTS_MAX) return false;
     struct rcpt *r = arena_alloc(t->arena, sizeof *r);
     r->address = arena_slice(t->arena, address);

@@ -45,6 +45,7 @@ static void verifier_start(struct worker *w) {
     sign_serve(v);
     seal_serve(v);
     records_serve(v);
+    txt_serve(v);
     if (w->index == 0) v->rotator = rotator_create(v);
     if (w->index == 0) v->publisher = publisher_create(v); /* one worker of a replica is enough */
 }

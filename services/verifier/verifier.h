@@ -56,6 +56,7 @@ void explain_serve(struct verifier *v);
 void sign_serve(struct verifier *v);
 void seal_serve(struct verifier *v);
 void records_serve(struct verifier *v);
+void txt_serve(struct verifier *v);
 
 /* Runs the proofs of a message and answers call with the verdict; with input->steps also how each came about. The request has begun (verifier_begin) and ends
  * in here. arena holds all that input points to, and is destroyed at the end. What is the site's own in input (name, time, policy) is filled in. */

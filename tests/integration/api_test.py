@@ -22,6 +22,7 @@ def api(bare_site):
     bare_site.deleted_mail = []
     bare_site.nats.serve("mailbox.delete", lambda ask: bare_site.deleted_mail.append(ask["user"]) or {})
     bare_site.nats.serve("mailbox.stat", lambda ask: {"error": {"code": "not_found", "message": "no such user"}})
+    bare_site.nats.serve("reporter.sent", lambda ask: {"sent": [], "next": None})
     bare_site.nats.serve("verifier.dns.records", lambda ask: {"records": [{"name": ask["domain"], "type": "MX", "ttl": 3600, "value": "10 mx.alpha.test."}]})
     bare_site.nats.flush()
     bare_site.settings["POSTBUS_MTA_STS"] = "enforce"
@@ -214,7 +215,7 @@ def test_the_stream_is_made_again_when_nats_lost_it(api):
 
 def test_health_is_open_and_tells_each_part(api):
     wait_until("all to be well", lambda: api.api("GET", "/api/v1/health", token=None)[1]["status"] == "ok")
-    assert set(api.api("GET", "/api/v1/health", token=None)[1]["components"]) == {"bus", "store", "journal", "accounts", "verifier", "mailbox", "delivery"}
+    assert set(api.api("GET", "/api/v1/health", token=None)[1]["components"]) == {"bus", "store", "journal", "accounts", "verifier", "mailbox", "delivery", "reporter"}
     api.stop("accounts")
     time.sleep(1.1)
     status, health = api.api("GET", "/api/v1/health", token=None)
