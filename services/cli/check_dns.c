@@ -153,6 +153,8 @@ static const struct trust_answer *lookup(void *ctx, struct slice name, int type)
         k->answer.status = TRUST_DNS_NXDOMAIN;
     else if ((r = resolve(d, arena_copy(d->arena, name), type)))
         read_answer(d->arena, r, type, &k->answer);
+    else
+        k->answer.late = clock_monotonic_us() >= d->until_us;
     ub_resolve_free(r);
     if (d->trace) print_answer(k);
     return &k->answer;
