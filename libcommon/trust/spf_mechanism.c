@@ -46,7 +46,9 @@ struct slice spf_presentation(struct spf_run *r, struct slice name) {
 
 const struct trust_answer *spf_lookup(struct spf_run *r, struct slice name, int type) {
     static const struct trust_answer nothing = {.status = TRUST_DNS_NXDOMAIN};
-    return spf_is_dns_name(name) ? r->dns->lookup(r->dns->ctx, name, type) : &nothing;
+    const struct trust_answer *a = spf_is_dns_name(name) ? r->dns->lookup(r->dns->ctx, name, type) : &nothing;
+    if (a && a->status == TRUST_DNS_FAILED && a->late) r->late = true;
+    return a;
 }
 
 static const char *type_text(int type) { return type == TRUST_A ? "A" : type == TRUST_AAAA ? "AAAA" : type == TRUST_MX ? "MX" : "PTR"; }
@@ -55,6 +57,7 @@ enum spf_step spf_ask(struct spf_run *r, struct slice name, int type, const stru
     const struct trust_answer *a = *answer = spf_lookup(r, name, type);
     if (!a) return SPF_STOP_PENDING;
     if (a->status == TRUST_DNS_OK) return SPF_NO_MATCH;
+    if (r->late) return spf_unsure(r, SPF_TOO_LATE);
     if (a->status == TRUST_DNS_FAILED) /* §5 */
         return spf_unsure(r, arena_printf(r->arena, "DNS gave no answer for %s %s", spf_printable(r->arena, name, SPF_NAME_SHOWN_MAX), type_text(type)));
     if (!spf_is_dns_name(name)) {
@@ -161,6 +164,7 @@ static enum spf_step mechanism_ptr(struct spf_run *r, struct slice target) {
     bool within;
     if (!names) return SPF_STOP_PENDING;
     r->names_asked = true;
+    if (r->late) return spf_unsure(r, SPF_TOO_LATE);
     if (names->status == TRUST_DNS_FAILED) { /* §5.5: then it does not match */
         spf_step(r, "DNS gave no answer for the names of %s", r->ip_text);
         return SPF_NO_MATCH;
@@ -168,6 +172,7 @@ static enum spf_step mechanism_ptr(struct spf_run *r, struct slice target) {
     enum spf_step s = spf_ask(r, reverse_name(r), TRUST_PTR, &names); /* void when there are none */
     if (s != SPF_NO_MATCH) return s;
     if (!best_name(r, names, target, &best, &within)) return SPF_STOP_PENDING;
+    if (r->late && !within) return spf_unsure(r, SPF_TOO_LATE);
     return within ? SPF_MATCH : SPF_NO_MATCH;
 }
 
@@ -184,7 +189,8 @@ enum spf_step spf_validated_name(struct spf_run *r, struct slice domain, bool co
             if (s != SPF_NO_MATCH) return s;
         }
     }
-    return best_name(r, names, domain, name, &within) ? SPF_NO_MATCH : SPF_STOP_PENDING;
+    if (!best_name(r, names, domain, name, &within)) return SPF_STOP_PENDING;
+    return r->late ? spf_unsure(r, SPF_TOO_LATE) : SPF_NO_MATCH;
 }
 
 enum spf_step spf_mechanism(struct spf_run *r, const struct spf_term *t, struct slice target) {

@@ -5,6 +5,7 @@
 #include "libcommon/trust/spf.h"
 
 enum { SPF_TERM_SHOWN_MAX = 200, SPF_RECORD_SHOWN_MAX = 600, SPF_NAME_SHOWN_MAX = 255 }; /* bytes of foreign text in words for people */
+#define SPF_TOO_LATE "DNS took longer than a check may (RFC 7208 section 4.6.4)"
 #define SPF_TOO_MANY_TERMS "more than ten terms ask DNS (RFC 7208 section 4.6.4)"
 
 enum spf_kind { SPF_ALL, SPF_INCLUDE, SPF_A, SPF_MX, SPF_PTR, SPF_IP4, SPF_IP6, SPF_EXISTS, SPF_REDIRECT, SPF_EXP, SPF_OTHER };
@@ -41,6 +42,7 @@ struct spf_run {
     bool v6;
     const char *ip_text;
     bool names_asked; /* the client's PTR records were counted */
+    bool late;        /* the time for all of it is up (§4.6.4) */
     int depth;        /* of include */
     int ahead;        /* questions asked before their term's turn */
 };

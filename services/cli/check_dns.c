@@ -117,6 +117,7 @@ static const struct trust_answer *lookup(void *ctx, struct slice name, int type)
     resolve(d, k);
     k->next = d->known;
     d->known = k;
+    k->answer.late = k->answer.status == TRUST_DNS_FAILED && (d->dead || d->waited > WASTED_MS);
     if (d->trace) print_answer(k);
     return &k->answer;
 }

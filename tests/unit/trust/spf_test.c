@@ -140,6 +140,70 @@ static void what_can_be_asked_at_once_is(void **state) {
     arena_destroy(arena);
 }
 
+/* A client with a name of which DNS knows no address in time. */
+static const struct trust_answer *slow_lookup(void *ctx, struct slice name, int type) {
+    static const struct trust_record record = {.data = {"v=spf1 ptr:x.test exists:%{p}.x.test -all", 41}}, names[1] = {{.data = {"n.x.test", 8}}};
+    static const struct trust_answer text = {.status = TRUST_DNS_OK, .count = 1, .records = &record},
+                                     ptr = {.status = TRUST_DNS_OK, .count = 1, .records = names}, failed = {.status = TRUST_DNS_FAILED},
+                                     late = {.status = TRUST_DNS_FAILED, .late = true}, nothing = {.status = TRUST_DNS_NODATA};
+    (void)name;
+    return type == TRUST_TXT ? &text : type == TRUST_PTR ? &ptr : slice_is(name, "unknown.x.test") ? &nothing : *(bool *)ctx ? &late : &failed;
+}
+
+static void a_failure_that_is_passed_over_is_a_temperror_when_the_time_is_up(void **state) {
+    struct arena *arena = arena_create();
+    bool late = false;
+    struct trust_dns dns = {slow_lookup, &late};
+    struct spf_query q = {.ip = SLICE("192.0.2.1"), .sender = SLICE("a@x.test")};
+    struct spf_verdict v;
+    (void)state;
+    assert_int_equal(spf_check(arena, &q, &dns, &v), TRUST_DONE);
+    assert_int_equal(v.result, SPF_FAIL); /* §5.5 */
+    late = true;
+    assert_int_equal(spf_check(arena, &q, &dns, &v), TRUST_DONE);
+    assert_int_equal(v.result, SPF_TEMPERROR); /* §4.6.4 */
+    assert_non_null(strstr(v.reason, "4.6.4"));
+    arena_destroy(arena);
+}
+
+struct long_record {
+    struct trust_record record;
+    struct trust_answer text;
+};
+
+static const struct trust_answer *long_lookup(void *ctx, struct slice name, int type) {
+    static const struct trust_answer nothing = {.status = TRUST_DNS_NXDOMAIN};
+    (void)name;
+    return type == TRUST_TXT ? &((struct long_record *)ctx)->text : &nothing;
+}
+
+static void the_longest_records_take_little_memory(void **state) {
+    static const char *const terms[] = {" a", " x=", " +ip4:1.2.3.4/8", " exists:%{l1r-}.%{d}", " %{l1r-}", "  "};
+    struct buf local = {0};
+    (void)state;
+    for (int i = 0; i < 300; i++) buf_add_str(&local, "a-");
+    buf_add_str(&local, "@x.test");
+    for (size_t k = 0; k < sizeof terms / sizeof *terms; k++)
+        for (int one_term = 0; one_term < 2; one_term++) {
+            struct arena *arena = arena_create();
+            struct buf text = {0};
+            struct long_record r = {.text = {.status = TRUST_DNS_OK, .count = 1}};
+            struct trust_dns dns = {long_lookup, &r};
+            struct spf_query q = {.ip = SLICE("192.0.2.1"), .sender = buf_slice(&local), .explain = true};
+            struct spf_verdict v;
+            buf_add_str(&text, one_term ? "v=spf1 exists:" : "v=spf1");
+            while (text.n < 65000) buf_add_str(&text, terms[k] + one_term);
+            buf_add_str(&text, one_term ? ".test" : "");
+            r.record.data = buf_slice(&text);
+            r.text.records = &r.record;
+            assert_int_equal(spf_check(arena, &q, &dns, &v), TRUST_DONE);
+            assert_true(arena_used(arena) < 1000000);
+            buf_free(&text);
+            arena_destroy(arena);
+        }
+    buf_free(&local);
+}
+
 static const unsigned char ip4[] = {192, 0, 2, 3};
 
 static struct spf_macros macros_of_section_7_4(void) {
@@ -230,6 +294,8 @@ int main(void) {
         cmocka_unit_test(the_steps_tell_records_terms_addresses_and_macros),
         cmocka_unit_test(the_steps_are_bounded_and_printable),
         cmocka_unit_test(what_can_be_asked_at_once_is),
+        cmocka_unit_test(a_failure_that_is_passed_over_is_a_temperror_when_the_time_is_up),
+        cmocka_unit_test(the_longest_records_take_little_memory),
         cmocka_unit_test(macros_expand_as_in_section_7_4),
         cmocka_unit_test(a_local_part_that_is_not_ascii_stands_in_no_name),
     };
