@@ -57,7 +57,7 @@ static const struct trust_answer *look_up(void *ctx, struct slice name, int type
     for (size_t i = 0; i < a->count; i++) records[i] = (struct trust_record){a->records[i].preference, a->records[i].data};
     static const enum trust_dns_status statuses[] = {
         [ANSWER_OK] = TRUST_DNS_OK, [ANSWER_NODATA] = TRUST_DNS_NODATA, [ANSWER_NXDOMAIN] = TRUST_DNS_NXDOMAIN, [ANSWER_FAILED] = TRUST_DNS_FAILED};
-    *t = (struct trust_answer){statuses[a->status], a->security == ANSWER_SECURE, a->count, records};
+    *t = (struct trust_answer){.status = statuses[a->status], .secure = a->security == ANSWER_SECURE, .count = a->count, .records = records};
     return t;
 }
 
