@@ -37,8 +37,8 @@ json_t *trust_result_json(const struct trust_result *r, bool steps) {
     json_t *dmarc = json_pack("{s:s,s:s,s:s,s:o,s:o,s:b,s:b}", "result", dmarc_result_text(r->dmarc.result), "policy", dmarc_policy_text(r->dmarc.policy),
                               "reason", r->dmarc.reason, "from", text(slice_of(r->dmarc.from_domain)), "record_domain", text(slice_of(r->dmarc.record_domain)),
                               "spf_aligned", r->dmarc.spf_aligned, "dkim_aligned", r->dmarc.dkim_aligned);
-    json_t *arc = json_pack("{s:s,s:s,s:i,s:o}", "cv", arc_result_text(r->arc.result), "reason", r->arc.reason, "sets", (int)r->arc.sets, "sealer",
-                            text(slice_of(r->arc.sealer)));
+    json_t *arc = json_pack("{s:s,s:s,s:i,s:i,s:o}", "cv", arc_result_text(r->arc.result), "reason", r->arc.reason, "sets", (int)r->arc.sets, "oldest_pass",
+                            (int)r->arc.oldest_pass, "sealer", text(slice_of(r->arc.sealer)));
     add_steps(arc, steps, r->arc.step_count, r->arc.steps);
     json_t *iprev = json_pack("{s:s,s:o}", "result", iprev_text(r), "name", text(slice_of(r->client_name)));
     return json_pack("{s:o,s:o,s:o,s:o,s:o}", "spf", spf, "dkim", dkim, "dmarc", dmarc, "arc", arc, "iprev", iprev);
