@@ -1,6 +1,7 @@
 /* Validating a chain (RFC 8617 §5.2). */
 #include "libcommon/trust/arc.h"
 
+#include "libcommon/mail/header.h"
 #include "libcommon/trust/arc_private.h"
 
 const char *arc_result_text(enum arc_result r) {
@@ -102,9 +103,19 @@ static void name_links(struct arena *arena, const struct arc_chain *c, struct ar
     out->sealer = arena_copy(arena, c->sets[c->count - 1].as.d);
 }
 
+/* Most messages have no chain: they shall not pay for one. */
+static bool has_arc_field(struct slice header) {
+    struct header_field f;
+    size_t at = 0;
+    while (header_next(header, &at, &f) == 1)
+        if (slice_starts_nocase(f.name, SLICE("ARC-"))) return true;
+    return false;
+}
+
 int arc_verify(struct arena *arena, const struct dkim_message *m, const struct trust_dns *dns, struct dkim_key_cache *cache, struct arc_verdict *out) {
-    struct validation *v = arena_alloc(arena, sizeof *v);
     *out = (struct arc_verdict){.result = ARC_NONE, .reason = "there is no ARC set", .sealer = ""};
+    if (!has_arc_field(m->header)) return TRUST_DONE; /* §5.2 step 1 */
+    struct validation *v = arena_alloc(arena, sizeof *v);
     v->m = m;
     v->dns = dns;
     v->cache = cache;
@@ -112,7 +123,7 @@ int arc_verify(struct arena *arena, const struct dkim_message *m, const struct t
     v->failed = arc_collect(arena, m->header, &v->chain);
     out->sets = v->chain.count;
     out->ended = v->chain.ended;
-    if (!v->failed && !v->chain.count) return TRUST_DONE; /* §5.2 step 1 */
+    if (!v->failed && !v->chain.count) return TRUST_DONE;
     if (!v->failed) {
         struct buf data = {0};
         name_links(arena, &v->chain, out);

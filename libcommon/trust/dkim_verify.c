@@ -43,6 +43,10 @@ int dkim_verify(struct arena *arena, const struct dkim_message *m, const struct 
             wait = true;
         else
             dkim_step_key(steps[i], &v->signature, &keys[i], v->reason);
+        if (v->result == DKIM_PASS) { /* of the key alone: while others are waited for, nobody shall take it for the signature's */
+            v->result = DKIM_NONE;
+            v->reason = "not verified yet";
+        }
         v->bits = keys[i].bits;
         v->testing = keys[i].testing;
         v->secure = keys[i].secure;

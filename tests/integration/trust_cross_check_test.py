@@ -3,13 +3,17 @@ the others verify, in all four canonicalizations, with rsa and Ed25519, and what
 
 Where they differ from the RFCs, and so from us, is DIFFERENCES below: each row is shown true by a test, with the sentence that decides."""
 import dataclasses
+import json
 import os
 import random
 import re
+import subprocess
 import typing
 
 import pytest
+from postbus_test.dns import Knot
 from postbus_test.peers import Dkimpy, Keys, OpenDkim, Ours, Rspamd
+from postbus_test.site import BIN
 
 MESSAGES = int(os.environ.get("POSTBUS_CROSS_MESSAGES", "160"))
 CANONICALIZATIONS = [(a, b) for a in ("simple", "relaxed") for b in ("simple", "relaxed")]
@@ -166,3 +170,22 @@ def test_chains_hold_at_the_other(peers, sealer, validator):
             assert peers[validator].arc(m) == "pass", (sealer, validator, hop, m)
         assert peers[validator].arc(m.replace(b"From: a@sign.test", b"From: b@sign.test", 1)) == "fail"
         assert peers[validator].arc(re.sub(rb"ARC-Authentication-Results: i=1;", b"ARC-Authentication-Results: i=1; x=1;", m, count=1)) == "fail"
+
+
+POLICIES = {"pass": "v=spf1 ip4:192.0.2.1 -all", "fail": "v=spf1 -all", "softfail": "v=spf1 ~all", "neutral": "v=spf1 ?all",
+            "permerror": "v=spf1 nonsense:x", "none": "hello"}
+
+
+@pytest.fixture(scope="module")
+def knot():
+    server = Knot({"sign.test": "".join(f'{name} 60 IN TXT "{text}"\n' for name, text in POLICIES.items())})
+    yield server
+    server.end()
+
+
+@pytest.mark.parametrize("result", POLICIES)
+def test_spf_results_and_exit_status(knot, result):
+    done = subprocess.run([BIN / "cli", "check", "spf", "--ip", "192.0.2.1", "--helo", "h.sign.test", "--mail-from", f"a@{result}.sign.test", "--json", "--resolver",
+                           f"127.0.0.1:{knot.port}"], capture_output=True, timeout=60)
+    assert json.loads(done.stdout)["spf"]["result"] == result
+    assert done.returncode == (1 if result in ("fail", "permerror") else 0)

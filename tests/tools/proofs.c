@@ -116,8 +116,9 @@ static void take_record(struct world *w, const char *name, struct slice text) {
 
 int main(void) {
     struct world w = {.arena = arena_create(), .cache = dkim_key_cache_create()};
-    char line[4096];
-    while (fgets(line, sizeof line, stdin)) {
+    char *line = NULL;
+    size_t room = 0;
+    while (getline(&line, &room, stdin) > 0) {
         char *words[4] = {0}, *state = NULL;
         int n = 0;
         for (char *word = strtok_r(line, " \n", &state); word && n < 4; word = strtok_r(NULL, " \n", &state)) words[n++] = word;
@@ -143,6 +144,7 @@ int main(void) {
             return 2;
         free(bytes);
     }
+    free(line);
     for (size_t i = 0; i < w.key_count; i++) EVP_PKEY_free(w.keys[i].key);
     dkim_key_cache_destroy(w.cache);
     arena_destroy(w.arena);
