@@ -11,13 +11,15 @@ static const char *a_labels(struct arena *arena, struct slice domain) {
     return domain_normalise(domain, name) == 0 ? arena_copy(arena, slice_of(name)) : arena_copy(arena, domain);
 }
 
-/* Both identities of SPF (RFC 7208 §2.3, §2.4). With a null reverse-path they are one: postmaster@HELO. */
+/* Both identities of SPF (RFC 7208 §2.3, §2.4), their domains as A-labels (RFC 8616 §4). With a null reverse-path they are one: postmaster@HELO. */
 static int check_spf(struct arena *arena, const struct trust_input *in, const struct trust_dns *dns, struct trust_result *out) {
-    struct spf_query q = {.ip = in->client_ip, .helo = in->helo, .sender = in->mail_from, .receiver = in->authserv_id, .now = in->now};
-    int pending = spf_check(arena, &q, dns, &out->spf);
+    size_t domain_at = (size_t)(slice_find_last(in->mail_from, '@') + 1);
     out->null_sender = !in->mail_from.n;
     out->helo_domain = a_labels(arena, in->helo);
-    out->spf_domain = out->null_sender ? out->helo_domain : a_labels(arena, slice_skip(in->mail_from, (size_t)(slice_find_last(in->mail_from, '@') + 1)));
+    out->spf_domain = out->null_sender ? out->helo_domain : a_labels(arena, slice_skip(in->mail_from, domain_at));
+    struct spf_query q = {.ip = in->client_ip, .helo = slice_of(out->helo_domain), .receiver = in->authserv_id, .now = in->now};
+    if (!out->null_sender) q.sender = slice_of(arena_printf(arena, "%.*s%s", SLICE_FMT(slice_head(in->mail_from, domain_at)), out->spf_domain));
+    int pending = spf_check(arena, &q, dns, &out->spf);
     out->helo_checked = !out->null_sender && in->helo.n;
     if (!out->helo_checked) return pending;
     q.helo_identity = true;
