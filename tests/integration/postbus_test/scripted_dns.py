@@ -44,12 +44,12 @@ class Truncated:
 
 
 class ScriptedDns:
-    def __init__(self, script, ttl=60, default=NXDOMAIN):
+    def __init__(self, script, ttl=60, default=NXDOMAIN, port=0):
         self.ttl, self.default, self.questions = ttl, default, []
         self.script = {}
         self.update(script)
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.bind(("127.0.0.1", 0))
+        self.udp.bind(("127.0.0.1", port))
         self.port = self.udp.getsockname()[1]
         self.tcp = socket.create_server(("127.0.0.1", self.port))
         for run in (self._serve_udp, self._serve_tcp):
