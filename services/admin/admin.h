@@ -134,6 +134,7 @@ void reports_unreadable(struct request *r);
 void report_get(struct request *r);
 void reports_summary(struct request *r);
 void reports_sent(struct request *r);
+void verdict_get(struct request *r);
 void health_get(struct request *r);
 void openapi_get(struct request *r);
 void autoconfig_get(struct request *r);
@@ -145,6 +146,9 @@ const char *mta_sts_mode_setting(void);
 /* journal.c: the JetStream stream of postbus.mail.> and reads of it. */
 void journal_start(struct admin *a);
 void journal_stop(struct admin *a);
+/* Reads the events of the message whose id is r->part (an array of CloudEvents, at least one, valid during the call); answers itself when it cannot. */
+typedef void journal_fn(struct request *r, const json_t *events);
+void journal_read(struct request *r, journal_fn *then);
 
 /* journey.c: events (an array of CloudEvents of one message, in any order) as the ten steps; a new array. */
 json_t *journey_steps(const json_t *events);

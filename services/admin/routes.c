@@ -39,6 +39,7 @@ static const struct route {
     {"GET", "/api/v1/aliases/", "", .handle = alias_get},
     {"DELETE", "/api/v1/aliases/", "", .handle = alias_delete},
     {"GET", "/api/v1/messages/", "/journey", .handle = journey_get},
+    {"GET", "/api/v1/messages/", "/verdict", .handle = verdict_get},
     {"GET", "/api/v1/queue", NULL, .handle = queue_list_request},
     {"POST", "/api/v1/queue/", "/retry", .handle = queue_retry_request},
     {"DELETE", "/api/v1/queue/", "", .handle = queue_delete_request},

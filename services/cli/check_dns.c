@@ -58,7 +58,11 @@ static bool exchange(struct check_dns *d, struct slice name, int type, struct wi
             if (d->dead || d->waited > WASTED_MS) return got;
             int64_t begin = wire_now_ms();
             int said = wire_ask_udp(&d->servers[i], name, type, round ? UDP_AGAIN_MS : UDP_FIRST_MS, &d->last);
-            if (said == WIRE_CUT) said = wire_ask_tcp(&d->servers[i], name, type, TCP_MS, &d->last);
+            if (said == WIRE_CUT) {
+                d->heard = true;
+                said = wire_ask_tcp(&d->servers[i], name, type, TCP_MS, &d->last);
+                round = UDP_TRIES; /* it was there; asking again over UDP would bring no more */
+            }
             if (said != WIRE_ANSWERED) {
                 d->waited += wire_now_ms() - begin;
                 continue;

@@ -44,19 +44,21 @@ class Truncated:
 
 
 class ScriptedDns:
-    def __init__(self, script, ttl=60, default=NXDOMAIN):
+    def __init__(self, script, ttl=60, default=NXDOMAIN, port=0):
         self.ttl, self.default, self.questions = ttl, default, []
         self.script = {}
         self.update(script)
         while True:  # one port, free for both
             self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            self.udp.bind(("127.0.0.1", 0))
+            self.udp.bind(("127.0.0.1", port))
             self.port = self.udp.getsockname()[1]
             try:
                 self.tcp = socket.create_server(("127.0.0.1", self.port))
                 break
             except OSError:
                 self.udp.close()
+                if port:
+                    raise
         for run in (self._serve_udp, self._serve_tcp):
             threading.Thread(target=run, daemon=True).start()
 
