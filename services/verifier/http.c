@@ -12,7 +12,7 @@ struct fetch {
     CURL *easy;
     struct curl_slist *resolve;
     struct buf body;
-    bool too_large;
+    bool too_large, busy;
     http_done_fn *done;
     void *ctx;
     char error[CURL_ERROR_SIZE];
@@ -165,7 +165,7 @@ static size_t take_body(char *bytes, size_t size, size_t count, void *ctx) {
 static void refuse(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
     struct fetch *f = ctx;
-    f->done(f->ctx, &(struct http_answer){.content_type = "", .reason = f->error});
+    f->done(f->ctx, &(struct http_answer){.busy = f->busy, .content_type = "", .reason = f->error});
     fetch_destroy(f);
 }
 
@@ -182,6 +182,7 @@ void http_get(struct http *h, const char *host, int port, const char *addresses,
     if (f->next) f->next->previous = f;
     h->fetches = f;
     if (h->in_flight++ >= HTTP_IN_FLIGHT_MAX) {
+        f->busy = true;
         refuse_soon(f, "too many fetches in flight");
         return;
     }

@@ -9,7 +9,7 @@
 
 struct http;
 
-enum { HTTP_BODY_MAX = 64 * 1024, HTTP_TIMEOUT_MS = 10000, HTTP_IN_FLIGHT_MAX = 64 };
+enum { HTTP_BODY_MAX = 64 * 1024, HTTP_TIMEOUT_MS = 10000, HTTP_IN_FLIGHT_MAX = 256 };
 
 /* ca_file: NULL or "": the system's CAs. */
 struct http *http_create(struct event_base *base, const char *ca_file);
@@ -19,6 +19,7 @@ void http_destroy(struct http *h);
 struct http_answer {
     int status;               /* the HTTP status code, or 0 when there was no whole answer */
     bool untrusted;           /* of status 0: the server's certificate is not to be trusted, or names another host */
+    bool busy;                /* of status 0: it was not asked at all, for too many fetches are in flight */
     struct slice body;        /* at most HTTP_BODY_MAX bytes, valid during the call */
     const char *content_type; /* "" when there was none */
     const char *reason;       /* of status 0, in words */

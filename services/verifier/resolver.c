@@ -1,6 +1,7 @@
 #include "services/verifier/resolver.h"
 
 #include <libpsl.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <unbound-event.h>
 
@@ -50,12 +51,14 @@ struct resolver {
     struct event *tell;
     const struct timeval *timeout;
     bool closing;
+    unsigned char hash_key[crypto_shorthash_KEYBYTES];
 };
 
-static uint64_t hash_of(const char *name, int type) {
-    uint64_t h = 1469598103934665603u ^ (uint64_t)type;
-    for (; *name; name++) h = (h ^ (unsigned char)*name) * 1099511628211u;
-    return h;
+/* Keyed, so that nobody can choose names that share a bucket with another's. */
+static uint64_t hash_of(const struct resolver *r, const char *name, int type) {
+    uint64_t h;
+    crypto_shorthash((unsigned char *)&h, (const unsigned char *)name, strlen(name), r->hash_key);
+    return h ^ (uint64_t)type * 1099511628211u;
 }
 
 /* name in lower case without final dot; false when it cannot be a domain name (RFC 1035 §2.3.4): empty or too long labels, or too long as a whole. */
@@ -82,7 +85,7 @@ static uint32_t *domain_load_of(struct resolver *r, const char *name) {
     size_t n = strlen(name);
     bool reverse = n > 5 && strcmp(name + n - 5, ".arpa") == 0;
     const char *domain = reverse ? NULL : psl_registrable_domain(psl_builtin(), name);
-    return &r->domain_load[hash_of(domain ? domain : name, 0) % DOMAIN_BUCKETS];
+    return &r->domain_load[hash_of(r, domain ? domain : name, 0) % DOMAIN_BUCKETS];
 }
 
 static void question_destroy(struct question *q) {
@@ -185,6 +188,7 @@ struct resolver *resolver_create(struct event_base *base, const struct resolver_
     struct ub_ctx *ub = unbound_create(base, settings);
     if (!ub) return NULL;
     struct resolver *r = memory_alloc(sizeof *r);
+    randombytes_buf(r->hash_key, sizeof r->hash_key);
     r->base = base;
     r->ub = ub;
     r->cache = answer_cache_create(RESOLVER_CACHE_ENTRIES_MAX);
@@ -241,7 +245,7 @@ static struct question *question_create(struct resolver *r, const char *name, in
     q->arena = arena_create();
     q->last = &q->waiters;
     q->type = type;
-    q->hash = hash_of(name, type);
+    q->hash = hash_of(r, name, type);
     memcpy(q->name, name, strlen(name) + 1);
     q->domain_load = domain_load_of(r, name);
     ++*q->domain_load;
@@ -281,7 +285,7 @@ void resolver_ask(struct resolver *r, struct slice name, int type, resolver_fn *
     char folded[NAME_TEXT_MAX + 1];
     bool is_name = fold_name(name, folded);
     if (!is_name) folded[0] = '\0';
-    struct question *q = find_question(r, folded, type, hash_of(folded, type));
+    struct question *q = find_question(r, folded, type, hash_of(r, folded, type));
     bool is_new = !q;
     if (is_new) q = question_create(r, folded, type);
     struct waiter *w = memory_alloc(sizeof *w);

@@ -1,5 +1,6 @@
 /* The validating resolver of one worker: libunbound on the worker's own loop (DNSSEC, query name minimisation, 0x20), in front of it a small cache of parsed
- * answers, so that what was asked before costs a hash lookup. Identical questions in flight are asked once.
+ * answers, so that what was asked before costs a hash lookup. Identical questions in flight are asked once. Each worker has its own (workers share nothing): a
+ * name costs a process at most as many questions as it has workers, four as a rule, for which a cache with a lock around it would be dear.
  *
  * A question ends within RESOLVER_TIMEOUT_MS: SERVFAIL, silence and bogus signatures are all ANSWER_FAILED, bogus ones with ANSWER_BOGUS and the reason. */
 #ifndef POSTBUS_VERIFIER_RESOLVER_H

@@ -61,9 +61,9 @@ static void on_policy(void *ctx, const struct sts_finding *found) {
     r->sts_done = true;
     r->policy = json_incref(found->policy);
     if (found->result) r->policy_failure = json_pack("{s:s,s:s}", "result", found->result, "reason", found->reason);
-    if (found->bogus && !r->answered) { /* somebody tampers with the domain's DNS: what it asks of TLS is not known, and not guessed */
+    if (found->unknown && !r->answered) { /* what the domain asks of TLS is not guessed */
         json_decref(r->reply);
-        r->reply = reply_create("tempfail", "bogus", found->reason);
+        r->reply = reply_create("tempfail", found->bogus ? "bogus" : "insecure", found->unknown);
     }
     settle(r);
 }

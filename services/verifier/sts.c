@@ -39,7 +39,8 @@ struct find {
     struct slice txt_name, host;
     struct slice id; /* of the TXT record; empty: there is none */
     bool bogus;      /* the TXT record is */
-    json_t *kept;    /* an object, maybe empty */
+    const char *unknown;
+    json_t *kept; /* an object, maybe empty */
     struct event *soon;
     bool dns_known, redis_asked, redis_known, addresses_asked;
     bool abandoned; /* the worker ends; only Redis' answer is waited for */
@@ -94,9 +95,9 @@ static void find_finish(struct find *f) {
         found.result = json_string_value(json_object_get(failure, "result"));
         found.reason = json_string_value(json_object_get(failure, "reason"));
     }
-    if (f->bogus && !found.policy) {
-        found.bogus = true;
-        found.reason = "the DNSSEC signatures of the domain's MTA-STS record do not hold";
+    if (!found.policy && f->unknown) {
+        found.unknown = f->unknown;
+        found.bogus = f->bogus;
     }
     if (found.result && !found.reason) found.reason = "";
     find_destroy(f, &found);
@@ -139,7 +140,10 @@ static bool is_plain_text(struct slice type) {
 static void on_fetched(void *ctx, const struct http_answer *a) {
     struct find *f = ctx;
     struct mta_sts_policy policy;
-    if (a->status == 0) {
+    if (a->busy) { /* our own lack of room is no failure of the domain's, and no reason to leave out what it asks for */
+        f->unknown = "the domain's MTA-STS policy cannot be asked for now: too many are being fetched";
+        find_finish(f);
+    } else if (a->status == 0) {
         fetch_failed(f, a->untrusted ? "sts-webpki-invalid" : "sts-policy-fetch-error", arena_printf(f->arena, "%s", a->reason));
     } else if (a->status != 200) { /* RFC 8461 §3.3: redirections are not followed either */
         fetch_failed(f, "sts-policy-fetch-error", arena_printf(f->arena, "HTTP status %d", a->status));
@@ -201,6 +205,7 @@ static void proceed(struct find *f) {
     const struct answer *txt = lookup_answer(f->lookup, f->txt_name, TYPE_TXT);
     f->id = find_id(txt);
     f->bogus = txt->security == ANSWER_BOGUS;
+    if (f->bogus) f->unknown = "the DNSSEC signatures of the domain's MTA-STS record do not hold";
     if (f->id.n == 0 || failed_lately(f) || is_current(f)) {
         find_finish(f);
         return;

@@ -13,7 +13,8 @@ struct sts_finding {
     json_t *policy;              /* {"mode":"enforce"|"testing"|"none","mx":["*.example.com",…],"max_age":seconds}; NULL: the domain has none. The finder's. */
     const char *result, *reason; /* why the policy that the domain announces now cannot be had: "sts-policy-fetch-error", "sts-policy-invalid" or
                                     "sts-webpki-invalid" (RFC 8460 §4.3.2.2), and in words; NULL: nothing failed. An older policy may hold meanwhile. */
-    bool bogus;                  /* DNSSEC says that the announcement is forged, and no older policy holds: what the domain asks for is not known */
+    const char *unknown;         /* why it cannot be known now what the domain asks for, and no older policy holds; NULL: it is known */
+    bool bogus;                  /* of unknown: DNSSEC says that the announcement is forged */
 };
 
 typedef void sts_fn(void *ctx, const struct sts_finding *found);

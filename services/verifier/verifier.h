@@ -2,11 +2,12 @@
  *
  * Bounds (law 7), with what the asker gets when one is met:
  *   a DNS name                10 s, then the question failed                       (resolver.h)
- *   questions in flight       2,048 a worker, then they fail: tempfail
+ *   questions in flight       2,048 a worker, 256 about one registered domain, then they fail: tempfail
  *   requests in flight        VERIFIER_REQUESTS_MAX a worker, then `busy`
  *   a route                   ROUTE_TIMEOUT_MS, ROUTE_HOSTS_MAX hosts, ROUTE_ADDRESSES_MAX addresses a host; more are left out
  *   a verification            VERIFY_ROUNDS_MAX rounds, VERIFY_QUESTIONS_MAX DNS questions, VERIFY_TIMEOUT_MS; then tempfail 451
- *   an MTA-STS policy         64 KiB, 10 s; then the domain has none (RFC 8461 §3.3) */
+ *   an MTA-STS policy         64 KiB, 10 s; then the domain has none (RFC 8461 §3.3), or an older one holds
+ *   policies being fetched    256 a worker, then tempfail */
 #ifndef POSTBUS_VERIFIER_H
 #define POSTBUS_VERIFIER_H
 
