@@ -24,11 +24,11 @@ enum {
     VERIFY_QUESTIONS_MAX = 200,
 };
 
+struct rotator;
 struct sts_cache;
 struct key_cache;
 struct dkim_key_cache;
 struct publisher;
-struct rotator;
 
 struct verifier {
     struct worker *worker;
@@ -36,9 +36,9 @@ struct verifier {
     struct http *http;
     struct sts_cache *sts;
     struct key_cache *keys;
+    struct rotator *rotator;           /* NULL: this worker does not look after keys */
     struct dkim_key_cache *trust_keys; /* other domains' public keys, parsed */
     struct publisher *publisher;       /* NULL: this worker does not publish */
-    struct rotator *rotator;           /* NULL: this worker does not look after keys */
     int requests;                      /* in flight */
     bool draining;
 };
@@ -50,8 +50,8 @@ void verifier_end(struct verifier *v);
 /* Each serves its verbs on the worker's bus. */
 void route_serve(struct verifier *v);
 void verify_serve(struct verifier *v);
-void sign_serve(struct verifier *v);
 void seal_serve(struct verifier *v);
+void sign_serve(struct verifier *v);
 void records_serve(struct verifier *v);
 
 /* A string member of a request; empty when it is missing or none. */

@@ -43,7 +43,8 @@ def world():
         ("lax.test", "TXT"): '"v=spf1 -all"', ("lax.test", "MX"): "10 mx.remote.test.", ("_dmarc.lax.test", "TXT"): '"v=DMARC1; p=none"',
         ("one.test", "TXT"): '"v=spf1 ip4:127.0.0.1 -all"',
         ("remote.test", "MX"): "10 mx.remote.test.", ("mx.remote.test", "A"): "127.0.0.1",
-        ("1.0.0.127.in-addr.arpa", "PTR"): "mx.author.test.", ("mx.author.test", "A"): "127.0.0.1"}, ttl=60, negative_ttl=1)
+        ("1.0.0.127.in-addr.arpa", "PTR"): "mx.author.test.", ("mx.author.test", "A"): "127.0.0.1"}, ttl=60)
+    dns.negative_ttl = 1
     site = Site("mx.alpha.test", {"POSTBUS_RESOLVER_STUBS": f"test={dns.address},in-addr.arpa={dns.address}", "POSTBUS_SMTP_PORT": peer.port, "POSTBUS_RETRY_FIRST_SECONDS": 1,
                                   "POSTBUS_DKIM_ROTATE": "0", "POSTBUS_DKIM_CLOCK": "1s", "POSTBUS_DKIM_RETIRED": "60s"})
     site.start(*SERVICES)

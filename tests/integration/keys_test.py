@@ -20,7 +20,8 @@ RETIRED = 2
 
 @pytest.fixture(scope="module")
 def site():
-    dns = ScriptedDns({}, ttl=1, negative_ttl=1)
+    dns = ScriptedDns({}, ttl=1)
+    dns.negative_ttl = 1
     s = Site(settings={"POSTBUS_RESOLVER_STUBS": f"test={dns.address}", "POSTBUS_DKIM_ROTATE": "0", "POSTBUS_DKIM_RETIRED": f"{RETIRED}s", "POSTBUS_DKIM_CLOCK": "1s"})
     s.start("accounts", "verifier", "admin")
     s.dns = dns

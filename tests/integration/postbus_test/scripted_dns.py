@@ -44,9 +44,10 @@ class Truncated:
 
 
 class ScriptedDns:
-    def __init__(self, script, ttl=60, default=NXDOMAIN, negative_ttl=None):
-        """negative_ttl: how long it may be believed that a name does not exist (RFC 2308 §5), by an SOA of the top-level domain; None: no SOA."""
-        self.ttl, self.default, self.questions, self.negative_ttl = ttl, default, [], negative_ttl
+    negative_ttl = None  # how long it may be believed that a name does not exist (RFC 2308 §5), by an SOA of the top-level domain; None: no SOA
+
+    def __init__(self, script, ttl=60, default=NXDOMAIN):
+        self.ttl, self.default, self.questions = ttl, default, []
         self.script = {}
         self.update(script)
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
