@@ -1,12 +1,14 @@
 /* Mail from outside that an alias leads elsewhere again: under which reverse-path it goes on (SRS), and where the reports on it go.
  *
  * The next server asks our SPF record about the reverse-path, so it becomes one of the alias's domain (libcommon/trust/srs.h), but for these:
- *   <>                          stays: a report has no sender
- *   of the alias's own domain   stays: our SPF record is its own
- *   not proven (DMARC fails)    stays, so that it fails there as it does here: SPF passes for our domains wherever we send, and with our name on it a message
- * that forges a From of ours would be aligned. With a reverse-path of a domain of ours that cannot help, and it is refused. too long for SRS postmaster of the
- * alias's domain: who forwards there should hear of it, and what we cannot deliver goes to the sender anyway In the queue the message keeps its sender, to whom
- * our own reports go; the rewritten path is the recipient's. */
+ *   <>                        stays: a report has no sender
+ *   of the alias's own domain stays: our SPF record is its own
+ *   DMARC fails               stays, so that it fails there as it does here: SPF passes for our domains wherever we send from, and with our name on it
+ *                             a message that forges a From of ours would be aligned. Where that is not enough, because the reverse-path is of a
+ *                             domain of ours, or there is none and the From is of the mail host's own domain, the message is refused.
+ *   too long for SRS          postmaster of the alias's domain: who forwards there should hear of it
+ *
+ * In the queue the message keeps its sender, to whom our own reports go; the rewritten path is the recipient's. */
 #include <stdlib.h>
 
 #include "libcommon/base/clock.h"
@@ -58,6 +60,15 @@ enum forward_report forward_report(struct session *s, struct slice *address) {
 bool forward_is_unproven(const json_t *verdict) {
     const char *dmarc = json_string_value(json_object_get(json_object_get(verdict, "dmarc"), "result"));
     return dmarc && (strcmp(dmarc, "fail") == 0 || strcmp(dmarc, "temperror") == 0);
+}
+
+/* Without a sender SPF is of the name we greet with (RFC 7208 §2.4), which is aligned with every name of its organisational domain (RFC 7489 §3.1.2). */
+bool forward_greeting_proves(const struct session *s, const json_t *verdict) {
+    const json_t *dmarc = json_object_get(verdict, "dmarc");
+    const char *domain = json_string_value(json_object_get(dmarc, "organizational_domain"));
+    struct slice host = slice_of(s->smtpd->worker->hostname), from = slice_of(domain ? domain : json_string_value(json_object_get(dmarc, "from")));
+    if (s->t.from.n || !from.n || host.n < from.n || !slice_equal_nocase(slice_skip(host, host.n - from.n), from)) return false;
+    return host.n == from.n || host.p[host.n - from.n - 1] == '.';
 }
 
 void forward_rewrite(struct session *s, const json_t *verdict) {

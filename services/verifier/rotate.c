@@ -20,7 +20,8 @@ struct rotator {
     struct event *clock;
     char me[ULID_BYTES], lease_seconds[16];
     struct timeval pause;
-    int store_calls; /* on their way */
+    int64_t publish_ms; /* what the publisher gets before the first look, so that "no such name" is not cached */
+    int store_calls;    /* on their way */
     bool closing, mine, listing;
     int64_t list_at;    /* ms */
     json_t *due;        /* {"<domain>": when it is looked at, ms} */
@@ -47,12 +48,8 @@ static void next_steps(struct rotator *r);
 
 static void come_back(struct rotator *r, const char *domain, int64_t at_ms) { json_object_set_new(r->due, domain, json_integer(at_ms)); }
 
+/* s is in the list no more. */
 static void step_free(struct step *s) {
-    for (struct step **at = &s->rotator->steps; *at; at = &(*at)->next)
-        if (*at == s) {
-            *at = s->next;
-            break;
-        }
     s->rotator->step_count--;
     lookup_destroy(s->lookup);
     arena_destroy(s->arena);
@@ -62,7 +59,10 @@ static void step_free(struct step *s) {
 
 static void step_end(struct step *s, int64_t at_ms) {
     struct rotator *r = s->rotator;
+    struct step **at = &r->steps;
     if (json_object_get(r->due, s->domain)) come_back(r, s->domain, at_ms);
+    while (*at != s) at = &(*at)->next;
+    *at = s->next;
     step_free(s);
     next_steps(r);
 }
@@ -80,7 +80,7 @@ static void on_stepped(void *ctx, int error, const json_t *reply) {
     }
     json_array_foreach(json_object_get(reply, "changed"), i, each)
         log_info("a DKIM key changed", "domain", s->domain, "selector", json_string_value(each), NULL);
-    step_end(s, clock_wall_ms() + ROTATE_PUBLISH_MS); /* the event may say sooner, and the next step may be due at once */
+    step_end(s, clock_wall_ms() + s->rotator->publish_ms); /* the event may say sooner, and the next step may be due at once */
 }
 
 /* Asks accounts for a change; steals ask, which gets the domain. */
@@ -292,7 +292,7 @@ static void on_account_changed(void *ctx, struct slice about, const json_t *data
     if (slice_is(what, "domain") && slice_is(ask_text(data, "change"), "deleted"))
         json_object_del(r->due, domain);
     else
-        come_back(r, domain, clock_wall_ms() + ROTATE_PUBLISH_MS);
+        come_back(r, domain, clock_wall_ms() + r->publish_ms);
 }
 
 struct rotator *rotator_create(struct verifier *v) {
@@ -302,6 +302,7 @@ struct rotator *rotator_create(struct verifier *v) {
     r->policy.rotate_ms = config_seconds("POSTBUS_DKIM_ROTATE", "180d", 0, 3650LL * 86400) * 1000;
     r->policy.retired_ms = config_seconds("POSTBUS_DKIM_RETIRED", "7d", 1, 3650LL * 86400) * 1000;
     r->pause.tv_sec = config_seconds("POSTBUS_DKIM_CLOCK", "10s", 1, 3600);
+    r->publish_ms = r->pause.tv_sec * 500;
     snprintf(r->lease_seconds, sizeof r->lease_seconds, "%lld", 3LL * r->pause.tv_sec);
     ulid_create(r->me);
     r->due = json_object();
@@ -322,6 +323,7 @@ void rotator_destroy(struct rotator *r) {
     event_free(r->clock);
     while (r->steps) {
         struct step *s = r->steps;
+        r->steps = s->next;
         if (s->ticket) bus_cancel(r->verifier->worker->bus, s->ticket);
         step_free(s);
     }

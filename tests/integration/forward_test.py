@@ -44,6 +44,7 @@ def world():
         ("one.test", "TXT"): '"v=spf1 ip4:127.0.0.1 -all"',
         ("remote.test", "MX"): "10 mx.remote.test.", ("mx.remote.test", "A"): "127.0.0.1",
         ("1.0.0.127.in-addr.arpa", "PTR"): "mx.author.test.", ("mx.author.test", "A"): "127.0.0.1"}, ttl=60)
+    dns.negative_ttl = 1
     site = Site("mx.alpha.test", {"POSTBUS_RESOLVER_STUBS": f"test={dns.address},in-addr.arpa={dns.address}", "POSTBUS_SMTP_PORT": peer.port, "POSTBUS_RETRY_FIRST_SECONDS": 1,
                                   "POSTBUS_DKIM_ROTATE": "0", "POSTBUS_DKIM_CLOCK": "1s", "POSTBUS_DKIM_RETIRED": "60s"})
     site.start(*SERVICES)
@@ -196,10 +197,11 @@ def test_our_name_is_not_lent_to_what_could_not_be_proven(world):
     assert cv == "pass" and "dmarc=fail" in email.message_from_bytes(taken.text)["ARC-Authentication-Results"]
 
 
-def test_a_forged_sender_of_ours_is_not_made_true(world):
-    """From 127.0.0.2 SPF fails for alpha.test; from our own address it would pass."""
+@pytest.mark.parametrize("sender", ["bob@alpha.test", ""])
+def test_a_forged_sender_of_ours_is_not_made_true(world, sender):
+    """From 127.0.0.2 SPF fails for alpha.test; from our own address it would pass, and without a sender our greeting would."""
     with pytest.raises(smtplib.SMTPDataError) as refusal:
-        send(world, "bob@alpha.test", ["out@alpha.test"], message("forged-boss", sender="bob@alpha.test"), ip="127.0.0.2")
+        send(world, sender, ["out@alpha.test"], message("forged-boss", sender="bob@alpha.test"), ip="127.0.0.2")
     assert refusal.value.smtp_code == 550 and b"5.7.1" in refusal.value.smtp_error and b"not handed on" in refusal.value.smtp_error
     assert nothing_new(world, "forged-boss")
 
