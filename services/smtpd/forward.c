@@ -15,6 +15,7 @@
 #include "libcommon/base/config.h"
 #include "libcommon/base/log.h"
 #include "libcommon/mail/domain.h"
+#include "libcommon/trust/dmarc.h"
 #include "services/smtpd/smtpd.h"
 
 void forward_configure(struct smtpd *d) {
@@ -62,13 +63,14 @@ bool forward_is_unproven(const json_t *verdict) {
     return dmarc && (strcmp(dmarc, "fail") == 0 || strcmp(dmarc, "temperror") == 0);
 }
 
-/* Without a sender SPF is of the name we greet with (RFC 7208 §2.4), which is aligned with every name of its organisational domain (RFC 7489 §3.1.2). */
+/* Without a sender SPF is of the name we greet with (RFC 7208 §2.4), which is aligned with every name of its organizational domain (RFC 9989 §4.4). The
+ * verifier tells that domain where it had to find it. */
 bool forward_greeting_proves(const struct session *s, const json_t *verdict) {
     const json_t *dmarc = json_object_get(verdict, "dmarc");
-    const char *domain = json_string_value(json_object_get(dmarc, "organizational_domain"));
-    struct slice host = slice_of(s->smtpd->worker->hostname), from = slice_of(domain ? domain : json_string_value(json_object_get(dmarc, "from")));
-    if (s->t.from.n || !from.n || host.n < from.n || !slice_equal_nocase(slice_skip(host, host.n - from.n), from)) return false;
-    return host.n == from.n || host.p[host.n - from.n - 1] == '.';
+    const char *known = json_string_value(json_object_get(dmarc, "organizational_domain")), *from = json_string_value(json_object_get(dmarc, "from"));
+    struct slice host = slice_of(s->smtpd->worker->hostname), domain = known && *known ? slice_of(known) : dmarc_organizational_domain(slice_of(from));
+    if (s->t.from.n || !domain.n || host.n < domain.n || !slice_equal_nocase(slice_skip(host, host.n - domain.n), domain)) return false;
+    return host.n == domain.n || host.p[host.n - domain.n - 1] == '.';
 }
 
 void forward_rewrite(struct session *s, const json_t *verdict) {
