@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 BASE := debian:trixie-slim
-SERVICES := smtpd verifier delivery mailbox imapd pop3d accounts admin
+SERVICES := smtpd verifier delivery mailbox imapd pop3d accounts reporter admin
 THIRD := nats redis knot setup
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 JOBS ?= $(shell nproc)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"
+#include "libcommon/base/config.h"
 #include "libcommon/base/log.h"
 #include "services/accounts/accounts.h"
 
@@ -48,17 +49,39 @@ static void user_add(struct expansion *x, const json_t *account) {
     json_array_append_new(x->users, json_pack("{s:s,s:s}", "user", user, "address", json_string_value(json_object_get(account, "address"))));
 }
 
+/* Whether the address is one of those that our own DNS records name for reports about a hosted domain: the reporter gets what comes to it, whoever else does.
+ */
+static bool takes_reports(const struct mail_address *address) {
+    struct slice rest = slice_of(config_text("POSTBUS_REPORT_ADDRESSES", "dmarc-reports,tls-reports")), one;
+    for (bool more = true; more;) {
+        more = slice_cut(&rest, ',', &one);
+        if (!more) one = rest;
+        if (slice_is_nocase(slice_trim(one), address->local)) return true;
+    }
+    return false;
+}
+
+static void reporter_add(struct expansion *x, const struct mail_address *address) {
+    char text[ADDRESS_BYTES_MAX];
+    json_t *reporter = json_pack("{s:s,s:s}", "user", "reporter", "address", address_text(address, text));
+    user_add(x, reporter);
+    json_decref(reporter);
+}
+
 static void on_resolved(void *ctx, int error, struct slice kind, struct slice name, const json_t *value) {
     struct expansion *x = ctx;
     struct target at = x->targets[x->next]; /* a copy: the list may move */
-    (void)name;
     if (error) {
         struct ask *a = x->ask;
         expansion_free(x);
         ask_refuse_store(a, error, "address");
         return;
     }
-    if (slice_is(kind, "account")) {
+    bool reports = !slice_is(kind, "remote") && takes_reports(&at.address);
+    if (reports) reporter_add(x, &at.address);
+    if (reports && (slice_is(kind, "unknown") || slice_is(name, "*"))) {
+        /* nobody else has the address; a catch-all is not meant to get the world's reports */
+    } else if (slice_is(kind, "account")) {
         user_add(x, value);
     } else if (slice_is(kind, "remote")) {
         char text[ADDRESS_BYTES_MAX];

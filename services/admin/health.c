@@ -16,6 +16,7 @@ static const struct part {
     {"verifier", "verifier.dns.records", "{\"domain\":\"health.invalid\"}"},
     {"mailbox", "mailbox.stat", "{\"user\":\"00000000000000000000000000\"}"},
     {"delivery", "delivery.queue.list", "{\"limit\":1}"},
+    {"reporter", "reporter.sent", "{\"limit\":1}"},
 };
 enum { PARTS = sizeof parts / sizeof *parts };
 

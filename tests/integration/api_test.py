@@ -22,6 +22,7 @@ def api(bare_site):
     bare_site.deleted_mail = []
     bare_site.nats.serve("mailbox.delete", lambda ask: bare_site.deleted_mail.append(ask["user"]) or {})
     bare_site.nats.serve("mailbox.stat", lambda ask: {"error": {"code": "not_found", "message": "no such user"}})
+    bare_site.nats.serve("reporter.sent", lambda ask: {"sent": [], "next": None})
     bare_site.nats.serve("verifier.dns.records", lambda ask: {"records": [{"name": ask["domain"], "type": "MX", "ttl": 3600, "value": "10 mx.alpha.test."}]})
     bare_site.nats.flush()
     bare_site.settings["POSTBUS_MTA_STS"] = "enforce"
@@ -214,7 +215,7 @@ def test_the_stream_is_made_again_when_nats_lost_it(api):
 
 def test_health_is_open_and_tells_each_part(api):
     wait_until("all to be well", lambda: api.api("GET", "/api/v1/health", token=None)[1]["status"] == "ok")
-    assert set(api.api("GET", "/api/v1/health", token=None)[1]["components"]) == {"bus", "store", "journal", "accounts", "verifier", "mailbox", "delivery"}
+    assert set(api.api("GET", "/api/v1/health", token=None)[1]["components"]) == {"bus", "store", "journal", "accounts", "verifier", "mailbox", "delivery", "reporter"}
     api.stop("accounts")
     time.sleep(1.1)
     status, health = api.api("GET", "/api/v1/health", token=None)
@@ -249,9 +250,11 @@ def test_clients_find_their_servers(api):
     status, _, text = raw(api, "POST", "/Autodiscover/Autodiscover.xml", ask, {"Content-Type": "text/xml"})
     assert status == 200 and b"<LoginName>ann@rest.test</LoginName>" in text
     assert raw(api, "POST", "/autodiscover/autodiscover.xml", "<x/>", {"Content-Type": "text/xml"})[0] == 400
-    status, _, text = raw(api, "GET", "/.well-known/mta-sts.txt", headers={"Host": "mta-sts.rest.test"})
-    assert status == 200 and text == b"version: STSv1\r\nmode: enforce\r\nmx: mx.alpha.test\r\nmax_age: 604800\r\n"
+    status, head, text = raw(api, "GET", "/.well-known/mta-sts.txt", headers={"Host": "mta-sts.rest.test"})
+    assert status == 200 and head["Content-Type"].split(";")[0] == "text/plain" and text == b"version: STSv1\r\nmode: enforce\r\nmx: mx.alpha.test\r\nmax_age: 604800\r\n"
     assert raw(api, "GET", "/.well-known/mta-sts.txt", headers={"Host": "mta-sts.notours.test"})[0] == 404
+    assert raw(api, "GET", "/.well-known/mta-sts.txt", headers={"Host": "rest.test"})[0] == 404  # only at the policy host (RFC 8461 3.3)
+    assert raw(api, "GET", "/.well-known/mta-sts.txt", headers={"Host": "MTA-STS.rest.test:443"})[0] == 200
 
 
 def test_a_client_that_goes_away_harms_nobody(api):

@@ -18,6 +18,7 @@ def cli(bare_site):
     bare_site.nats.serve("mailbox.stat", lambda ask: {"error": {"code": "not_found", "message": "no such user"}})
     bare_site.nats.serve("verifier.dns.records", lambda ask: {"records": [{"name": ask["domain"], "type": "MX", "ttl": 60, "value": "10 mx.alpha.test."}]})
     bare_site.nats.serve("delivery.queue.list", lambda ask: {"entries": [{"id": "01JDADM0000000000000000001", "from": "a@cli.test", "received": 1, "size": 99, "origin": "mx", "rcpts": [{"address": "x@far.test", "state": "deferred", "attempts": 2, "last_reply": "no route"}]}]})
+    bare_site.nats.serve("reporter.sent", lambda ask: {"sent": [], "next": None})
     bare_site.nats.flush()
     bare_site.start("accounts", "admin")
 

@@ -11,7 +11,7 @@ from postbus_test.site import SERVICES, Site  # noqa: E402
 
 @pytest.fixture(scope="module")
 def site():
-    """All eight services of mx.alpha.test, with no mail domain yet."""
+    """All services of mx.alpha.test, with no mail domain yet."""
     s = Site()
     try:
         s.start(*SERVICES)

@@ -37,7 +37,7 @@ def subjects(site):
     return found
 
 
-@pytest.mark.parametrize("victim", ["redis", "nats", "accounts", "mailbox", "delivery", "smtpd", "imapd", "verifier"])
+@pytest.mark.parametrize("victim", ["redis", "nats", "accounts", "mailbox", "delivery", "smtpd", "imapd", "verifier", "reporter"])
 def test_everything_is_there_after_a_kill(whole, victim):
     if not whole.users:
         whole.add_account("bob@alpha.test", PASSWORD)

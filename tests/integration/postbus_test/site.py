@@ -17,7 +17,7 @@ from .tap import Tap
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BIN = pathlib.Path(os.environ.get("POSTBUS_BIN", ROOT / "build/release/bin"))
-SERVICES = ("accounts", "verifier", "mailbox", "delivery", "smtpd", "imapd", "pop3d", "admin")
+SERVICES = ("accounts", "verifier", "mailbox", "delivery", "smtpd", "imapd", "pop3d", "reporter", "admin")
 LISTENS = {
     "smtpd": {"smtp": "POSTBUS_SMTP_LISTEN", "submission": "POSTBUS_SUBMISSION_LISTEN", "submissions": "POSTBUS_SUBMISSIONS_LISTEN"},
     "imapd": {"imap": "POSTBUS_IMAP_LISTEN", "imaps": "POSTBUS_IMAPS_LISTEN"},

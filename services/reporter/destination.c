@@ -1,0 +1,100 @@
+/* Whether the one who is to get reports about a domain wants them (RFC 9990 §4; the same for failure reports, RFC 9991 §5): within the domain's organization
+ * always, else when `<domain>._report._dmarc.<host>` says so. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "libcommon/trust/tags.h"
+#include "services/reporter/reporter.h"
+
+struct check {
+    struct reporter *reporter;
+    char host[DOMAIN_BYTES], tag[8];
+    destination_fn *done;
+    void *ctx;
+    struct event *soon;
+};
+
+static void finish(struct check *c, enum destination answer, const char *instead) {
+    destination_fn *done = c->done;
+    void *ctx = c->ctx;
+    if (c->soon) event_free(c->soon);
+    free(c);
+    done(ctx, answer, instead);
+}
+
+static void on_inside(evutil_socket_t fd, short what, void *ctx) {
+    (void)fd, (void)what;
+    finish(ctx, DESTINATION_OK, "");
+}
+
+static void on_refused(evutil_socket_t fd, short what, void *ctx) {
+    (void)fd, (void)what;
+    finish(ctx, DESTINATION_REFUSED, "");
+}
+
+static void answer_soon(struct check *c, event_callback_fn answer) {
+    struct timeval now = {0};
+    c->soon = evtimer_new(c->reporter->worker->base, answer, c);
+    event_add(c->soon, &now);
+}
+
+static bool is_inside(const char *host, const char *organization) {
+    size_t n = strlen(host), o = strlen(organization);
+    return o && n >= o && strcasecmp(host + n - o, organization) == 0 && (n == o || host[n - o - 1] == '.');
+}
+
+/* One TXT record: -1 when it is none of these (step 6). *uris: the value of the tag that asks for the report, "" when there is none. */
+static int read_record(const char *text, const char *tag, struct slice *uris) {
+    struct slice rest = slice_of(text);
+    struct tag each;
+    bool first = true;
+    *uris = SLICE("");
+    for (int got; (got = tag_next(&rest, &each)) != 0; first = false) {
+        if (got < 0 || (first && (!slice_is(each.name, "v") || !slice_is(each.value, "DMARC1")))) return -1;
+        if (slice_is(each.name, tag)) *uris = each.value;
+    }
+    return first ? -1 : 0;
+}
+
+static void on_records(void *ctx, int error, const json_t *reply) {
+    struct check *c = ctx;
+    const char *result = member_text(reply, "result");
+    char instead[ADDRESS_BYTES_MAX] = "";
+    bool confirmed = false, elsewhere = false;
+    size_t i;
+    json_t *text;
+    if (error || !result || strcmp(result, "failed") == 0) { /* step 5 */
+        finish(c, DESTINATION_UNKNOWN, "");
+        return;
+    }
+    json_array_foreach(json_object_get(reply, "records"), i, text) {
+        struct slice uris;
+        struct report_uri uri;
+        if (!json_is_string(text) || read_record(json_string_value(text), c->tag, &uris) != 0) continue;
+        confirmed = true; /* step 8 */
+        if (!uris.n || *instead) continue;
+        if (report_uri_next(&uris, &uri) && uri.scheme == REPORT_MAILTO && strcasecmp(uri.host, c->host) == 0)
+            snprintf(instead, sizeof instead, "%s", uri.address); /* step 9 */
+        else
+            elsewhere = true; /* another host: neither the one nor the other may be used */
+    }
+    finish(c, confirmed && !elsewhere ? DESTINATION_OK : DESTINATION_REFUSED, instead);
+}
+
+void destination_check(struct reporter *r, const char *policy_domain, const char *organization, const struct report_uri *uri, const char *tag,
+                       destination_fn *done, void *ctx) {
+    struct check *c = memory_alloc(sizeof *c);
+    char name[2 * DOMAIN_BYTES + 32];
+    c->reporter = r;
+    c->done = done;
+    c->ctx = ctx;
+    memcpy(c->host, uri->host, sizeof c->host);
+    snprintf(c->tag, sizeof c->tag, "%s", tag);
+    snprintf(name, sizeof name, "%s._report._dmarc.%s", policy_domain, uri->host);
+    if (is_inside(uri->host, *organization ? organization : policy_domain))
+        answer_soon(c, on_inside);
+    else if (strlen(name) > 253) /* step 4 */
+        answer_soon(c, on_refused);
+    else
+        bus_request(r->worker->bus, "verifier.txt", json_pack("{s:s}", "name", name), ASK_MS, on_records, c);
+}

@@ -1,0 +1,116 @@
+/* A report by HTTPS (RFC 8460 §5.4). libcurl waits, so it runs on a pool thread, seldom and for a bounded time. The domain of a stranger says where to: so the
+ * certificate is checked, redirections are not followed, and no connection is made to an address that is not public. */
+#include <arpa/inet.h>
+#include <curl/curl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "services/reporter/reporter.h"
+
+struct post {
+    struct reporter *reporter;
+    char *url, *type, *body;
+    size_t n;
+    int status;
+    bool private_address;
+    char error[CURL_ERROR_SIZE];
+    https_fn *done;
+    void *ctx;
+};
+
+static bool is_public_v4(uint32_t a) {
+    static const struct {
+        uint32_t network;
+        int bits;
+    } closed[] = {{0x00000000, 8},  {0x0a000000, 8},  {0x64400000, 10}, {0x7f000000, 8},  {0xa9fe0000, 16},
+                  {0xac100000, 12}, {0xc0000000, 24}, {0xc0a80000, 16}, {0xc6120000, 15}, {0xe0000000, 3}}; /* RFC 6890 */
+    for (size_t i = 0; i < sizeof closed / sizeof *closed; i++)
+        if ((a ^ closed[i].network) >> (32 - closed[i].bits) == 0) return false;
+    return true;
+}
+
+static bool is_public(const struct sockaddr *address) {
+    if (address->sa_family == AF_INET) return is_public_v4(ntohl(((const struct sockaddr_in *)(const void *)address)->sin_addr.s_addr));
+    if (address->sa_family != AF_INET6) return false;
+    const struct in6_addr *v6 = &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
+    if (IN6_IS_ADDR_V4MAPPED(v6)) {
+        uint32_t a;
+        memcpy(&a, v6->s6_addr + 12, sizeof a);
+        return is_public_v4(ntohl(a));
+    }
+    return (v6->s6_addr[0] & 0xe0) == 0x20; /* 2000::/3, what is given out (RFC 4291 §2.4) */
+}
+
+static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *address) {
+    struct post *p = ctx;
+    (void)purpose;
+    if (!p->reporter->settings.private_https && !is_public(&address->addr)) {
+        p->private_address = true;
+        return CURL_SOCKET_BAD;
+    }
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+static size_t drop_answer(char *bytes, size_t size, size_t count, void *ctx) {
+    (void)bytes, (void)ctx;
+    return size * count;
+}
+
+static void post(void *job) { /* on a pool thread */
+    struct post *p = job;
+    CURL *easy = curl_easy_init();
+    char header[128];
+    snprintf(header, sizeof header, "Content-Type: %s", p->type);
+    struct curl_slist *headers = curl_slist_append(NULL, header);
+    long status = 0;
+    if (!easy || !headers) memory_exhausted();
+    curl_easy_setopt(easy, CURLOPT_URL, p->url);
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "https");
+    curl_easy_setopt(easy, CURLOPT_PROXY, "");
+    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+    curl_easy_setopt(easy, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2);
+    if (*p->reporter->settings.ca_file) curl_easy_setopt(easy, CURLOPT_CAINFO, p->reporter->settings.ca_file);
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_TIMEOUT, (long)HTTPS_TIMEOUT_SECONDS);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, 10L);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, p);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, drop_answer);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, p->body);
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)p->n);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, p->error);
+    CURLcode code = curl_easy_perform(easy);
+    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+    p->status = code == CURLE_OK ? (int)status : 0;
+    if (code != CURLE_OK && p->private_address)
+        snprintf(p->error, sizeof p->error, "its address is not public");
+    else if (code != CURLE_OK && !p->error[0])
+        snprintf(p->error, sizeof p->error, "%s", curl_easy_strerror(code));
+    curl_slist_free_all(headers);
+    curl_easy_cleanup(easy);
+}
+
+static void posted(void *job) {
+    struct post *p = job;
+    p->done(p->ctx, p->status, p->error);
+    free(p->url);
+    free(p->type);
+    free(p->body);
+    free(p);
+}
+
+void https_post(struct reporter *r, const char *url, const char *type, struct slice body, https_fn *done, void *ctx) {
+    struct post *p = memory_alloc(sizeof *p);
+    p->reporter = r;
+    p->url = memory_copy(slice_of(url));
+    p->type = memory_copy(slice_of(type));
+    p->body = memory_copy(body);
+    p->n = body.n;
+    p->done = done;
+    p->ctx = ctx;
+    service_offload(r->worker, post, posted, p);
+}

@@ -1,0 +1,198 @@
+/* reporter.take: a mail to a report address of ours, handed over by delivery. It is read on a pool thread (an archive can hold 32 MiB of XML) and kept once,
+ * however often it is asked; what cannot be read is kept too, with the reason. */
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "libcommon/base/clock.h"
+#include "libcommon/base/log.h"
+#include "libcommon/mail/header.h"
+#include "libcommon/report/report_read.h"
+#include "libcommon/store/blob.h"
+#include "services/reporter/reporter.h"
+
+enum { DIGEST_BYTES = 33 };
+
+struct incoming {
+    struct reporter *reporter;
+    struct bus_call *call;
+    char id[ULID_BYTES], rcpt[ADDRESS_BYTES_MAX], from[ADDRESS_BYTES_MAX];
+    struct buf message;
+    struct report_read read;
+    char authenticated[16]; /* our own verdict on the mail: DMARC's result, "" when there is none */
+    char digest[DIGEST_BYTES];
+    json_t *listing;
+    struct arena *arena;
+    struct report_summary_row *rows;
+    size_t row_count;
+};
+
+static void finish(struct incoming *in) {
+    struct reporter *r = in->reporter;
+    report_read_free(&in->read);
+    json_decref(in->listing);
+    buf_free(&in->message);
+    arena_destroy(in->arena);
+    free(in);
+    r->incoming--;
+    reporter_check_drained(r);
+}
+
+static const char *text(const json_t *object, const char *name) {
+    const char *s = member_text(object, name);
+    return s ? s : "";
+}
+
+/* What lists show. */
+static void make_listing(struct incoming *in) {
+    const struct report_read *read = &in->read;
+    char received[CLOCK_TEXT_BYTES];
+    bool tls = read->kind == REPORT_TLS;
+    in->listing = json_pack("{s:s,s:s,s:s,s:s,s:s}", "domain", read->domain, "received", clock_rfc3339(ulid_ms(in->id), received), "from", in->from, "to",
+                            in->rcpt, "authenticated", in->authenticated);
+    if (!read->report) {
+        json_object_set_new(in->listing, "reason", json_string(read->why));
+        return;
+    }
+    json_object_set_new(in->listing, "passed", json_integer(read->passed));
+    json_object_set_new(in->listing, "failed", json_integer(read->failed));
+    if (read->kind == REPORT_FAILURE) {
+        json_object_set_new(in->listing, "source_ip", json_string(text(read->report, "source_ip")));
+        return;
+    }
+    json_object_set_new(in->listing, "org", json_string(text(read->report, tls ? "organization-name" : "org")));
+    json_object_set_new(in->listing, "report_id", json_string(text(read->report, tls ? "report-id" : "report_id")));
+    json_object_set_new(in->listing, "begin", json_integer(read->begin));
+    json_object_set_new(in->listing, "end", json_integer(read->end));
+}
+
+/* The same for the same report in another mail (RFC 9990 §3.5.4): who made it, for whom, and its identifier. */
+static void make_digest(struct incoming *in) {
+    const char *id = text(in->listing, "report_id"), *org = text(in->listing, "org");
+    unsigned char digest[16];
+    if (!*id) return;
+    char *all = arena_printf(in->arena, "%s|%s|%s|%s|%lld", report_kind_text(in->read.kind), org, id, in->read.domain, (long long)in->read.begin);
+    crypto_generichash(digest, sizeof digest, (const unsigned char *)all, strlen(all), NULL, 0);
+    sodium_bin2hex(in->digest, sizeof in->digest, digest, sizeof digest);
+}
+
+/* A word of a row: nothing that could be taken for the next one. */
+static const char *word(struct incoming *in, const json_t *record, const char *name) {
+    char *copy = arena_copy(in->arena, slice_head(slice_of(text(record, name)), 64));
+    for (char *c = copy; *c; c++)
+        if ((unsigned char)*c <= ' ') *c = '_';
+    return *copy ? copy : "-";
+}
+
+/* What a DMARC report adds to its domain's summary. */
+static void make_summary(struct incoming *in) {
+    size_t i;
+    json_t *record;
+    if (in->read.kind != REPORT_DMARC) return;
+    in->rows = arena_alloc(in->arena, REPORT_SUMMARY_MAX * sizeof *in->rows);
+    json_array_foreach(json_object_get(in->read.report, "records"), i, record) {
+        bool last = in->row_count >= REPORT_SUMMARY_MAX - 1;
+        const char *row = last ? "+"
+                               : arena_printf(in->arena, "%s %s %s %s", word(in, record, "source_ip"), word(in, record, "dkim"), word(in, record, "spf"),
+                                              word(in, record, "disposition"));
+        json_int_t n = json_integer_value(json_object_get(record, "count"));
+        if (n > INT32_MAX) n = INT32_MAX;
+        if (last && in->row_count == REPORT_SUMMARY_MAX)
+            in->rows[in->row_count - 1].messages += n;
+        else
+            in->rows[in->row_count++] = (struct report_summary_row){row, n};
+    }
+}
+
+/* The DMARC result in the Authentication-Results field that this site put on top. */
+static void find_verdict(struct incoming *in, struct slice message) {
+    struct header_field f;
+    size_t body_at;
+    struct slice name = slice_of(in->reporter->worker->hostname);
+    if (!header_find(header_block(message, &body_at), "Authentication-Results", &f) || !slice_starts_nocase(slice_trim(f.value), name)) return;
+    for (size_t i = 0; i + 6 < f.value.n; i++) {
+        if (strncasecmp(f.value.p + i, "dmarc=", 6) != 0) continue;
+        size_t n = 0;
+        for (const char *c = f.value.p + i + 6; i + 6 + n < f.value.n && n + 1 < sizeof in->authenticated && *c >= 'a' && *c <= 'z'; c++)
+            in->authenticated[n++] = *c;
+        return;
+    }
+}
+
+static void read_message(void *job) { /* on a pool thread */
+    struct incoming *in = job;
+    report_read_mail(buf_slice(&in->message), &in->read);
+    find_verdict(in, buf_slice(&in->message));
+    make_listing(in);
+    make_digest(in);
+    make_summary(in);
+}
+
+static void on_kept(void *ctx, int error, long long value) {
+    struct incoming *in = ctx;
+    struct reporter *r = in->reporter;
+    if (error) {
+        bus_refuse(in->call, "unavailable", "the report cannot be kept now");
+        finish(in);
+        return;
+    }
+    if (value == REPORT_KEPT) {
+        metric_add(in->read.report ? &reporter_kept : &reporter_unreadable, 1);
+        log_info(in->read.report ? "report received" : "no report can be read", "id", in->id, "kind", report_kind_text(in->read.kind), "domain",
+                 in->read.domain, "from", in->from, "reason", in->read.why, NULL);
+        bus_publish(r->worker->bus, "report.received", slice_of(in->id),
+                    json_pack("{s:s,s:s,s:s,s:I,s:I,s:s}", "kind", report_kind_text(in->read.kind), "domain", in->read.domain, "org", text(in->listing, "org"),
+                              "passed", in->read.passed, "failed", in->read.failed, "reason", in->read.why));
+    }
+    bus_answer(in->call, json_pack("{s:s,s:b}", "kind", report_kind_text(in->read.kind), "duplicate", value != REPORT_KEPT));
+    finish(in);
+}
+
+static void message_read(void *job) {
+    struct incoming *in = job;
+    struct report_kept kept = {.id = slice_of(in->id),
+                               .kind = report_kind_text(in->read.kind),
+                               .domain = in->read.domain,
+                               .digest = in->digest,
+                               .listing = in->listing,
+                               .report = in->read.report,
+                               .day = (in->read.begin ? in->read.begin : ulid_ms(in->id) / 1000) / 86400,
+                               .summary = in->rows,
+                               .summary_count = in->row_count};
+    report_keep(in->reporter->worker->redis, &kept, on_kept, in);
+}
+
+static void on_message(void *ctx, int error, struct slice message) {
+    struct incoming *in = ctx;
+    if (error) {
+        bus_refuse(in->call, "unavailable", "the message cannot be read now");
+        finish(in);
+        return;
+    }
+    buf_add_slice(&in->message, message);
+    service_offload(in->reporter->worker, read_message, message_read, in);
+}
+
+static void on_take(void *ctx, struct bus_call *call, const json_t *ask) {
+    struct reporter *r = ctx;
+    const char *id = text(ask, "id");
+    if (!ulid_is_valid(slice_of(id))) {
+        bus_refuse(call, "invalid", "id must be a message id");
+        return;
+    }
+    if (r->incoming >= INCOMING_MAX || r->draining) {
+        bus_refuse(call, "busy", "too many reports are being read");
+        return;
+    }
+    struct incoming *in = memory_alloc(sizeof *in);
+    in->reporter = r;
+    in->call = call;
+    in->arena = arena_create();
+    snprintf(in->id, sizeof in->id, "%s", id);
+    snprintf(in->rcpt, sizeof in->rcpt, "%s", text(ask, "rcpt"));
+    snprintf(in->from, sizeof in->from, "%s", text(ask, "from"));
+    r->incoming++;
+    blob_read(r->worker->redis, slice_of(in->id), NULL, on_message, in);
+}
+
+void incoming_serve(struct reporter *r) { bus_serve(r->worker->bus, "take", on_take, r); }

@@ -1,0 +1,229 @@
+/* The durable consumer "reporter" of the stream POSTBUS_MAIL: each event of incoming mail and of outgoing TLS, in batches. An event is acknowledged when its
+ * row is in the store, so that a kill at any instruction loses nothing; one that comes again is counted once (report.lua). All replicas share the consumer. The
+ * library's JetStream calls wait for their answers, so they run on a pool thread, one at a time. */
+#include <nats/nats.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "libcommon/base/clock.h"
+#include "libcommon/base/log.h"
+#include "services/reporter/fact.h"
+#include "services/reporter/reporter.h"
+
+#define STREAM "POSTBUS_MAIL"
+#define CONSUMER "reporter"
+enum { CALL_MS = 3000, FETCH_MS = 500, ACK_SECONDS = 10, PAUSE_MS = 1000 };
+
+struct intake {
+    struct reporter *reporter;
+    natsConnection *connection;
+    jsCtx *js;
+    natsSubscription *subscription; /* NULL: not attached to the consumer */
+    struct event *clock;
+    bool fetching, failed, behind; /* a pool thread is at work; it could not reach the stream; there is or may be more than it got */
+    natsMsgList batch;
+    size_t waiting; /* of the batch: rows on their way into the store */
+    bool store_failed;
+    int64_t known_until; /* wall seconds: when the stream had nothing for us any more; 0: it has, or cannot be asked */
+    int64_t asked_at;
+    bool told; /* that the stream cannot be reached */
+};
+
+static void detach(struct intake *in) {
+    natsSubscription_Destroy(in->subscription);
+    jsCtx_Destroy(in->js);
+    in->subscription = NULL;
+    in->js = NULL;
+}
+
+/* On a pool thread ---------------------------------------------------------------------------------------------------------------------------- */
+
+static bool attach(struct intake *in) {
+    static const char *subjects[] = {"postbus.mail.accepted.*", "postbus.mail.refused.*", "postbus.mail.tls.*"};
+    jsOptions options;
+    jsConsumerConfig config;
+    jsSubOptions bind;
+    jsOptions_Init(&options);
+    options.Wait = CALL_MS;
+    if (natsConnection_JetStream(&in->js, in->connection, &options) != NATS_OK) return false;
+    jsConsumerConfig_Init(&config);
+    config.Durable = CONSUMER;
+    config.FilterSubjects = subjects;
+    config.FilterSubjectsLen = sizeof subjects / sizeof *subjects;
+    config.AckPolicy = js_AckExplicit;
+    config.AckWait = (int64_t)ACK_SECONDS * 1000000000;
+    config.DeliverPolicy = js_DeliverAll;
+    if (js_AddConsumer(NULL, in->js, STREAM, &config, NULL, NULL) != NATS_OK) return false;
+    jsSubOptions_Init(&bind);
+    bind.Stream = STREAM;
+    bind.Consumer = CONSUMER;
+    return js_PullSubscribe(&in->subscription, in->js, NULL, NULL, NULL, &bind, NULL) == NATS_OK;
+}
+
+static void fetch(void *job) {
+    struct intake *in = job;
+    jsConsumerInfo *info = NULL;
+    in->behind = true;
+    in->failed = !in->subscription && !attach(in);
+    if (in->failed) {
+        detach(in);
+        return;
+    }
+    natsStatus status = natsSubscription_Fetch(&in->batch, in->subscription, INTAKE_BATCH, FETCH_MS, NULL);
+    if (in->batch.Count) return;
+    in->failed = status != NATS_OK && status != NATS_TIMEOUT;
+    if (!in->failed && js_GetConsumerInfo(&info, in->js, STREAM, CONSUMER, NULL, NULL) != NATS_OK) in->failed = true;
+    in->behind = in->failed || info->NumPending || info->NumAckPending;
+    jsConsumerInfo_Destroy(info);
+    if (in->failed) detach(in); /* the stream or the consumer is gone, or NATS is */
+}
+
+/* On the loop --------------------------------------------------------------------------------------------------------------------------------- */
+
+static void again(struct intake *in, int ms) {
+    struct timeval wait = {ms / 1000, ms % 1000 * 1000};
+    event_add(in->clock, &wait);
+}
+
+static void batch_done(struct intake *in) {
+    struct reporter *r = in->reporter;
+    natsMsgList_Destroy(&in->batch);
+    in->batch.Count = 0;
+    in->fetching = false;
+    again(in, in->store_failed ? PAUSE_MS : 0);
+    in->store_failed = false;
+    reporter_check_drained(r);
+}
+
+struct counting {
+    struct intake *intake;
+    natsMsg *message;
+};
+
+static void on_counted(void *ctx, int error, long long value) {
+    struct counting *c = ctx;
+    struct intake *in = c->intake;
+    if (error) {
+        in->store_failed = true; /* not acknowledged: it comes again */
+    } else {
+        if (value == REPORT_COUNTED) metric_add(&reporter_counted, 1);
+        if (value == REPORT_LATE) metric_add(&reporter_late, 1);
+        if (value == REPORT_NO_ROOM) log_warn("a fact is not counted: there are too many domains to report to", NULL);
+        natsMsg_Ack(c->message, NULL);
+    }
+    free(c);
+    if (--in->waiting == 0) batch_done(in);
+}
+
+/* Not all reports leave at once: each domain's at its own time within one more delay. */
+static int64_t spread(const char *domain, int64_t delay) {
+    uint32_t hash = 2166136261U;
+    for (const char *c = domain; *c; c++) hash = (hash ^ (unsigned char)*c) * 16777619U; /* FNV-1a */
+    return delay ? (int64_t)(hash % (uint32_t)delay) : 0;
+}
+
+/* Counts a fact of this time; the message is acknowledged when that is done. */
+static void count(struct intake *in, natsMsg *message, const char *kind, const char *id, int64_t ms, const struct fact *f) {
+    const struct settings *s = &in->reporter->settings;
+    char *row = json_dumps(f->row, JSON_COMPACT | JSON_SORT_KEYS), *policy = json_dumps(f->policy, JSON_COMPACT | JSON_SORT_KEYS);
+    struct report_fact fact = {.kind = kind, .domain = f->domain, .id = id, .policy = policy, .time = ms / 1000};
+    if (!row || !policy) memory_exhausted();
+    fact.start = fact.time - fact.time % s->interval;
+    fact.end = fact.start + s->interval;
+    fact.due = fact.end + s->delay + spread(f->domain, s->delay);
+    if (strlen(row) > FACT_ROW_MAX) {
+        log_warn("a fact is not counted: it is too large", "domain", f->domain, "id", id, NULL);
+        natsMsg_Ack(message, NULL);
+    } else {
+        struct slice rows[] = {slice_of(row)};
+        struct counting *c = memory_alloc(sizeof *c);
+        *c = (struct counting){in, message};
+        in->waiting++;
+        report_count(in->reporter->worker->redis, &fact, 1, rows, on_counted, c);
+    }
+    free(row);
+    free(policy);
+}
+
+/* One event: false when there is nothing in it to count. */
+static bool take_event(struct intake *in, natsMsg *message, const json_t *event, const char *kind, const char *about) {
+    const json_t *data = json_object_get(event, "data");
+    const char *own_id = member_text(event, "id");
+    struct fact f = {.policy = NULL};
+    bool counted = false;
+    if (strcmp(kind, "tls") == 0) {
+        /* several connections may be made for one message: its id tells whether it is a report of ours, the event's own id tells them apart */
+        char id[2 * ULID_BYTES];
+        counted = own_id && ulid_is_valid(slice_of(own_id)) && fact_of_tls(data, &f);
+        snprintf(id, sizeof id, "%s%s", about, counted ? own_id : "");
+        if (counted) count(in, message, kind, id, ulid_ms(own_id), &f);
+    } else {
+        bool refused = strcmp(kind, "refused") == 0;
+        if (in->reporter->settings.failures) failure_consider(in->reporter, about, data, refused);
+        counted = fact_of_mail(data, refused, &f);
+        if (counted) count(in, message, "dmarc", about, ulid_ms(about), &f);
+    }
+    fact_free(&f);
+    return counted;
+}
+
+static void take(struct intake *in, natsMsg *message) {
+    static const char prefix[] = "postbus.mail.";
+    struct slice about = slice_skip(slice_of(natsMsg_GetSubject(message)), sizeof prefix - 1), word;
+    json_t *event = json_loadb(natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message), 0, NULL);
+    char kind[16];
+    bool counted = false;
+    if (slice_cut(&about, '.', &word) && word.n < sizeof kind && ulid_is_valid(about)) {
+        snprintf(kind, sizeof kind, "%.*s", SLICE_FMT(word));
+        counted = take_event(in, message, event, kind, about.p);
+    }
+    if (!counted) natsMsg_Ack(message, NULL);
+    json_decref(event);
+}
+
+static void fetched(void *job) {
+    struct intake *in = job;
+    if (in->failed && !in->told) log_warn("the stream of mail events cannot be read; trying again", "stream", STREAM, NULL);
+    if (!in->failed && in->told) log_info("the stream of mail events is read again", "stream", STREAM, NULL);
+    in->told = in->failed;
+    in->known_until = in->behind ? 0 : in->asked_at;
+    in->waiting = 1; /* held while the batch is taken */
+    for (int i = 0; i < in->batch.Count; i++) take(in, in->batch.Msgs[i]);
+    if (in->failed) in->store_failed = true; /* a pause */
+    if (--in->waiting == 0) batch_done(in);
+}
+
+static void on_clock(evutil_socket_t fd, short what, void *ctx) {
+    struct intake *in = ctx;
+    (void)fd, (void)what;
+    if (in->fetching || in->reporter->draining) return;
+    if (!bus_is_ready(in->reporter->worker->bus) || !redis_is_ready(in->reporter->worker->redis)) {
+        in->known_until = 0;
+        again(in, PAUSE_MS / 4);
+        return;
+    }
+    in->connection = bus_connection(in->reporter->worker->bus);
+    in->fetching = true;
+    in->asked_at = clock_wall_ms() / 1000;
+    service_offload(in->reporter->worker, fetch, fetched, in);
+}
+
+void intake_start(struct reporter *r) {
+    struct intake *in = memory_alloc(sizeof *in);
+    in->reporter = r;
+    r->intake = in;
+    in->clock = evtimer_new(r->worker->base, on_clock, in);
+    again(in, 0);
+}
+
+void intake_stop(struct reporter *r) {
+    if (!r->intake) return;
+    event_free(r->intake->clock);
+    detach(r->intake);
+    free(r->intake);
+    r->intake = NULL;
+}
+
+bool intake_is_busy(const struct reporter *r) { return r->intake && r->intake->fetching; }
+
+int64_t intake_known_until(const struct reporter *r) { return r->intake ? r->intake->known_until : 0; }

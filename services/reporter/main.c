@@ -1,0 +1,75 @@
+/* reporter: start-up. */
+#include <curl/curl.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "libcommon/base/config.h"
+#include "services/reporter/reporter.h"
+
+struct metric reporter_counted = METRIC_COUNTER("postbus_reporter_facts_total", "Messages and TLS sessions counted for reports"),
+              reporter_late = METRIC_COUNTER("postbus_reporter_late_facts_total", "Facts of a time that was reported already"),
+              reporter_sent = METRIC_COUNTER("postbus_reporter_sent_total", "Reports sent"),
+              reporter_refused = METRIC_COUNTER("postbus_reporter_refused_total", "Addresses that reports may not be sent to, or that did not take one"),
+              reporter_kept = METRIC_COUNTER("postbus_reporter_received_total", "Reports of other sites that were kept"),
+              reporter_unreadable = METRIC_COUNTER("postbus_reporter_unreadable_total", "Mails to report addresses without a report that can be read");
+
+static void reporter_configure(void) { curl_global_init(CURL_GLOBAL_DEFAULT); }
+
+/* The mail domain of this host: its name less the first label, if a domain is left. */
+static const char *mail_domain(const char *hostname) {
+    const char *dot = strchr(hostname, '.');
+    return dot && strchr(dot + 1, '.') ? dot + 1 : hostname;
+}
+
+static void read_settings(struct reporter *r) {
+    static char fallback[ADDRESS_BYTES_MAX];
+    struct settings *s = &r->settings;
+    struct mail_address from;
+    if (!*fallback) snprintf(fallback, sizeof fallback, "postmaster@%s", mail_domain(r->worker->hostname));
+    s->interval = config_number("POSTBUS_REPORT_INTERVAL", 86400, 1, 86400);
+    s->delay = config_number("POSTBUS_REPORT_DELAY", 3600, 0, 86400);
+    s->from = config_text("POSTBUS_REPORT_FROM", fallback);
+    if (address_normalise(slice_of(s->from), &from) != 0) config_refuse("POSTBUS_REPORT_FROM", "expected an address, such as postmaster@example.org");
+    snprintf(s->from_domain, sizeof s->from_domain, "%s", from.domain);
+    s->submitter = r->worker->hostname;
+    s->org = config_text("POSTBUS_REPORT_ORG", r->worker->hostname);
+    s->failures = config_flag("POSTBUS_FAILURE_REPORTS", false);
+    s->private_https = config_flag("POSTBUS_REPORT_PRIVATE_HTTPS", false);
+    s->ca_file = config_text("POSTBUS_TLS_CA", "");
+    s->keep_days = config_number("POSTBUS_REPORT_DAYS", 400, 1, 4000);
+}
+
+static void reporter_start(struct worker *w) {
+    struct reporter *r = memory_alloc(sizeof *r);
+    r->worker = w;
+    w->state = r;
+    read_settings(r);
+    incoming_serve(r);
+    requests_serve(r);
+    if (w->index == 0) {
+        intake_start(r);
+        sender_start(r);
+    }
+}
+
+void reporter_check_drained(struct reporter *r) {
+    if (r->draining && !r->requests && !r->incoming && !r->failures && !intake_is_busy(r) && !sender_is_busy(r)) service_drained(r->worker);
+}
+
+static void reporter_drain(struct worker *w) {
+    struct reporter *r = w->state;
+    r->draining = true;
+    reporter_check_drained(r);
+}
+
+static void reporter_stop(struct worker *w) {
+    struct reporter *r = w->state;
+    sender_stop(r);
+    intake_stop(r);
+    free(r); /* nothing is in work: see reporter_check_drained */
+}
+
+static const struct service definition = {
+    .name = "reporter", .configure = reporter_configure, .start = reporter_start, .drain = reporter_drain, .stop = reporter_stop};
+
+int main(void) { return service_run(&definition); }

@@ -1,0 +1,293 @@
+/* One bucket's report to each address that its policy names, in this order: who may get it, what goes by HTTPS, the letters made, the letters committed, the
+ * bucket ended. Whatever fails for the time being before the first letter is committed puts all of it off (the lease runs out, and it is tried again), until it
+ * is given up. A letter's id follows from bucket and address, so that a commit that is repeated while it is in the queue changes nothing; a kill between the
+ * commit and the end of the bucket can send it twice, with the same identifiers, which its reader knows how to handle (RFC 9990 §3.5.4). */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "libcommon/base/clock.h"
+#include "libcommon/base/log.h"
+#include "libcommon/report/dmarc_aggregate.h"
+#include "libcommon/report/report_archive.h"
+#include "libcommon/report/report_mail.h"
+#include "services/reporter/reporter.h"
+
+struct outgoing;
+
+struct address {
+    struct outgoing *outgoing;
+    struct report_uri uri;
+    char id[ULID_BYTES];
+    struct letter *letter;
+    const char *result; /* NULL: not known yet; "sent", "refused", "failed" */
+    char reason[160];
+};
+
+struct outgoing {
+    struct reporter *reporter;
+    char *bucket, *kind, *domain, *organization;
+    int64_t begin, end, due;
+    char report_id[ULID_BYTES + DOMAIN_BYTES];
+    json_int_t messages;
+    struct buf packed;
+    size_t count, waiting;
+    struct address addresses[REPORT_URIS_MAX];
+    bool put_off;
+    void (*next)(struct outgoing *o); /* the step after what is waited for */
+    void (*done)(void *ctx);
+    void *ctx;
+};
+
+static bool is_tls(const struct outgoing *o) { return strcmp(o->kind, "tls") == 0; }
+
+static void finish(struct outgoing *o) {
+    void (*done)(void *) = o->done;
+    void *ctx = o->ctx;
+    for (size_t i = 0; i < o->count; i++) letter_destroy(o->addresses[i].letter);
+    buf_free(&o->packed);
+    free(o->bucket);
+    free(o->kind);
+    free(o->domain);
+    free(o->organization);
+    free(o);
+    done(ctx);
+}
+
+/* One of those that were waited for is there; with the last one the next step begins, unless all is put off. */
+static void arrived(struct outgoing *o) {
+    if (--o->waiting) return;
+    if (!o->put_off) {
+        o->next(o);
+        return;
+    }
+    log_info("a report is put off", "kind", o->kind, "domain", o->domain, NULL);
+    finish(o);
+}
+
+static void settle(struct address *a, const char *result, const char *reason) {
+    a->result = result;
+    snprintf(a->reason, sizeof a->reason, "%s", reason);
+}
+
+/* Something does not answer now. */
+static void temporary(struct address *a, const char *reason, int64_t patience) {
+    struct outgoing *o = a->outgoing;
+    if (clock_wall_ms() / 1000 < o->due + patience)
+        o->put_off = true;
+    else
+        settle(a, "failed", reason);
+}
+
+/* The end of the bucket ------------------------------------------------------------------------------------------------------------------------- */
+
+static void on_recorded(void *ctx, int error, long long value) {
+    struct outgoing *o = ctx;
+    (void)value;
+    if (error) log_warn("a report was sent, and that could not be recorded", "kind", o->kind, "domain", o->domain, NULL);
+    finish(o);
+}
+
+static void record(struct outgoing *o) {
+    struct report_outcome outcomes[REPORT_URIS_MAX];
+    char at[CLOCK_TEXT_BYTES];
+    for (size_t i = 0; i < o->count; i++) {
+        struct address *a = &o->addresses[i];
+        const char *to = a->uri.scheme == REPORT_HTTPS ? a->uri.url : a->uri.address;
+        bool sent = strcmp(a->result, "sent") == 0;
+        metric_add(sent ? &reporter_sent : &reporter_refused, 1);
+        log_info(sent ? "report sent" : "report not sent", "kind", o->kind, "domain", o->domain, "to", to, "id", a->id, "reason", a->reason, NULL);
+        outcomes[i] =
+            (struct report_outcome){a->id, json_pack("{s:s,s:s,s:I,s:I,s:s,s:s,s:s,s:s,s:I,s:s}", "kind", o->kind, "domain", o->domain, "begin",
+                                                     (json_int_t)o->begin, "end", (json_int_t)o->end - 1, "report_id", o->report_id, "to", to, "result",
+                                                     a->result, "reason", a->reason, "messages", o->messages, "at", clock_rfc3339(clock_wall_ms(), at))};
+    }
+    report_sent(o->reporter->worker->redis, o->bucket, o->count, outcomes, on_recorded, o);
+}
+
+/* Letters --------------------------------------------------------------------------------------------------------------------------------------- */
+
+static void on_committed(void *ctx, int error) {
+    struct address *a = ctx;
+    if (error)
+        a->outgoing->put_off = true; /* the store: the bucket stays */
+    else
+        settle(a, "sent", "");
+    arrived(a->outgoing);
+}
+
+static void commit_letters(struct outgoing *o) {
+    o->next = record;
+    o->waiting = 1;
+    for (size_t i = 0; i < o->count; i++) {
+        struct address *a = &o->addresses[i];
+        struct letter *l = a->letter;
+        if (!l) continue;
+        a->letter = NULL;
+        o->waiting++;
+        if (is_tls(o)) report_own(o->reporter->worker->redis, a->id, clock_wall_ms() / 1000);
+        letter_commit(l, on_committed, a);
+    }
+    arrived(o);
+}
+
+static void on_letter(void *ctx, struct letter *l, enum letter_state state) {
+    struct address *a = ctx;
+    a->letter = l;
+    if (state != LETTER_READY) {
+        letter_destroy(l);
+        a->letter = NULL;
+    }
+    if (state == LETTER_TEMPORARY) temporary(a, "it could not be signed, or its address could not be looked up", GIVE_UP_SECONDS);
+    if (state == LETTER_NOBODY) settle(a, "failed", "the address is of this site, and nobody has it");
+    arrived(a->outgoing);
+}
+
+static void make_letters(struct outgoing *o) {
+    const struct settings *s = &o->reporter->settings;
+    o->next = commit_letters;
+    o->waiting = 1;
+    for (size_t i = 0; i < o->count; i++) {
+        struct address *a = &o->addresses[i];
+        struct buf text = {0};
+        if (a->result) continue;
+        struct report_mail m = {.from = s->from,
+                                .to = a->uri.address,
+                                .id = a->id,
+                                .host = o->reporter->worker->hostname,
+                                .submitter = s->submitter,
+                                .domain = o->domain,
+                                .report_id = o->report_id,
+                                .begin = o->begin,
+                                .end = o->end - 1,
+                                .now_ms = clock_wall_ms()};
+        (is_tls(o) ? report_mail_tls : report_mail_aggregate)(&m, buf_slice(&o->packed), &text);
+        if (a->uri.max_bytes && text.n > a->uri.max_bytes) { /* RFC 9990 §3.5 */
+            settle(a, "refused", "the report is larger than its reader takes");
+            buf_free(&text);
+            continue;
+        }
+        o->waiting++;
+        letter_prepare(o->reporter, a->id, a->uri.address, &text, on_letter, a);
+    }
+    arrived(o);
+}
+
+/* HTTPS ----------------------------------------------------------------------------------------------------------------------------------------- */
+
+static void on_posted(void *ctx, int status, const char *reason) {
+    struct address *a = ctx;
+    char text[160];
+    if (status >= 200 && status < 300) {
+        settle(a, "sent", "");
+    } else if (status >= 400 && status < 500) {
+        snprintf(text, sizeof text, "the server answered %d", status);
+        settle(a, "failed", text);
+    } else {
+        if (status)
+            snprintf(text, sizeof text, "the server answered %d", status);
+        else
+            snprintf(text, sizeof text, "%.150s", reason);
+        temporary(a, text, HTTPS_RETRY_SECONDS);
+    }
+    arrived(a->outgoing);
+}
+
+static void post_all(struct outgoing *o) {
+    o->next = make_letters;
+    o->waiting = 1;
+    for (size_t i = 0; i < o->count; i++) {
+        struct address *a = &o->addresses[i];
+        if (a->result || a->uri.scheme != REPORT_HTTPS) continue;
+        if (!is_tls(o)) {
+            settle(a, "refused", "DMARC reports go by mail (RFC 9990 section 3.5)");
+            continue;
+        }
+        o->waiting++;
+        https_post(o->reporter, a->uri.url, "application/tlsrpt+gzip", buf_slice(&o->packed), on_posted, a);
+    }
+    arrived(o);
+}
+
+/* Who may get it -------------------------------------------------------------------------------------------------------------------------------- */
+
+static void on_checked(void *ctx, enum destination answer, const char *instead) {
+    struct address *a = ctx;
+    if (answer == DESTINATION_UNKNOWN)
+        temporary(a, "DNS did not say whether the address may get it", GIVE_UP_SECONDS);
+    else if (answer == DESTINATION_REFUSED)
+        settle(a, "refused", "the address is not of the domain, and its own domain does not ask for reports about it");
+    else if (*instead)
+        snprintf(a->uri.address, sizeof a->uri.address, "%s", instead);
+    arrived(a->outgoing);
+}
+
+static void check_all(struct outgoing *o) {
+    o->next = post_all;
+    o->waiting = 1;
+    for (size_t i = 0; i < o->count && !is_tls(o); i++) { /* RFC 8460 knows no such check */
+        struct address *a = &o->addresses[i];
+        if (a->uri.scheme != REPORT_MAILTO) continue;
+        o->waiting++;
+        destination_check(o->reporter, o->domain, o->organization, &a->uri, "rua", on_checked, a);
+    }
+    arrived(o);
+}
+
+/* The document ---------------------------------------------------------------------------------------------------------------------------------- */
+
+/* false: there is nothing to report. */
+static bool make_document(struct outgoing *o, const struct report_due *due) {
+    const struct settings *s = &o->reporter->settings;
+    struct buf text = {0};
+    json_t *document = (is_tls(o) ? document_tls : document_dmarc)(s, due, o->report_id, &o->messages);
+    if (!document) return false;
+    if (is_tls(o)) {
+        char *json = json_dumps(document, JSON_INDENT(1));
+        if (!json) memory_exhausted();
+        buf_add_str(&text, json);
+        free(json);
+    } else {
+        dmarc_aggregate_write(document, &text);
+    }
+    report_pack(buf_slice(&text), &o->packed);
+    buf_free(&text);
+    json_decref(document);
+    return true;
+}
+
+static void take_addresses(struct outgoing *o, const char *rua) {
+    struct slice rest = slice_of(rua);
+    while (o->count < REPORT_URIS_MAX && report_uri_next(&rest, &o->addresses[o->count].uri)) {
+        struct address *a = &o->addresses[o->count++];
+        char name[1024];
+        a->outgoing = o;
+        snprintf(name, sizeof name, "%s %s", o->bucket, a->uri.scheme == REPORT_HTTPS ? a->uri.url : a->uri.address);
+        report_ulid(o->end * 1000, name, a->id);
+    }
+}
+
+void outgoing_start(struct reporter *r, const struct report_due *due, void (*done)(void *ctx), void *ctx) {
+    struct outgoing *o = memory_alloc(sizeof *o);
+    char id[ULID_BYTES];
+    const char *rua = member_text(due->policy, "rua"), *organization = member_text(due->policy, "organization");
+    o->reporter = r;
+    o->bucket = memory_copy(slice_of(due->bucket));
+    o->kind = memory_copy(slice_of(due->kind));
+    o->domain = memory_copy(slice_of(due->domain));
+    o->organization = memory_copy(slice_of(organization));
+    o->begin = due->start;
+    o->end = due->end;
+    o->due = due->due;
+    o->done = done;
+    o->ctx = ctx;
+    report_ulid(due->end * 1000, o->bucket, id);
+    snprintf(o->report_id, sizeof o->report_id, "%s@%s", id, r->settings.submitter);
+    if (!is_tls(o)) rua = member_text(json_object_get(due->policy, "published"), "rua");
+    take_addresses(o, rua ? rua : "");
+    if (!o->count) log_info("no address of this policy can get a report", "kind", o->kind, "domain", o->domain, NULL);
+    if (o->count && !make_document(o, due)) o->count = 0; /* every row was damaged */
+    if (o->count)
+        check_all(o);
+    else
+        record(o);
+}
