@@ -99,6 +99,7 @@ DANE = [
     Case("before-sts.dane.test", "foreign", "enforce", {"mx": "other.example"}, tlsa=("3 1 1",), verified="dane", policy_type="tlsa"),  # RFC 8461 2
     Case("sts-no-help.dane.test", "good", "enforce", tlsa=("3 1 1 " + "ab" * 32,), sent=False, result="certificate-not-trusted", policy_type="tlsa"),
     Case("removed.dane.test", "foreign", tlsa=("3 1 1 " + "ef" * 32,), sent=False, result="certificate-not-trusted", policy_type="tlsa", tlsa_ttl=1),
+    Case("demanded.dane.test", "good", "enforce", sent=False, result="dane-required", policy_type="tlsa", enhanced="4.7.5"),  # this site's own rule
     Case("tampered.dane.test", "good", tlsa=("3 1 1 " + "cd" * 32,), sent=False, result="dnssec-invalid", policy_type="tlsa"),
     Case("require.dane.test", "foreign", tlsa=("3 1 1",), require="requiretls", extensions=("REQUIRETLS",), verified="dane", policy_type="tlsa"),
     Case("require-secure-mx.dane.test", "good", require="requiretls", extensions=("REQUIRETLS",), verified="pkix"),  # RFC 8689 4.2.1: DNSSEC vouches for the name
@@ -131,7 +132,7 @@ class World:
         self.knot = Knot({"sts.test": plain}, port=self.dns_port)
         self.signed = Knot({"dane.test": self.zone.altered("CD" * 28, "AB" * 28)}, whole=True, port=self.signed_port)
         self.site = Site("mx.alpha.test", {"POSTBUS_RESOLVER_STUBS": f"sts.test=127.0.0.1@{self.dns_port},dane.test=127.0.0.1@{self.signed_port}", "POSTBUS_SMTP_PORT": self.smtp_port,
-                                           "POSTBUS_TLS_CA": self.ca.file, "POSTBUS_RETRY_FIRST_SECONDS": 600})
+                                           "POSTBUS_TLS_CA": self.ca.file, "POSTBUS_RETRY_FIRST_SECONDS": 600, "POSTBUS_DANE_REQUIRED": "demanded.dane.test, ee.dane.test"})
         (self.site.dir / "dane.anchor").write_text(self.zone.ds)
         self.site.settings["POSTBUS_TRUST_ANCHOR"] = f"{self.site.dir}/anchor,{self.site.dir}/dane.anchor"
         self.events = {}
