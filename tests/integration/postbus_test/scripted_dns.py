@@ -45,7 +45,7 @@ class Truncated:
 
 class ScriptedDns:
     def __init__(self, script, ttl=60, default=NXDOMAIN):
-        self.ttl, self.default, self.questions = ttl, default, []
+        self.ttl, self.default, self.questions, self.spelled = ttl, default, [], set()  # spelled: names with the case in which they came
         self.script = {}
         self.update(script)
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -88,6 +88,7 @@ class ScriptedDns:
         asked = question.question[0]
         name, kind = asked.name.to_text().lower().rstrip("."), dns.rdatatype.to_text(asked.rdtype)
         self.questions.append((name, kind, over))
+        self.spelled.add(asked.name.to_text())
         value = self._find(name, kind)
         answer = dns.message.make_response(question)
         answer.flags |= dns.flags.AA | dns.flags.RA
