@@ -47,7 +47,7 @@ class ScriptedDns:
     negative_ttl = None  # how long it may be believed that a name does not exist (RFC 2308 §5), by an SOA of the top-level domain; None: no SOA
 
     def __init__(self, script, ttl=60, default=NXDOMAIN, port=0):
-        self.ttl, self.default, self.questions = ttl, default, []
+        self.ttl, self.default, self.questions, self.spelled = ttl, default, [], set()  # spelled: names with the case in which they came
         self.script = {}
         self.update(script)
         while True:  # one port, free for both
@@ -97,6 +97,7 @@ class ScriptedDns:
         asked = question.question[0]
         name, kind = asked.name.to_text().lower().rstrip("."), dns.rdatatype.to_text(asked.rdtype)
         self.questions.append((name, kind, over))
+        self.spelled.add(asked.name.to_text())
         value = self._find(name, kind)
         answer = dns.message.make_response(question)
         answer.flags |= dns.flags.AA | dns.flags.RA
