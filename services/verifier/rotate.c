@@ -12,6 +12,7 @@
 #include "services/verifier/rotation.h"
 
 static struct metric steps_done = METRIC_COUNTER("postbus_verifier_dkim_rotation_steps_total", "Steps of DKIM key roll-overs asked of accounts");
+static struct metric waiting = METRIC_GAUGE("postbus_verifier_dkim_rotations_waiting", "Domains whose new DKIM keys are not in DNS yet");
 static const char lease_key[] = "v:lease:dkim";
 
 struct rotator {
@@ -25,6 +26,7 @@ struct rotator {
     bool closing, mine, listing;
     int64_t list_at;    /* ms */
     json_t *due;        /* {"<domain>": when it is looked at, ms} */
+    json_t *waiting;    /* {"<domain>": true}: whose new keys were not in DNS at the last look */
     json_t *listed;     /* the pages of the list that is being read */
     json_t *round;      /* the domains of this turn that are still to be looked at */
     struct step *steps; /* under way */
@@ -45,6 +47,14 @@ struct step {
 };
 
 static void next_steps(struct rotator *r);
+
+static void set_waiting(struct rotator *r, const char *domain, bool is) {
+    if (is)
+        json_object_set_new(r->waiting, domain, json_true());
+    else
+        json_object_del(r->waiting, domain);
+    metric_set(&waiting, (int64_t)json_object_size(r->waiting));
+}
 
 static void come_back(struct rotator *r, const char *domain, int64_t at_ms) { json_object_set_new(r->due, domain, json_integer(at_ms)); }
 
@@ -113,6 +123,9 @@ static void on_looked(void *ctx) {
         if (l->fits != l->known && !unsure) json_array_append(l->fits ? seen : unseen, json_object_get(key, "selector"));
         json_array_append(selectors, json_object_get(key, "selector"));
     }
+    bool all = true;
+    for (i = 0; i < n; i++) all = all && looks[i].fits;
+    set_waiting(s->rotator, s->domain, !all);
     if (rotation_may_switch(n, looks, clock_wall_ms()))
         change(s, "accounts.key.activate", json_pack("{s:O}", "selectors", selectors), ROTATE_ASK_MS);
     else if (json_array_size(seen) || json_array_size(unseen))
@@ -147,6 +160,7 @@ static void on_keys(void *ctx, int error, const json_t *reply) {
     s->ticket = 0;
     if (error == BUS_REFUSED && strcmp(bus_error_code(reply), "not_found") == 0) {
         json_object_del(r->due, s->domain);
+        set_waiting(r, s->domain, false);
         step_end(s, 0);
         return;
     }
@@ -156,6 +170,7 @@ static void on_keys(void *ctx, int error, const json_t *reply) {
     }
     struct rotation next = rotation_next(keys, &r->policy, now);
     s->at_ms = next.at_ms;
+    if (next.step != ROTATION_LOOK) set_waiting(r, s->domain, false);
     switch (next.step) {
     case ROTATION_WAIT: step_end(s, next.at_ms); break;
     case ROTATION_MAKE: change(s, "accounts.key.rotate", json_object(), ROTATE_MAKE_MS); break;
@@ -220,6 +235,7 @@ static void ask_list(struct rotator *r, const char *after) {
 
 static void rotator_free(struct rotator *r) {
     json_decref(r->due);
+    json_decref(r->waiting);
     json_decref(r->listed);
     json_decref(r->round);
     free(r);
@@ -255,6 +271,8 @@ static void on_holder(void *ctx, const redisReply *reply) {
     if (r->mine != was) log_info(r->mine ? "DKIM key roll-overs are this replica's from now on" : "DKIM key roll-overs are another replica's", NULL);
     if (!r->mine) { /* what was known may be old when the lease comes back */
         json_object_clear(r->due);
+        json_object_clear(r->waiting);
+        metric_set(&waiting, 0);
         json_array_clear(r->round);
         r->list_at = 0;
         return;
@@ -306,6 +324,7 @@ struct rotator *rotator_create(struct verifier *v) {
     snprintf(r->lease_seconds, sizeof r->lease_seconds, "%lld", 3LL * r->pause.tv_sec);
     ulid_create(r->me);
     r->due = json_object();
+    r->waiting = json_object();
     r->listed = json_array();
     r->round = json_array();
     r->clock = event_new(v->worker->base, -1, 0, on_clock, r);

@@ -166,11 +166,14 @@ def test_a_mailbox_here_and_one_elsewhere_each_get_their_reverse_path(world):
 
 
 def test_several_ways_of_one_message(world):
-    """One transaction a reverse-path: through alpha.test's alias, and to the same server without SRS where a report is handed on."""
+    """One transaction a reverse-path: each alias's domain has its own."""
+    assert "error" not in world.rpc("accounts.domain.add", domain="beta.test")
+    world.rpc("accounts.alias.add", address="up@beta.test", targets=["m3@remote.test"])
     world.rpc("accounts.alias.add", address="more@alpha.test", targets=["m1@remote.test", "m2@remote.test"])
-    send(world, "ann@author.test", ["out@alpha.test", "more@alpha.test"], signed(world, "several"))
-    wait_until("all three", lambda: sorted(r for t in world.peer.of("several") for r in t.rcpts) == ["m1@remote.test", "m2@remote.test", "x@remote.test"])
-    assert len({t.mail_from for t in world.peer.of("several")}) == 1
+    send(world, "ann@author.test", ["out@alpha.test", "more@alpha.test", "up@beta.test"], signed(world, "several"))
+    wait_until("all four", lambda: sum(len(t.rcpts) for t in world.peer.of("several")) == 4)
+    assert sorted((t.mail_from.split("@")[1], sorted(t.rcpts)) for t in world.peer.of("several")) == [
+        ("alpha.test", ["m1@remote.test", "m2@remote.test", "x@remote.test"]), ("beta.test", ["m3@remote.test"])]
 
 
 @pytest.mark.parametrize("mark, sender, path", [

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import urllib.request
 
 import dkim
 import pytest
@@ -124,6 +125,8 @@ def test_a_roll_over_waits_for_whoever_publishes(site):
     site.dns.update({(f"{next(s for s in new if s[0] == 'e')}._domainkey.elsewhere.test", "TXT"): SERVFAIL})
     before = site.dns.count(f"{next(s for s in new if s[0] == 'r')}._domainkey.elsewhere.test")
     wait_until("three looks at DNS", lambda: site.dns.count(f"{next(s for s in new if s[0] == 'r')}._domainkey.elsewhere.test") >= before + 3, 30)
+    waiting = urllib.request.urlopen(f"http://127.0.0.1:{site.http['verifier']}/metrics").read().decode()
+    assert re.search(r"^postbus_verifier_dkim_rotations_waiting [1-9]", waiting, re.M), "the operator can be told by an alert"
     assert all(keys(site, "elsewhere.test")[s]["state"] == "published" and "seen" not in keys(site, "elsewhere.test")[s] for s in new)
     assert site.rpc("accounts.key.activate", domain="elsewhere.test", selectors=sorted(new))["error"]["code"] == "exists", "what was not seen must not sign, whoever asks"
     site.rpc("accounts.key.seen", domain="elsewhere.test", seen=sorted(new), unseen=[], ttl=3600)
@@ -141,6 +144,13 @@ def test_what_disappears_from_dns_before_the_switch_does_not_sign(site):
     site.dns.ttl = 1
     wait_until("them to be unseen again", lambda: not any("seen" in keys(site, "gone.test")[s] for s in new), 15)
     assert states(site, "gone.test") == ["active", "active", "published", "published"]
+
+
+def test_a_domain_without_keys_gets_some(site):
+    add(site, "keyless.test")
+    site.redis("DEL", "a:{keyless.test}:k")
+    assert len(rotate(site, "keyless.test")) == 2
+    assert site.api("POST", "/api/v1/domains/nowhere.test/keys/rotate")[0] == 404
 
 
 def test_asked_twice_or_at_once_it_is_done_once(site):
