@@ -28,6 +28,10 @@ struct sts_cache;
 struct key_cache;
 struct dkim_key_cache;
 struct publisher;
+struct domain_ask;
+struct check;
+struct dns_monitor;
+struct publish_servers;
 
 struct verifier {
     struct worker *worker;
@@ -37,7 +41,12 @@ struct verifier {
     struct key_cache *keys;
     struct dkim_key_cache *trust_keys; /* other domains' public keys, parsed */
     struct publisher *publisher;       /* NULL: this worker does not publish */
-    int requests;                      /* in flight */
+    struct publish_servers *servers;   /* where zones are published; NULL: nowhere */
+    struct domain_ask *domain_asks;    /* under way, see domain_records.h */
+    struct check *checks;              /* under way, see check.h */
+    int check_count;
+    struct dns_monitor *monitor; /* NULL: this worker does not check by itself */
+    int requests;                /* in flight */
     bool draining;
 };
 
@@ -50,6 +59,7 @@ void route_serve(struct verifier *v);
 void verify_serve(struct verifier *v);
 void sign_serve(struct verifier *v);
 void records_serve(struct verifier *v);
+void check_serve(struct verifier *v);
 
 /* A string member of a request; empty when it is missing or none. */
 struct slice ask_text(const json_t *ask, const char *name);
