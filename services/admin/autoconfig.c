@@ -139,7 +139,8 @@ void autodiscover_post(struct request *r) {
 /* MTA-STS ------------------------------------------------------------------------------------------------------------------------------------- */
 
 static void on_mta_sts(struct request *r, int error, const json_t *reply) {
-    const char *mode = config_text("POSTBUS_MTA_STS", "");
+    const char *mode = config_text("POSTBUS_MTA_STS", ""), *own = json_string_value(json_object_get(json_object_get(reply, "dns"), "mta_sts"));
+    if (own) mode = own; /* the domain's own setting goes before the site's */
     if (error) {
         request_problem_bus(r, reply);
         return;

@@ -7,6 +7,7 @@
 
 #include "libcommon/base/buf.h"
 
+enum { TYPE_TLSA = 52, TYPE_CAA = 257 };
 enum { NAME_BYTES_MAX = 253, DNS_CLASS_IN = 1, RCODE_NOERROR = 0, RCODE_NXDOMAIN = 3 };
 
 struct known {
@@ -59,6 +60,8 @@ static bool read_record(struct arena *arena, struct slice wire, int type, struct
     case TRUST_A: out->data = arena_slice(arena, wire); return wire.n == 4;
     case TRUST_AAAA: out->data = arena_slice(arena, wire); return wire.n == 16;
     case TRUST_TXT: out->data = read_strings(arena, wire); return true;
+    case TYPE_TLSA:
+    case TYPE_CAA: out->data = arena_slice(arena, wire); return true; /* as on the wire */
     case TRUST_MX:
         if (wire.n < 3) return false;
         out->preference = (uint16_t)((unsigned char)wire.p[0] << 8 | (unsigned char)wire.p[1]);
@@ -85,7 +88,13 @@ static void read_answer(struct arena *arena, const struct ub_result *r, int type
 
 static void print_answer(const struct known *k) {
     static const char *const words[] = {"", "no such record", "no such name", "no answer"};
-    const char *type = k->type == TRUST_A ? "A" : k->type == TRUST_AAAA ? "AAAA" : k->type == TRUST_MX ? "MX" : k->type == TRUST_TXT ? "TXT" : "PTR";
+    const char *type = k->type == TRUST_A      ? "A"
+                       : k->type == TRUST_AAAA ? "AAAA"
+                       : k->type == TRUST_MX   ? "MX"
+                       : k->type == TRUST_TXT  ? "TXT"
+                       : k->type == TYPE_TLSA  ? "TLSA"
+                       : k->type == TYPE_CAA   ? "CAA"
+                                               : "PTR";
     if (k->answer.status != TRUST_DNS_OK) printf("dns    %.*s %s: %s\n", SLICE_FMT(k->name), type, words[k->answer.status]);
     for (size_t i = 0; i < k->answer.count; i++) {
         struct slice s = k->answer.records[i].data;
