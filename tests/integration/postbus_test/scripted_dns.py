@@ -122,7 +122,7 @@ class ScriptedDns:
         for value in values:
             alias = value.startswith("CNAME:")
             kind_here = "CNAME" if alias else kind
-            data = dns.rdata.from_text(dns.rdataclass.IN, dns.rdatatype.from_text(kind_here), value[6:] if alias else value, origin=dns.name.root)
+            data = dns.rdata.from_text(dns.rdataclass.IN, dns.rdatatype.from_text(kind_here), value[6:] if alias else value, origin=dns.name.root, relativize=False)
             answer.find_rrset(answer.answer, owner, dns.rdataclass.IN, dns.rdatatype.from_text(kind_here), create=True).add(data, self.ttl)
             if alias and depth < 30:
                 follow = self._find(data.target.to_text().lower().rstrip("."), kind)
