@@ -3,6 +3,18 @@
 
 #include "services/cli/cli.h"
 
+/* As domain set takes them. */
+static void print_settings(json_t *dns) {
+    const char *name;
+    const json_t *value, *item;
+    size_t i;
+    json_object_foreach(dns, name, value) {
+        printf("\t%s=%s", name, json_is_string(value) ? json_string_value(value) : "");
+        json_array_foreach(value, i, item) printf("%s%s", i ? "," : "", json_string_value(item));
+        putchar('\n');
+    }
+}
+
 static int one(struct cli *c, const char *method, json_t *body, const char *said) {
     struct buf path = {0};
     json_t *answer;
@@ -18,6 +30,7 @@ static int one(struct cli *c, const char *method, json_t *body, const char *said
             printf("%s\t%s\n", text_of(answer, "domain"), text_of(answer, "created"));
         else
             printf("%s %s\n", c->words[0], said);
+        print_settings(json_object_get(answer, "dns"));
     }
     json_decref(answer);
     buf_free(&path);

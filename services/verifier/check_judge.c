@@ -79,6 +79,8 @@ static void judge_spf(struct check_finding *f, const struct check_context *c) {
         set(f, CHECK_RIGHT, "it has another text, but permits all addresses that mail leaves from");
     else if (c->spf_covers == 0)
         set(f, CHECK_WRONG, "it does not permit every address that mail leaves from: receivers may refuse mail; publish this instead, or add the addresses");
+    else if (c->spf_covers == -2)
+        set(f, CHECK_UNKNOWN, "the record differs, and DNS did not answer for what it refers to");
     else
         set(f, CHECK_WRONG, "the record differs: publish this instead");
 }

@@ -44,7 +44,7 @@ struct check_context {
     const char *domain, *mail_host;
     const struct answer *addresses[2];      /* A and AAAA of an alias' name, where an alias is wanted: others may have put addresses there instead; NULL */
     const struct answer *host_addresses[2]; /* A and AAAA of the mail host; NULL */
-    int spf_covers;                         /* 1: another SPF record permits all our addresses, 0: it does not; -1: not looked at */
+    int spf_covers;                         /* 1: another SPF record permits all our addresses, 0: it does not; -1: not looked at; -2: DNS did not say */
 };
 
 /* Judges the RRset of wanted[0] (all n records are of it) by its answer. */

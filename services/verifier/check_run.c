@@ -10,7 +10,7 @@
 #include "services/verifier/publish.h"
 #include "services/verifier/records_private.h"
 
-enum { DS_MAX = 16, FINDINGS_MAX = RECORDS_MAX + 24, OUTGOING_MAX = 16, HTTPS_PORT = 443 };
+enum { DS_MAX = 16, FINDINGS_MAX = RECORDS_MAX + 24, OUTGOING_MAX = 16, HTTPS_PORT = 443, CHECK_SPF_MS = 25000 };
 
 enum phase { PHASE_ASK, PHASE_SPF, PHASE_POLICY, PHASE_JUDGE };
 
@@ -30,6 +30,7 @@ struct check {
     struct event *step; /* goes on from the loop, never from within a callback of the resolver that may end here */
     enum phase phase;
     int rounds;
+    int64_t begun_us;
     size_t outgoing_count;
     const char *outgoing[OUTGOING_MAX]; /* addresses that mail leaves from */
     int spf_covers;
@@ -140,7 +141,7 @@ static const struct trust_answer *look_up(void *ctx, struct slice name, int type
 static int judge_spf(struct check *c) {
     struct trust_dns dns = {look_up, c};
     const char *sender = arena_printf(c->arena, "postmaster@%s", c->domain), *helo = outgoing_name(&c->made->input);
-    bool pending = false, covers = c->outgoing_count > 0;
+    bool pending = false, silent = false, covers = c->outgoing_count > 0;
     for (size_t i = 0; i < c->outgoing_count; i++) {
         struct spf_verdict verdict;
         struct spf_query q = {
@@ -148,10 +149,11 @@ static int judge_spf(struct check *c) {
         if (spf_check(c->arena, &q, &dns, &verdict) == TRUST_PENDING)
             pending = true;
         else
-            covers = covers && verdict.result == SPF_PASS;
+            covers = covers && verdict.result == SPF_PASS, silent = silent || verdict.result == SPF_TEMPERROR;
     }
-    if (pending && ++c->rounds < CHECK_ROUNDS_MAX) return TRUST_PENDING;
-    c->spf_covers = c->outgoing_count == 0 ? -1 : covers && !pending;
+    bool late = clock_monotonic_us() - c->begun_us > (int64_t)CHECK_SPF_MS * 1000;
+    if (pending && !late && ++c->rounds < CHECK_ROUNDS_MAX) return TRUST_PENDING;
+    c->spf_covers = c->outgoing_count == 0 ? -1 : pending || silent ? -2 : covers;
     return TRUST_DONE;
 }
 
@@ -320,6 +322,7 @@ static void begin(struct check *c) {
         finish(c, NULL, "unavailable");
         return;
     }
+    c->begun_us = clock_monotonic_us();
     c->lookup = lookup_create(c->resolver, c->arena, CHECK_QUESTIONS_MAX, on_lookup, c);
     read_outgoing(c);
     add_questions(c);

@@ -41,8 +41,7 @@ static void try_again_later(struct publisher *p) {
     if (!event_pending(p->again, EV_TIMEOUT, NULL)) event_add(p->again, &delay);
 }
 
-void publish_finished(struct publisher *p, struct publish_task *task, bool again, const json_t *gone) {
-    bool newer = false;
+void publish_finished(struct publisher *p, struct publish_task *task, enum publish_end end, const json_t *gone) {
     size_t i;
     const json_t *zone;
     p->busy = false;
@@ -51,14 +50,15 @@ void publish_finished(struct publisher *p, struct publish_task *task, bool again
         publisher_free(p);
         return;
     }
-    for (struct publish_task *t = p->first; t; t = t->next) newer = newer || strcmp(t->domain, task->domain) == 0;
-    if (again && !newer) add_task(p, task->kind, task->domain);
     json_array_foreach(gone, i, zone) add_task(p, PUBLISH_REMOVE, json_string_value(zone));
-    free(task);
-    if (again)
-        try_again_later(p); /* what stands behind it would most likely fail too */
-    else
-        next_task(p);
+    if (end == PUBLISH_DONE) {
+        free(task);
+    } else {
+        task->next = p->failed;
+        p->failed = task;
+        try_again_later(p);
+    }
+    if (end != PUBLISH_PAUSE) next_task(p);
 }
 
 bool publish_is_hosted(const struct publisher *p, const char *name) {
@@ -141,10 +141,17 @@ static void on_clock(evutil_socket_t fd, short what, void *ctx) {
     list_domains(p);
 }
 
-/* What failed is in the list again; without a list of domains yet, that is what failed. */
+/* What failed goes to the end of the list, unless something newer is there for its domain; without a list of domains yet, that is what failed. */
 static void on_again(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
     struct publisher *p = ctx;
+    while (p->failed) {
+        struct publish_task *failed = p->failed, *newer = p->first;
+        p->failed = failed->next;
+        while (newer && strcmp(newer->domain, failed->domain) != 0) newer = newer->next;
+        if (!newer) add_task(p, failed->kind, failed->domain);
+        free(failed);
+    }
     if (!p->hosted) list_domains(p);
     next_task(p);
 }
@@ -191,6 +198,14 @@ struct publisher *publisher_create(struct verifier *v) {
     return p;
 }
 
+static void free_tasks(struct publish_task **list) {
+    while (*list) {
+        struct publish_task *t = *list;
+        *list = t->next;
+        free(t);
+    }
+}
+
 void publisher_destroy(struct publisher *p) {
     if (!p) return;
     p->closing = true;
@@ -201,11 +216,8 @@ void publisher_destroy(struct publisher *p) {
     json_decref(p->listing);
     json_decref(p->seen);
     p->hosted = p->listing = p->seen = NULL;
-    while (p->first) {
-        struct publish_task *t = p->first;
-        p->first = t->next;
-        free(t);
-    }
+    free_tasks(&p->first);
+    free_tasks(&p->failed);
     p->last = &p->first;
     if (!p->busy) publisher_free(p); /* else what is under way does it */
 }

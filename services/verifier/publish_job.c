@@ -18,9 +18,11 @@ struct job {
     struct publisher *publisher;
     struct publish_task *task;
     struct arena *arena;
-    struct domain_records *made;     /* PUBLISH_ZONE */
-    struct record_set wanted;        /* of made, less what is outside of all that is hosted here */
-    struct record_set former;        /* what was published before; of arena */
+    struct domain_records *made; /* PUBLISH_ZONE */
+    struct record_set wanted;    /* of made, less what is outside of all that is hosted here */
+    struct record_set former;    /* what was published before; of arena */
+    size_t child_count;          /* hosted domains below this one */
+    const char **children;
     struct publish_servers *servers; /* the publisher's */
     size_t changed;
     struct buf left_out;
@@ -29,7 +31,7 @@ struct job {
     char reason[DNS_REASON_MAX + 128];
 };
 
-static void finish(struct job *j, bool again, const json_t *gone) {
+static void finish(struct job *j, enum publish_end end, const json_t *gone) {
     struct publisher *p = j->publisher;
     struct publish_task *task = j->task;
     domain_records_destroy(j->made);
@@ -37,13 +39,13 @@ static void finish(struct job *j, bool again, const json_t *gone) {
     buf_free(&j->left_out);
     arena_destroy(j->arena);
     free(j);
-    publish_finished(p, task, again, gone);
+    publish_finished(p, task, end, gone);
 }
 
-static void finish_failed(struct job *j, const char *reason) {
+static void finish_failed(struct job *j, enum publish_end end, const char *reason) {
     metric_add(&publish_failures, 1);
     log_warn("a zone cannot be brought up to date", "domain", j->task->domain, "reason", reason, NULL);
-    finish(j, true, NULL);
+    finish(j, end, NULL);
 }
 
 static struct slice redis_key(const struct job *j) { return slice_of(arena_printf(j->arena, "v:published:%s", j->task->domain)); }
@@ -101,7 +103,10 @@ static void run(void *ctx) {
         size_t changed = 0;
         int error = 0;
         switch (j->task->kind) {
-        case PUBLISH_ZONE: error = update_publish(s, domain, j->wanted, j->former, &changed, i ? NULL : &j->left_out, reason); break;
+        case PUBLISH_ZONE:
+            error = update_publish(s, domain, j->wanted, j->former, &changed, i ? NULL : &j->left_out, reason);
+            if (!error && *s->catalog) error = update_delegate(s, domain, j->child_count, j->children, reason);
+            break;
         case PUBLISH_REMOVE: error = update_remove(s, domain, j->former, reason); break;
         case PUBLISH_CLEAN: error = update_list(s, collect_zone, j, reason); break;
         }
@@ -125,7 +130,7 @@ static void on_cleaned(struct job *j) {
     const char *reason;
     json_t *gone = publish_choose_gone(p->hosted, j->catalog, p->seen, clock_wall_ms(), p->gone_seconds * 1000, &reason);
     if (!gone && json_array_size(j->catalog)) log_error("zones that no domain is for are left as they are", "reason", reason, NULL);
-    finish(j, false, gone);
+    finish(j, PUBLISH_DONE, gone);
     json_decref(gone);
 }
 
@@ -133,11 +138,11 @@ static void on_run(void *ctx) {
     struct job *j = ctx;
     char count[24];
     if (j->publisher->closing) {
-        finish(j, false, NULL);
+        finish(j, PUBLISH_DONE, NULL);
         return;
     }
     if (j->error) {
-        finish_failed(j, j->reason);
+        finish_failed(j, j->error == UPDATE_UNREACHABLE ? PUBLISH_PAUSE : PUBLISH_AGAIN, j->reason);
         return;
     }
     if (j->left_out.n) log_warn("records that could not be published", "domain", j->task->domain, "reason", buf_str(&j->left_out), NULL);
@@ -153,7 +158,7 @@ static void on_run(void *ctx) {
     case PUBLISH_REMOVE: on_removed(j); break;
     case PUBLISH_CLEAN: on_cleaned(j); return;
     }
-    finish(j, false, NULL);
+    finish(j, PUBLISH_DONE, NULL);
 }
 
 static void start(struct job *j) { service_offload(j->publisher->verifier->worker, run, on_run, j); }
@@ -164,9 +169,9 @@ static void start(struct job *j) { service_offload(j->publisher->verifier->worke
 static void on_noted(void *ctx, const redisReply *reply) {
     struct job *j = ctx;
     if (j->publisher->closing)
-        finish(j, false, NULL);
+        finish(j, PUBLISH_DONE, NULL);
     else if (redis_reply_error(reply))
-        finish_failed(j, "the store cannot be reached");
+        finish_failed(j, PUBLISH_PAUSE, "the store cannot be reached");
     else
         start(j);
 }
@@ -175,11 +180,11 @@ static void on_former(void *ctx, const redisReply *reply) {
     struct job *j = ctx;
     int error = redis_reply_error(reply);
     if (j->publisher->closing) {
-        finish(j, false, NULL);
+        finish(j, PUBLISH_DONE, NULL);
         return;
     }
     if (error && error != STORE_NOT_FOUND) {
-        finish_failed(j, "the store cannot be reached");
+        finish_failed(j, PUBLISH_PAUSE, "the store cannot be reached");
         return;
     }
     if (!error) read_former(j, redis_reply_slice(reply));
@@ -204,26 +209,39 @@ static void choose_wanted(struct job *j) {
     }
 }
 
+/* Domains below this one, which may have zones of their own (they were there first): only where zones are made by us. */
+static void find_children(struct job *j) {
+    const char *name;
+    json_t *value;
+    j->children = arena_alloc(j->arena, (json_object_size(j->publisher->hosted) + 1) * sizeof *j->children);
+    json_object_foreach(j->publisher->hosted, name, value) {
+        (void)value;
+        if (strcmp(name, j->task->domain) != 0 && record_is_inside(name, j->task->domain)) j->children[j->child_count++] = arena_copy(j->arena, slice_of(name));
+    }
+}
+
 static void on_records(void *ctx, struct domain_records *made, const char *code) {
     struct job *j = ctx;
     j->made = made;
     if (j->publisher->closing) {
-        finish(j, false, NULL);
+        finish(j, PUBLISH_DONE, NULL);
     } else if (made && j->task->kind == PUBLISH_REMOVE) {
         log_info("a domain was said to be gone, but is here", "domain", j->task->domain, NULL);
         j->task->kind = PUBLISH_ZONE;
         choose_wanted(j);
+        find_children(j);
         get_former(j);
     } else if (made) {
         choose_wanted(j);
+        find_children(j);
         get_former(j);
     } else if (strcmp(code, "not_found") == 0) {
         if (j->task->kind == PUBLISH_REMOVE)
             get_former(j);
         else
-            finish(j, false, NULL); /* gone meanwhile: its removal is another task */
+            finish(j, PUBLISH_DONE, NULL); /* gone meanwhile: its removal is another task */
     } else {
-        finish_failed(j, "accounts cannot be asked for the domain and its keys");
+        finish_failed(j, PUBLISH_PAUSE, "accounts cannot be asked for the domain and its keys");
     }
 }
 

@@ -19,6 +19,7 @@ struct publisher {
     struct event *clock, *again;
     struct publish_servers servers;
     struct publish_task *first, **last;
+    struct publish_task *failed; /* to be tried again; meanwhile the others go on */
     bool busy, closing;
     json_t *hosted;  /* the last whole list of domains, and what came since: {"<domain>":true} */
     json_t *listing; /* the list being read, page by page */
@@ -29,8 +30,13 @@ struct publisher {
 
 /* Begins a task; takes it. publish_finished is called when it is over. */
 void publish_job_start(struct publisher *p, struct publish_task *task);
-/* again: it failed and is to be tried later; gone: zones that PUBLISH_CLEAN found, or NULL. */
-void publish_finished(struct publisher *p, struct publish_task *task, bool again, const json_t *gone);
+enum publish_end {
+    PUBLISH_DONE,
+    PUBLISH_AGAIN, /* this one failed: it is tried again later */
+    PUBLISH_PAUSE, /* the store, accounts or the DNS server cannot be reached: so would all that follow */
+};
+/* gone: zones that PUBLISH_CLEAN found, or NULL. */
+void publish_finished(struct publisher *p, struct publish_task *task, enum publish_end end, const json_t *gone);
 /* Whether a domain that is hosted here has this name, or is above it. */
 bool publish_is_hosted(const struct publisher *p, const char *name);
 

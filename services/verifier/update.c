@@ -266,7 +266,7 @@ int update_publish(const struct update_server *server, const char *domain, struc
     struct work w = {.domain = domain, .wanted = wanted, .former = former, .left_out = left_out, .reason = reason};
     *changed = 0;
     w.server = dns_server_open(&server->dns, reason);
-    if (!w.server) return -1;
+    if (!w.server) return UPDATE_UNREACHABLE;
     int error = dns_server_zone_of(w.server, domain, w.home, reason);
     if (error > 0 && *server->catalog) {
         error = catalog_add(w.server, server->catalog, domain, reason);
@@ -282,12 +282,14 @@ int update_remove(const struct update_server *server, const char *domain, struct
     struct dns_record *outside = memory_alloc((former.n + 1) * sizeof *outside);
     struct work w = {.domain = domain, .former = former, .reason = reason};
     w.server = dns_server_open(&server->dns, reason);
-    int removed = w.server && *server->catalog ? catalog_remove(w.server, server->catalog, domain, reason) : 0, error = !w.server || removed < 0 ? -1 : 0;
+    int removed = w.server && *server->catalog ? catalog_remove(w.server, server->catalog, domain, reason) : 0;
+    int error = !w.server ? UPDATE_UNREACHABLE : removed < 0 ? UPDATE_FAILED : 0;
     if (removed > 0) { /* with the zone its records go; those in other zones do not */
         w.former = (struct record_set){0, outside};
         for (size_t i = 0; i < former.n; i++)
             if (!record_is_inside(former.records[i].name, domain)) outside[w.former.n++] = former.records[i];
         error = publish(&w);
+        if (!error) error = update_undelegate(w.server, domain, reason);
     } else if (!error) {
         error = dns_server_zone_of(w.server, domain, w.home, reason);
         error = error > 0 ? 0 : error ? -1 : publish(&w); /* no such zone: nothing of ours is there */
@@ -299,7 +301,7 @@ int update_remove(const struct update_server *server, const char *domain, struct
 
 int update_list(const struct update_server *server, void (*each)(void *ctx, const char *zone), void *ctx, char reason[DNS_REASON_MAX]) {
     struct dns_server *s = dns_server_open(&server->dns, reason);
-    if (!s) return -1;
+    if (!s) return UPDATE_UNREACHABLE;
     int error = catalog_list(s, server->catalog, each, ctx, reason);
     dns_server_close(s);
     return error;

@@ -27,7 +27,7 @@ static int ask(struct dns_server *s, const char *domain, ldns_rr_type type, ldns
 int update_ds(const struct update_server *server, const char *domain, void (*each)(void *ctx, const char *ds), void *ctx, char reason[DNS_REASON_MAX]) {
     char zone[DNS_NAME_BYTES];
     struct dns_server *s = dns_server_open(&server->dns, reason);
-    if (!s) return -1;
+    if (!s) return UPDATE_UNREACHABLE;
     ldns_rr_list *cds = NULL, *keys = NULL;
     int error = dns_server_zone_of(s, domain, zone, reason);
     if (error || strcasecmp(zone, domain) != 0) {

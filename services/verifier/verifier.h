@@ -6,6 +6,8 @@
  *   requests in flight        VERIFIER_REQUESTS_MAX a worker, then `busy`
  *   a route                   ROUTE_TIMEOUT_MS, ROUTE_HOSTS_MAX hosts, ROUTE_ADDRESSES_MAX addresses a host; more are left out
  *   a verification            VERIFY_ROUNDS_MAX rounds, VERIFY_QUESTIONS_MAX DNS questions, VERIFY_TIMEOUT_MS; then tempfail 451
+ *   a check of a domain's DNS CHECK_QUESTIONS_MAX questions, CHECK_RUNS_MAX at a time a worker, then `busy`                  (check.h)
+ *   a publication             RECORDS_MAX records, DNS_SERVER_TIMEOUT_SECONDS an answer; tried again after 15 s                (publish.h)
  *   an MTA-STS policy         64 KiB, 10 s; then the domain has none (RFC 8461 §3.3) */
 #ifndef POSTBUS_VERIFIER_H
 #define POSTBUS_VERIFIER_H

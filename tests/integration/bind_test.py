@@ -1,7 +1,11 @@
 """Publishing to a server that is not ours: BIND, whose zones its operator made (POSTBUS_DNS_CATALOG is empty). And what is said when it refuses."""
 import base64
 import os
+import socket
+import threading
 
+import dns.query
+import dns.zone
 import pytest
 
 from postbus_test.authorities import Bind
@@ -81,9 +85,6 @@ def test_a_deleted_domain_takes_what_is_ours_and_nothing_else(world):
     wait_until("our records to go", lambda: not world.bind.texts("_dmarc.bound.test"))
     assert world.bind.texts("bound.test") == ["google-site-verification=xyz"]
     assert world.bind.records("bound.test", "MX") == ["5 old.far.test."] and world.bind.records("www.bound.test", "A") == ["198.51.100.1"]
-    zone = world.bind.dir / "whole"
-    import dns.query
-    import dns.zone
     zone = dns.zone.from_xfr(dns.query.xfr("127.0.0.1", "bound.test", port=world.bind.port))
     assert sorted(str(name) for name in zone.nodes) == ["@", "ns", "www"], "something of ours was left behind"
 
@@ -92,8 +93,10 @@ def test_a_deleted_domain_takes_what_is_ours_and_nothing_else(world):
 def test_a_refusal_says_what_to_do(world, domain, said):
     world.rpc("accounts.domain.add", domain=domain)
     assert said in reason(world, domain), reason(world, domain)
+    # the others do not wait for it
+    world.rpc("accounts.domain.set", domain="sub.above.test", dns={"dmarc_ruf": f"mailto:f@{domain}"})
+    wait_until("a change of another domain", lambda: f"ruf=mailto:f@{domain}" in world.bind.texts("_dmarc.sub.above.test")[0], 5)
     world.rpc("accounts.domain.delete", domain=domain)
-    world.restart("verifier")
 
 
 @pytest.mark.parametrize("key, said", [
@@ -120,3 +123,49 @@ def test_a_server_that_is_down_is_tried_again(world):
     world.restart("verifier")
     assert "no connection" in reason(world, "sub.above.test")
     assert world.rpc("verifier.dns.records", domain="sub.above.test")["ds"] == []
+
+
+def test_two_servers_each_with_its_key_get_everything():
+    keys = [("one", "hmac-sha256", base64.b64encode(b"first").decode()), ("two", "hmac-sha512", base64.b64encode(b"second").decode())]
+    binds = [Bind({"both.test": text}, key) for key, text in zip(keys, ("", "@ IN TXT \"only here\"\n"))]
+    site = Site(settings={"POSTBUS_DNS_SERVER": ",".join(b.address for b in binds), "POSTBUS_DNS_CATALOG": "", "POSTBUS_DNS_CHECK_SECONDS": 0})
+    path = site.secrets_root / "verifier/tsig.key"
+    os.chmod(path, 0o600)
+    path.write_text("".join(f"{k[1]}:{k[0]}:{k[2]}\n" for k in keys))
+    try:
+        site.start("accounts", "verifier")
+        site.rpc("accounts.domain.add", domain="both.test")
+        for bind in binds:
+            wait_until(f"the records (see {site.dir}/verifier.log)", lambda: bind.records("both.test", "MX"))
+        assert "only here" in binds[1].texts("both.test")
+    finally:
+        site.end()
+        for bind in binds:
+            bind.end()
+
+
+def test_an_answer_without_a_signature_is_not_believed():
+    """Whoever sits between us and the server could say that everything is there already."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def lie():
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection, connection.makefile("rb") as stream:
+                while len(length := stream.read(2)) == 2:
+                    wire = stream.read(int.from_bytes(length))
+                    end = wire.index(b"\0", 12) + 5  # behind the question
+                    answer = wire[:2] + b"\x84\0" + b"\0\1" + b"\0" * 6 + wire[12:end]
+                    connection.sendall(len(answer).to_bytes(2) + answer)
+    threading.Thread(target=lie, daemon=True).start()
+    site = Site(settings={"POSTBUS_DNS_SERVER": f"127.0.0.1@{listener.getsockname()[1]}", "POSTBUS_DNS_CATALOG": "", "POSTBUS_DNS_CHECK_SECONDS": 0})
+    try:
+        site.start("accounts", "verifier")
+        site.rpc("accounts.domain.add", domain="lied.test")
+        assert "not signed with our TSIG key" in reason(site, "lied.test")
+    finally:
+        site.end()
+        listener.close()

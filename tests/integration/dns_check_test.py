@@ -117,6 +117,7 @@ CASES = [
     ("two SPF records", {TXT: ['"v=spf1 mx -all"', f'"v=spf1 ip4:{ADDRESS} -all"']}, SPF, "conflicting", "several SPF records"),
     ("another SPF record that permits the same", {TXT: '"v=spf1 include:_spf.far.example -all"', ("_spf.far.example", "TXT"): '"v=spf1 ip4:50.1.2.0/24 -all"'}, SPF, "right", "permits all"),
     ("another SPF record that permits others", {TXT: '"v=spf1 ip4:198.51.100.1 -all"'}, SPF, "wrong", "does not permit"),
+    ("another SPF record, and DNS is silent about what it includes", {TXT: '"v=spf1 include:_spf.far.example -all"', ("_spf.far.example", "TXT"): SERVFAIL}, SPF, "unknown", "DNS did not answer"),
     ("no DMARC", {(f"_dmarc.{DOMAIN}", "TXT"): None}, DMARC, "missing", "publish"),
     ("another DMARC policy", {(f"_dmarc.{DOMAIN}", "TXT"): '"v=DMARC1; p=none"'}, DMARC, "wrong", "postbus domain set"),
     ("the same DMARC record in other words", {(f"_dmarc.{DOMAIN}", "TXT"): f'"v=DMARC1;p=quarantine ;  rua=mailto:dmarc-reports@{DOMAIN};"'}, DMARC, "right", ""),
