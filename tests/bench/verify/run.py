@@ -130,7 +130,7 @@ def report(rounds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--messages", type=int, default=4000, help="of a round; four times as many for Postbus")
+    parser.add_argument("--messages", type=int, default=2000, help="of a round; four times as many for Postbus")
     parser.add_argument("--warm", type=int, default=200, help="before the clock starts, each round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sessions", type=int, default=16, help="at once")
