@@ -11,7 +11,7 @@ int check_spf_status(enum spf_result r) { return r == SPF_TEMPERROR ? CLI_TEMPOR
 
 void check_print_spf(const struct spf_verdict *v) {
     for (size_t i = 0; i < v->step_count; i++) printf("spf    %s\n", v->steps[i]);
-    printf("spf    %s: %s (%d terms asked DNS, %d lookups found nothing)\n", spf_result_text(v->result), v->reason, v->lookups, v->void_lookups);
+    printf("spf    %s: %s (%d terms asked DNS, %d lookups in vain)\n", spf_result_text(v->result), v->reason, v->lookups, v->void_lookups);
     if (*v->explanation) printf("spf    the domain explains: %s\n", v->explanation);
 }
 
