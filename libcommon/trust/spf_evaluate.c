@@ -54,10 +54,12 @@ static enum spf_step include(struct spf_run *r, struct slice target) {
     return SPF_STOP_PERM;
 }
 
+static bool asks_dns(const struct spf_term *t) { return t->kind != SPF_ALL && t->kind != SPF_IP4 && t->kind != SPF_IP6; }
+
 static enum spf_step evaluate_term(struct spf_run *r, const struct spf_term *t, struct slice domain) {
     struct slice target = domain;
     if (t->kind == SPF_ALL) return SPF_MATCH; /* §5.1 */
-    if (t->kind != SPF_IP4 && t->kind != SPF_IP6) {
+    if (asks_dns(t)) {
         if (++r->out->lookups > SPF_LOOKUPS_MAX) return spf_wrong(r, SPF_TOO_MANY_TERMS);
         if (t->spec.n) {
             enum spf_step s = expand(r, t->spec, domain, true, &target);
@@ -171,7 +173,10 @@ static int evaluate(struct spf_run *r, struct slice terms, struct slice domain, 
         if (s == SPF_STOP_TEMP) *result = SPF_TEMPERROR;
         if (s == SPF_STOP_TEMP || s == SPF_STOP_PERM) return TRUST_DONE;
         const char *term = s == SPF_MATCH || r->query->explain ? spf_printable(r->arena, word, SPF_TERM_SHOWN_MAX) : "";
-        spf_step(r, "%s: %s %s", shown(r, domain), term, s == SPF_MATCH ? "matches" : "does not match");
+        const char *counts = r->query->explain && asks_dns(&t) ? arena_printf(r->arena, " (%d of %d terms that may ask DNS, %d of %d lookups in vain)",
+                                                                              r->out->lookups, SPF_LOOKUPS_MAX, r->out->void_lookups, SPF_VOID_MAX)
+                                                               : "";
+        spf_step(r, "%s: %s %s%s", shown(r, domain), term, s == SPF_MATCH ? "matches" : "does not match", counts);
         if (s == SPF_NO_MATCH) continue;
         *result = qualified(t.qualifier);
         decided(r, term, domain);

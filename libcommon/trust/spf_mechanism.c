@@ -62,8 +62,8 @@ static enum spf_step name_fits(struct spf_run *r, struct slice name, const struc
     enum spf_step s = spf_ask(r, name, r->v6 ? TRUST_AAAA : TRUST_A, &a);
     if (s != SPF_NO_MATCH || a->status != TRUST_DNS_OK) return s;
     bool fits = answer_fits(r, a, bits);
-    spf_step(r, "%s has %s: %s %s/%d", spf_printable(r->arena, name, SPF_NAME_SHOWN_MAX), spf_addresses_text(r, a), r->ip_text,
-             fits ? "is there, compared by" : "is not there, compared by", bits);
+    spf_step(r, "%s has %s: by the first %d bits %s is %s", spf_printable(r->arena, name, SPF_NAME_SHOWN_MAX), spf_addresses_text(r, a), bits, r->ip_text,
+             fits ? "there" : "not there");
     return fits ? SPF_MATCH : SPF_NO_MATCH;
 }
 
