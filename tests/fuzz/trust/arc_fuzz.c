@@ -11,7 +11,7 @@ static const struct trust_answer *look_up(void *ctx, struct slice name, int type
 
 static struct arc_verdict validate(struct arena *arena, struct slice header) {
     static struct trust_record record = {.data = SLICE("v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=")}; /* RFC 8463 §A.2 */
-    static struct trust_answer answer = {TRUST_DNS_OK, false, 1, &record};
+    static struct trust_answer answer = {.status = TRUST_DNS_OK, .count = 1, .records = &record};
     struct trust_dns dns = {look_up, &answer};
     struct body_digest digest = {.kind = {true, -1}};
     struct dkim_message m = {.header = header, .digest_count = 1, .digests = &digest, .now = 1795513277, .explain = true};

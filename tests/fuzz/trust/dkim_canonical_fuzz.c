@@ -67,7 +67,7 @@ static const struct trust_answer *look_up(void *ctx, struct slice name, int type
 static void check_signing(struct slice header, struct slice body) {
     static EVP_PKEY *key;
     static struct trust_record record = {.data = SLICE("v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=")}; /* RFC 8463 §A.2 */
-    static struct trust_answer answer = {TRUST_DNS_OK, false, 1, &record};
+    static struct trust_answer answer = {.status = TRUST_DNS_OK, .count = 1, .records = &record};
     struct trust_dns dns = {look_up, &answer};
     struct arena *arena = arena_create();
     struct body_digest digest = {.kind = {true, -1}};

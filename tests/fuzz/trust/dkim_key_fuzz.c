@@ -31,7 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (slice_cut(&second, '\n', &first)) count = 2;
     records[0].data = first;
     records[1].data = second;
-    struct trust_answer answer = {TRUST_DNS_OK, false, count, records};
+    struct trust_answer answer = {.status = TRUST_DNS_OK, .count = count, .records = records};
     struct trust_dns dns = {look_up, &answer};
     struct arena *arena = arena_create();
     check(arena, &dns, "v=1; a=rsa-sha256; d=a.test; s=s; h=from; bh=AAAA; b=AAAA");

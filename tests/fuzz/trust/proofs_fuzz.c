@@ -22,9 +22,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size > 20000 || !slice_cut(&all, '\n', &txt)) return 0;
     struct world w = {.txt = txt};
     w.record.data = txt;
-    w.answer = (struct trust_answer){TRUST_DNS_OK, false, 1, &w.record};
+    w.answer = (struct trust_answer){.status = TRUST_DNS_OK, .count = 1, .records = &w.record};
     w.address.data = SLICE("\300\000\002\001");
-    w.addresses = (struct trust_answer){TRUST_DNS_OK, false, 1, &w.address};
+    w.addresses = (struct trust_answer){.status = TRUST_DNS_OK, .count = 1, .records = &w.address};
     struct trust_dns dns = {look_up, &w};
     struct arena *arena = arena_create();
     struct body_hash_kind kinds[BODY_HASHES_MAX];
@@ -46,7 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                              .digests = digests,
                              .authserv_id = SLICE("me.test"),
                              .now = 1795513277,
-                             .explain = true};
+                             .steps = true};
     if (trust_verify(arena, &in, &dns, NULL, &r) != TRUST_DONE) abort(); /* everything is known: nothing may be pending */
     trust_write_headers(&in, &r, &out);
     json_t *json = trust_result_json(&r, true);
