@@ -1,9 +1,9 @@
 #!lua name=account
 -- Domains, accounts, aliases, keys. The declared key is a:{<domain>}; from it come
---   a:{<domain>}:d  hash: created, first (local part that postmaster and abuse fall to), key_month and key_count (of the last DKIM roll-over)
+--   a:{<domain>}:d  hash: created, first (local part that postmaster and abuse fall to)
 --   a:{<domain>}:u  hash: local part -> account (JSON)
 --   a:{<domain>}:a  hash: local part -> targets (JSON array); "*" is the catch-all
---   a:{<domain>}:k  hash: selector -> key (JSON)
+--   a:{<domain>}:k  hash: selector -> key (JSON); its :d has key_month and key_count of the last roll-over
 --   a:{<domain>}:t:<who>  failed logins of <who>, expires
 --   a:{<domain>}:w:<who>  <who> has to wait while this is there
 

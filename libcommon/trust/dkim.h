@@ -82,9 +82,9 @@ struct dkim_key_cache *dkim_key_cache_create(void);
 void dkim_key_cache_destroy(struct dkim_key_cache *c); /* NULL is allowed */
 
 struct dkim_key {
-    EVP_PKEY *key;                         /* of the cache, or to be freed with dkim_key_release */
-    bool cached, testing, strict_identity; /* t=y, t=s */
-    bool secure;                           /* its record came with DNSSEC */
+    EVP_PKEY *key;                 /* freed with dkim_key_release, whether the cache has it too or not */
+    bool testing, strict_identity; /* t=y, t=s */
+    bool secure;                   /* its record came with DNSSEC */
     int bits;
     size_t record;     /* which of the selector's records it is */
     struct slice text; /* the record, as long as the DNS answer lives */

@@ -53,19 +53,21 @@ static EVP_PKEY *decode(struct slice p, bool ed25519) {
     return key;
 }
 
-static EVP_PKEY *decode_cached(struct dkim_key_cache *cache, struct slice p, bool ed25519, bool *cached) {
+/* The key, with a reference of the caller's own: the cache may drop its one for the next key that is asked for. */
+static EVP_PKEY *decode_cached(struct dkim_key_cache *cache, struct slice p, bool ed25519) {
     unsigned char digest[16];
-    *cached = cache != NULL;
     if (!cache) return decode(p, ed25519);
     crypto_generichash(digest, sizeof digest, (const unsigned char *)p.p, p.n, (const unsigned char *)(ed25519 ? "ed25519-ed25519!" : "rsa-rsa-rsa-rsa!"), 16);
     struct slot *slot = &cache->slots[(digest[0] | digest[1] << 8) % CACHE_SLOTS];
-    if (slot->key && memcmp(slot->digest, digest, sizeof digest) == 0) return slot->key;
-    EVP_PKEY *key = decode(p, ed25519);
-    if (!key) return NULL;
-    EVP_PKEY_free(slot->key);
-    slot->key = key;
-    memcpy(slot->digest, digest, sizeof digest);
-    return key;
+    if (!slot->key || memcmp(slot->digest, digest, sizeof digest) != 0) {
+        EVP_PKEY *key = decode(p, ed25519);
+        if (!key) return NULL;
+        EVP_PKEY_free(slot->key);
+        slot->key = key;
+        memcpy(slot->digest, digest, sizeof digest);
+    }
+    EVP_PKEY_up_ref(slot->key);
+    return slot->key;
 }
 
 /* Whether an RSA key costs no more than a key should: refused before any arithmetic is done with it. */
@@ -106,7 +108,7 @@ static const char *take_record(struct slice txt, struct dkim_key_cache *cache, c
     if (!k.p && s->ed25519) return "the key is of another algorithm than the signature"; /* k= defaults to rsa */
     key->testing = dkim_list_has(t, "y");
     key->strict_identity = dkim_list_has(t, "s");
-    key->key = decode_cached(cache, p, s->ed25519, &key->cached);
+    key->key = decode_cached(cache, p, s->ed25519);
     if (!key->key) return "the key cannot be decoded";
     key->bits = EVP_PKEY_get_bits(key->key);
     if (!s->ed25519 && (key->bits < DKIM_RSA_BITS_MIN || key->bits > DKIM_RSA_BITS_MAX)) {
@@ -171,7 +173,7 @@ bool dkim_any_key_fits(const struct dkim_signature *s, const struct trust_dns *d
 }
 
 void dkim_key_release(struct dkim_key *key) {
-    if (!key->cached) EVP_PKEY_free(key->key);
+    EVP_PKEY_free(key->key);
     key->key = NULL;
 }
 

@@ -19,8 +19,7 @@ enum trust_dns_status {
 
 struct trust_record {
     uint16_t preference; /* MX */
-    struct slice data;   /* A: 4 bytes, AAAA: 16; TXT: its strings put together; MX, PTR: the name, lower case, without final dot,
-                          * what has no plain form as \DDD (RFC 1035 §5.1) */
+    struct slice data;   /* A: 4 bytes, AAAA: 16; TXT: its strings put together; MX, PTR: the name, lower case, without final dot */
 };
 
 struct trust_answer {
@@ -32,8 +31,7 @@ struct trust_answer {
 };
 
 struct trust_dns {
-    /* The answer, valid as long as the arena of the run; NULL: not known yet, and noted as asked. name: without final dot, any case, what has no plain
-     * form as \DDD. */
+    /* The answer, valid as long as the arena of the run; NULL: not known yet, and noted as asked. name: without final dot, any case. */
     const struct trust_answer *(*lookup)(void *ctx, struct slice name, int type);
     void *ctx;
 };

@@ -48,8 +48,8 @@ struct spf_verdict {
 };
 
 /* check_host() (§4). TRUST_DONE with *out, or TRUST_PENDING: what is missing has been asked for; run it again when that is known. A client address that is
- * none gives "none". Time is the caller's to bound (§4.6.4: 20 s or more, then temperror): it makes its DNS answer TRUST_DNS_FAILED with `late` from then on, which is a
- * temperror also where a failure alone is none (§5.5). */
+ * none gives "none". Time is the caller's to bound (§4.6.4: 20 s or more, then temperror): it makes its DNS answer TRUST_DNS_FAILED with `late` from then on,
+ * which is a temperror also where a failure alone is none (§5.5). */
 int spf_check(struct arena *arena, const struct spf_query *q, const struct trust_dns *dns, struct spf_verdict *out);
 
 /* What the macros stand for (§7.2). */

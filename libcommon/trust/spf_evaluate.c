@@ -20,6 +20,7 @@ static bool is_host_name(struct slice d) {
 /* The name that a domain-spec stands for: SPF_NO_MATCH with *target (empty: no name can match it, RFC 8616 §4), or what the evaluation ends with. */
 static enum spf_step expand(struct spf_run *r, struct slice spec, struct slice domain, bool counted, struct slice *target) {
     struct spf_macros m = {.local = r->local, .origin = r->origin, .domain = domain, .helo = r->helo, .ip = r->ip, .v6 = r->v6};
+    *target = SLICE("");
     if (spf_has_p_macro(spec)) {
         enum spf_step s = spf_validated_name(r, domain, counted, &m.validated);
         if (s != SPF_NO_MATCH) return s;
@@ -79,7 +80,7 @@ static void ask_ahead(struct spf_run *r, struct slice terms, struct slice domain
         struct slice name = t.spec.n ? t.spec : domain;
         if (name.p[name.n - 1] == '.') name.n--;
         r->ahead++;
-        spf_lookup(r, spf_presentation(r, name), include ? TRUST_TXT : mx ? TRUST_MX : t.kind == SPF_A && r->v6 ? TRUST_AAAA : TRUST_A);
+        spf_lookup(r, name, include ? TRUST_TXT : mx ? TRUST_MX : t.kind == SPF_A && r->v6 ? TRUST_AAAA : TRUST_A);
     }
 }
 
@@ -94,16 +95,20 @@ static int explain(struct spf_run *r, struct slice spec, struct slice domain) {
                            .v6 = r->v6,
                            .receiver = r->query->receiver,
                            .now = r->query->now};
+    const char *reason = r->out->reason; /* that of the result, whatever happens here */
     enum spf_step s = expand(r, spec, domain, false, &name);
-    if (s == SPF_STOP_PENDING) return TRUST_PENDING;
-    const struct trust_answer *a = spf_lookup(r, spf_presentation(r, name), TRUST_TXT);
+    r->out->reason = reason;
+    if (s != SPF_NO_MATCH) return s == SPF_STOP_PENDING ? TRUST_PENDING : TRUST_DONE;
+    const struct trust_answer *a = spf_lookup(r, name, TRUST_TXT);
     if (!a) return TRUST_PENDING;
     if (a->status != TRUST_DNS_OK || a->count != 1) {
         spf_step(r, "%s TXT: no explanation, or more than one", shown(r, name));
         return TRUST_DONE;
     }
     struct slice written = a->records[0].data;
-    if (spf_has_p_macro(written) && spf_validated_name(r, domain, false, &m.validated) == SPF_STOP_PENDING) return TRUST_PENDING;
+    if (spf_has_p_macro(written)) s = spf_validated_name(r, domain, false, &m.validated);
+    r->out->reason = reason;
+    if (s != SPF_NO_MATCH) return s == SPF_STOP_PENDING ? TRUST_PENDING : TRUST_DONE;
     spf_step(r, "%s TXT: %s", shown(r, name), spf_printable(r->arena, written, SPF_RECORD_SHOWN_MAX));
     if (spf_expand(r->arena, written, &m, true, &text) != SPF_EXPANDED) return TRUST_DONE;
     for (size_t i = 0; i < text.n; i++)
@@ -188,7 +193,7 @@ int spf_check_host(struct spf_run *r, struct slice domain, enum spf_result *resu
         spf_step(r, "%s", r->out->reason);
         return TRUST_DONE;
     }
-    const struct trust_answer *a = spf_lookup(r, spf_presentation(r, domain), TRUST_TXT);
+    const struct trust_answer *a = spf_lookup(r, domain, TRUST_TXT);
     if (!a) return TRUST_PENDING;
     if (a->status == TRUST_DNS_FAILED) { /* §4.4 */
         *result = SPF_TEMPERROR;

@@ -5,43 +5,17 @@
 
 enum { NAME_MAX_BYTES = 253, LABEL_MAX = 63 };
 
-static bool is_escape(struct slice s) {
-    if (s.n < 4 || s.p[0] != '\\') return false;
-    for (size_t i = 1; i < 4; i++)
-        if (s.p[i] < '0' || s.p[i] > '9') return false;
-    return true;
-}
-
 bool spf_is_dns_name(struct slice name) {
-    size_t label = 0, bytes = 0;
-    for (size_t i = 0; i < name.n; i++, bytes++) {
+    size_t label = 0;
+    for (size_t i = 0; i < name.n && name.n <= NAME_MAX_BYTES; i++) {
         if (name.p[i] != '.') {
             if (++label > LABEL_MAX) return false;
-            if (is_escape(slice_skip(name, i))) i += 3;
         } else {
             if (!label) return false;
             label = 0;
         }
     }
-    return label > 0 && bytes <= NAME_MAX_BYTES;
-}
-
-static bool is_plain(char c) { return c > ' ' && c < 0x7f && c != '\\'; }
-
-struct slice spf_presentation(struct spf_run *r, struct slice name) {
-    struct buf b = {0};
-    size_t i = 0;
-    while (i < name.n && is_plain(name.p[i])) i++;
-    if (i == name.n) return name;
-    for (i = 0; i < name.n; i++) {
-        if (is_plain(name.p[i]))
-            buf_add_char(&b, name.p[i]);
-        else
-            buf_printf(&b, "\\%03u", (unsigned char)name.p[i]);
-    }
-    struct slice text = arena_slice(r->arena, buf_slice(&b));
-    buf_free(&b);
-    return text;
+    return label > 0;
 }
 
 const struct trust_answer *spf_lookup(struct spf_run *r, struct slice name, int type) {
@@ -196,7 +170,6 @@ enum spf_step spf_validated_name(struct spf_run *r, struct slice domain, bool co
 enum spf_step spf_mechanism(struct spf_run *r, const struct spf_term *t, struct slice target) {
     const struct trust_answer *a;
     enum spf_step s;
-    target = spf_presentation(r, target);
     switch (t->kind) {
     case SPF_IP4:
     case SPF_IP6: /* §5: each only of its own family */

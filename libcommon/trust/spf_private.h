@@ -54,8 +54,6 @@ enum spf_step spf_ask(struct spf_run *r, struct slice name, int type, const stru
 const struct trust_answer *spf_lookup(struct spf_run *r, struct slice name, int type);
 /* Whether a name is one that DNS can hold (RFC 1035 §2.3.4). */
 bool spf_is_dns_name(struct slice name);
-/* A name of any bytes, which macros can bring, as dns.h wants it: what has no plain form as \DDD (RFC 1035 §5.1). Names of answers are so already. */
-struct slice spf_presentation(struct spf_run *r, struct slice name);
 
 /* What a mechanism other than all and include compares with (§5.3 to §5.7). target: what its domain-spec expands to, or the current domain. */
 enum spf_step spf_mechanism(struct spf_run *r, const struct spf_term *t, struct slice target);

@@ -114,9 +114,11 @@ static bool cut_address(struct slice address, struct buf *local, struct slice *d
     return local->n > 0;
 }
 
+static bool is_separator(char c) { return c == '=' || c == '+' || c == '-'; }
+
 /* "SRS0=…": what follows the four letters, which begins with a separator: "=", or "+" or "-" of other makers. */
 static bool is_srs(struct slice local, const char *kind, struct slice *rest) {
-    if (local.n < 6 || !slice_starts_nocase(local, slice_of(kind)) || !strchr("=+-", local.p[4]) || !local.p[4]) return false;
+    if (local.n < 6 || !slice_starts_nocase(local, slice_of(kind)) || !is_separator(local.p[4])) return false;
     *rest = slice_skip(local, 4);
     return true;
 }
@@ -124,7 +126,7 @@ static bool is_srs(struct slice local, const char *kind, struct slice *rest) {
 /* "=<hash>=<first>=<rest>" of an SRS1 address: rest begins with a separator. */
 static bool cut_srs1(struct slice text, struct slice *hash, struct slice *first, struct slice *rest) {
     *rest = slice_skip(text, 1);
-    return slice_cut(rest, '=', hash) && slice_cut(rest, '=', first) && first->n && rest->n > 1 && strchr("=+-", rest->p[0]);
+    return slice_cut(rest, '=', hash) && slice_cut(rest, '=', first) && first->n && rest->n > 1 && is_separator(rest->p[0]);
 }
 
 /* There and back --------------------------------------------------------------------------------------------------------------------------- */
@@ -134,7 +136,7 @@ enum srs_result srs_forward(const struct srs_keys *keys, struct slice sender, st
     struct slice from, text, hash, first, rest;
     char own[SRS_HASH_CHARS];
     const char *kind = "SRS1=";
-    if (!keys->count || !cut_address(sender, &local, &from)) {
+    if (!keys->count || !cut_address(sender, &local, &from) || slice_find(from, '=') >= 0) { /* no domain has one, and it would not come back */
         buf_free(&local);
         return SRS_NONE;
     }

@@ -55,10 +55,10 @@ void accounts_tell(struct accounts *s, const char *domain, const char *what, con
 void login_start(struct accounts *s);
 void login_stop(struct accounts *s);
 void resolve_start(struct accounts *s);
+void keys_start(struct accounts *s);
 void domains_start(struct accounts *s);
 void users_start(struct accounts *s);
 void aliases_start(struct accounts *s);
-void keys_start(struct accounts *s);
 
 /* argon2id of a password, for the store; off the loop. 0 or -1. */
 int password_hash(const char *password, char out[128]);

@@ -157,10 +157,18 @@ static void add_keys(struct ask *a, json_t *const keys[KEYS_MADE]) {
     for (int i = 0; i < KEYS_MADE; i++) free(texts[i]);
 }
 
+static void on_domain(void *ctx, int error, const json_t *fields) {
+    struct ask *a = ctx;
+    (void)fields;
+    if (error)
+        ask_refuse_store(a, error, "domain");
+    else
+        keys_make(a, add_keys);
+}
+
 /* A look first: keys that nobody needs are not made. */
 static void on_may_rotate(void *ctx, int error, const json_t *all) {
     struct ask *a = ctx;
-    if (!error && json_object_size(all) == 0) error = STORE_NOT_FOUND;
     if (error) {
         ask_refuse_store(a, error, "domain");
         return;
@@ -173,7 +181,10 @@ static void on_may_rotate(void *ctx, int error, const json_t *all) {
             return;
         }
     }
-    keys_make(a, add_keys);
+    if (json_object_size(all))
+        keys_make(a, add_keys);
+    else
+        account_read_all(a->accounts->worker->redis, a->address.domain, "d", on_domain, a);
 }
 
 static void on_rotate(void *ctx, struct bus_call *call, const json_t *body) {

@@ -11,9 +11,9 @@ static void accounts_start(struct worker *w) {
     login_start(s);
     resolve_start(s);
     domains_start(s);
+    keys_start(s);
     users_start(s);
     aliases_start(s);
-    keys_start(s);
 }
 
 static void accounts_stop(struct worker *w) {

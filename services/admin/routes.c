@@ -22,11 +22,11 @@ static const struct route {
 } routes[] = {
     {"GET", "/api/v1/health", NULL, .handle = health_get, .open = true},
     {"GET", "/api/v1/openapi.json", NULL, .handle = openapi_get, .open = true},
+    {"GET", "/api/v1/domains/", "/keys", .handle = key_list},
+    {"POST", "/api/v1/domains/", "/keys/rotate", .handle = key_rotate},
     {"GET", "/api/v1/domains", NULL, .handle = domain_list},
     {"POST", "/api/v1/domains", NULL, .handle = domain_add, BODY(domain_fields)},
     {"GET", "/api/v1/domains/", "/dns", .handle = domain_dns},
-    {"GET", "/api/v1/domains/", "/keys", .handle = key_list},
-    {"POST", "/api/v1/domains/", "/keys/rotate", .handle = key_rotate},
     {"GET", "/api/v1/domains/", "", .handle = domain_get},
     {"DELETE", "/api/v1/domains/", "", .handle = domain_delete},
     {"GET", "/api/v1/accounts", NULL, .handle = account_list},

@@ -3,6 +3,13 @@
 
 #include "services/cli/cli.h"
 
+/* As a zone file has it: strings of at most 255 bytes (RFC 1035 §3.3.14). */
+static void print_record(const char *name, const char *value) {
+    printf("    %s. TXT", name);
+    for (size_t at = 0, n = strlen(value); at == 0 || at < n; at += 255) printf(" \"%.*s\"", (int)(n - at < 255 ? n - at : 255), value + at);
+    putchar('\n');
+}
+
 static void print_keys(const json_t *answer) {
     size_t i;
     json_t *key;
@@ -10,7 +17,7 @@ static void print_keys(const json_t *answer) {
         const char *state = json_is_true(json_object_get(key, "revoked")) ? "revoked" : text_of(key, "state");
         printf("%s\t%s\t%s\tsince %s\n    %s\n", text_of(key, "selector"), text_of(key, "algorithm"), state, text_of(key, "changed"), text_of(key, "note"));
         if (strcmp(text_of(key, "state"), "retired") != 0 || json_is_true(json_object_get(key, "revoked")))
-            printf("    %s. TXT \"%s\"\n", text_of(key, "name"), text_of(key, "value"));
+            print_record(text_of(key, "name"), text_of(key, "value"));
     }
 }
 

@@ -171,7 +171,9 @@ static void on_message(void *ctx, int error, struct slice message) {
         return;
     }
     buf_add_slice(&a->message, message);
-    a->wish = (struct tls_wish){json_is_true(json_object_get(envelope, "require_tls")), tls_message_waives(message)};
+    a->wish = (struct tls_wish){.dane = tls_list_names(slice_of(d->dane_required), slice_of(a->domain)),
+                                .required = json_is_true(json_object_get(envelope, "require_tls")),
+                                .waived = tls_message_waives(message)};
     a->rcpts = memory_alloc(a->count * sizeof *a->rcpts);
     for (size_t i = 0; i < a->count; i++) {
         const json_t *rcpt = entry_rcpt(a->entry, a->indexes[i]);

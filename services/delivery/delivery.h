@@ -23,7 +23,8 @@ struct delivery {
     struct entry *entries;                     /* in work */
     size_t in_flight, remote_sessions, asking; /* asking: lease calls on their way */
     int smtp_port;
-    const char *hello; /* our name in EHLO */
+    const char *hello;         /* our name in EHLO */
+    const char *dane_required; /* domains, comma-separated */
     struct retry_policy policy;
 };
 

@@ -32,7 +32,8 @@ SSL *smtp_tls_create(SSL_CTX *context, const struct tls_demand *demand) {
     SSL *ssl = SSL_new(context);
     if (!ssl) memory_exhausted();
     if (demand->level <= TLS_NEVER) SSL_set_security_level(ssl, 1); /* RFC 7435 §3: weak encryption is better than the plain text that would follow */
-    bool named = SSL_set_tlsext_host_name(ssl, (char *)(uintptr_t)demand->names[0]) == 1; /* the TLSA base domain under DANE (RFC 7672 §8.1) */
+    /* The TLSA base domain under DANE (RFC 7672 §8.1); an address literal is no server name (RFC 6066 §3). */
+    bool named = demand->names[0][0] == '[' || SSL_set_tlsext_host_name(ssl, (char *)(uintptr_t)demand->names[0]) == 1;
     bool set = demand->level == TLS_DANE ? set_dane(ssl, demand) : set_pkix(ssl, demand);
     ERR_clear_error();
     if (set && (named || demand->level <= TLS_NEVER)) return ssl;

@@ -45,7 +45,7 @@ void targets_take(const struct entry *e, struct arena *arena, const json_t *rout
         tls_demand_make(arena, route, order[i], wish, demand);
         if (demand->refusal) {
             log_warn("a host of the domain may not be used", "id", e->id, "host", name, "reason", demand->refusal, NULL);
-            if (demand->unlisted) tls_fact_tell_refusal(e, route, order[i], domain, demand->policy, "validation-failure", demand->refusal);
+            if (demand->refusal_result) tls_fact_tell_refusal(e, route, order[i], domain, demand->policy, demand->refusal_result, demand->refusal);
             out->refusal = demand->refusal;
             continue;
         }

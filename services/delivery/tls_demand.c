@@ -2,6 +2,7 @@
 
 #include <sodium.h>
 
+#include "libcommon/mail/domain.h"
 #include "libcommon/mail/header.h"
 #include "libcommon/trust/mta_sts.h"
 
@@ -10,6 +11,17 @@ bool tls_message_waives(struct slice message) {
     struct slice block = header_block(message, &body);
     struct header_field field;
     return header_count(block, "TLS-Required") == 1 && header_find(block, "TLS-Required", &field) && slice_is_nocase(slice_trim(field.value), "no");
+}
+
+bool tls_list_names(struct slice list, struct slice domain) {
+    char wanted[DOMAIN_BYTES], here[DOMAIN_BYTES];
+    struct slice one;
+    if (!list.n || domain_normalise(domain, wanted)) return false;
+    for (bool more = true; more;) {
+        more = slice_cut(&list, ',', &one);
+        if (domain_normalise(slice_trim(more ? one : list), here) == 0 && strcmp(here, wanted) == 0) return true;
+    }
+    return false;
 }
 
 static const char *text_of(const json_t *object, const char *name) { return json_string_value(json_object_get(object, name)); }
@@ -50,7 +62,9 @@ static void apply_sts(bool enforce, bool named, struct tls_demand *out) {
     out->unlisted = !named;
     if (!enforce) return;
     out->level = TLS_PKIX;
-    if (!named) out->refusal = "the host is not among those that the domain's MTA-STS policy names";
+    if (named) return;
+    out->refusal = "the host is not among those that the domain's MTA-STS policy names";
+    out->refusal_result = "validation-failure";
 }
 
 void tls_demand_make(struct arena *arena, const json_t *route, const json_t *host, const struct tls_wish *wish, struct tls_demand *out) {
@@ -60,11 +74,19 @@ void tls_demand_make(struct arena *arena, const json_t *route, const json_t *hos
     *out = (struct tls_demand){.level = TLS_MAY};
     size_t count = read_tlsa(arena, json_object_get(host, "tlsa"), records);
     enum dane_demand dane = dane_choose(count, records, &out->tlsa_count, out->tlsa);
-    bool waived = wish->waived && !wish->required; /* RFC 8689 §4.1: beside REQUIRETLS the header field says nothing */
+    bool waived = wish->waived && !wish->required &&
+                  !wish->dane; /* RFC 8689 §4.1: beside REQUIRETLS the header field says nothing; nor does it to this site's own rule */
     bool enforce = mode && strcmp(mode, "enforce") == 0, testing = mode && strcmp(mode, "testing") == 0,
          named = (enforce || testing) && sts_names(policy, name);
     take_names(host, dane == DANE_VERIFY && !waived, out);
     out->waived = waived;
+    if (wish->dane && dane != DANE_VERIFY) {
+        out->policy = TLS_POLICY_TLSA;
+        out->level = TLS_DANE;
+        out->refusal = "this site sends to the domain by DANE only, and the host has no TLSA records that DNSSEC vouches for and that can be used";
+        out->refusal_result = "dane-required";
+        return;
+    }
     if (waived) return;
     if (dane != DANE_NONE) {
         out->policy = TLS_POLICY_TLSA;

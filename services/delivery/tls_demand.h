@@ -18,8 +18,9 @@ enum tls_level {
 
 enum tls_policy { TLS_POLICY_NONE, TLS_POLICY_TLSA, TLS_POLICY_STS };
 
-/* What the sender asks for. */
+/* What this side asks for. */
 struct tls_wish {
+    bool dane;     /* this site sends to the domain by DANE or not at all (POSTBUS_DANE_REQUIRED) */
     bool required; /* MAIL's REQUIRETLS (RFC 8689 §4.2.1) */
     bool waived;   /* the header field "TLS-Required: No": the recipient's policies are not to stand in the way (§4.2.2); nothing beside `required` */
 };
@@ -32,6 +33,7 @@ struct tls_demand {
     size_t tlsa_count, name_count;
     struct dane_record tlsa[DANE_RECORDS_MAX]; /* TLS_DANE: to verify with */
     const char *names[DANE_NAMES_MAX];         /* the names the certificate may have, the one to send as server name first */
+    const char *refusal_result;                /* what a TLS report says of that (RFC 8460 §4.3); NULL: nothing */
     const char *refusal;                       /* why the host may not be used at all; NULL: it may */
 };
 
@@ -39,5 +41,7 @@ struct tls_demand {
 void tls_demand_make(struct arena *arena, const json_t *route, const json_t *host, const struct tls_wish *wish, struct tls_demand *out);
 /* Whether a message says "TLS-Required: No" (RFC 8689 §3), in one field of that name. */
 bool tls_message_waives(struct slice message);
+/* Whether a comma-separated list of domains has this one (as in an address, in any of its forms). */
+bool tls_list_names(struct slice list, struct slice domain);
 
 #endif

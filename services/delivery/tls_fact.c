@@ -18,6 +18,7 @@ static struct {
     FACT("validation_failure", "validation-failure"),
     FACT("tlsa_invalid", "tlsa-invalid"),
     FACT("dnssec_invalid", "dnssec-invalid"),
+    FACT("dane_required", "dane-required"),
     FACT("sts_policy_fetch_error", "sts-policy-fetch-error"),
     FACT("sts_policy_invalid", "sts-policy-invalid"),
     FACT("sts_webpki_invalid", "sts-webpki-invalid"),

@@ -238,6 +238,11 @@ static void hand_on(struct message *m) {
     s->ticket = bus_request(s->smtpd->worker->bus, "verifier.seal", ask, SMTP_VERIFY_MS, on_sealed, m);
 }
 
+static void refuse_as_ours(struct message *m) {
+    refuse_message(m->session, m, 550, "5.7.1",
+                   "the sender is one of our own domains, but could not be proven: such a message is not handed on to another server");
+}
+
 /* What could not be proven goes on under its own sender; when that is one of ours, our servers would prove it to everyone else. */
 static void on_whose_sender(void *ctx, int error, const json_t *reply) {
     struct message *m = ctx;
@@ -249,7 +254,7 @@ static void on_whose_sender(void *ctx, int error, const json_t *reply) {
     if (error == BUS_UNAVAILABLE || (error == BUS_OK && !kind)) {
         refuse_message(s, m, 451, "4.3.0", "the sender cannot be looked up now, try again");
     } else if (error == BUS_OK && strcmp(kind, "remote") != 0) {
-        refuse_message(s, m, 550, "5.7.1", "the sender is one of our own domains, but could not be proven: such a message is not handed on to another server");
+        refuse_as_ours(m);
     } else {
         hand_on(m);
         return;
@@ -287,12 +292,17 @@ static void on_verified(void *ctx, int error, const json_t *reply) {
         } else {
             if (headers) buf_add_str(&m->added, headers);
             take_drops(m, reply);
-            if (!forward_domain(s))
-                commit(m);
-            else if (forward_is_unproven(m->verdict) && s->t.from.n)
+            bool on = forward_domain(s) != NULL, unproven = on && forward_is_unproven(m->verdict);
+            if (unproven && forward_greeting_proves(s, m->verdict)) {
+                refuse_as_ours(m);
+                session_continue(s);
+            } else if (unproven && s->t.from.n) {
                 ask_whose_sender(m);
-            else
+            } else if (on) {
                 hand_on(m);
+            } else {
+                commit(m);
+            }
             return;
         }
     }

@@ -1,18 +1,21 @@
 /* Mail from outside that an alias leads elsewhere again: under which reverse-path it goes on (SRS), and where the reports on it go.
  *
  * The next server asks our SPF record about the reverse-path, so it becomes one of the alias's domain (libcommon/trust/srs.h), but for these:
- *   <>                          stays: a report has no sender
- *   of the alias's own domain   stays: our SPF record is its own
- *   not proven (DMARC fails)    stays, so that it fails there as it does here: SPF passes for our domains wherever we send, and with our name on it a message
- * that forges a From of ours would be aligned. With a reverse-path of a domain of ours that cannot help, and it is refused. too long for SRS postmaster of the
- * alias's domain: who forwards there should hear of it, and what we cannot deliver goes to the sender anyway In the queue the message keeps its sender, to whom
- * our own reports go; the rewritten path is the recipient's. */
+ *   <>                        stays: a report has no sender
+ *   of the alias's own domain stays: our SPF record is its own
+ *   DMARC fails               stays, so that it fails there as it does here: SPF passes for our domains wherever we send from, and with our name on it
+ *                             a message that forges a From of ours would be aligned. Where that is not enough, because the reverse-path is of a
+ *                             domain of ours, or there is none and the From is of the mail host's own domain, the message is refused.
+ *   too long for SRS          postmaster of the alias's domain: who forwards there should hear of it
+ *
+ * In the queue the message keeps its sender, to whom our own reports go; the rewritten path is the recipient's. */
 #include <stdlib.h>
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/config.h"
 #include "libcommon/base/log.h"
 #include "libcommon/mail/domain.h"
+#include "libcommon/trust/dmarc.h"
 #include "services/smtpd/smtpd.h"
 
 void forward_configure(struct smtpd *d) {
@@ -58,6 +61,16 @@ enum forward_report forward_report(struct session *s, struct slice *address) {
 bool forward_is_unproven(const json_t *verdict) {
     const char *dmarc = json_string_value(json_object_get(json_object_get(verdict, "dmarc"), "result"));
     return dmarc && (strcmp(dmarc, "fail") == 0 || strcmp(dmarc, "temperror") == 0);
+}
+
+/* Without a sender SPF is of the name we greet with (RFC 7208 §2.4), which is aligned with every name of its organizational domain (RFC 9989 §4.4). The
+ * verifier tells that domain where it had to find it. */
+bool forward_greeting_proves(const struct session *s, const json_t *verdict) {
+    const json_t *dmarc = json_object_get(verdict, "dmarc");
+    const char *known = json_string_value(json_object_get(dmarc, "organizational_domain")), *from = json_string_value(json_object_get(dmarc, "from"));
+    struct slice host = slice_of(s->smtpd->worker->hostname), domain = known && *known ? slice_of(known) : dmarc_organizational_domain(slice_of(from));
+    if (s->t.from.n || !domain.n || host.n < domain.n || !slice_equal_nocase(slice_skip(host, host.n - domain.n), domain)) return false;
+    return host.n == domain.n || host.p[host.n - domain.n - 1] == '.';
 }
 
 void forward_rewrite(struct session *s, const json_t *verdict) {

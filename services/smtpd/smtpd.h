@@ -119,6 +119,8 @@ enum forward_report { REPORT_NONE, REPORT_TAKEN, REPORT_WITH_SENDER, REPORT_FORG
 enum forward_report forward_report(struct session *s, struct slice *address);
 /* Whether the verifier's verdict leaves open that the From address is forged: then our name is not lent to it. */
 bool forward_is_unproven(const json_t *verdict);
+/* Whether such a message, which has no sender, would be proven by the mail host's name alone. */
+bool forward_greeting_proves(const struct session *s, const json_t *verdict);
 /* Gives the recipients that are handed on their reverse-path. */
 void forward_rewrite(struct session *s, const json_t *verdict);
 /* data.c */

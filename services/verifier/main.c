@@ -39,14 +39,14 @@ static void verifier_start(struct worker *w) {
     v->sts = sts_cache_create(v);
     v->keys = key_cache_create(v);
     v->trust_keys = dkim_key_cache_create();
+    if (w->index == 0) v->rotator = rotator_create(v);
     route_serve(v);
     verify_serve(v);
     explain_serve(v);
-    sign_serve(v);
     seal_serve(v);
+    sign_serve(v);
     records_serve(v);
     txt_serve(v);
-    if (w->index == 0) v->rotator = rotator_create(v);
     if (w->index == 0) v->publisher = publisher_create(v); /* one worker of a replica is enough */
 }
 
@@ -60,9 +60,9 @@ static void verifier_stop(struct worker *w) {
     struct verifier *v = w->state;
     publisher_destroy(v->publisher);
     resolver_destroy(v->resolver); /* requests still in flight end with failures */
-    rotator_destroy(v->rotator);
     sts_cache_destroy(v->sts);
     http_destroy(v->http);
+    rotator_destroy(v->rotator);
     key_cache_destroy(v->keys);
     dkim_key_cache_destroy(v->trust_keys);
     arena_destroy(v->settings);

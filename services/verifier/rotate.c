@@ -12,6 +12,7 @@
 #include "services/verifier/rotation.h"
 
 static struct metric steps_done = METRIC_COUNTER("postbus_verifier_dkim_rotation_steps_total", "Steps of DKIM key roll-overs asked of accounts");
+static struct metric waiting = METRIC_GAUGE("postbus_verifier_dkim_rotations_waiting", "Domains whose new DKIM keys are not in DNS yet");
 static const char lease_key[] = "v:lease:dkim";
 
 struct rotator {
@@ -20,10 +21,12 @@ struct rotator {
     struct event *clock;
     char me[ULID_BYTES], lease_seconds[16];
     struct timeval pause;
-    int store_calls; /* on their way */
+    int64_t publish_ms; /* what the publisher gets before the first look, so that "no such name" is not cached */
+    int store_calls;    /* on their way */
     bool closing, mine, listing;
     int64_t list_at;    /* ms */
     json_t *due;        /* {"<domain>": when it is looked at, ms} */
+    json_t *waiting;    /* {"<domain>": true}: whose new keys were not in DNS at the last look */
     json_t *listed;     /* the pages of the list that is being read */
     json_t *round;      /* the domains of this turn that are still to be looked at */
     struct step *steps; /* under way */
@@ -45,14 +48,18 @@ struct step {
 
 static void next_steps(struct rotator *r);
 
+static void set_waiting(struct rotator *r, const char *domain, bool is) {
+    if (is)
+        json_object_set_new(r->waiting, domain, json_true());
+    else
+        json_object_del(r->waiting, domain);
+    metric_set(&waiting, (int64_t)json_object_size(r->waiting));
+}
+
 static void come_back(struct rotator *r, const char *domain, int64_t at_ms) { json_object_set_new(r->due, domain, json_integer(at_ms)); }
 
+/* s is in the list no more. */
 static void step_free(struct step *s) {
-    for (struct step **at = &s->rotator->steps; *at; at = &(*at)->next)
-        if (*at == s) {
-            *at = s->next;
-            break;
-        }
     s->rotator->step_count--;
     lookup_destroy(s->lookup);
     arena_destroy(s->arena);
@@ -62,7 +69,10 @@ static void step_free(struct step *s) {
 
 static void step_end(struct step *s, int64_t at_ms) {
     struct rotator *r = s->rotator;
+    struct step **at = &r->steps;
     if (json_object_get(r->due, s->domain)) come_back(r, s->domain, at_ms);
+    while (*at != s) at = &(*at)->next;
+    *at = s->next;
     step_free(s);
     next_steps(r);
 }
@@ -80,7 +90,7 @@ static void on_stepped(void *ctx, int error, const json_t *reply) {
     }
     json_array_foreach(json_object_get(reply, "changed"), i, each)
         log_info("a DKIM key changed", "domain", s->domain, "selector", json_string_value(each), NULL);
-    step_end(s, clock_wall_ms() + ROTATE_PUBLISH_MS); /* the event may say sooner, and the next step may be due at once */
+    step_end(s, clock_wall_ms() + s->rotator->publish_ms); /* the event may say sooner, and the next step may be due at once */
 }
 
 /* Asks accounts for a change; steals ask, which gets the domain. */
@@ -113,6 +123,9 @@ static void on_looked(void *ctx) {
         if (l->fits != l->known && !unsure) json_array_append(l->fits ? seen : unseen, json_object_get(key, "selector"));
         json_array_append(selectors, json_object_get(key, "selector"));
     }
+    bool all = true;
+    for (i = 0; i < n; i++) all = all && looks[i].fits;
+    set_waiting(s->rotator, s->domain, !all);
     if (rotation_may_switch(n, looks, clock_wall_ms()))
         change(s, "accounts.key.activate", json_pack("{s:O}", "selectors", selectors), ROTATE_ASK_MS);
     else if (json_array_size(seen) || json_array_size(unseen))
@@ -147,6 +160,7 @@ static void on_keys(void *ctx, int error, const json_t *reply) {
     s->ticket = 0;
     if (error == BUS_REFUSED && strcmp(bus_error_code(reply), "not_found") == 0) {
         json_object_del(r->due, s->domain);
+        set_waiting(r, s->domain, false);
         step_end(s, 0);
         return;
     }
@@ -156,6 +170,7 @@ static void on_keys(void *ctx, int error, const json_t *reply) {
     }
     struct rotation next = rotation_next(keys, &r->policy, now);
     s->at_ms = next.at_ms;
+    if (next.step != ROTATION_LOOK) set_waiting(r, s->domain, false);
     switch (next.step) {
     case ROTATION_WAIT: step_end(s, next.at_ms); break;
     case ROTATION_MAKE: change(s, "accounts.key.rotate", json_object(), ROTATE_MAKE_MS); break;
@@ -220,6 +235,7 @@ static void ask_list(struct rotator *r, const char *after) {
 
 static void rotator_free(struct rotator *r) {
     json_decref(r->due);
+    json_decref(r->waiting);
     json_decref(r->listed);
     json_decref(r->round);
     free(r);
@@ -255,6 +271,8 @@ static void on_holder(void *ctx, const redisReply *reply) {
     if (r->mine != was) log_info(r->mine ? "DKIM key roll-overs are this replica's from now on" : "DKIM key roll-overs are another replica's", NULL);
     if (!r->mine) { /* what was known may be old when the lease comes back */
         json_object_clear(r->due);
+        json_object_clear(r->waiting);
+        metric_set(&waiting, 0);
         json_array_clear(r->round);
         r->list_at = 0;
         return;
@@ -292,7 +310,7 @@ static void on_account_changed(void *ctx, struct slice about, const json_t *data
     if (slice_is(what, "domain") && slice_is(ask_text(data, "change"), "deleted"))
         json_object_del(r->due, domain);
     else
-        come_back(r, domain, clock_wall_ms() + ROTATE_PUBLISH_MS);
+        come_back(r, domain, clock_wall_ms() + r->publish_ms);
 }
 
 struct rotator *rotator_create(struct verifier *v) {
@@ -302,9 +320,11 @@ struct rotator *rotator_create(struct verifier *v) {
     r->policy.rotate_ms = config_seconds("POSTBUS_DKIM_ROTATE", "180d", 0, 3650LL * 86400) * 1000;
     r->policy.retired_ms = config_seconds("POSTBUS_DKIM_RETIRED", "7d", 1, 3650LL * 86400) * 1000;
     r->pause.tv_sec = config_seconds("POSTBUS_DKIM_CLOCK", "10s", 1, 3600);
+    r->publish_ms = r->pause.tv_sec * 500;
     snprintf(r->lease_seconds, sizeof r->lease_seconds, "%lld", 3LL * r->pause.tv_sec);
     ulid_create(r->me);
     r->due = json_object();
+    r->waiting = json_object();
     r->listed = json_array();
     r->round = json_array();
     r->clock = event_new(v->worker->base, -1, 0, on_clock, r);
@@ -322,6 +342,7 @@ void rotator_destroy(struct rotator *r) {
     event_free(r->clock);
     while (r->steps) {
         struct step *s = r->steps;
+        r->steps = s->next;
         if (s->ticket) bus_cancel(r->verifier->worker->bus, s->ticket);
         step_free(s);
     }

@@ -10,7 +10,6 @@
 
 enum {
     ROTATE_STEPS_MAX = 8,           /* domains looked at at once */
-    ROTATE_PUBLISH_MS = 1000,       /* what the publisher gets before the first look, so that "no such name" is not cached */
     ROTATE_LIST_EVERY_MS = 3600000, /* all domains are listed again, because events may be lost */
     ROTATE_ASK_MS = 10000,
     ROTATE_MAKE_MS = 60000,

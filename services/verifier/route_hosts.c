@@ -71,9 +71,10 @@ static json_t *tlsa_reply(struct arena *arena, const struct answer *a) {
     return list;
 }
 
-static void leave_out(struct route *r, const struct host *h, json_t *left_out, const char *what, const struct answer *failed) {
+/* RFC 8460 §4.3.2.1: dnssec-invalid, where what DNSSEC should have vouched for could not be had. */
+static void leave_out(struct route *r, const struct host *h, json_t *left_out, const char *what, const struct answer *failed, bool for_dnssec) {
     r->unusable = route_reason(r, what, h->name, failed);
-    if (failed->security == ANSWER_BOGUS || strcmp(what, "TLSA") == 0)
+    if (for_dnssec)
         json_array_append_new(left_out, json_pack("{s:s%,s:s,s:s}", "name", h->name.p, h->name.n, "result", "dnssec-invalid", "reason", r->unusable));
 }
 
@@ -90,15 +91,20 @@ json_t *route_host_reply(struct route *r, const struct host *h, json_t *left_out
     const struct answer *a = lookup_answer(r->lookup, h->name, TYPE_A), *aaaa = lookup_answer(r->lookup, h->name, TYPE_AAAA);
     if (a->status != ANSWER_OK && aaaa->status != ANSWER_OK) {
         const struct answer *failed = a->status == ANSWER_FAILED ? a : aaaa;
-        if (failed->status == ANSWER_FAILED) leave_out(r, h, left_out, "address", failed);
+        if (failed->status == ANSWER_FAILED) leave_out(r, h, left_out, "address", failed, failed->security == ANSWER_BOGUS);
+        return NULL;
+    }
+    const struct answer *alias = h->aliased ? lookup_answer(r->lookup, h->name, TYPE_CNAME) : NULL;
+    if (alias && alias->status == ANSWER_FAILED) { /* RFC 7672 §2.1.1: whether DANE is for this host is unknown, so it must not be used */
+        leave_out(r, h, left_out, "CNAME", alias, true);
         return NULL;
     }
     json_t *tlsa = NULL, *names = NULL, *addresses = json_array();
     for (size_t k = 0; k < TLSA_BASES_MAX && h->bases[k].n && !tlsa; k++) {
         const struct answer *t = lookup_answer(r->lookup, tlsa_name(r, h->bases[k]), TYPE_TLSA);
-        if (!t || t->status == ANSWER_FAILED) { /* RFC 7672 §2.1.1: whether there are TLSA records is unknown, so the host must not be used */
+        if (!t || t->status == ANSWER_FAILED) { /* the same of its TLSA records */
             static const struct answer too_many = {.status = ANSWER_FAILED, .reason = {"not asked: too many questions", 29}};
-            leave_out(r, h, left_out, "TLSA", t ? t : &too_many);
+            leave_out(r, h, left_out, "TLSA", t ? t : &too_many, true);
             json_decref(addresses);
             return NULL;
         }

@@ -26,10 +26,10 @@ enum {
     VERIFY_QUESTIONS_MAX = 200,
 };
 
+struct rotator;
 struct sts_cache;
 struct key_cache;
 struct publisher;
-struct rotator;
 
 struct verifier {
     struct worker *worker;
@@ -37,11 +37,11 @@ struct verifier {
     struct http *http;
     struct sts_cache *sts;
     struct key_cache *keys;
+    struct rotator *rotator;           /* NULL: this worker does not look after keys */
     struct dkim_key_cache *trust_keys; /* other domains' public keys, parsed */
     struct arena *settings;            /* holds the policy */
     const struct trust_policy *policy; /* what is done about proofs that fail */
     struct publisher *publisher;       /* NULL: this worker does not publish */
-    struct rotator *rotator;           /* NULL: this worker does not look after keys */
     int requests;                      /* in flight */
     bool draining;
 };
@@ -54,8 +54,8 @@ void verifier_end(struct verifier *v);
 void route_serve(struct verifier *v);
 void verify_serve(struct verifier *v);
 void explain_serve(struct verifier *v);
-void sign_serve(struct verifier *v);
 void seal_serve(struct verifier *v);
+void sign_serve(struct verifier *v);
 void records_serve(struct verifier *v);
 void txt_serve(struct verifier *v);
 

@@ -194,6 +194,16 @@ def test_include_bombs_end_at_ten_lookups(world, domain):
     assert len(world.dns.questions) - before < 200
 
 
+def test_a_question_says_no_more_than_it_must_and_is_hard_to_forge(world):
+    """RFC 9156: a server first hears only the next label. 0x20: the case of letters is one more secret."""
+    world.dns.update({("x.y.z.good.test", "MX"): MX})
+    assert world.rpc("verifier.route", domain="x.y.z.good.test")["result"] == "ok"
+    asked = [name for name, _, _ in world.dns.questions if name.endswith("z.good.test")]
+    assert asked[0] == "z.good.test" and "x.y.z.good.test" in asked
+    healthy = [name for name in world.dns.spelled if name.lower().startswith("_mta-sts.") or name.lower().startswith("_smtp._tls.")]
+    assert sum(1 for name in healthy if name != name.lower()) > len(healthy) // 2 > 2
+
+
 def test_secure_and_insecure(world):
     assert world.rpc("verifier.route", domain="secure.signed")["dnssec"] == "secure"
     assert world.rpc("verifier.route", domain="good.test")["dnssec"] == "insecure"

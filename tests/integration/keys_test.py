@@ -6,21 +6,23 @@ import json
 import os
 import re
 import subprocess
+import urllib.request
 
 import dkim
 import pytest
 
 from postbus_test.nats import Nats
 from postbus_test.scripted_dns import SERVFAIL, ScriptedDns
-from postbus_test.site import BIN, Site, free_port, wait_until
+from postbus_test.site import BIN, ROOT, Site, free_port, wait_until
 
 HEADER, BODY = b"From: a@%s\r\nSubject: hello\r\n", b"hello\r\n"
-RETIRED = 3
+RETIRED = 2
 
 
 @pytest.fixture(scope="module")
 def site():
     dns = ScriptedDns({}, ttl=1)
+    dns.negative_ttl = 1
     s = Site(settings={"POSTBUS_RESOLVER_STUBS": f"test={dns.address}", "POSTBUS_DKIM_ROTATE": "0", "POSTBUS_DKIM_RETIRED": f"{RETIRED}s", "POSTBUS_DKIM_CLOCK": "1s"})
     s.start("accounts", "verifier", "admin")
     s.dns = dns
@@ -123,6 +125,8 @@ def test_a_roll_over_waits_for_whoever_publishes(site):
     site.dns.update({(f"{next(s for s in new if s[0] == 'e')}._domainkey.elsewhere.test", "TXT"): SERVFAIL})
     before = site.dns.count(f"{next(s for s in new if s[0] == 'r')}._domainkey.elsewhere.test")
     wait_until("three looks at DNS", lambda: site.dns.count(f"{next(s for s in new if s[0] == 'r')}._domainkey.elsewhere.test") >= before + 3, 30)
+    waiting = urllib.request.urlopen(f"http://127.0.0.1:{site.http['verifier']}/metrics").read().decode()
+    assert re.search(r"^postbus_verifier_dkim_rotations_waiting [1-9]", waiting, re.M), "the operator can be told by an alert"
     assert all(keys(site, "elsewhere.test")[s]["state"] == "published" and "seen" not in keys(site, "elsewhere.test")[s] for s in new)
     assert site.rpc("accounts.key.activate", domain="elsewhere.test", selectors=sorted(new))["error"]["code"] == "exists", "what was not seen must not sign, whoever asks"
     site.rpc("accounts.key.seen", domain="elsewhere.test", seen=sorted(new), unseen=[], ttl=3600)
@@ -132,7 +136,7 @@ def test_a_roll_over_waits_for_whoever_publishes(site):
 def test_what_disappears_from_dns_before_the_switch_does_not_sign(site):
     add(site, "gone.test")
     new = rotate(site, "gone.test")
-    site.dns.ttl = 4
+    site.dns.ttl = 3
     publish(site, "gone.test")
     wait_until("the new keys to be seen", lambda: all("seen" in keys(site, "gone.test")[s] for s in new))
     for s in new:
@@ -142,16 +146,25 @@ def test_what_disappears_from_dns_before_the_switch_does_not_sign(site):
     assert states(site, "gone.test") == ["active", "active", "published", "published"]
 
 
+def test_a_domain_without_keys_gets_some(site):
+    add(site, "keyless.test")
+    site.redis("DEL", "a:{keyless.test}:k")
+    assert len(rotate(site, "keyless.test")) == 2
+    assert site.api("POST", "/api/v1/domains/nowhere.test/keys/rotate")[0] == 404
+
+
 def test_asked_twice_or_at_once_it_is_done_once(site):
     add(site, "twice.test")
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(lambda _: site.new_nats().request("accounts.key.rotate", {"domain": "twice.test"}), range(6)))
     assert sum(bool(a["changed"]) for a in answers) == 1, answers
     assert states(site, "twice.test") == ["active", "active", "published", "published"]
-    publish(site, "twice.test")
-    wait_until("the switch", lambda: states(site, "twice.test") == ["active", "active", "retired", "retired"])
-    active = [s for s, k in keys(site, "twice.test").items() if k["state"] == "active"]
-    assert site.rpc("accounts.key.activate", domain="twice.test", selectors=active) == {"changed": []}
+    active = [s for s, k in keys(site, "twice.test").items() if k["state"] == "published"]
+    site.rpc("accounts.key.seen", domain="twice.test", seen=active, unseen=[], ttl=60)
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: site.new_nats().request("accounts.key.activate", {"domain": "twice.test", "selectors": active}), range(6)))
+    assert sum(bool(a["changed"]) for a in answers) == 1, answers
+    assert states(site, "twice.test")[:2] == ["active", "active"] and "published" not in states(site, "twice.test")
     assert site.rpc("accounts.key.remove", domain="twice.test", selectors=active) == {"changed": []}, "an active key must not go"
 
 
@@ -192,7 +205,7 @@ def test_private_halves_are_for_the_verifier_alone(site):
     assert "private" not in json.dumps(admin.request("accounts.key.list", {"domain": "new.test"}))
     for verb in ("get", "seen", "activate", "remove"):
         with pytest.raises(TimeoutError):
-            admin.request(f"accounts.key.{verb}", {"domain": "new.test"}, seconds=0.5)
+            admin.request(f"accounts.key.{verb}", {"domain": "new.test"}, seconds=0.2)
 
 
 def test_keys_from_before_the_states_go_on_signing(site):
@@ -203,6 +216,26 @@ def test_keys_from_before_the_states_go_on_signing(site):
         site.redis("HSET", "a:{grown.test}:k", selector, json.dumps(key))
     assert states(site, "grown.test") == ["active", "active"]
     assert verifies(site, sign(site, "grown.test"), "grown.test") == [True, True]
+
+
+def test_with_our_own_zone_nobody_does_anything(site):
+    """A real Knot serves the zone that the verifier publishes; the TTL of an hour is not waited for when a key is compromised."""
+    port = free_port()
+    dig = lambda name: subprocess.run(["kdig", "@127.0.0.1", "-p", str(port), "+short", name, "TXT"], capture_output=True, text=True).stdout
+    site._spawn("knot", ["sh", ROOT / "deploy/knot/start"], {**os.environ, "POSTBUS_HOSTNAME": "mx.alpha.test", "POSTBUS_DNS_LISTEN": f"127.0.0.1@{port}", "POSTBUS_DNS_STORAGE": str(site.dir / "zones"),
+                                                             "POSTBUS_DNS_RUN": str(site.dir / "knot"), "POSTBUS_SECRETS": str(site.secrets_root / "knot")})
+    before = dict(site.settings)
+    site.settings.update({"POSTBUS_DNS_SERVER": f"127.0.0.1@{port}", "POSTBUS_RESOLVER_STUBS": f"test=127.0.0.1@{port}"})
+    site.restart("verifier")
+    add(site, "served.test")
+    old = set(keys(site, "served.test"))
+    wait_until("the zone", lambda: all("p=" in dig(f"{s}._domainkey.served.test") for s in old))
+    new = rotate(site, "served.test", now=True)
+    wait_until("the new keys to sign", lambda: all(keys(site, "served.test")[s]["state"] == "active" for s in new))
+    wait_until("the old ones to be revoked in the zone", lambda: all(dig(f"{s}._domainkey.served.test").strip().endswith('p="') for s in old))
+    site.settings = before
+    site.restart("verifier")
+    site.stop("knot")
 
 
 def test_keys_grow_old_and_another_replica_takes_over(site):

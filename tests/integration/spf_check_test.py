@@ -115,14 +115,10 @@ def test_dns_that_never_answers_costs_a_bounded_time(server):
     assert time.monotonic() - began < 15
 
 
-def unescaped(name):
-    return re.sub(rb"\\(\d{3})", lambda m: bytes([int(m[1])]), name)
-
-
 def script_of(table):
     script = {}
     for name, records in table.records.items():
-        labels = [unescaped(label) for label in name.split(b".")]
+        labels = name.split(b".")
         if not all(0 < len(label) < 64 for label in labels):
             continue
         key = dns.name.Name(labels + [b""]).to_text().rstrip(".")

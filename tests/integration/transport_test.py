@@ -99,6 +99,7 @@ DANE = [
     Case("before-sts.dane.test", "foreign", "enforce", {"mx": "other.example"}, tlsa=("3 1 1",), verified="dane", policy_type="tlsa"),  # RFC 8461 2
     Case("sts-no-help.dane.test", "good", "enforce", tlsa=("3 1 1 " + "ab" * 32,), sent=False, result="certificate-not-trusted", policy_type="tlsa"),
     Case("removed.dane.test", "foreign", tlsa=("3 1 1 " + "ef" * 32,), sent=False, result="certificate-not-trusted", policy_type="tlsa", tlsa_ttl=1),
+    Case("demanded.dane.test", "good", "enforce", sent=False, result="dane-required", policy_type="tlsa", enhanced="4.7.5"),  # this site's own rule
     Case("tampered.dane.test", "good", tlsa=("3 1 1 " + "cd" * 32,), sent=False, result="dnssec-invalid", policy_type="tlsa"),
     Case("require.dane.test", "foreign", tlsa=("3 1 1",), require="requiretls", extensions=("REQUIRETLS",), verified="dane", policy_type="tlsa"),
     Case("require-secure-mx.dane.test", "good", require="requiretls", extensions=("REQUIRETLS",), verified="pkix"),  # RFC 8689 4.2.1: DNSSEC vouches for the name
@@ -124,12 +125,14 @@ class World:
         self.policies = PolicyServer(self.hosts)
         # a domain whose own zone is not signed, with its server in the signed one
         plain += "insecure-mx 60 IN MX 10 mx.mismatch.dane.test.\n_smtp._tls.insecure-mx 60 IN TXT \"v=TLSRPTv1; rua=mailto:tls@sts.test\"\n"
+        # a host whose alias is secure though what it leads to is not
+        signed += f"half 60 IN MX 10 mx.half\nmx.half 60 IN CNAME mx.no-policy.sts.test.\n_25._tcp.mx.half 60 IN TLSA 3 1 1 {association(self.made['good'])}\n"
         self.signed_text = signed
         self.zone = SignedZone("dane.test", signed)
         self.knot = Knot({"sts.test": plain}, port=self.dns_port)
         self.signed = Knot({"dane.test": self.zone.altered("CD" * 28, "AB" * 28)}, whole=True, port=self.signed_port)
         self.site = Site("mx.alpha.test", {"POSTBUS_RESOLVER_STUBS": f"sts.test=127.0.0.1@{self.dns_port},dane.test=127.0.0.1@{self.signed_port}", "POSTBUS_SMTP_PORT": self.smtp_port,
-                                           "POSTBUS_TLS_CA": self.ca.file, "POSTBUS_RETRY_FIRST_SECONDS": 600})
+                                           "POSTBUS_TLS_CA": self.ca.file, "POSTBUS_RETRY_FIRST_SECONDS": 600, "POSTBUS_DANE_REQUIRED": "demanded.dane.test, ee.dane.test"})
         (self.site.dir / "dane.anchor").write_text(self.zone.ds)
         self.site.settings["POSTBUS_TRUST_ANCHOR"] = f"{self.site.dir}/anchor,{self.site.dir}/dane.anchor"
         self.events = {}
@@ -270,11 +273,20 @@ def test_dane_is_not_for_a_domain_whose_mx_is_not_secure(world):
     assert kind == "sent" and data["tls_verified"] == "pkix" and facts[0]["policy"]["type"] == "no-policy-found"
 
 
+def test_an_alias_out_of_what_is_secure_is_verified_by_its_own_records(world):
+    kind, data, _ = world.outcome(world.send("half.dane.test"))
+    assert kind == "sent" and data["tls_verified"] == "dane"
+    assert world.peers["no-policy.sts.test"].messages[-1][3] == "mx.half.dane.test"  # the server name is the TLSA base domain
+
+
 def test_what_the_verifier_says_of_a_secure_host(world):
     route = world.site.rpc("verifier.route", domain="alias.dane.test")
     host, = route["hosts"]
     assert route["dnssec"] == host["dnssec"] == "secure"
     assert host["name"] == "mx.alias.dane.test" and host["tlsa_names"] == ["end.alias.dane.test", "alias.dane.test"]
+    route = world.site.rpc("verifier.route", domain="half.dane.test")  # RFC 7672 2.2.2: only the alias itself is secure, and its own name has TLSA records
+    host, = route["hosts"]
+    assert host["dnssec"] == "insecure" and host["tlsa_names"][0] == "mx.half.dane.test" and len(host["tlsa"]) == 1
     route = world.site.rpc("verifier.route", domain="tampered.dane.test")
     assert route["result"] == "tempfail" and route["left_out"][0]["result"] == "dnssec-invalid"
     route = world.site.rpc("verifier.route", domain="insecure-mx.sts.test")

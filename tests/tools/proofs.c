@@ -1,9 +1,13 @@
 /* proofs: the library's signatures on many messages without a process for each, for cross-checks with other implementations. Reads requests from standard
- * input, each a line of words that ends with the length of the bytes that follow it, and answers each: record NAME LENGTH            a TXT record that the DNS
- * has from now on; "!" as its text: no answer. No reply. key SELECTOR LENGTH           a private key (PEM). No reply. verify LENGTH                 a message →
- * a line of JSON: {"dkim":[…],"arc":{…}} sign SELECTOR DOMAIN LENGTH   a message → "LENGTH\n" and the DKIM-Signature field that dkim_sign makes sign-as
- * SELECTOR TAGS LENGTH  the same with these tags (without white space, bh= and b=) seal SELECTOR DOMAIN LENGTH   a message → "LENGTH\n" and the ARC set that
- * arc_seal makes */
+ * input, each a line of words that ends with the length of the bytes that follow it, and answers each:
+ *
+ *   record NAME LENGTH             a TXT record that the DNS has from now on; "!" as its text: no answer. No reply.
+ *   key SELECTOR LENGTH            a private key (PEM). No reply.
+ *   verify LENGTH                  a message → a line of JSON: {"dkim":[…],"arc":{…}}
+ *   sign SELECTOR DOMAIN LENGTH    a message → "LENGTH\n" and the DKIM-Signature field that dkim_sign makes
+ *   sign-as SELECTOR TAGS LENGTH   the same with these tags (without white space, bh= and b=)
+ *   seal SELECTOR DOMAIN LENGTH    a message → "LENGTH\n" and the ARC set that arc_seal makes
+ */
 #include <openssl/pem.h>
 #include <stdlib.h>
 #include <time.h>
@@ -57,8 +61,8 @@ static void judge(struct world *w, struct arena *arena, struct slice message, st
 static void verify(struct world *w, struct slice message) {
     struct arena *arena = arena_create();
     struct body_digest digests[BODY_HASHES_MAX];
-    struct trust_result r = {.spf = {.reason = "", .domain = "", .mechanism = "", .explanation = ""},
-                             .dmarc = {.reason = "", .from_domain = "", .record_domain = ""},
+    struct trust_result r = {.spf = {.reason = "", .scope = "", .domain = "", .mechanism = "", .record_domain = "", .explanation = ""},
+                             .dmarc = {.reason = "", .from_domain = "", .record_domain = "", .organizational_domain = ""},
                              .client_name = ""};
     judge(w, arena, message, &r, digests);
     json_t *o = trust_result_json(&r, true);

@@ -44,8 +44,10 @@ class Truncated:
 
 
 class ScriptedDns:
+    negative_ttl = None  # how long it may be believed that a name does not exist (RFC 2308 §5), by an SOA of the top-level domain; None: no SOA
+
     def __init__(self, script, ttl=60, default=NXDOMAIN, port=0):
-        self.ttl, self.default, self.questions = ttl, default, []
+        self.ttl, self.default, self.questions, self.spelled = ttl, default, [], set()  # spelled: names with the case in which they came
         self.script = {}
         self.update(script)
         while True:  # one port, free for both
@@ -95,6 +97,7 @@ class ScriptedDns:
         asked = question.question[0]
         name, kind = asked.name.to_text().lower().rstrip("."), dns.rdatatype.to_text(asked.rdtype)
         self.questions.append((name, kind, over))
+        self.spelled.add(asked.name.to_text())
         value = self._find(name, kind)
         answer = dns.message.make_response(question)
         answer.flags |= dns.flags.AA | dns.flags.RA
@@ -118,6 +121,10 @@ class ScriptedDns:
             answer.question = [dns.rrset.RRset(dns.name.from_text("other.invalid."), asked.rdclass, asked.rdtype)]
         elif value != NODATA:
             self._add_records(answer, asked.name, kind, [value] if isinstance(value, str) else value, 0)
+        if self.negative_ttl is not None and not answer.answer and value in (NODATA, NXDOMAIN):
+            owner = dns.name.Name(asked.name.labels[-2:])
+            soa = dns.rdata.from_text(dns.rdataclass.IN, dns.rdatatype.SOA, f". . 1 60 60 60 {self.negative_ttl}")
+            answer.authority.append(dns.rrset.from_rdata(owner, self.negative_ttl, soa))
         packet = answer.to_wire(max_size=65535)
         if over == "udp" and len(packet) > max(512, question.payload):
             answer = dns.message.make_response(question)

@@ -73,8 +73,3 @@ def unescape(data):
     """\\xNN is a byte, ((N*x)) is N times x."""
     data = re.sub(rb"\(\((\d+)\*(.*?)\)\)", lambda m: int(m[1]) * m[2], data)
     return re.sub(rb"\\x([0-9a-f]{2})", lambda m: bytes([int(m[1], 16)]), data)
-
-
-def presentation(name):
-    """A name of any bytes as the tables write it: what has no plain form as \\DDD."""
-    return b"".join(b"\\%03d" % c if c <= 0x20 or c >= 0x7F or c == 0x5C else bytes([c]) for c in name)

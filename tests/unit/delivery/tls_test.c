@@ -59,7 +59,8 @@ static void what_is_asked_for(void **state) {
                          cases[i].dnssec, cases[i].sts, cases[i].tlsa),
             0, NULL);
         struct tls_demand d;
-        tls_demand_make(arena, route, json_array_get(json_object_get(route, "hosts"), 0), &(struct tls_wish){cases[i].required, cases[i].waived}, &d);
+        tls_demand_make(arena, route, json_array_get(json_object_get(route, "hosts"), 0),
+                        &(struct tls_wish){.required = cases[i].required, .waived = cases[i].waived}, &d);
         if (d.level != cases[i].level || d.policy != cases[i].policy || (d.refusal != NULL) != cases[i].refused || d.unlisted != cases[i].unlisted)
             fail_msg("case %zu: level %d, policy %d, refusal %s", i, d.level, d.policy, d.refusal ? d.refusal : "none");
         assert_string_equal(d.names[0], d.level == TLS_DANE ? "end.a.test" : "mx.a.test"); /* what is sent as server name, and held against the certificate */
@@ -67,6 +68,25 @@ static void what_is_asked_for(void **state) {
         json_decref(route);
     }
     arena_destroy(arena);
+}
+
+static void a_site_may_send_to_a_domain_by_dane_only(void **state) {
+    json_t *with = json_loads("{\"dnssec\":\"secure\",\"hosts\":[{\"name\":\"mx.a.test\",\"tlsa\":[" EE "],\"tlsa_names\":[\"mx.a.test\"]}]}", 0, NULL);
+    json_t *without =
+        json_loads("{\"dnssec\":\"secure\",\"mta_sts\":" STS("enforce", "mx.a.test") ",\"hosts\":[{\"name\":\"mx.a.test\",\"tlsa\":[" PKIX_EE "]}]}", 0, NULL);
+    struct arena *arena = arena_create();
+    struct tls_demand d;
+    (void)state;
+    tls_demand_make(arena, with, json_array_get(json_object_get(with, "hosts"), 0), &(struct tls_wish){.dane = true, .waived = true}, &d);
+    assert_true(d.level == TLS_DANE && !d.refusal && !d.waived);
+    tls_demand_make(arena, without, json_array_get(json_object_get(without, "hosts"), 0), &(struct tls_wish){.dane = true}, &d);
+    assert_true(d.refusal && strcmp(d.refusal_result, "dane-required") == 0);
+    assert_true(tls_list_names(SLICE("b.test, B\303\274cher.test"), SLICE("xn--bcher-kva.TEST")));
+    assert_false(tls_list_names(SLICE("b.test"), SLICE("a.b.test")));
+    assert_false(tls_list_names(SLICE(""), SLICE("b.test")));
+    arena_destroy(arena);
+    json_decref(with);
+    json_decref(without);
 }
 
 static void who_waives_tls(void **state) {
@@ -151,10 +171,8 @@ static void the_event_has_the_policy_as_it_was_published(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_asked_for),
-        cmocka_unit_test(who_waives_tls),
-        cmocka_unit_test(what_a_session_tells),
-        cmocka_unit_test(the_event_has_the_policy_as_it_was_published),
+        cmocka_unit_test(what_is_asked_for),    cmocka_unit_test(a_site_may_send_to_a_domain_by_dane_only),     cmocka_unit_test(who_waives_tls),
+        cmocka_unit_test(what_a_session_tells), cmocka_unit_test(the_event_has_the_policy_as_it_was_published),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -209,6 +209,7 @@ static void test_what_is_not_of_the_form(void **state) {
     assert_int_equal(srs_forward(&keys, SLICE(""), SLICE("ours.test"), noon, &out), SRS_NONE);
     assert_int_equal(srs_forward(&keys, SLICE("ann"), SLICE("ours.test"), noon, &out), SRS_NONE);
     assert_int_equal(srs_forward(&keys, SLICE("\"\"@a.test"), SLICE("ours.test"), noon, &out), SRS_NONE);
+    assert_int_equal(srs_forward(&keys, SLICE("ann@a=b.test"), SLICE("ours.test"), noon, &out), SRS_NONE); /* it would not come back */
     assert_int_equal(srs_forward(&none, SLICE("a@a.test"), SLICE("ours.test"), noon, &out), SRS_NONE);
     buf_free(&out);
 }
