@@ -3,7 +3,7 @@
 #include "libcommon/trust/results_read.h"
 #include "libcommon/trust/trust_private.h"
 
-enum { DROPS_MAX = 60, FIELD_BYTES_MAX = 4096 /* a name further behind is nobody's */ };
+enum { DROPS_MAX = 60, RECEIVED_SPF_BYTES_MAX = 4096 };
 
 /* Whether a name is ours: in any case, as U-labels or A-labels, with or without a final dot. */
 static bool is_ours(struct slice name, const char *ours) {
@@ -14,7 +14,7 @@ static bool is_ours(struct slice name, const char *ours) {
 /* "receiver=" of Received-SPF (RFC 7208 §9.1) is us. */
 static bool names_us_as_receiver(struct arena *arena, struct slice value, const char *ours) {
     struct slice id;
-    for (struct slice rest = value; rest.n;) {
+    for (struct slice rest = slice_head(value, RECEIVED_SPF_BYTES_MAX); rest.n;) { /* each "receiver=" is looked behind: bounded */
         const char *at = memmem(rest.p, rest.n, "=", 1);
         if (!at) return false;
         struct slice key = slice_trim(slice_head(rest, (size_t)(at - rest.p)));
@@ -35,7 +35,7 @@ void results_find_foreign(struct arena *arena, const struct trust_input *in, str
     if (domain_normalise(in->authserv_id, ours) != 0) snprintf(ours, sizeof ours, "%.*s", SLICE_FMT(in->authserv_id));
     out->drops = arena_alloc(arena, DROPS_MAX * sizeof *out->drops);
     while (trust_field_next(in->header, &at, &f) == 1) {
-        struct slice value = slice_head(f.value, FIELD_BYTES_MAX);
+        struct slice value = f.value;
         if (slice_is_nocase(f.name, "Authentication-Results")) {
             results_authserv_id(arena, &value, &id); /* what stands there counts, be the rest malformed */
             if (!is_ours(id, ours)) continue;

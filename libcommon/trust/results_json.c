@@ -29,7 +29,7 @@ static json_t *dkim_json(const struct trust_result *r, bool steps) {
     for (size_t i = 0; i < r->dkim_count; i++) {
         const struct dkim_verdict *v = &r->dkim[i];
         json_t *one =
-            json_pack("{s:s,s:s,s:o,s:o,s:o,s:i,s:b}", "result", dkim_result_text(v->result), "reason", v->reason ? v->reason : "", "domain",
+            json_pack("{s:s,s:o,s:o,s:o,s:o,s:i,s:b}", "result", dkim_result_text(v->result), "reason", text(slice_of(v->reason)), "domain",
                       text(v->signature.d), "selector", text(v->signature.s), "algorithm", text(v->signature.a), "bits", v->bits, "testing", v->testing);
         if (steps) json_object_set_new(one, "steps", lines(v->step_count, v->steps));
         json_array_append_new(dkim, one);
@@ -61,8 +61,8 @@ static json_t *dmarc_json(const struct trust_result *r, bool steps) {
 }
 
 json_t *trust_result_json(const struct trust_result *r, bool steps) {
-    json_t *arc = json_pack("{s:s,s:s,s:i,s:i,s:o}", "cv", arc_result_text(r->arc.result), "reason", r->arc.reason, "sets", (int)r->arc.sets, "oldest_pass",
-                            (int)r->arc.oldest_pass, "sealer", text(slice_of(r->arc.sealer)));
+    json_t *arc = json_pack("{s:s,s:o,s:i,s:i,s:o}", "cv", arc_result_text(r->arc.result), "reason", text(slice_of(r->arc.reason)), "sets", (int)r->arc.sets,
+                            "oldest_pass", (int)r->arc.oldest_pass, "sealer", text(slice_of(r->arc.sealer)));
     if (steps) json_object_set_new(arc, "steps", lines(r->arc.step_count, r->arc.steps));
     json_t *iprev = json_pack("{s:s,s:o}", "result", iprev_text(r), "name", text(slice_of(r->client_name)));
     if (steps) json_object_set_new(iprev, "steps", lines(r->iprev_step_count, r->iprev_steps));

@@ -77,6 +77,7 @@ void trust_decide(struct arena *arena, const struct trust_input *in, struct trus
     if (out->disposition != TRUST_ACCEPT || !in->policy) return;
     if (in->policy->reject_spf_fail && out->spf.result == SPF_FAIL && out->dmarc.result == DMARC_NONE) /* RFC 7208 §8.4, RFC 7372 §3.2 */
         refuse(out, "5.7.23", arena_printf(arena, "SPF: %s does not let this client send for it", out->spf.domain));
-    else if (in->policy->reject_iprev_fail && out->iprev == IPREV_FAIL && out->dmarc.result != DMARC_PASS) /* RFC 7372 §3.3 */
+    else if (in->policy->reject_iprev_fail && (out->iprev == IPREV_FAIL || out->iprev == IPREV_PERMERROR) &&
+             out->dmarc.result != DMARC_PASS) /* RFC 7372 §3.3 */
         refuse(out, "5.7.25", "the client's address has no name that leads back to it (reverse DNS)");
 }

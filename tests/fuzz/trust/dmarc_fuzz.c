@@ -48,7 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                                        : slice_is(line, "")  ? TRUST_DNS_NXDOMAIN
                                        : slice_is(line, "-") ? TRUST_DNS_NODATA
                                                              : TRUST_DNS_OK;
-        *a = (struct trust_answer){status, false, status == TRUST_DNS_OK ? (two ? 2 : 1) : 0, w.records[w.count]};
+        *a = (struct trust_answer){.status = status, .count = status == TRUST_DNS_OK ? (two ? 2 : 1) : 0, .records = w.records[w.count]};
         if (dmarc_record_parse(line, &record) == 0 && (record.pct < 0 || record.pct > 100)) abort();
         w.count++;
         if (!more) break;

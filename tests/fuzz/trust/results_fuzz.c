@@ -29,8 +29,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (!slice_cut(&rest, '\n', &parts[i])) parts[i] = rest;
     struct trust_input in = {
         .header = all, .mail_from = parts[0], .helo = parts[1], .client_ip = parts[2], .authserv_id = SLICE("mx.here.test"), .smtputf8 = size & 2};
-    struct trust_result r = {.spf_domain = "", .helo_domain = "", .client_name = "", .enhanced = "", .reason = "", .helo_checked = size & 4};
-    r.spf = (struct spf_verdict){.result = SPF_PERMERROR, .reason = arena_copy(arena, parts[3]), .mechanism = arena_copy(arena, parts[4]), .domain = ""};
+    struct trust_result r = {.client_name = "", .enhanced = "", .reason = "", .helo_checked = size & 4};
+    r.spf = (struct spf_verdict){.result = SPF_PERMERROR,
+                                 .reason = arena_copy(arena, parts[3]),
+                                 .mechanism = arena_copy(arena, parts[4]),
+                                 .domain = "",
+                                 .scope = "mfrom",
+                                 .record_domain = ""};
     r.spf_helo = r.spf;
     r.dmarc =
         (struct dmarc_verdict){.reason = arena_copy(arena, parts[5]), .relief = "", .from_domain = "a.test", .record_domain = "", .organizational_domain = ""};

@@ -186,6 +186,24 @@ static void fields_in_our_name_are_found_however_they_are_written(void **state) 
     }
 }
 
+/* A comment as long as one likes may be before the name; many "receiver=" with comments without end are no work. */
+static void length_hides_nothing_and_costs_nothing(void **state) {
+    struct arena *arena = arena_create();
+    struct buf header = {0};
+    struct trust_result r = plain_result();
+    (void)state;
+    buf_add_str(&header, "Authentication-Results: (");
+    for (int i = 0; i < 100000; i++) buf_add_str(&header, "x ");
+    buf_add_str(&header, ") mx.here.test; dmarc=pass\r\nReceived-SPF: pass ");
+    for (int i = 0; i < 100000; i++) buf_add_str(&header, "receiver=(");
+    buf_add_str(&header, "\r\n");
+    struct trust_input in = {.header = buf_slice(&header), .authserv_id = SLICE("mx.here.test")};
+    results_find_foreign(arena, &in, &r);
+    assert_int_equal(r.drop_count, 1);
+    buf_free(&header);
+    arena_destroy(arena);
+}
+
 /* Fields of others, among them the examples of RFC 8601 App. B. */
 static void results_of_others_are_read(void **state) {
     static const struct {
@@ -243,11 +261,9 @@ static void results_of_others_are_read(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(everything_is_written_in_the_rfcs_words),
-        cmocka_unit_test(hostile_values_stay_inside_their_quotes),
-        cmocka_unit_test(a_null_reverse_path_is_told_as_helo),
-        cmocka_unit_test(fields_in_our_name_are_found_however_they_are_written),
-        cmocka_unit_test(results_of_others_are_read),
+        cmocka_unit_test(everything_is_written_in_the_rfcs_words), cmocka_unit_test(hostile_values_stay_inside_their_quotes),
+        cmocka_unit_test(a_null_reverse_path_is_told_as_helo),     cmocka_unit_test(fields_in_our_name_are_found_however_they_are_written),
+        cmocka_unit_test(length_hides_nothing_and_costs_nothing),  cmocka_unit_test(results_of_others_are_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -111,6 +111,7 @@ static const struct situation situations[] = {
     {"SPF softfail is never refused", "none none", "", "", "reject", "", "spf=softfail", "", "accept none "},
     {"SPF temperror is never refused", "none none", "", "", "reject", "", "spf=temperror", "", "accept none "},
     {"no name", "none none", "", "", "", "reject", "iprev=fail", "", "reject none 5.7.25"},
+    {"no PTR record at all", "none none", "", "", "", "reject", "iprev=permerror", "", "reject none 5.7.25"},
     {"no name, but the author is proven", "pass reject", "", "", "", "reject", "iprev=fail", "", "accept none "},
     {"the name is not known", "none none", "", "", "", "reject", "iprev=temperror", "", "accept none "},
     /* overrides */
@@ -216,7 +217,10 @@ static void dispositions_follow_from_the_proofs(void **state) {
                        : slice_is(spf, "temperror") ? SPF_TEMPERROR
                                                     : SPF_NONE;
         r.dkim_count = fact(t->facts, "dkim").n;
-        r.iprev = slice_is(iprev, "fail") ? IPREV_FAIL : slice_is(iprev, "temperror") ? IPREV_TEMPERROR : IPREV_PASS;
+        r.iprev = slice_is(iprev, "fail")        ? IPREV_FAIL
+                  : slice_is(iprev, "permerror") ? IPREV_PERMERROR
+                  : slice_is(iprev, "temperror") ? IPREV_TEMPERROR
+                                                 : IPREV_PASS;
         r.arc = (struct arc_verdict){.result = slice_is(arc, "-1") ? ARC_FAIL
                                                : arc.n             ? ARC_PASS
                                                                    : ARC_NONE,
