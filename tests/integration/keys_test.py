@@ -136,7 +136,7 @@ def test_a_roll_over_waits_for_whoever_publishes(site):
 def test_what_disappears_from_dns_before_the_switch_does_not_sign(site):
     add(site, "gone.test")
     new = rotate(site, "gone.test")
-    site.dns.ttl = 3
+    site.dns.ttl = 2
     publish(site, "gone.test")
     wait_until("the new keys to be seen", lambda: all("seen" in keys(site, "gone.test")[s] for s in new))
     for s in new:
