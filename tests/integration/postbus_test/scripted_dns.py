@@ -48,12 +48,22 @@ class ScriptedDns:
         self.ttl, self.default, self.questions = ttl, default, []
         self.script = {}
         self.update(script)
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.bind(("127.0.0.1", 0))
-        self.port = self.udp.getsockname()[1]
-        self.tcp = socket.create_server(("127.0.0.1", self.port))
+        self._open()
         for run in (self._serve_udp, self._serve_tcp):
             threading.Thread(target=run, daemon=True).start()
+
+    def _open(self):
+        """One port for both: what UDP is given may be in use over TCP."""
+        for _ in range(50):
+            self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self.udp.bind(("127.0.0.1", 0))
+            self.port = self.udp.getsockname()[1]
+            try:
+                self.tcp = socket.create_server(("127.0.0.1", self.port))
+                return
+            except OSError:
+                self.udp.close()
+        raise OSError("no port is free for both UDP and TCP")
 
     @property
     def address(self):
