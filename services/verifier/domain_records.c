@@ -15,13 +15,18 @@ struct domain_ask {
     void *ctx;
 };
 
+/* It is in no list any more. */
+static void end(struct domain_ask *a, struct domain_records *r, const char *code) {
+    a->done(a->ctx, r, code);
+    json_decref(a->own);
+    free(a);
+}
+
 static void finish(struct domain_ask *a, struct domain_records *r, const char *code) {
     struct domain_ask **place = &a->verifier->domain_asks;
     while (*place != a) place = &(*place)->next;
     *place = a->next;
-    a->done(a->ctx, r, code);
-    json_decref(a->own);
-    free(a);
+    end(a, r, code);
 }
 
 static void on_keys(void *ctx, struct domain_keys *keys, const char *code) {
@@ -72,13 +77,15 @@ void domain_records_destroy(struct domain_records *r) {
 }
 
 void domain_records_stop(struct verifier *v) {
-    for (struct domain_ask *a = v->domain_asks; a;) { /* those that wait for keys hear from the key cache */
-        if (!a->ticket) {
-            a = a->next;
+    struct domain_ask **place = &v->domain_asks;
+    while (*place) {
+        struct domain_ask *a = *place;
+        if (!a->ticket) { /* those that wait for keys hear from the key cache */
+            place = &a->next;
             continue;
         }
+        *place = a->next;
         bus_cancel(v->worker->bus, a->ticket);
-        finish(a, NULL, "unavailable");
-        a = v->domain_asks; /* who heard it may have asked again or not: from the beginning */
+        end(a, NULL, "unavailable");
     }
 }
