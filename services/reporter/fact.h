@@ -6,7 +6,7 @@
 
 #include "libcommon/mail/domain.h"
 
-enum { FACT_ROW_MAX = 8192, FACT_SIGNATURES_MAX = 10 };
+enum { FACT_ROW_MAX = 4096, FACT_SIGNATURES_MAX = 10 };
 
 struct fact {
     char domain[DOMAIN_BYTES];

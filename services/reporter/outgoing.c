@@ -33,6 +33,7 @@ struct outgoing {
     size_t count, waiting;
     struct address addresses[REPORT_URIS_MAX];
     bool put_off;
+    char why[160];                    /* it was put off */
     void (*next)(struct outgoing *o); /* the step after what is waited for */
     void (*done)(void *ctx);
     void *ctx;
@@ -60,7 +61,7 @@ static void arrived(struct outgoing *o) {
         o->next(o);
         return;
     }
-    log_info("a report is put off", "kind", o->kind, "domain", o->domain, NULL);
+    log_info("a report is put off", "kind", o->kind, "domain", o->domain, "reason", o->why, NULL);
     finish(o);
 }
 
@@ -72,10 +73,12 @@ static void settle(struct address *a, const char *result, const char *reason) {
 /* Something does not answer now. */
 static void temporary(struct address *a, const char *reason, int64_t patience) {
     struct outgoing *o = a->outgoing;
-    if (clock_wall_ms() / 1000 < o->due + patience)
+    if (clock_wall_ms() / 1000 < o->due + patience) {
         o->put_off = true;
-    else
+        snprintf(o->why, sizeof o->why, "%s", reason);
+    } else {
         settle(a, "failed", reason);
+    }
 }
 
 /* The end of the bucket ------------------------------------------------------------------------------------------------------------------------- */
@@ -108,8 +111,8 @@ static void record(struct outgoing *o) {
 
 static void on_committed(void *ctx, int error) {
     struct address *a = ctx;
-    if (error)
-        a->outgoing->put_off = true; /* the store: the bucket stays */
+    if (error) /* the bucket stays, and no letter of it is given up */
+        temporary(a, "the store does not take it", INT32_MAX);
     else
         settle(a, "sent", "");
     arrived(a->outgoing);

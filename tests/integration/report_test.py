@@ -2,11 +2,14 @@
 import base64
 import email
 import gzip
+import http.server
 import io
 import json
 import os
 import smtplib
+import ssl
 import subprocess
+import threading
 import time
 import xml.etree.ElementTree as ET
 import zipfile
@@ -100,6 +103,7 @@ def reporting():
                        ("move.test._report._dmarc.moved.test", "TXT"): '"v=DMARC1; rua=mailto:new@moved.test"', ("other.test", "TXT"): '"no report"'})
     site = Site("mx.alpha.test", {"POSTBUS_RESOLVER_STUBS": ",".join(f"{zone}={dns.address}" for zone in ("third.test", "lies.test", "moved.test", "other.test")), "POSTBUS_REPORT_INTERVAL": PERIOD, "POSTBUS_REPORT_DELAY": 1, "POSTBUS_FAILURE_REPORTS": "on",
                                   "POSTBUS_REPORT_ORG": "Alpha & Söhne"})
+    site.settings.update(POSTBUS_TLS_CA=site.secrets_root / "ca/ca.crt", POSTBUS_REPORT_PRIVATE_HTTPS="on")
     site.start("accounts", "verifier", "admin", "reporter")
     assert "error" not in site.rpc("accounts.domain.add", domain="alpha.test")
     wait_until("the stream of events", lambda: site.api("GET", "/api/v1/health")[1]["components"]["journal"]["state"] == "up")
@@ -156,10 +160,32 @@ def test_counts_become_one_report_however_often_they_come_and_whoever_is_killed(
     assert reporting.redis("KEYS", "{rep}:rows:dmarc|*").strip() == "", "what was reported is still counted"
 
 
-def test_tls_sessions_become_a_report_and_our_own_reports_are_not_among_them(reporting):
+@pytest.fixture()
+def https(reporting):
+    """An HTTPS server with a certificate of the site's CA: its port, and the requests that it got."""
+    got = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            got.append((self.path, self.headers["Content-Type"], self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(201)
+            self.end_headers()
+
+        def log_message(self, *words):
+            pass
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(reporting.secrets_root / "smtpd/tls.crt", reporting.secrets_root / "smtpd/tls.key")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_address[1], got
+    server.shutdown()
+
+
+def test_tls_sessions_become_a_report_and_our_own_reports_are_not_among_them(reporting, https):
     def session(about=None, **more):
         publish(reporting, "mail.tls", about or ulid(),
-                {"domain": "peer.test", "rua": "mailto:tls@peer.test", "policy": {"type": "sts", "string": ["version: STSv1", "mode: testing"], "domain": "peer.test", "mx_host": ["*.peer.test"]},
+                {"domain": "peer.test", "rua": f"mailto:tls@peer.test,https://localhost:{https[0]}/v1/tlsrpt", "policy": {"type": "sts", "string": ["version: STSv1", "mode: testing"], "domain": "peer.test", "mx_host": ["*.peer.test"]},
                  "result": "success", "mx": "mx.peer.test", "ip": "198.51.100.3", "sending_ip": "192.0.2.9", "helo": "mx.peer.test", "reason": "", **more})
     begin = begin_of_period()
     message = ulid()
@@ -181,6 +207,8 @@ def test_tls_sessions_become_a_report_and_our_own_reports_are_not_among_them(rep
     assert policy["summary"] == {"total-successful-session-count": 2, "total-failure-session-count": 1}
     assert policy["failure-details"] == [{"result-type": "certificate-expired", "sending-mta-ip": "192.0.2.9", "receiving-mx-hostname": "mx.peer.test", "receiving-mx-helo": "mx.peer.test",
                                           "receiving-ip": "198.51.100.3", "failure-reason-code": "notAfter was yesterday", "failed-session-count": 1}]
+    path, kind, body = https[1][0]
+    assert len(https[1]) == 1 and (path, kind) == ("/v1/tlsrpt", "application/tlsrpt+gzip") and json.loads(gzip.decompress(body)) == report
     read = own_report(reporting, message)
     assert (read["kind"], read["domain"], read["passed"], read["failed"]) == ("tls", "peer.test", 2, 1)
     session(ident)  # how the report itself travelled is nobody's business (RFC 8460 section 3)
