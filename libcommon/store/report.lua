@@ -79,6 +79,10 @@ local function take(keys, args)
   return {}
 end
 
+local function put_off(keys, args) -- bucket, until when (s)
+  return redis.call('ZADD', keys[1] .. ':open', 'XX', 'CH', args[2], args[1])
+end
+
 local function record_sent(key, id, what)
   redis.call('HSET', key .. ':sent', id, what)
   redis.call('ZADD', key .. ':sent:ids', 0, id)
@@ -212,6 +216,7 @@ end
 redis.register_function('report_count', count)
 redis.register_function('report_close', close)
 redis.register_function('report_take', take)
+redis.register_function('report_put_off', put_off)
 redis.register_function('report_sent', sent)
 redis.register_function('report_failure_allowed', failure_allowed)
 redis.register_function('report_failure_sent', failure_sent)

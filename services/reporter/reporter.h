@@ -35,6 +35,8 @@ enum {
     GIVE_UP_SECONDS = 3 * 86400, /* DNS, the signer or the queue do not answer for so long: the report is given up */
     HTTPS_RETRY_SECONDS = 86400, /* RFC 8460 §5.4: attempts within a day */
     HTTPS_TIMEOUT_SECONDS = 30,
+    RETRY_FIRST_SECONDS = 60, /* a report that was put off */
+    RETRY_LAST_SECONDS = 3600,
 };
 
 struct intake;
