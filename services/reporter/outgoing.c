@@ -108,13 +108,13 @@ static void record(struct outgoing *o) {
     for (size_t i = 0; i < o->count; i++) {
         struct address *a = &o->addresses[i];
         const char *to = a->uri.scheme == REPORT_HTTPS ? a->uri.url : a->uri.address;
-        bool sent = strcmp(a->result, "sent") == 0;
+        bool sent = a->result && strcmp(a->result, "sent") == 0;
         metric_add(sent ? &reporter_sent : &reporter_refused, 1);
         log_info(sent ? "report sent" : "report not sent", "kind", o->kind, "domain", o->domain, "to", to, "id", a->id, "reason", a->reason, NULL);
-        outcomes[i] =
-            (struct report_outcome){a->id, json_pack("{s:s,s:s,s:I,s:I,s:s,s:s,s:s,s:s,s:I,s:s}", "kind", o->kind, "domain", o->domain, "begin",
-                                                     (json_int_t)o->begin, "end", (json_int_t)o->end - 1, "report_id", o->report_id, "to", to, "result",
-                                                     a->result, "reason", a->reason, "messages", o->messages, "at", clock_rfc3339(clock_wall_ms(), at))};
+        outcomes[i] = (struct report_outcome){a->id, json_pack("{s:s,s:s,s:I,s:I,s:s,s:s,s:s,s:s,s:I,s:s}", "kind", o->kind, "domain", o->domain, "begin",
+                                                               (json_int_t)o->begin, "end", (json_int_t)o->end - 1, "report_id", o->report_id, "to", to,
+                                                               "result", a->result ? a->result : "failed", "reason", a->reason, "messages", o->messages, "at",
+                                                               clock_rfc3339(clock_wall_ms(), at))};
     }
     report_sent(o->reporter->worker->redis, o->bucket, o->count, outcomes, on_recorded, o);
 }
@@ -166,7 +166,7 @@ static void judge_posts(struct outgoing *o) {
     bool reached = false;
     for (size_t i = 0; i < o->count; i++) {
         const struct address *a = &o->addresses[i];
-        reached = reached || a->letter || strcmp(a->result, "sent") == 0;
+        reached = reached || a->letter || (a->result && strcmp(a->result, "sent") == 0);
         if (a->uri.scheme == REPORT_HTTPS) snprintf(o->why, sizeof o->why, "%s", a->reason);
     }
     if (o->retry && !reached && clock_wall_ms() / 1000 < o->due + HTTPS_RETRY_SECONDS)
