@@ -28,14 +28,17 @@ UNIT_SRC := $(shell find tests/unit -name '*_test.c')
 FUZZ_SRC := $(shell find tests/fuzz -name '*_fuzz.c')
 UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_SRC))
 BENCH := $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/*.c))
+TOOLS := $(patsubst tests/tools/%.c,$(B)/tools/%,$(wildcard tests/tools/*.c))
+# one program of all files in its folder
+VERIFY_LOAD := $(B)/bench/verify_load
 FUZZ := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
 
 .PHONY: all programs unit fuzzers bench
 all: programs unit
-programs: $(SERVICES:%=$(B)/bin/%)
+programs: $(SERVICES:%=$(B)/bin/%) $(TOOLS)
 unit: $(UNIT)
 fuzzers: $(FUZZ)
-bench: $(BENCH)
+bench: $(BENCH) $(VERIFY_LOAD)
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
@@ -62,7 +65,13 @@ $(B)/fuzz/$(1)/%: $(B)/tests/fuzz/$(1)/%.o $(B)/services/$(1).a $(LIB)
 endef
 $(foreach s,$(SERVICES),$(eval $(call service_rules,$(s))))
 
+$(VERIFY_LOAD): $(call obj,$(wildcard tests/bench/verify/*.c)) $(LIB)
+	@mkdir -p $(@D)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 $(B)/bench/%: $(B)/tests/bench/%.o $(LIB)
+	@mkdir -p $(@D)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+$(B)/tools/%: $(B)/tests/tools/%.o $(LIB)
 	@mkdir -p $(@D)
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 $(B)/unit/%: $(B)/tests/unit/%.o $(LIB)

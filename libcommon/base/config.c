@@ -33,6 +33,20 @@ int64_t config_number(const char *name, int64_t fallback, int64_t min, int64_t m
     return n;
 }
 
+int64_t config_seconds(const char *name, const char *fallback, int64_t min, int64_t max) {
+    static const char units[] = "smhd";
+    static const int64_t seconds[] = {1, 60, 3600, 86400};
+    struct slice text = slice_of(config_text(name, fallback));
+    const char *unit = text.n > 1 ? memchr(units, text.p[text.n - 1], 4) : NULL;
+    uint64_t n = 0;
+    bool good = slice_is(text, "0") || (unit && slice_to_u64(slice_head(text, text.n - 1), 1000000000, &n) == 0);
+    int64_t value = unit ? (int64_t)n * seconds[unit - units] : 0;
+    if (good && value >= min && value <= max) return value;
+    char why[200];
+    snprintf(why, sizeof why, "\"%.40s\" is not a time from %lld to %lld seconds, such as 30s, 5m, 12h or 180d", text.p, (long long)min, (long long)max);
+    config_refuse(name, why);
+}
+
 bool config_flag(const char *name, bool fallback) {
     struct slice value = slice_of(getenv(name));
     if (!value.n) return fallback;

@@ -10,6 +10,8 @@
 const char *config_text(const char *name, const char *fallback);
 /* A number from min to max. */
 int64_t config_number(const char *name, int64_t fallback, int64_t min, int64_t max);
+/* A time from min to max, in seconds: "30s", "5m", "12h", "180d"; "0" is none. fallback is of the same form. */
+int64_t config_seconds(const char *name, const char *fallback, int64_t min, int64_t max);
 /* true, yes, on, 1 / false, no, off, 0 */
 bool config_flag(const char *name, bool fallback);
 /* The content of the secret file `name`, without white space at its end; NULL when there is no such file and it is not required.

@@ -15,10 +15,15 @@ struct slice header_block(struct slice message, size_t *body_at) {
     return slice_head(message, n + 2);
 }
 
-/* The length of the line at p with its CRLF, or of all that is left. */
+/* The length of the line at p with its CRLF, or of all that is left. By memchr: it is many times as quick as memmem. */
 static size_t line_length(const char *p, size_t n) {
-    const char *end = memmem(p, n, "\r\n", 2);
-    return end ? (size_t)(end - p) + 2 : n;
+    for (size_t at = 0; at + 1 < n; at++) {
+        const char *cr = memchr(p + at, '\r', n - 1 - at);
+        if (!cr) return n;
+        at = (size_t)(cr - p);
+        if (p[at + 1] == '\n') return at + 2;
+    }
+    return n;
 }
 
 int header_next(struct slice block, size_t *at, struct header_field *field) {

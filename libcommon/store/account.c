@@ -56,6 +56,11 @@ void account_domains(struct redis *r, account_json_fn *done, void *ctx) {
     redis_command(r, on_names, waiting_create((struct waiting){.json = done, .ctx = ctx}), 5, command);
 }
 
+void account_keys_change(struct redis *r, const char *function, const char *domain, size_t argc, const struct slice argv[], account_json_fn *done, void *ctx) {
+    char key[KEY_BYTES];
+    redis_fcall(r, on_names, waiting_create((struct waiting){.json = done, .ctx = ctx}), function, domain_key(key, domain, ""), argc, argv);
+}
+
 void account_domain_listed(struct redis *r, const char *domain, bool listed, account_done_fn *done, void *ctx) {
     struct slice add[] = {SLICE("ZADD"), slice_of(domains_key), SLICE("0"), slice_of(domain)},
                  drop[] = {SLICE("ZREM"), slice_of(domains_key), slice_of(domain)};

@@ -22,6 +22,9 @@ void account_domain_listed(struct redis *r, const char *domain, bool listed, acc
 void account_read_all(struct redis *r, const char *domain, const char *kind, account_json_fn *done, void *ctx);
 /* One account, alias or key: STORE_NOT_FOUND when it is not there. */
 void account_read(struct redis *r, const char *domain, const char *kind, struct slice name, account_json_fn *done, void *ctx);
+/* The Functions of account.lua on a domain's DKIM keys (account_keys_add, _seen, _activate, _remove): the selectors that changed, an array. Each may be asked
+ * twice: the second time nothing changes. STORE_NOT_FOUND: no such domain or key; STORE_CONFLICT: the key's state does not allow it. */
+void account_keys_change(struct redis *r, const char *function, const char *domain, size_t argc, const struct slice argv[], account_json_fn *done, void *ctx);
 /* Deletes an account and answers what it was. */
 void account_delete(struct redis *r, const char *domain, struct slice local, account_json_fn *done, void *ctx);
 

@@ -17,7 +17,8 @@ typedef void queue_done_fn(void *ctx, int error);
 /* Puts an entry into the queue, due now. envelope is the JSON object
  *   {"from":"alice@alpha.test"|"", "origin":"submission"|"mx"|"bounce", "size":N, "message_id":"…", "received":<ms>, "smtputf8":false,
  *    "body":"7bit"|"8bitmime", "ret":null|"full"|"hdrs", "envid":null|"…", "require_tls":false,
- *    "rcpts":[{"address":"…","user":"<id>"|null,"orcpt":null|"…","notify":null|"never"|"success,failure,delay","state":"due","attempts":0}]}
+ *    "rcpts":[{"address":"…","user":"<id>"|null,"orcpt":null|"…","notify":null|"never"|"success,failure,delay","state":"due","attempts":0,
+ *              "from":"SRS0=…@alpha.test" (only where its copy goes on with another reverse-path than the message's, to which reports go all the same)}]}
  * The blob is written before, on the same connection (blob_write with ref "q"). The second commit of one id changes nothing. */
 void queue_commit(struct redis *r, struct slice id, const json_t *envelope, queue_done_fn *done, void *ctx);
 

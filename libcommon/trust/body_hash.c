@@ -4,8 +4,6 @@
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"
-#include "libcommon/mail/header.h"
-#include "libcommon/trust/tags.h"
 
 /* Output is gathered and given to the digest in pieces. */
 enum { PIECE = 4096 };
@@ -19,25 +17,6 @@ struct body_hash {
     size_t n;
     unsigned char piece[PIECE];
 };
-
-size_t body_hash_wanted(struct slice header, struct body_hash_kind kinds[BODY_HASHES_MAX]) {
-    struct header_field field;
-    size_t at = 0, count = 0, signatures = 0;
-    while (signatures < SIGNATURES_MAX && count < BODY_HASHES_MAX && header_next(header, &at, &field) == 1) {
-        if (!slice_is_nocase(field.name, "DKIM-Signature") && !slice_is_nocase(field.name, "ARC-Message-Signature")) continue;
-        signatures++;
-        struct slice c = tag_find(field.value, "c"), l = tag_find(field.value, "l");
-        struct body_hash_kind kind = {.length = -1};
-        ptrdiff_t slash = slice_find(c, '/');
-        kind.relaxed = slash >= 0 && slice_is(slice_trim(slice_skip(c, (size_t)slash + 1)), "relaxed"); /* the body's default is simple (§3.5 c=) */
-        uint64_t length;
-        if (l.p && slice_to_u64(l, INT64_MAX, &length) == 0) kind.length = (int64_t)length;
-        bool known = false;
-        for (size_t i = 0; i < count; i++) known = known || (kinds[i].relaxed == kind.relaxed && kinds[i].length == kind.length);
-        if (!known) kinds[count++] = kind;
-    }
-    return count;
-}
 
 struct body_hash *body_hash_create(struct body_hash_kind kind) {
     struct body_hash *h = memory_alloc(sizeof *h);

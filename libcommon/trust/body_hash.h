@@ -12,8 +12,8 @@ struct body_hash_kind {
     int64_t length; /* l=; -1: the whole body */
 };
 
-/* The distinct kinds that the DKIM-Signature and ARC-Message-Signature fields of this header block ask for: how many, at most BODY_HASHES_MAX.
- * The first SIGNATURES_MAX signatures are looked at. */
+/* The distinct kinds that the signatures of this header block ask for: how many, at most BODY_HASHES_MAX. Those of the newest ARC-Message-Signature and of the
+ * DKIM-Signature fields that are verified (dkim_select) come before those of older ARC sets. */
 size_t body_hash_wanted(struct slice header, struct body_hash_kind kinds[BODY_HASHES_MAX]);
 
 struct body_hash;

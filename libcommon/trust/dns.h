@@ -27,6 +27,7 @@ struct trust_answer {
     bool secure; /* DNSSEC */
     size_t count;
     const struct trust_record *records;
+    bool late; /* with TRUST_DNS_FAILED: not this question but the time for all of them is up */
 };
 
 struct trust_dns {

@@ -1,4 +1,3 @@
-#include "libcommon/mail/header.h"
 #include "libcommon/trust/trust_private.h"
 
 const char *trust_disposition_text(enum trust_disposition d) {
@@ -6,63 +5,86 @@ const char *trust_disposition_text(enum trust_disposition d) {
     return words[d];
 }
 
-/* The domain of the one From address; empty when there are none or several of different domains (RFC 7489 §6.6.1). */
-static struct slice from_domain(struct slice header) {
-    struct header_field f;
-    struct slice domain = SLICE("");
-    if (header_count(header, "From") != 1 || !header_find(header, "From", &f)) return domain;
-    bool quote = false;
-    int comment = 0;
-    for (size_t i = 0; i < f.value.n; i++) { /* every "@domain" outside quotes and comments */
-        char c = f.value.p[i];
-        if (c == '\\')
-            i++;
-        else if (c == '"' && !comment)
-            quote = !quote;
-        else if (c == '(' && !quote)
-            comment++;
-        else if (c == ')' && comment)
-            comment--;
-        else if (c == '@' && !quote && !comment) {
-            size_t n = i + 1;
-            while (n < f.value.n && !strchr(" \t\r\n>,;()<\"", f.value.p[n])) n++;
-            struct slice found = slice_make(f.value.p + i + 1, n - i - 1);
-            if (domain.n && !slice_equal_nocase(domain, found)) return SLICE("");
-            domain = found;
-            i = n - 1;
-        }
-    }
-    if (domain.n && domain.p[domain.n - 1] == '.') domain.n--;
-    return domain;
+/* Both identities of SPF (RFC 7208 §2.3, §2.4). With a null reverse-path they are one: postmaster@HELO. */
+static int check_spf(struct arena *arena, const struct trust_input *in, const struct trust_dns *dns, struct trust_result *out) {
+    struct spf_query q = {.ip = in->client_ip, .helo = in->helo, .sender = in->mail_from, .receiver = in->authserv_id, .now = in->now, .explain = in->steps};
+    int pending = spf_check(arena, &q, dns, &out->spf);
+    out->null_sender = !in->mail_from.n;
+    out->helo_checked = !out->null_sender && in->helo.n;
+    if (!out->helo_checked) return pending;
+    q.helo_identity = true;
+    return pending | spf_check(arena, &q, dns, &out->spf_helo);
 }
 
-static void decide(struct trust_result *out) {
-    out->disposition = TRUST_ACCEPT;
-    out->enhanced = out->reason = "";
-    if (out->dmarc.result == DMARC_TEMPERROR && out->dmarc.policy != DMARC_POLICY_NONE) {
-        out->disposition = TRUST_TEMPFAIL; /* never a guess: it might have passed */
-        out->enhanced = "4.7.0";
-        out->reason = "the sender cannot be verified now: DNS gave no answer; try again";
-    } else if (out->dmarc.result == DMARC_FAIL && out->dmarc.policy == DMARC_POLICY_REJECT) {
-        out->disposition = TRUST_REJECT;
-        out->enhanced = "5.7.1"; /* RFC 7489 §10.3 */
-        out->reason = "the sender could not be proven: the From domain's DMARC policy is reject, and neither DKIM nor SPF passed for it";
-    } else if (out->dmarc.result == DMARC_FAIL && out->dmarc.policy == DMARC_POLICY_QUARANTINE) {
-        out->disposition = TRUST_QUARANTINE;
+/* Which of two authors' verdicts is worse for the message: one that fails, by its policy; one that is not known; one that has nothing; one that passes. */
+static int severity(const struct dmarc_verdict *v) {
+    switch (v->result) {
+    case DMARC_FAIL: return 20 + (int)v->applied * 10;
+    case DMARC_TEMPERROR: return v->uncertain ? 35 : 11;
+    case DMARC_PERMERROR: return 12;
+    case DMARC_NONE: return 10;
+    case DMARC_PASS: return 0;
     }
+    return 0;
+}
+
+static void without_author(struct arena *arena, const struct trust_authors *authors, struct dmarc_verdict *out) {
+    *out = (struct dmarc_verdict){
+        .relief = "", .from_domain = "", .record_domain = "", .organizational_domain = "", .steps = arena_alloc(arena, sizeof *out->steps)};
+    out->result = authors->malformed ? DMARC_PERMERROR : DMARC_NONE; /* RFC 7489 §11.2: none, if there is no identifier to align with */
+    out->reason = !authors->fields     ? "there is no From field"
+                  : authors->malformed ? "the From field has no address with a domain name"
+                                       : "the From field has no address with a domain";
+}
+
+int trust_check_authors(struct arena *arena, const struct trust_input *in, const struct trust_dns *dns, struct trust_result *out) {
+    struct trust_authors authors;
+    int pending = TRUST_DONE;
+    trust_find_authors(arena, in->header, &authors);
+    if (authors.too_many) {
+        without_author(arena, &authors, &out->dmarc);
+        out->dmarc.result = DMARC_PERMERROR;
+        out->dmarc.reason = "From names authors of too many domains to look at each (RFC 9989 section 11.5)";
+        out->disposition = TRUST_REJECT;
+        out->enhanced = "5.7.1";
+        out->reason = out->dmarc.reason;
+        return TRUST_DONE;
+    }
+    if (!authors.count) without_author(arena, &authors, &out->dmarc);
+    for (size_t i = 0; i < authors.count; i++) {
+        struct dmarc_verdict one;
+        struct dmarc_query q = {.from = authors.domains[i],
+                                .spf = out->spf.result,
+                                .spf_domain = slice_of(out->spf.domain),
+                                .dkim_count = out->dkim_count,
+                                .dkim = out->dkim,
+                                .discovery = in->policy ? in->policy->discovery : DMARC_TREE_WALK,
+                                .sampled = in->sampled,
+                                .no_alignment = authors.fields > 1, /* RFC 9989 §4.4 */
+                                .steps = in->steps};
+        pending |= dmarc_check(arena, &q, dns, &one);
+        if (i == 0 || severity(&one) > severity(&out->dmarc)) out->dmarc = one;
+    }
+    return pending;
 }
 
 int trust_verify(struct arena *arena, const struct trust_input *in, const struct trust_dns *dns, struct dkim_key_cache *cache, struct trust_result *out) {
-    struct spf_query spf = {.ip = in->client_ip, .helo = in->helo, .sender = in->mail_from, .receiver = in->authserv_id, .now = in->now};
-    *out = (struct trust_result){0};
+    *out = (struct trust_result){.enhanced = "", .reason = ""};
     /* each asks for what it needs before any of them waits: what can be fetched together is */
-    int pending = spf_check(arena, &spf, dns, &out->spf);
-    pending |= dkim_verify(arena, in->header, in->digest_count, in->digests, dns, cache, in->now, &out->dkim_count, &out->dkim);
-    pending |= arc_verify(arena, in->header, in->digest_count, in->digests, dns, cache, &out->arc);
+    int pending = check_spf(arena, in, dns, out);
     pending |= iprev_check(arena, in, dns, out);
-    pending |= dmarc_check(arena, from_domain(in->header), &out->spf, out->dkim_count, out->dkim, dns, in->sampled, &out->dmarc);
+    struct dkim_message m = {.header = in->header,
+                             .digest_count = in->digest_count,
+                             .digests = in->digests,
+                             .now = in->now,
+                             .explain = in->steps,
+                             .ask_only = pending != TRUST_DONE}; /* arithmetic is done once, in the last round */
+    pending |= dkim_verify(arena, &m, dns, cache, &out->dkim_count, &out->dkim);
+    m.ask_only = pending != TRUST_DONE;
+    pending |= arc_verify(arena, &m, dns, cache, &out->arc);
+    pending |= trust_check_authors(arena, in, dns, out);
     if (pending) return TRUST_PENDING;
-    decide(out);
+    trust_decide(arena, in, out);
     results_find_foreign(arena, in, out);
     return TRUST_DONE;
 }

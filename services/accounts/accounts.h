@@ -15,7 +15,8 @@ enum {
     LOGIN_WINDOW_SECONDS = 900,
     LOGIN_CACHE_SECONDS = 60,
     LOGIN_CACHE_MAX = 10000,
-    LIST_MAX = 1000, /* items of a listing */
+    LIST_MAX = 1000,      /* items of a listing */
+    KEYS_TTL_MAX = 86400, /* seconds between a key seen in DNS and its first signature [a longer TTL is not waited for] */
 };
 
 struct login_cache;
@@ -54,13 +55,22 @@ void accounts_tell(struct accounts *s, const char *domain, const char *what, con
 void login_start(struct accounts *s);
 void login_stop(struct accounts *s);
 void resolve_start(struct accounts *s);
+void keys_start(struct accounts *s);
 void domains_start(struct accounts *s);
 void users_start(struct accounts *s);
 void aliases_start(struct accounts *s);
 
 /* argon2id of a password, for the store; off the loop. 0 or -1. */
 int password_hash(const char *password, char out[128]);
-/* Makes an rsa-2048 or ed25519 DKIM key: {"selector","algorithm","private_pem","public_b64","created"}; NULL on failure. Costly (RSA). */
-json_t *dkim_key_create(const char *selector, const char *algorithm);
+/* Makes an rsa-2048 or ed25519 DKIM key: {"algorithm","private_pem","public_b64","created"}; NULL on failure. Costly (RSA). */
+json_t *dkim_key_create(const char *algorithm);
+
+/* keys.c: a pair of keys for the ask's domain, rsa-2048 for everyone and ed25519 for those who can (RFC 8463), made off the loop. done is called with them
+ * (valid during the call), or the ask is refused. */
+enum { KEYS_MADE = 2, KEYS_MONTH_BYTES = 16 };
+typedef void keys_made_fn(struct ask *a, json_t *const keys[KEYS_MADE]);
+void keys_make(struct ask *a, keys_made_fn *done);
+/* "202611": what the selectors made this month begin with, behind r or e. */
+const char *keys_month(char out[KEYS_MONTH_BYTES]);
 
 #endif

@@ -1,17 +1,10 @@
-/* accounts.domain.*: a domain comes with two DKIM keys (rsa-2048 for everyone, ed25519 for those who can, RFC 8463); accounts.key.get gives them to the
- * verifier. */
+/* accounts.domain.*: a domain comes with two DKIM keys. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "libcommon/base/arena.h"
 #include "libcommon/base/clock.h"
 #include "services/accounts/accounts.h"
-
-struct keys {
-    struct ask *ask;
-    json_t *rsa, *ed25519;
-};
 
 static void refuse(struct ask *a, int error) { ask_refuse_store(a, error, "domain"); }
 
@@ -34,53 +27,32 @@ static void on_added(void *ctx, int error) {
     if (error) refuse(a, error);
 }
 
-static void make_keys(void *job) { /* on a pool thread */
-    struct keys *k = job;
-    char selector[32];
-    time_t now = time(NULL);
-    struct tm tm;
-    gmtime_r(&now, &tm);
-    snprintf(selector, sizeof selector, "r%04d%02d", tm.tm_year + 1900, tm.tm_mon + 1);
-    k->rsa = dkim_key_create(selector, "rsa");
-    selector[0] = 'e';
-    k->ed25519 = dkim_key_create(selector, "ed25519");
-}
-
-static void keys_made(void *job) {
-    struct keys *k = job;
-    struct ask *a = k->ask;
-    json_t *made[] = {k->rsa, k->ed25519};
-    free(k);
-    if (!made[0] || !made[1]) {
-        json_decref(made[0]);
-        json_decref(made[1]);
-        ask_refuse(a, "unavailable", "the DKIM keys could not be made: try again");
-        return;
-    }
-    char when[CLOCK_TEXT_BYTES], *texts[2];
-    struct slice args[5] = {slice_of(clock_rfc3339(clock_wall_ms(), when))};
+/* The first keys sign at once: a signature whose key is not in DNS yet is to a receiver what no signature is (RFC 6376 §6.1.2), and one less to wait for. */
+static void on_keys(struct ask *a, json_t *const keys[KEYS_MADE]) {
+    char when[CLOCK_TEXT_BYTES], month[KEYS_MONTH_BYTES], selectors[KEYS_MADE][KEYS_MONTH_BYTES + 1], *texts[KEYS_MADE];
+    struct slice args[1 + 2 * KEYS_MADE] = {slice_of(clock_rfc3339(clock_wall_ms(), when))};
     a->more = memory_copy(args[0]);
-    for (int i = 0; i < 2; i++) {
-        texts[i] = json_dumps(made[i], JSON_COMPACT);
-        args[1 + 2 * i] = slice_of(json_string_value(json_object_get(made[i], "selector")));
+    keys_month(month);
+    for (int i = 0; i < KEYS_MADE; i++) {
+        bool rsa = strcmp(json_string_value(json_object_get(keys[i], "algorithm")), "rsa") == 0;
+        snprintf(selectors[i], sizeof selectors[i], "%c%s", rsa ? 'r' : 'e', month);
+        json_object_set_new(keys[i], "selector", json_string(selectors[i]));
+        json_object_set_new(keys[i], "state", json_string("active"));
+        json_object_set_new(keys[i], "changed", json_string(when));
+        texts[i] = json_dumps(keys[i], JSON_COMPACT);
+        args[1 + 2 * i] = slice_of(selectors[i]);
         args[2 + 2 * i] = slice_of(texts[i]);
     }
-    account_change(a->accounts->worker->redis, "account_domain_add", a->address.domain, 5, args, on_added, a);
-    for (int i = 0; i < 2; i++) {
-        free(texts[i]);
-        json_decref(made[i]);
-    }
+    account_change(a->accounts->worker->redis, "account_domain_add", a->address.domain, 1 + 2 * KEYS_MADE, args, on_added, a);
+    for (int i = 0; i < KEYS_MADE; i++) free(texts[i]);
 }
 
 static void on_add(void *ctx, struct bus_call *call, const json_t *body) {
     struct ask *a = ask_create(ctx, call, body);
-    if (!ask_take_domain(a, "domain")) return;
-    struct keys *k = memory_alloc(sizeof *k);
-    k->ask = a;
-    service_offload(a->accounts->worker, make_keys, keys_made, k);
+    if (ask_take_domain(a, "domain")) keys_make(a, on_keys);
 }
 
-/* get, list, delete, keys ------------------------------------------------------------------------------------------------------------------ */
+/* get, list, delete ------------------------------------------------------------------------------------------------------------------------ */
 
 static void on_got(void *ctx, int error, const json_t *value) {
     struct ask *a = ctx;
@@ -128,32 +100,9 @@ static void on_delete(void *ctx, struct bus_call *call, const json_t *body) {
     account_change(a->accounts->worker->redis, "account_domain_delete", a->address.domain, 1, &force, on_deleted, a);
 }
 
-static void on_keys(void *ctx, int error, const json_t *all) {
-    struct ask *a = ctx;
-    if (error) {
-        refuse(a, error);
-        return;
-    }
-    json_t *keys = json_array();
-    for (void *at = json_object_iter((json_t *)(uintptr_t)all); at; at = json_object_iter_next((json_t *)(uintptr_t)all, at))
-        json_array_append(keys, json_object_iter_value(at));
-    if (json_array_size(keys) == 0) {
-        json_decref(keys);
-        refuse(a, STORE_NOT_FOUND);
-        return;
-    }
-    ask_answer(a, json_pack("{s:o}", "keys", keys));
-}
-
-static void on_key_get(void *ctx, struct bus_call *call, const json_t *body) {
-    struct ask *a = ask_create(ctx, call, body);
-    if (ask_take_domain(a, "domain")) account_read_all(a->accounts->worker->redis, a->address.domain, "k", on_keys, a);
-}
-
 void domains_start(struct accounts *s) {
     bus_serve(s->worker->bus, "domain.add", on_add, s);
     bus_serve(s->worker->bus, "domain.get", on_get, s);
     bus_serve(s->worker->bus, "domain.list", on_list, s);
     bus_serve(s->worker->bus, "domain.delete", on_delete, s);
-    bus_serve(s->worker->bus, "key.get", on_key_get, s);
 }

@@ -11,6 +11,7 @@ static void accounts_start(struct worker *w) {
     login_start(s);
     resolve_start(s);
     domains_start(s);
+    keys_start(s);
     users_start(s);
     aliases_start(s);
 }

@@ -27,7 +27,7 @@ static int public_half(EVP_PKEY *key, bool ed25519, struct buf *out) {
     return 0;
 }
 
-json_t *dkim_key_create(const char *selector, const char *algorithm) {
+json_t *dkim_key_create(const char *algorithm) {
     bool ed25519 = strcmp(algorithm, "ed25519") == 0;
     EVP_PKEY *key = ed25519 ? EVP_PKEY_Q_keygen(NULL, NULL, "ED25519") : EVP_RSA_gen(2048);
     BIO *pem = BIO_new(BIO_s_mem());
@@ -36,8 +36,8 @@ json_t *dkim_key_create(const char *selector, const char *algorithm) {
     char when[CLOCK_TEXT_BYTES], *text;
     if (key && pem && PEM_write_bio_PrivateKey(pem, key, NULL, NULL, 0, NULL, NULL) == 1 && public_half(key, ed25519, &public) == 0) {
         long n = BIO_get_mem_data(pem, &text);
-        made = json_pack("{s:s,s:s,s:s%,s:s,s:s}", "selector", selector, "algorithm", algorithm, "private_pem", text, (size_t)n, "public_b64", buf_str(&public),
-                         "created", clock_rfc3339(clock_wall_ms(), when));
+        made = json_pack("{s:s,s:s%,s:s,s:s}", "algorithm", algorithm, "private_pem", text, (size_t)n, "public_b64", buf_str(&public), "created",
+                         clock_rfc3339(clock_wall_ms(), when));
     }
     buf_free(&public);
     BIO_free(pem);

@@ -33,7 +33,8 @@ struct admin {
     int suspended;
     bool draining;
     char *token;
-    bool journal_ready; /* the stream of events is there, as far as this worker knows */
+    const char *mta_sts; /* mode of the policy that is served for every hosted domain */
+    bool journal_ready;  /* the stream of events is there, as far as this worker knows */
     bool journal_busy;
     struct event *journal_clock;
     json_t *health; /* the last look at the components, and when */
@@ -116,6 +117,8 @@ void account_list(struct request *r);
 void account_get(struct request *r);
 void account_patch(struct request *r);
 void account_delete_request(struct request *r);
+void key_list(struct request *r);
+void key_rotate(struct request *r);
 void alias_add(struct request *r);
 void alias_list(struct request *r);
 void alias_get(struct request *r);
@@ -131,15 +134,21 @@ void reports_unreadable(struct request *r);
 void report_get(struct request *r);
 void reports_summary(struct request *r);
 void reports_sent(struct request *r);
+void verdict_get(struct request *r);
 void health_get(struct request *r);
 void openapi_get(struct request *r);
 void autoconfig_get(struct request *r);
 void autodiscover_post(struct request *r);
 void mta_sts_get(struct request *r);
+/* POSTBUS_MTA_STS: "enforce", "testing" or "none"; another value ends the process. */
+const char *mta_sts_mode_setting(void);
 
 /* journal.c: the JetStream stream of postbus.mail.> and reads of it. */
 void journal_start(struct admin *a);
 void journal_stop(struct admin *a);
+/* Reads the events of the message whose id is r->part (an array of CloudEvents, at least one, valid during the call); answers itself when it cannot. */
+typedef void journal_fn(struct request *r, const json_t *events);
+void journal_read(struct request *r, journal_fn *then);
 
 /* journey.c: events (an array of CloudEvents of one message, in any order) as the ten steps; a new array. */
 json_t *journey_steps(const json_t *events);

@@ -24,17 +24,22 @@ static void add_xml(struct buf *out, const char *text) {
     }
 }
 
-/* The domain of an address, or (address NULL) of the Host field without the first label `prefix`; false when there is none. */
-static bool find_domain(struct request *r, const char *address, const char *prefix, char out[DOMAIN_BYTES]) {
-    if (address) {
-        ptrdiff_t at = slice_find_last(slice_of(address), '@');
-        return domain_normalise(slice_skip(slice_of(address), (size_t)(at + 1)), out) == 0;
-    }
+/* The domain of the Host field behind the first label `prefix`; a host without it counts as the domain itself unless the prefix is required. False when there
+ * is none. */
+static bool find_host_domain(struct request *r, struct slice prefix, bool required, char out[DOMAIN_BYTES]) {
     struct slice host = slice_of(request_head(r, "Host")), name = host;
     ptrdiff_t colon = slice_find_last(host, ':');
     if (colon >= 0) name = slice_head(host, (size_t)colon);
-    if (slice_starts_nocase(name, slice_of(prefix))) name = slice_skip(name, strlen(prefix));
-    return domain_normalise(name, out) == 0;
+    bool prefixed = slice_starts_nocase(name, prefix);
+    if (prefixed) name = slice_skip(name, prefix.n);
+    return (prefixed || !required) && domain_normalise(name, out) == 0;
+}
+
+/* The domain of an address; address NULL: of the Host field. */
+static bool find_domain(struct request *r, const char *address, char out[DOMAIN_BYTES]) {
+    if (!address) return find_host_domain(r, SLICE("autoconfig."), false, out);
+    ptrdiff_t at = slice_find_last(slice_of(address), '@');
+    return domain_normalise(slice_skip(slice_of(address), (size_t)(at + 1)), out) == 0;
 }
 
 static void ask_for_domain(struct request *r, const char *domain, request_reply_fn *then) {
@@ -81,7 +86,7 @@ static void on_autoconfig(struct request *r, int error, const json_t *reply) {
 
 void autoconfig_get(struct request *r) {
     char domain[DOMAIN_BYTES];
-    if (find_domain(r, request_query(r, "emailaddress"), "autoconfig.", domain))
+    if (find_domain(r, request_query(r, "emailaddress"), domain))
         ask_for_domain(r, domain, on_autoconfig);
     else
         request_problem(r, 400, "say which domain: ?emailaddress=name@example.org");
@@ -139,21 +144,29 @@ void autodiscover_post(struct request *r) {
 /* MTA-STS ------------------------------------------------------------------------------------------------------------------------------------- */
 
 static void on_mta_sts(struct request *r, int error, const json_t *reply) {
-    const char *mode = config_text("POSTBUS_MTA_STS", "");
     if (error) {
         request_problem_bus(r, reply);
         return;
     }
     struct buf policy = {0};
-    buf_printf(&policy, "version: STSv1\r\nmode: %s\r\nmx: %s\r\nmax_age: %d\r\n", *mode ? mode : "none", r->admin->worker->hostname, STS_MAX_AGE);
+    buf_printf(&policy, "version: STSv1\r\nmode: %s\r\nmx: %s\r\nmax_age: %d\r\n", r->admin->mta_sts, r->admin->worker->hostname, STS_MAX_AGE);
     request_answer_text(r, 200, "text/plain; charset=utf-8", buf_slice(&policy));
     buf_free(&policy);
 }
 
+/* RFC 8461 §3.3: the policy of a domain is at its host mta-sts.<domain>, and nowhere else. */
 void mta_sts_get(struct request *r) {
     char domain[DOMAIN_BYTES];
-    if (find_domain(r, NULL, "mta-sts.", domain))
+    if (find_host_domain(r, SLICE("mta-sts."), true, domain))
         ask_for_domain(r, domain, on_mta_sts);
     else
         request_problem(r, 404, "there is no policy for this host");
+}
+
+const char *mta_sts_mode_setting(void) {
+    const char *mode =
+        config_text("POSTBUS_MTA_STS", "none"); /* while nothing is announced, whoever kept a policy of ours hears that it is over (RFC 8461 §8.3) */
+    if (strcmp(mode, "enforce") != 0 && strcmp(mode, "testing") != 0 && strcmp(mode, "none") != 0)
+        config_refuse("POSTBUS_MTA_STS", "expected enforce, testing or none");
+    return mode;
 }

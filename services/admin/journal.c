@@ -95,10 +95,11 @@ void journal_stop(struct admin *a) {
     a->journal_clock = NULL;
 }
 
-/* A journey ------------------------------------------------------------------------------------------------------------------------------------- */
+/* A message's events ------------------------------------------------------------------------------------------------------------------------------------- */
 
 struct reading {
     struct request *request;
+    journal_fn *then;
     natsConnection *connection;
     char subject[64];
     json_t *events;
@@ -143,12 +144,12 @@ static void events_read(void *job) {
     else if (json_array_size(g->events) == 0)
         request_problem(r, 404, "no event of this message is known: journeys are kept for 7 days");
     else
-        request_answer(r, 200, json_pack("{s:s,s:o}", "id", r->part, "steps", journey_steps(g->events)));
+        g->then(r, g->events);
     json_decref(g->events);
     free(g);
 }
 
-void journey_get(struct request *r) {
+void journal_read(struct request *r, journal_fn *then) {
     if (!ulid_is_valid(slice_of(r->part))) {
         request_problem(r, 400, "this is not a message id: 26 characters as in the Received field or the reply to DATA");
         return;
@@ -159,8 +160,15 @@ void journey_get(struct request *r) {
     }
     struct reading *g = memory_alloc(sizeof *g);
     g->request = r;
+    g->then = then;
     g->connection = bus_connection(r->admin->worker->bus);
     g->events = json_array();
     snprintf(g->subject, sizeof g->subject, "postbus.mail.*.%s", r->part);
     service_offload(r->admin->worker, read_events, events_read, g);
 }
+
+static void answer_journey(struct request *r, const json_t *events) {
+    request_answer(r, 200, json_pack("{s:s,s:o}", "id", r->part, "steps", journey_steps(events)));
+}
+
+void journey_get(struct request *r) { journal_read(r, answer_journey); }

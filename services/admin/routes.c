@@ -22,6 +22,8 @@ static const struct route {
 } routes[] = {
     {"GET", "/api/v1/health", NULL, .handle = health_get, .open = true},
     {"GET", "/api/v1/openapi.json", NULL, .handle = openapi_get, .open = true},
+    {"GET", "/api/v1/domains/", "/keys", .handle = key_list},
+    {"POST", "/api/v1/domains/", "/keys/rotate", .handle = key_rotate},
     {"GET", "/api/v1/domains", NULL, .handle = domain_list},
     {"POST", "/api/v1/domains", NULL, .handle = domain_add, BODY(domain_fields)},
     {"GET", "/api/v1/domains/", "/dns", .handle = domain_dns},
@@ -37,6 +39,7 @@ static const struct route {
     {"GET", "/api/v1/aliases/", "", .handle = alias_get},
     {"DELETE", "/api/v1/aliases/", "", .handle = alias_delete},
     {"GET", "/api/v1/messages/", "/journey", .handle = journey_get},
+    {"GET", "/api/v1/messages/", "/verdict", .handle = verdict_get},
     {"GET", "/api/v1/queue", NULL, .handle = queue_list_request},
     {"POST", "/api/v1/queue/", "/retry", .handle = queue_retry_request},
     {"DELETE", "/api/v1/queue/", "", .handle = queue_delete_request},

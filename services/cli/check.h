@@ -17,7 +17,8 @@ int check_spf_status(enum spf_result r);
 /* A DNS that waits for its answers. */
 struct check_dns;
 
-/* resolver: "ADDR:PORT" or "[ADDR]:PORT"; NULL: what the system uses. Answers are not validated. NULL after telling why. trace: each answer is printed. */
+/* resolver: "ADDR:PORT", "[ADDR]:PORT" or "ADDR"; NULL: what the system uses. NULL after telling why. trace: each answer is printed. Answers of types that
+ * dns.h does not name are given as on the wire. */
 struct check_dns *check_dns_create(const char *resolver, bool trace);
 void check_dns_destroy(struct check_dns *d); /* NULL is allowed */
 /* Never answers "not known yet". Answers live as long as d; a question is asked once. */

@@ -1,13 +1,20 @@
-#include "services/cli/check.h"
-
-#include <arpa/inet.h>
+/* The DNS of `postbus check`: asks the given server, or the system's, one question after the other, and waits. It is no resolver: it follows aliases, but
+ * leaves recursion and DNSSEC to the server (an answer is as secure as the server says: AD). So any server can be asked that speaks DNS: one that only serves
+ * zones, one without EDNS, a script.
+ *
+ * A server that serves zones and does not recurse is all the DNS there is for a check. What a DMARC tree walk asks for above its zones it refuses; that counts
+ * as not there. Every other refusal is a failure.
+ *
+ * Bounds: a question UDP_TRIES times, at all servers; TCP_MS over TCP; aliases ALIASES_MAX. When WASTED_MS have gone by in waiting for answers that did not
+ * come, or when nothing ever came, further questions fail at once. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <unbound.h>
 
 #include "libcommon/base/buf.h"
+#include "services/cli/check.h"
+#include "services/cli/check_wire.h"
 
-enum { NAME_BYTES_MAX = 253, DNS_CLASS_IN = 1, RCODE_NOERROR = 0, RCODE_NXDOMAIN = 3 };
+enum { SERVERS_MAX = 3, UDP_TRIES = 2, UDP_FIRST_MS = 2000, UDP_AGAIN_MS = 3000, TCP_MS = 5000, WASTED_MS = 15000, ALIASES_MAX = 16 };
 
 struct known {
     struct known *next;
@@ -17,144 +24,159 @@ struct known {
 };
 
 struct check_dns {
-    struct ub_ctx *ub;
     struct arena *arena;
     struct known *known;
+    size_t server_count;
+    struct wire_server servers[SERVERS_MAX];
     bool trace;
+    bool dead;       /* a whole question was asked in vain, and nothing was ever heard */
+    bool heard;      /* a server has answered something */
+    int64_t waited;  /* milliseconds, in vain */
+    struct buf last; /* the last packet */
 };
-
-/* Dotted text of an uncompressed name, lower case; empty when it is none. */
-static struct slice read_name(struct arena *arena, struct slice wire) {
-    char *text = arena_alloc(arena, wire.n + 1);
-    size_t n = 0;
-    while (wire.n && *wire.p) {
-        size_t label = (unsigned char)*wire.p;
-        if (label > 63 || label >= wire.n) return SLICE("");
-        if (n) text[n++] = '.';
-        for (size_t i = 1; i <= label; i++) {
-            char c = wire.p[i];
-            text[n++] = (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
-        }
-        wire = slice_skip(wire, label + 1);
-    }
-    return slice_make(text, n);
-}
-
-/* A TXT record's strings, put together without anything between them (RFC 7208 §3.3, RFC 6376 §3.6.2.2). */
-static struct slice read_strings(struct arena *arena, struct slice wire) {
-    char *text = arena_alloc(arena, wire.n + 1);
-    size_t n = 0;
-    while (wire.n) {
-        size_t length = (unsigned char)*wire.p;
-        if (length >= wire.n) break;
-        memcpy(text + n, wire.p + 1, length);
-        n += length;
-        wire = slice_skip(wire, length + 1);
-    }
-    return slice_make(text, n);
-}
-
-static bool read_record(struct arena *arena, struct slice wire, int type, struct trust_record *out) {
-    switch (type) {
-    case TRUST_A: out->data = arena_slice(arena, wire); return wire.n == 4;
-    case TRUST_AAAA: out->data = arena_slice(arena, wire); return wire.n == 16;
-    case TRUST_TXT: out->data = read_strings(arena, wire); return true;
-    case TRUST_MX:
-        if (wire.n < 3) return false;
-        out->preference = (uint16_t)((unsigned char)wire.p[0] << 8 | (unsigned char)wire.p[1]);
-        out->data = read_name(arena, slice_skip(wire, 2));
-        return true;
-    default: out->data = read_name(arena, wire); return true;
-    }
-}
-
-static void read_answer(struct arena *arena, const struct ub_result *r, int type, struct trust_answer *out) {
-    if (r->rcode == RCODE_NXDOMAIN) {
-        out->status = TRUST_DNS_NXDOMAIN;
-        return;
-    }
-    if (r->rcode != RCODE_NOERROR) return;
-    size_t count = 0;
-    while (r->data && r->data[count]) count++;
-    struct trust_record *records = arena_alloc(arena, (count + 1) * sizeof *records);
-    for (size_t i = 0; i < count; i++)
-        if (read_record(arena, slice_make(r->data[i], (size_t)r->len[i]), type, &records[out->count])) out->count++;
-    out->records = records;
-    out->status = out->count ? TRUST_DNS_OK : TRUST_DNS_NODATA;
-}
 
 static void print_answer(const struct known *k) {
     static const char *const words[] = {"", "no such record", "no such name", "no answer"};
-    const char *type = k->type == TRUST_A ? "A" : k->type == TRUST_AAAA ? "AAAA" : k->type == TRUST_MX ? "MX" : k->type == TRUST_TXT ? "TXT" : "PTR";
+    const char *type = wire_type_text(k->type);
+    char line[80];
     if (k->answer.status != TRUST_DNS_OK) printf("dns    %.*s %s: %s\n", SLICE_FMT(k->name), type, words[k->answer.status]);
     for (size_t i = 0; i < k->answer.count; i++) {
-        struct slice s = k->answer.records[i].data;
-        char text[INET6_ADDRSTRLEN];
+        const struct trust_record *r = &k->answer.records[i];
         printf("dns    %.*s %s: ", SLICE_FMT(k->name), type);
-        if (k->type == TRUST_MX) printf("%u ", k->answer.records[i].preference);
-        if (k->type == TRUST_A || k->type == TRUST_AAAA)
-            fputs(inet_ntop(k->type == TRUST_A ? AF_INET : AF_INET6, s.p, text, sizeof text), stdout);
-        else /* foreign text: nothing of it may steer the terminal */
-            for (size_t b = 0; b < s.n; b++) putchar(s.p[b] >= ' ' && s.p[b] < 0x7f ? s.p[b] : '?');
+        if (k->type == TRUST_MX) printf("%u ", r->preference);
+        struct slice s = k->type == TRUST_A || k->type == TRUST_AAAA ? wire_address_text(r->data, line) : r->data;
+        for (size_t b = 0; b < s.n; b++) putchar(s.p[b] >= ' ' && s.p[b] < 0x7f ? s.p[b] : '?'); /* foreign text: nothing of it may steer the terminal */
         putchar('\n');
+    }
+}
+
+/* One packet that answers, in d->last: from any server, over UDP, then over TCP if it was cut. False when none came that says more than SERVFAIL or REFUSED. */
+static bool exchange(struct check_dns *d, struct slice name, int type, struct wire_answer *out) {
+    bool got = false;
+    for (int round = 0; round < UDP_TRIES; round++)
+        for (size_t i = 0; i < d->server_count; i++) {
+            if (d->dead || d->waited > WASTED_MS) return got;
+            int64_t begin = wire_now_ms();
+            int said = wire_ask_udp(&d->servers[i], name, type, round ? UDP_AGAIN_MS : UDP_FIRST_MS, &d->last);
+            if (said == WIRE_CUT) {
+                d->heard = true;
+                said = wire_ask_tcp(&d->servers[i], name, type, TCP_MS, &d->last);
+                round = UDP_TRIES; /* it was there; asking again over UDP would bring no more */
+            }
+            if (said != WIRE_ANSWERED) {
+                d->waited += wire_now_ms() - begin;
+                continue;
+            }
+            d->heard = true;
+            if (wire_read(d->arena, buf_slice(&d->last), name, type, out) != 0) continue;
+            got = true;
+            if (out->rcode == WIRE_NOERROR || out->rcode == WIRE_NXDOMAIN) return true;
+        }
+    d->dead = !d->heard;
+    return got;
+}
+
+/* Whether a server without recursion was asked for _dmarc of a name above one that it answers for. */
+static bool is_above_its_zones(const struct check_dns *d, struct slice name) {
+    static const char label[] = "_dmarc.";
+    if (!slice_starts_nocase(name, slice_of(label))) return false;
+    struct slice domain = slice_skip(name, strlen(label));
+    for (const struct known *k = d->known; k; k = k->next) {
+        if (k->answer.status == TRUST_DNS_FAILED || k->name.n <= domain.n + strlen(label)) continue;
+        struct slice tail = slice_skip(k->name, k->name.n - domain.n);
+        if (slice_equal_nocase(tail, domain) && tail.p[-1] == '.') return true;
+    }
+    return false;
+}
+
+static void resolve(struct check_dns *d, struct known *k) {
+    struct slice name = k->name;
+    struct wire_answer a;
+    for (int aliases = 0; aliases <= ALIASES_MAX; aliases++) {
+        if (!wire_name_is_valid(name)) { /* a name that DNS cannot hold is one that is not there */
+            k->answer.status = TRUST_DNS_NXDOMAIN;
+            return;
+        }
+        if (!exchange(d, name, k->type, &a)) return;
+        if (a.rcode == WIRE_REFUSED && !a.recursive && is_above_its_zones(d, name)) a.rcode = WIRE_NXDOMAIN;
+        if (a.rcode != WIRE_NOERROR && a.rcode != WIRE_NXDOMAIN) return;
+        k->answer.secure = a.secure && (aliases == 0 || k->answer.secure);
+        if (a.count || a.rcode == WIRE_NXDOMAIN || !a.alias.n) {
+            k->answer.status = a.count ? TRUST_DNS_OK : a.rcode == WIRE_NXDOMAIN ? TRUST_DNS_NXDOMAIN : TRUST_DNS_NODATA;
+            k->answer.count = a.count;
+            k->answer.records = a.records;
+            return;
+        }
+        name = a.alias; /* the answer ends with an alias: what it leads to may be this server's to know, or not */
     }
 }
 
 static const struct trust_answer *lookup(void *ctx, struct slice name, int type) {
     struct check_dns *d = ctx;
+    if (name.n && name.p[name.n - 1] == '.') name.n--;
     for (struct known *k = d->known; k; k = k->next)
         if (k->type == type && slice_equal_nocase(k->name, name)) return &k->answer;
     struct known *k = arena_alloc(d->arena, sizeof *k);
-    struct ub_result *r = NULL;
-    *k = (struct known){.next = d->known, .name = arena_slice(d->arena, name), .type = type, .answer.status = TRUST_DNS_FAILED};
+    *k = (struct known){.name = arena_slice(d->arena, name), .type = type, .answer.status = TRUST_DNS_FAILED};
+    resolve(d, k);
+    k->next = d->known;
     d->known = k;
-    /* a name that DNS cannot hold is one that is not there */
-    if (name.n == 0 || name.n > NAME_BYTES_MAX || memchr(name.p, 0, name.n))
-        k->answer.status = TRUST_DNS_NXDOMAIN;
-    else if (ub_resolve(d->ub, arena_copy(d->arena, name), type, DNS_CLASS_IN, &r) == 0)
-        read_answer(d->arena, r, type, &k->answer);
-    ub_resolve_free(r);
+    k->answer.late = k->answer.status == TRUST_DNS_FAILED && (d->dead || d->waited > WASTED_MS);
     if (d->trace) print_answer(k);
     return &k->answer;
 }
 
-static bool set_resolver(struct ub_ctx *ub, const char *resolver) {
-    char server[128];
-    struct slice host = slice_of(resolver);
-    ptrdiff_t colon = slice_find_last(host, ':');
-    if (colon < 1) return false;
-    struct slice port = slice_skip(host, (size_t)colon + 1);
-    uint64_t number;
-    host = slice_head(host, (size_t)colon);
-    if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']') host = slice_make(host.p + 1, host.n - 2);
-    if (slice_to_u64(port, 65535, &number) || host.n > 64) return false;
-    snprintf(server, sizeof server, "%.*s@%.*s", SLICE_FMT(host), SLICE_FMT(port));
-    return ub_ctx_set_fwd(ub, server) == 0;
+/* The name servers of resolv.conf(5). */
+static void take_system_servers(struct check_dns *d) {
+    char line[512];
+    FILE *f = fopen("/etc/resolv.conf", "re");
+    while (f && d->server_count < SERVERS_MAX && fgets(line, sizeof line, f)) {
+        struct slice s = slice_trim(slice_of(line));
+        if (!slice_starts(s, SLICE("nameserver")) || s.n < 12 || (s.p[10] != ' ' && s.p[10] != '\t')) continue;
+        if (wire_server_set(&d->servers[d->server_count], slice_trim(slice_skip(s, 11)), 53) == 0) d->server_count++;
+    }
+    if (f) fclose(f);
+    if (!d->server_count && wire_server_set(&d->servers[0], SLICE("127.0.0.1"), 53) == 0) d->server_count = 1;
+}
+
+/* "ADDR", "ADDR:PORT", "[ADDR]:PORT" */
+static bool take_given_server(struct check_dns *d, struct slice text) {
+    uint64_t port = 53;
+    struct slice host = text;
+    ptrdiff_t colon = slice_find_last(text, ':');
+    bool bracketed = text.n && text.p[0] == '[', one_colon = colon >= 0 && slice_find(text, ':') == colon;
+    if (bracketed || one_colon) {
+        if (bracketed && text.p[text.n - 1] == ']') colon = (ptrdiff_t)text.n;
+        if (colon < 1 || ((size_t)colon < text.n && (slice_to_u64(slice_skip(text, (size_t)colon + 1), 65535, &port) || !port))) return false;
+        host = slice_head(text, (size_t)colon);
+    }
+    if (bracketed) {
+        if (host.n < 3 || host.p[host.n - 1] != ']') return false;
+        host = slice_make(host.p + 1, host.n - 2);
+    }
+    if (wire_server_set(&d->servers[0], host, (uint16_t)port) != 0) return false;
+    d->server_count = 1;
+    return true;
 }
 
 struct check_dns *check_dns_create(const char *resolver, bool trace) {
     struct check_dns *d = memory_alloc(sizeof *d);
     d->arena = arena_create();
     d->trace = trace;
-    d->ub = ub_ctx_create();
-    bool ready = d->ub && ub_ctx_set_option(d->ub, "do-not-query-localhost:", "no") == 0;
-    if (ready && resolver) {
-        /* names such as .test and 127.in-addr.arpa are the given resolver's to answer */
-        ready = ub_ctx_set_option(d->ub, "unblock-lan-zones:", "yes") == 0 && set_resolver(d->ub, resolver);
-        static const char *const own[] = {"test.", "invalid.", "localhost.", "127.in-addr.arpa."};
-        for (size_t i = 0; ready && i < sizeof own / sizeof *own; i++) ub_ctx_zone_remove(d->ub, own[i]);
-    } else if (ready) {
-        ready = ub_ctx_resolvconf(d->ub, NULL) == 0;
-    }
-    if (ready) return d;
-    fprintf(stderr, "postbus: no resolver can be asked at %s\n", resolver ? resolver : "what the system names");
+    if (!resolver)
+        take_system_servers(d);
+    else
+        take_given_server(d, slice_of(resolver));
+    if (d->server_count) return d;
+    fprintf(stderr, "postbus: no resolver can be asked at %s: give ADDRESS:PORT, such as 192.0.2.1:53 or [2001:db8::1]:53\n",
+            resolver ? resolver : "this machine");
     check_dns_destroy(d);
     return NULL;
 }
 
 void check_dns_destroy(struct check_dns *d) {
     if (!d) return;
-    ub_ctx_delete(d->ub);
+    buf_free(&d->last);
     arena_destroy(d->arena);
     free(d);
 }

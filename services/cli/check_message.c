@@ -4,6 +4,7 @@
 
 #include "libcommon/mail/header.h"
 #include "services/cli/check.h"
+#include "services/cli/verdict.h"
 
 enum { MESSAGE_BYTES_MAX = 64 << 20 };
 
@@ -39,17 +40,31 @@ static int status_of(const struct trust_result *r, bool envelope) {
     return temporary ? CLI_TEMPORARY : failed ? CLI_FAILED : CLI_OK;
 }
 
-static void print_message(const struct trust_result *r, bool envelope) {
-    if (envelope) check_print_spf(&r->spf);
-    if (!r->dkim_count) puts("dkim   none: the message carries no signature");
-    for (size_t i = 0; i < r->dkim_count; i++) {
-        const struct dkim_signature *s = &r->dkim[i].signature;
-        printf("dkim   %s: %s (d=%.*s s=%.*s a=%.*s bh=%.*s)\n", dkim_result_text(r->dkim[i].result), r->dkim[i].reason, SLICE_FMT(s->d), SLICE_FMT(s->s),
-               SLICE_FMT(s->a), SLICE_FMT(s->bh));
+/* The digests that the message's signatures ask for: how many. */
+static size_t hash_body(struct slice header, struct slice body, struct body_digest digests[BODY_HASHES_MAX]) {
+    struct body_hash_kind kinds[BODY_HASHES_MAX];
+    size_t count = body_hash_wanted(header, kinds);
+    for (size_t i = 0; i < count; i++) {
+        struct body_hash *h = body_hash_create(kinds[i]);
+        body_hash_update(h, body);
+        digests[i].kind = kinds[i];
+        body_hash_finish(h, digests[i].digest, &digests[i].hashed);
     }
-    printf("dmarc  %s: %s (from %s, record of %s, policy %s)\n", dmarc_result_text(r->dmarc.result), r->dmarc.reason, r->dmarc.from_domain,
-           r->dmarc.record_domain, dmarc_policy_text(r->dmarc.policy));
-    printf("arc    %s: %s (%zu sets)\n", arc_result_text(r->arc.result), r->arc.reason, r->arc.sets);
+    return count;
+}
+
+/* The verdict as JSON; what a receiver would do with the message is part of it. */
+static json_t *verdict_of(const struct trust_result *r, bool envelope) {
+    json_t *o = trust_result_json(r, true);
+    json_object_set_new(o, "disposition", json_string(trust_disposition_text(r->disposition)));
+    json_object_set_new(o, "enhanced", json_string(r->enhanced));
+    json_object_set_new(o, "reason", json_string(r->reason));
+    if (!envelope) { /* without an envelope there is nothing these could be about */
+        json_object_set_new(json_object_get(o, "spf"), "reason", json_string("no client and sender were given"));
+        json_object_del(o, "spf_helo");
+        json_object_del(o, "iprev");
+    }
+    return o;
 }
 
 int check_message(struct cli *c) {
@@ -64,17 +79,9 @@ int check_message(struct cli *c) {
         return CLI_UNAVAILABLE;
     }
     struct trust_dns dns = check_dns_lookups(d);
-    struct body_hash_kind kinds[BODY_HASHES_MAX];
     struct body_digest digests[BODY_HASHES_MAX];
     size_t body_at;
     struct slice header = header_block(buf_slice(&message), &body_at), body = slice_skip(buf_slice(&message), body_at);
-    size_t count = body_hash_wanted(header, kinds);
-    for (size_t i = 0; i < count; i++) {
-        struct body_hash *h = body_hash_create(kinds[i]);
-        body_hash_update(h, body);
-        digests[i].kind = kinds[i];
-        body_hash_finish(h, digests[i].digest, &digests[i].hashed);
-    }
     struct arena *arena = arena_create();
     struct dkim_key_cache *cache = dkim_key_cache_create();
     struct trust_result r;
@@ -83,22 +90,21 @@ int check_message(struct cli *c) {
                              .helo = slice_of(c->helo),
                              .mail_from = slice_of(c->mail_from),
                              .header = header,
-                             .digest_count = count,
+                             .digest_count = hash_body(header, body, digests),
                              .digests = digests,
                              .authserv_id = SLICE("postbus-check"),
-                             .now = time(NULL)};
+                             .now = time(NULL),
+                             .steps = true};
     trust_verify(arena, &in, &dns, cache, &r);
+    json_t *o = verdict_of(&r, envelope);
     if (c->json) {
-        json_t *o = trust_result_json(&r, true);
-        if (!envelope) { /* without an envelope there is nothing these could be about */
-            json_object_del(o, "spf");
-            json_object_del(o, "iprev");
-        }
         check_print(o);
-        json_decref(o);
     } else {
-        print_message(&r, envelope);
+        verdict_print(o);
+        printf("a receiver would %s it%s%s %s\n", r.disposition == TRUST_TEMPFAIL ? "defer" : trust_disposition_text(r.disposition), *r.enhanced ? ": " : "",
+               r.enhanced, r.reason);
     }
+    json_decref(o);
     int status = status_of(&r, envelope);
     dkim_key_cache_destroy(cache);
     arena_destroy(arena);

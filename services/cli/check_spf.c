@@ -1,4 +1,5 @@
 /* postbus check spf: may this client send for that domain. */
+#include <arpa/inet.h>
 #include <time.h>
 
 #include "services/cli/check.h"
@@ -7,33 +8,56 @@ int check_spf_status(enum spf_result r) { return r == SPF_TEMPERROR ? CLI_TEMPOR
 
 void check_print_spf(const struct spf_verdict *v) {
     for (size_t i = 0; i < v->step_count; i++) printf("spf    %s\n", v->steps[i]);
-    printf("spf    %s: %s (%d lookups, %d of them void)\n", spf_result_text(v->result), v->reason, v->lookups, v->void_lookups);
+    printf("spf    %s: %s (%d terms asked DNS, %d lookups found nothing)\n", spf_result_text(v->result), v->reason, v->lookups, v->void_lookups);
     if (*v->explanation) printf("spf    the domain explains: %s\n", v->explanation);
 }
 
+static void print_json_verdict(const struct spf_verdict *v) {
+    json_t *steps = json_array();
+    for (size_t i = 0; i < v->step_count; i++) json_array_append_new(steps, json_string(v->steps[i]));
+    json_t *o = json_pack("{s:{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:i,s:o}}", "spf", "result", spf_result_text(v->result), "reason", v->reason, "scope", v->scope,
+                          "domain", v->domain, "mechanism", v->mechanism, "record_domain", v->record_domain, "explanation", v->explanation, "lookups",
+                          v->lookups, "void_lookups", v->void_lookups, "steps", steps);
+    check_print(o);
+    json_decref(o);
+}
+
+static bool is_address(const char *text) {
+    unsigned char bytes[16];
+    return inet_pton(AF_INET, text, bytes) == 1 || inet_pton(AF_INET6, text, bytes) == 1;
+}
+
+/* MAIL FROM with or without the angle brackets that SMTP has around it. */
+static struct slice without_brackets(struct slice s) { return s.n >= 2 && s.p[0] == '<' && s.p[s.n - 1] == '>' ? slice_make(s.p + 1, s.n - 2) : s; }
+
+static int usage(const char *why) {
+    fprintf(stderr, "postbus: %s\nusage: postbus check spf --ip A [--helo H] [--mail-from M] [--resolver ADDR:PORT] [--json]\n", why);
+    return CLI_USAGE;
+}
+
 int check_spf(struct cli *c) {
-    if (!c->ip || !(c->helo || c->mail_from)) {
-        fputs("usage: postbus check spf --ip A --helo H --mail-from M\n", stderr);
-        return CLI_USAGE;
-    }
-    struct check_dns *d = check_dns_create(c->resolver, !c->json);
+    if (!c->ip) return usage("--ip is missing: the address of the client");
+    if (!is_address(c->ip)) return usage("--ip is no IPv4 and no IPv6 address");
+    struct spf_query q = {.ip = slice_of(c->ip),
+                          .helo = slice_of(c->helo),
+                          .sender = without_brackets(slice_of(c->mail_from)),
+                          .receiver = SLICE("unknown"),
+                          .now = time(NULL),
+                          .explain = true};
+    if (!q.helo.n && !q.sender.n)
+        return usage(c->mail_from ? "the null reverse-path is checked by its HELO name: --helo is missing" : "--helo or --mail-from is missing");
+    struct check_dns *d = check_dns_create(c->resolver, false);
     if (!d) return CLI_UNAVAILABLE;
     struct trust_dns dns = check_dns_lookups(d);
     struct arena *arena = arena_create();
     struct spf_verdict v;
-    struct spf_query q = {.ip = slice_of(c->ip), .helo = slice_of(c->helo), .sender = slice_of(c->mail_from), .receiver = SLICE("unknown"), .now = time(NULL)};
     spf_check(arena, &q, &dns, &v);
-    if (c->json) {
-        json_t *steps = json_array();
-        for (size_t i = 0; i < v.step_count; i++) json_array_append_new(steps, json_string(v.steps[i]));
-        json_t *o = json_pack("{s:{s:s,s:s,s:s,s:s,s:s,s:i,s:i,s:o}}", "spf", "result", spf_result_text(v.result), "reason", v.reason, "mechanism", v.mechanism,
-                              "domain", v.domain, "explanation", v.explanation, "lookups", v.lookups, "void_lookups", v.void_lookups, "steps", steps);
-        check_print(o);
-        json_decref(o);
-    } else {
+    if (c->json)
+        print_json_verdict(&v);
+    else
         check_print_spf(&v);
-    }
+    int status = check_spf_status(v.result);
     arena_destroy(arena);
     check_dns_destroy(d);
-    return check_spf_status(v.result);
+    return status;
 }

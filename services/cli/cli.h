@@ -16,7 +16,7 @@ enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 64, CLI_UNAVAILABLE = 69, CLI_TEM
 struct cli {
     const char *url, *token_file; /* NULL: from the environment, or the default */
     const char *password_file;    /* --password-file */
-    bool password_stdin, json, force;
+    bool password_stdin, json, force, now;
     const char *quota, *limit, *after;
     const char *ip, *helo, *mail_from, *resolver; /* of check; NULL: not given */
     char **words;                                 /* after the family and the command */
@@ -29,8 +29,8 @@ struct command {
     int (*run)(struct cli *c);
 };
 
-extern const struct command domain_commands[], account_commands[], alias_commands[], message_commands[], queue_commands[], system_commands[], check_commands[],
-    report_commands[];
+extern const struct command domain_commands[], key_commands[], account_commands[], alias_commands[], message_commands[], queue_commands[], system_commands[],
+    check_commands[], report_commands[];
 
 /* Asks the admin API. 0 and *answer (NULL for none; the caller's) when it said 2xx; else the exit status, after telling the person why. body is stolen. */
 int api_call(const struct cli *c, const char *method, const char *path, json_t *body, json_t **answer);

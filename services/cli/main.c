@@ -5,8 +5,8 @@
 
 #include "services/cli/cli.h"
 
-static const struct command *const families[] = {domain_commands, account_commands, alias_commands, message_commands,
-                                                 queue_commands,  system_commands,  check_commands, report_commands};
+static const struct command *const families[] = {domain_commands, key_commands,    account_commands, alias_commands, message_commands,
+                                                 queue_commands,  system_commands, check_commands,   report_commands};
 
 static void help(FILE *out) {
     fputs("usage: postbus COMMAND [options]\n\n", out);
@@ -50,6 +50,7 @@ static int read_options(struct cli *c, int argc, char **argv) {
         {"password-file", required_argument, NULL, 'p'},
         {"password-stdin", no_argument, NULL, 's'},
         {"force", no_argument, NULL, 'f'},
+        {"now", no_argument, NULL, 'n'},
         {"quota", required_argument, NULL, 'q'},
         {"limit", required_argument, NULL, 'l'},
         {"after", required_argument, NULL, 'a'},
@@ -68,6 +69,7 @@ static int read_options(struct cli *c, int argc, char **argv) {
         case 'p': c->password_file = optarg; break;
         case 's': c->password_stdin = true; break;
         case 'f': c->force = true; break;
+        case 'n': c->now = true; break;
         case 'q': c->quota = optarg; break;
         case 'l': c->limit = optarg; break;
         case 'a': c->after = optarg; break;

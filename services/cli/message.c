@@ -1,7 +1,8 @@
-/* postbus journey, postbus queue …, postbus health. */
+/* postbus journey, postbus message verdict, postbus queue …, postbus health. */
 #include <stdlib.h>
 
 #include "services/cli/cli.h"
+#include "services/cli/verdict.h"
 
 static int journey(struct cli *c) {
     struct buf path = {0};
@@ -22,8 +23,33 @@ static int journey(struct cli *c) {
     return failed;
 }
 
+static int verdict(struct cli *c) {
+    struct buf path = {0};
+    json_t *answer;
+    buf_add_str(&path, "/api/v1/messages/");
+    api_add(&path, c->words[0]);
+    buf_add_str(&path, "/verdict");
+    int failed = api_call(c, "GET", buf_str(&path), NULL, &answer);
+    if (!failed && !print_json(c, answer)) {
+        const json_t *received = json_object_get(answer, "received"), *now = json_object_get(answer, "now");
+        printf("message %s, %s %s from %s\n\n", text_of(answer, "id"), text_of(received, "outcome"), text_of(received, "time"),
+               text_of(json_object_get(received, "client"), "ip"));
+        verdict_print(json_object_get(received, "verdict"));
+        if (json_is_object(now)) {
+            puts("\nthe same proofs now:\n");
+            verdict_print(now);
+        } else {
+            printf("\nthe proofs cannot be made again: %s\n", text_of(answer, "now_reason"));
+        }
+    }
+    json_decref(answer);
+    buf_free(&path);
+    return failed;
+}
+
 const struct command message_commands[] = {
     {"journey", NULL, "ID", "what happened to a message, step by step", 1, 1, journey},
+    {"message", "verdict", "ID", "what was found about a message's sender, and is found now", 1, 1, verdict},
     {0},
 };
 

@@ -4,12 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "libcommon/base/base64.h"
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
 #include "libcommon/mail/header.h"
 #include "libcommon/store/blob.h"
+#include "libcommon/trust/body_hash.h"
 
-enum { RETURNED_MAX = 64 * 1024, RESOLVE_MS = 10000, REASON_MAX = 600 };
+enum { RETURNED_MAX = 64 * 1024, RESOLVE_MS = 10000, SIGN_MS = 10000, REASON_MAX = 600 };
 
 enum report_kind report_wanted(const json_t *rcpt, const struct outcome *o, int64_t age_ms, const struct retry_policy *policy, bool warned) {
     const char *notify = json_string_value(json_object_get(rcpt, "notify"));
@@ -96,7 +98,8 @@ void bounce_text(const char *hostname, const char *report_id, const struct entry
     char when[CLOCK_TEXT_BYTES];
     size_t body_at;
     const char *ret = json_string_value(json_object_get(e->envelope, "ret"));
-    bool full = ret && strcmp(ret, "full") == 0 && original.n <= RETURNED_MAX;
+    bool secret = json_is_true(json_object_get(e->envelope, "require_tls")); /* RFC 8689 §5: of such a message only the header goes back */
+    bool full = ret && strcmp(ret, "full") == 0 && original.n <= RETURNED_MAX && !secret;
     struct slice header = header_block(original, &body_at);
     static const char *const subjects[] = {"", "Your message could not be delivered", "Your message is delayed", "Your message was delivered",
                                            "Your message was handed on"};
@@ -170,12 +173,55 @@ static void commit(struct sending *s, const json_t *users) {
         json_array_append_new(rcpts, json_pack("{s:O,s:O,s:n,s:s,s:s,s:i}", "address", json_object_get(each, "address"), "user", json_object_get(each, "user"),
                                                "orcpt", "notify", "never", "state", "due", "attempts", 0));
     snprintf(message_id, sizeof message_id, "<%s@%s>", s->id, e->delivery->worker->hostname);
-    json_t *envelope =
-        json_pack("{s:s,s:s,s:I,s:s,s:I,s:b,s:s,s:n,s:n,s:b,s:o}", "from", "", "origin", "bounce", "size", (json_int_t)s->text.n, "message_id", message_id,
-                  "received", (json_int_t)clock_wall_ms(), "smtputf8", 0, "body", "8bitmime", "ret", "envid", "require_tls", 0, "rcpts", rcpts);
+    json_t *envelope = json_pack("{s:s,s:s,s:I,s:s,s:I,s:b,s:s,s:n,s:n,s:b,s:o}", "from", "", "origin", "bounce", "size", (json_int_t)s->text.n, "message_id",
+                                 message_id, "received", (json_int_t)clock_wall_ms(), "smtputf8", 0, "body", "8bitmime", "ret", "envid", "require_tls",
+                                 json_is_true(json_object_get(e->envelope, "require_tls")), "rcpts",
+                                 rcpts); /* RFC 8689 §5: a report tells of the message, and goes as it had to */
     blob_write(redis, slice_of(s->id), buf_slice(&s->text), "q", NULL, NULL);
     queue_commit(redis, slice_of(s->id), envelope, on_committed, s);
     json_decref(envelope);
+}
+
+static void on_signed(void *ctx, int error, const json_t *reply) {
+    struct sending *s = ctx;
+    const char *fields = json_string_value(json_object_get(reply, "headers"));
+    if (error == BUS_UNAVAILABLE) {
+        finish(s, STORE_UNAVAILABLE);
+        return;
+    }
+    if (error == BUS_OK && fields) {
+        struct buf whole = {0};
+        buf_add_str(&whole, fields);
+        buf_add_slice(&whole, buf_slice(&s->text));
+        buf_free(&s->text);
+        s->text = whole;
+    }
+    commit(s, NULL);
+}
+
+static void add_base64(json_t *object, const char *name, struct slice bytes) {
+    struct buf text = {0};
+    base64_encode(bytes, &text);
+    json_object_set_new(object, name, json_stringn_nocheck(buf_str(&text), text.n));
+    buf_free(&text);
+}
+
+/* A report that goes to another server is signed with the key of the mail host's domain: its From is MAILER-DAEMON there, and with its null sender there is
+ * little else by which it can be known. Where that domain has no key here it goes without. */
+static void sign(struct sending *s) {
+    const char *hostname = s->entry->delivery->worker->hostname, *dot = strchr(hostname, '.');
+    const char *domain = dot && strchr(dot + 1, '.') ? dot + 1 : hostname;
+    unsigned char digest[BODY_HASH_BYTES];
+    uint64_t hashed;
+    size_t body_at;
+    struct slice header = header_block(buf_slice(&s->text), &body_at);
+    struct body_hash *h = body_hash_create((struct body_hash_kind){.relaxed = true, .length = -1});
+    body_hash_update(h, slice_skip(buf_slice(&s->text), body_at));
+    body_hash_finish(h, digest, &hashed);
+    json_t *ask = json_pack("{s:s,s:s}", "id", s->id, "domain", domain);
+    add_base64(ask, "header_b64", header);
+    add_base64(ask, "body_hash_b64", slice_make(digest, sizeof digest));
+    bus_request(s->entry->delivery->worker->bus, "verifier.sign", ask, SIGN_MS, on_signed, s);
 }
 
 static void on_resolved(void *ctx, int error, const json_t *reply) {
@@ -186,8 +232,10 @@ static void on_resolved(void *ctx, int error, const json_t *reply) {
     } else if (error == BUS_REFUSED || !kind || strcmp(kind, "unknown") == 0) {
         log_info("no report: the sender does not exist", "id", s->entry->id, NULL);
         finish(s, 0);
+    } else if (strcmp(kind, "local") == 0) {
+        commit(s, json_object_get(reply, "users"));
     } else {
-        commit(s, strcmp(kind, "local") == 0 ? json_object_get(reply, "users") : NULL);
+        sign(s);
     }
 }
 

@@ -23,7 +23,8 @@ struct delivery {
     struct entry *entries;                     /* in work */
     size_t in_flight, remote_sessions, asking; /* asking: lease calls on their way */
     int smtp_port;
-    const char *hello; /* our name in EHLO */
+    const char *hello;         /* our name in EHLO */
+    const char *dane_required; /* domains, comma-separated */
     struct retry_policy policy;
 };
 
@@ -59,6 +60,8 @@ void scheduler_check_drained(struct delivery *d);
 void entry_start(struct delivery *d, struct slice id, json_t *envelope);
 void entry_destroy(struct entry *e);
 json_t *entry_rcpt(const struct entry *e, size_t index);
+/* The reverse-path with which a recipient's copy goes on: its own where it was handed on by an alias (SRS), else the message's. */
+const char *entry_reverse_path(const struct entry *e, size_t index);
 /* Records how the tries of these recipients ended (one outcome each), tells the bus, writes reports; then done with `parts` of the entry's work. */
 void entry_settle(struct entry *e, size_t count, const size_t indexes[], const struct outcome outcomes[]);
 /* local.c */

@@ -12,6 +12,12 @@
 
 json_t *entry_rcpt(const struct entry *e, size_t index) { return json_array_get(json_object_get(e->envelope, "rcpts"), index); }
 
+const char *entry_reverse_path(const struct entry *e, size_t index) {
+    const char *own = json_string_value(json_object_get(entry_rcpt(e, index), "from"));
+    const char *from = own ? own : json_string_value(json_object_get(e->envelope, "from"));
+    return from ? from : "";
+}
+
 void entry_destroy(struct entry *e) {
     struct delivery *d = e->delivery;
     if (e->previous)
@@ -38,7 +44,7 @@ static void release_part(struct entry *e) {
     if (--e->outstanding == 0) entry_destroy(e);
 }
 
-/* Starts the recipients that are due at `now`: each local one by itself, those of one domain elsewhere together. */
+/* Starts the recipients that are due at `now`: each local one by itself, those of one domain elsewhere and with one reverse-path together. */
 static void start_parts(struct entry *e, int64_t now) {
     size_t count = json_array_size(json_object_get(e->envelope, "rcpts"));
     bool *taken = memory_alloc(count + 1);
@@ -58,7 +64,8 @@ static void start_parts(struct entry *e, int64_t now) {
             const json_t *other = entry_rcpt(e, k);
             struct slice a = slice_of(json_string_value(json_object_get(other, "address")));
             if (json_is_string(json_object_get(other, "user")) || !is_due(other, now) ||
-                !slice_equal_nocase(slice_skip(a, (size_t)(slice_find_last(a, '@') + 1)), domain))
+                !slice_equal_nocase(slice_skip(a, (size_t)(slice_find_last(a, '@') + 1)), domain) ||
+                strcmp(entry_reverse_path(e, k), entry_reverse_path(e, i)) != 0)
                 continue;
             taken[k] = true;
             group[n++] = k;
@@ -144,6 +151,8 @@ static void tell(const struct entry *e, const json_t *rcpt, const struct outcome
         event = "mail.bounced";
         data = json_pack("{s:s,s:s,s:i,s:s,s:s,s:n}", "rcpt", address, "host", o->host, "code", o->code, "enhanced", o->enhanced, "reason", o->reason, "dsn");
     }
+    const char *from = json_string_value(json_object_get(rcpt, "from"));
+    if (o->kind == OUTCOME_SENT && data && from) json_object_set_new(data, "from", json_string(from));
     if (o->kind != OUTCOME_DELIVERED && data) bus_publish(e->delivery->worker->bus, event, slice_of(e->id), data); /* mail.delivered is the mailbox's to say */
     if (o->kind != OUTCOME_DELIVERED || log_level_enabled(LOG_DEBUG))
         log_info(state_names[o->kind], "id", e->id, "rcpt", address, "host", o->host, "enhanced", o->enhanced, "reason", o->reason, NULL);

@@ -15,6 +15,7 @@ static void delivery_start(struct worker *w) {
     d->worker = w;
     d->smtp_port = (int)config_number("POSTBUS_SMTP_PORT", 25, 1, 65535);
     d->hello = config_text("POSTBUS_OUTGOING_NAME", w->hostname);
+    d->dane_required = config_text("POSTBUS_DANE_REQUIRED", "");
     d->policy = retry_policy_read();
     d->tls = tls_client_context(config_text("POSTBUS_TLS_CA", ""));
     if (!d->tls) config_refuse("POSTBUS_TLS_CA", "the CA certificates cannot be read");

@@ -1,12 +1,13 @@
 #include "services/delivery/smtp_client.h"
 
-#include <openssl/x509v3.h>
+#include <openssl/x509_vfy.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"
 #include "libcommon/net/stream.h"
 #include "services/delivery/reply.h"
+#include "services/delivery/smtp_tls.h"
 
 enum state { CONNECTING, GREETING, EHLO, HELO, STARTTLS, HANDSHAKE, MAIL, RCPT, DATA, BODY, QUIT };
 
@@ -25,7 +26,9 @@ struct smtp_client {
     bool line_start; /* the next byte begins a line: a dot there is doubled (§4.5.2) */
     bool ended;      /* done was called */
     int depth;       /* in on_stream's loop: freed at its end */
-    char tls_version[16], tls_cipher[64], tls_verified[8], local_ip[64];
+    enum smtp_tls_reached tls_reached;
+    long verify_code;
+    char tls_version[16], tls_cipher[64], tls_verified[8], local_ip[64], peer_name[256];
     char why[300];
 };
 
@@ -50,6 +53,9 @@ static void finish(struct smtp_client *c, enum smtp_end end, int code, const cha
                                  .tls_cipher = c->tls_cipher,
                                  .tls_verified = c->tls_verified,
                                  .local_ip = c->local_ip,
+                                 .peer_name = c->peer_name,
+                                 .tls_reached = c->tls_reached,
+                                 .verify_code = c->verify_code,
                                  .dsn = c->dsn};
     snprintf(result.enhanced, sizeof result.enhanced, "%s", enhanced);
     if (c->state > GREETING && c->stream && end != SMTP_END_NOT_NOW)
@@ -103,7 +109,7 @@ static void send_mail(struct smtp_client *c) {
         return;
     }
     if (j->require_tls && !c->requiretls) {
-        finish(c, SMTP_END_NO_SMTPUTF8, 550, "5.7.30", "REQUIRETLS was asked for, and the server does not offer it"); /* RFC 8689 §4.2.1 */
+        finish(c, SMTP_END_NO_REQUIRETLS, 550, "5.7.30", "REQUIRETLS was asked for, and the server does not offer it"); /* RFC 8689 §4.2.1 */
         return;
     }
     stream_printf(c->stream, "MAIL FROM:<%.*s>", SLICE_FMT(j->from));
@@ -141,26 +147,18 @@ static void send_body(struct smtp_client *c) {
 }
 
 static void start_handshake(struct smtp_client *c) {
-    const struct smtp_job *j = c->job;
-    SSL *ssl = SSL_new(j->tls_context);
-    if (!ssl) memory_exhausted();
-    const char *name = j->tls == SMTP_TLS_DANE ? j->dane_base : j->host; /* RFC 7672 §8.1 */
-    SSL_set_tlsext_host_name(ssl, (char *)(uintptr_t)name);
-    if (j->tls == SMTP_TLS_DANE) {
-        SSL_dane_enable(ssl, j->dane_base);
-        SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-        SSL_dane_set_flags(ssl, DANE_FLAG_NO_DANE_EE_NAMECHECKS); /* RFC 7672 §3.1.1 */
-        for (size_t i = 0; i < j->tlsa_count; i++)
-            SSL_dane_tlsa_add(ssl, j->tlsa[i].usage, j->tlsa[i].selector, j->tlsa[i].matching, (const unsigned char *)j->tlsa[i].data.p, j->tlsa[i].data.n);
-        SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
-    } else {
-        SSL_set1_host(ssl, j->host);
-        SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-        SSL_set_verify(ssl, j->tls == SMTP_TLS_PKIX ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
+    SSL *ssl = smtp_tls_create(c->job->tls_context, c->job->tls);
+    c->tls_reached = SMTP_TLS_BROKEN; /* until it stands */
+    if (!ssl) {
+        finish(c, SMTP_END_TLS_FAILED, 0, "4.7.5", "TLS cannot be set up as the domain's policy asks");
+        return;
     }
     c->state = HANDSHAKE;
     stream_start_tls(c->stream, ssl, false);
 }
+
+/* Whether mail may go without TLS. */
+static bool may_be_plain(const struct smtp_client *c) { return c->job->tls->level == TLS_MAY || c->job->tls->level == TLS_NEVER; }
 
 static void on_ehlo(struct smtp_client *c) {
     struct slice value;
@@ -174,16 +172,30 @@ static void on_ehlo(struct smtp_client *c) {
     c->starttls = smtp_reply_offers(&c->reply, "STARTTLS", &value);
     c->size = smtp_reply_offers(&c->reply, "SIZE", &value);
     if (c->size && slice_to_u64(value, SIZE_MAX, &n) == 0) c->size_max = (size_t)n;
-    if (tls || c->job->tls == SMTP_TLS_NEVER) {
+    if (tls || c->job->tls->level == TLS_NEVER) {
         send_mail(c);
-    } else if (c->starttls) {
+        return;
+    }
+    if (!c->starttls) c->tls_reached = SMTP_TLS_NOT_OFFERED;
+    if (c->starttls) {
         c->state = STARTTLS;
         stream_write(c->stream, SLICE("STARTTLS\r\n"));
-    } else if (c->job->tls == SMTP_TLS_MAY) {
+    } else if (may_be_plain(c)) {
         send_mail(c);
     } else {
         finish(c, SMTP_END_TLS_FAILED, 0, "4.7.4", "the server does not offer STARTTLS, and its policy asks for it");
     }
+}
+
+/* The first word of the greeting is the name the server gives itself (RFC 5321 §4.2). */
+static void keep_peer_name(struct smtp_client *c) {
+    struct slice text = buf_slice(&c->reply.text), line, name;
+    if (!slice_cut(&text, '\n', &line)) line = text;
+    if (!slice_cut(&line, ' ', &name)) name = line;
+    size_t n = 0;
+    for (; n < name.n && n + 1 < sizeof c->peer_name; n++)
+        c->peer_name[n] = name.p[n] > ' ' && name.p[n] < 0x7f ? name.p[n] : '?'; /* nothing but ASCII goes into our JSON */
+    c->peer_name[n] = '\0';
 }
 
 /* The answer to DATA, or to the body, is the answer for every recipient that was taken. */
@@ -197,15 +209,18 @@ static void on_reply(struct smtp_client *c) {
     int class = c->reply.code / 100;
     switch (c->state) {
     case GREETING:
-        if (class != 2)
+        if (class != 2) {
             finish_with_reply(c, SMTP_END_NOT_NOW);
-        else
+        } else {
+            keep_peer_name(c);
             send_ehlo(c);
+        }
         break;
     case EHLO:
         if (class == 2) {
             on_ehlo(c);
-        } else if (class == 5 && !stream_ssl(c->stream) && c->job->tls != SMTP_TLS_DANE && c->job->tls != SMTP_TLS_PKIX) { /* §3.2: a server of old */
+        } else if (class == 5 && !stream_ssl(c->stream) && may_be_plain(c)) { /* §3.2: a server of old */
+            if (c->job->tls->level == TLS_MAY) c->tls_reached = SMTP_TLS_NOT_OFFERED;
             c->state = HELO;
             stream_printf(c->stream, "HELO %s\r\n", c->job->hello);
         } else {
@@ -219,9 +234,12 @@ static void on_reply(struct smtp_client *c) {
             finish_with_reply(c, SMTP_END_NOT_NOW);
         break;
     case STARTTLS:
-        if (class == 2)
+        if (class == 2) {
             start_handshake(c);
-        else if (c->job->tls == SMTP_TLS_MAY)
+            break;
+        }
+        c->tls_reached = SMTP_TLS_NOT_OFFERED;
+        if (may_be_plain(c))
             send_mail(c);
         else
             finish_with_reply(c, SMTP_END_TLS_FAILED);
@@ -280,14 +298,18 @@ static void on_tls(struct smtp_client *c) {
     SSL *ssl = stream_ssl(c->stream);
     snprintf(c->tls_version, sizeof c->tls_version, "%s", stream_tls_version(c->stream));
     snprintf(c->tls_cipher, sizeof c->tls_cipher, "%s", stream_tls_cipher(c->stream));
-    bool good = SSL_get_verify_result(ssl) == X509_V_OK && SSL_get0_peer_certificate(ssl);
-    snprintf(c->tls_verified, sizeof c->tls_verified, "%s", !good ? "none" : c->job->tls == SMTP_TLS_DANE ? "dane" : "pkix");
+    c->tls_reached = SMTP_TLS_STANDS;
+    c->verify_code = SSL_get0_peer_certificate(ssl) ? SSL_get_verify_result(ssl) : X509_V_ERR_UNSPECIFIED;
+    bool good = c->verify_code == X509_V_OK;
+    snprintf(c->tls_verified, sizeof c->tls_verified, "%s", !good ? "none" : c->job->tls->level == TLS_DANE ? "dane" : "pkix");
     send_ehlo(c);
 }
 
 static void on_lost(struct smtp_client *c, const char *what) {
     bool handshake = c->state == HANDSHAKE;
-    long verify = handshake && stream_ssl(c->stream) ? SSL_get_verify_result(stream_ssl(c->stream)) : X509_V_OK;
+    bool judged = handshake && stream_ssl(c->stream) && !may_be_plain(c) && c->job->tls->level != TLS_ENCRYPT; /* else the certificate was no reason to end */
+    long verify = judged ? SSL_get_verify_result(stream_ssl(c->stream)) : X509_V_OK;
+    if (handshake) c->verify_code = verify;
     snprintf(c->why, sizeof c->why, "%s%s%s", what, verify == X509_V_OK ? "" : ": ", verify == X509_V_OK ? "" : X509_verify_cert_error_string(verify));
     finish(c, handshake ? SMTP_END_TLS_FAILED : SMTP_END_NOT_NOW, 0, handshake ? "4.7.5" : c->state == CONNECTING ? "4.4.1" : "4.4.2", c->why);
 }

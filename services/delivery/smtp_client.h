@@ -8,31 +8,15 @@
 
 #include "libcommon/base/buf.h"
 #include "services/delivery/limits.h"
-
-/* How far TLS is asked for. */
-enum smtp_tls {
-    SMTP_TLS_MAY,   /* opportunistic (RFC 7435): used when offered, not verified */
-    SMTP_TLS_NEVER, /* after a handshake failed under SMTP_TLS_MAY */
-    SMTP_TLS_PKIX,  /* MTA-STS enforce or REQUIRETLS: verified for the host's name, or no delivery */
-    SMTP_TLS_DANE,  /* TLSA records: verified by them, or no delivery (RFC 7672) */
-};
-
-struct smtp_tlsa {
-    unsigned char usage, selector, matching;
-    struct slice data;
-};
+#include "services/delivery/tls_demand.h"
 
 struct smtp_job {
     struct event_base *base;
     SSL_CTX *tls_context;
     struct sockaddr_storage address;
     socklen_t address_n;
-    const char *host;  /* the MX's name, for SNI and verification */
     const char *hello; /* our name */
-    enum smtp_tls tls;
-    size_t tlsa_count;
-    const struct smtp_tlsa *tlsa;
-    const char *dane_base; /* the TLSA base domain */
+    const struct tls_demand *tls;
     struct slice from;
     bool smtputf8, eight_bit, require_tls;
     const char *ret, *envid;
@@ -44,11 +28,20 @@ struct smtp_job {
 };
 
 enum smtp_end {
-    SMTP_END_DONE,        /* the server answered for each recipient: see replies */
-    SMTP_END_NOT_NOW,     /* this server cannot be used now: another may; reason says why */
-    SMTP_END_TLS_FAILED,  /* STARTTLS or the handshake failed */
-    SMTP_END_NO_SMTPUTF8, /* the message needs it and the server has it not */
-    SMTP_END_TOO_LARGE,   /* SIZE says it will not be taken (RFC 1870 §6.1) */
+    SMTP_END_DONE,          /* the server answered for each recipient: see replies */
+    SMTP_END_NOT_NOW,       /* this server cannot be used now: another may; reason says why */
+    SMTP_END_TLS_FAILED,    /* STARTTLS or the handshake failed */
+    SMTP_END_NO_SMTPUTF8,   /* the message needs it and the server has it not */
+    SMTP_END_NO_REQUIRETLS, /* the sender asks for it and the server has it not (RFC 8689 §4.2.1): another may */
+    SMTP_END_TOO_LARGE,     /* SIZE says it will not be taken (RFC 1870 §6.1) */
+};
+
+/* How far the session came with TLS. */
+enum smtp_tls_reached {
+    SMTP_TLS_UNTRIED,     /* it ended before */
+    SMTP_TLS_NOT_OFFERED, /* or refused when it was asked for */
+    SMTP_TLS_BROKEN,      /* the handshake failed; verify_code tells whether for the certificate */
+    SMTP_TLS_STANDS,
 };
 
 struct smtp_rcpt_result {
@@ -64,8 +57,10 @@ struct smtp_result {
     const char *reason;
     const struct smtp_rcpt_result *rcpts;                /* SMTP_END_DONE */
     const char *tls_version, *tls_cipher, *tls_verified; /* "" , "none" … */
-    const char *local_ip;
-    bool dsn; /* the server takes DSN parameters */
+    const char *local_ip, *peer_name;                    /* peer_name: as the greeting says, "" */
+    enum smtp_tls_reached tls_reached;
+    long verify_code; /* X509_V_…: how the certificate was found, also where nobody asked; X509_V_OK before a handshake */
+    bool dsn;         /* the server takes DSN parameters */
 };
 
 typedef void smtp_done_fn(void *ctx, const struct smtp_result *result);

@@ -1,6 +1,7 @@
 /* The text of a message is whole. What happens now, in this order:
  *   check_text()  bounds and line ends
  *   port 25:      ask the verifier, refuse what it rejects, prepend its verdict                (journey step 7)
+ *                 handed on by an alias: another reverse-path (forward.c), and an ARC seal
  *   submission:   complete the header (RFC 6409 §8), ask the verifier to sign                  (step 2)
  *   commit()      body and queue entry into the store, in one write; the answer is the fsync   (step 8)
  *   on_committed()  250, and the news on the bus */
@@ -48,6 +49,7 @@ static json_t *rcpt_addresses(const struct transaction *t) {
     for (const struct rcpt *r = t->rcpts; r; r = r->next) {
         json_t *one = json_pack("{s:s%}", "address", r->address.p, r->address.n);
         if (r->user) json_object_set_new(one, "user", json_string(r->user));
+        if (r->from) json_object_set_new(one, "from", json_string(r->from));
         json_array_append_new(list, one);
     }
     return list;
@@ -115,9 +117,12 @@ static void on_committed(void *ctx, int error) {
 static json_t *make_envelope(const struct session *s, const struct message *m) {
     const struct transaction *t = &s->t;
     json_t *rcpts = json_array();
-    for (const struct rcpt *r = t->rcpts; r; r = r->next)
-        json_array_append_new(rcpts, json_pack("{s:s%,s:o,s:o,s:o,s:s,s:i}", "address", r->address.p, r->address.n, "user", text_or_null(r->user), "orcpt",
-                                               text_or_null(r->orcpt), "notify", text_or_null(r->notify), "state", "due", "attempts", 0));
+    for (const struct rcpt *r = t->rcpts; r; r = r->next) {
+        json_t *one = json_pack("{s:s%,s:o,s:o,s:o,s:s,s:i}", "address", r->address.p, r->address.n, "user", text_or_null(r->user), "orcpt",
+                                text_or_null(r->orcpt), "notify", text_or_null(r->notify), "state", "due", "attempts", 0);
+        if (r->from) json_object_set_new(one, "from", json_string(r->from));
+        json_array_append_new(rcpts, one);
+    }
     return json_pack("{s:s%,s:s,s:I,s:s,s:I,s:b,s:s,s:o,s:o,s:b,s:o}", "from", t->from.p, t->from.n, "origin", session_is_submission(s) ? "submission" : "mx",
                      "size", (json_int_t)m->size, "message_id", m->message_id, "received", (json_int_t)clock_wall_ms(), "smtputf8", t->smtputf8, "body",
                      t->body ? t->body : "8bitmime", "ret", text_or_null(t->ret), "envid", text_or_null(t->envid), "require_tls", t->require_tls, "rcpts",
@@ -169,6 +174,102 @@ static void take_drops(struct message *m, const json_t *reply) {
     }
 }
 
+static void add_base64(json_t *object, const char *name, struct slice bytes) {
+    struct buf text = {0};
+    base64_encode(bytes, &text);
+    json_object_set_new(object, name, json_stringn_nocheck(buf_str(&text), text.n));
+    buf_free(&text);
+}
+
+/* The header block as it goes on, without what we add. */
+static void add_header(const struct message *m, struct slice header, struct buf *out) {
+    size_t at = 0;
+    for (size_t i = 0; i < m->drop_count; i++) {
+        if (m->drop[i].at < at || m->drop[i].at + m->drop[i].n > header.n) continue;
+        buf_add(out, header.p + at, m->drop[i].at - at);
+        at = m->drop[i].at + m->drop[i].n;
+    }
+    buf_add(out, header.p + at, header.n - at);
+}
+
+/* The fields that the verifier made go above all others. */
+static void put_on_top(struct message *m, const char *fields) {
+    struct buf on_top = {0};
+    buf_add_str(&on_top, fields);
+    buf_add_slice(&on_top, buf_slice(&m->added));
+    buf_free(&m->added);
+    m->added = on_top;
+}
+
+static void on_sealed(void *ctx, int error, const json_t *reply) {
+    struct message *m = ctx;
+    struct session *s = m->session;
+    const char *fields = json_string_value(json_object_get(reply, "headers"));
+    s->ticket = 0;
+    s->busy = false;
+    s->asking = NULL;
+    if (error == BUS_UNAVAILABLE) {
+        refuse_message(s, m, 451, "4.7.0", "the message cannot be sealed now, try again");
+        session_continue(s);
+        return;
+    }
+    if (error == BUS_OK && fields) put_on_top(m, fields);
+    commit(m);
+}
+
+/* Handed on: another reverse-path, and what we found sealed for those who come after us (RFC 8617 §5.1). */
+static void hand_on(struct message *m) {
+    struct session *s = m->session;
+    struct transaction *t = &s->t;
+    struct buf header = {0};
+    size_t body_at, whole = 0;
+    forward_rewrite(s, m->verdict);
+    while (whole + 1 < t->hash_count && !(t->hash_kinds[whole].relaxed && t->hash_kinds[whole].length < 0)) whole++;
+    add_header(m, header_block(buf_slice(&t->text), &body_at), &header);
+    json_t *arc = json_object_get(m->verdict, "arc"), *sets = json_object_get(arc, "sets");
+    const char *cv = json_string_value(json_object_get(arc, "cv"));
+    json_t *ask = json_pack("{s:s,s:s,s:s,s:{s:s,s:I}}", "id", t->id, "domain", forward_domain(s), "headers", buf_str(&m->added), "arc", "cv", cv ? cv : "none",
+                            "sets", json_integer_value(sets));
+    add_base64(ask, "header_b64", buf_slice(&header));
+    add_base64(ask, "body_hash_b64", slice_make(t->digests[whole], BODY_HASH_BYTES));
+    buf_free(&header);
+    s->busy = true;
+    s->asking = m;
+    s->ticket = bus_request(s->smtpd->worker->bus, "verifier.seal", ask, SMTP_VERIFY_MS, on_sealed, m);
+}
+
+static void refuse_as_ours(struct message *m) {
+    refuse_message(m->session, m, 550, "5.7.1",
+                   "the sender is one of our own domains, but could not be proven: such a message is not handed on to another server");
+}
+
+/* What could not be proven goes on under its own sender; when that is one of ours, our servers would prove it to everyone else. */
+static void on_whose_sender(void *ctx, int error, const json_t *reply) {
+    struct message *m = ctx;
+    struct session *s = m->session;
+    const char *kind = json_string_value(json_object_get(reply, "kind"));
+    s->ticket = 0;
+    s->busy = false;
+    s->asking = NULL;
+    if (error == BUS_UNAVAILABLE || (error == BUS_OK && !kind)) {
+        refuse_message(s, m, 451, "4.3.0", "the sender cannot be looked up now, try again");
+    } else if (error == BUS_OK && strcmp(kind, "remote") != 0) {
+        refuse_as_ours(m);
+    } else {
+        hand_on(m);
+        return;
+    }
+    session_continue(s);
+}
+
+static void ask_whose_sender(struct message *m) {
+    struct session *s = m->session;
+    s->busy = true;
+    s->asking = m;
+    s->ticket =
+        bus_request(s->smtpd->worker->bus, "accounts.resolve", json_pack("{s:s%}", "address", s->t.from.p, s->t.from.n), SMTP_RESOLVE_MS, on_whose_sender, m);
+}
+
 static void on_verified(void *ctx, int error, const json_t *reply) {
     struct message *m = ctx;
     struct session *s = m->session;
@@ -191,18 +292,21 @@ static void on_verified(void *ctx, int error, const json_t *reply) {
         } else {
             if (headers) buf_add_str(&m->added, headers);
             take_drops(m, reply);
-            commit(m);
+            bool on = forward_domain(s) != NULL, unproven = on && forward_is_unproven(m->verdict);
+            if (unproven && forward_greeting_proves(s, m->verdict)) {
+                refuse_as_ours(m);
+                session_continue(s);
+            } else if (unproven && s->t.from.n) {
+                ask_whose_sender(m);
+            } else if (on) {
+                hand_on(m);
+            } else {
+                commit(m);
+            }
             return;
         }
     }
     session_continue(s);
-}
-
-static void add_base64(json_t *object, const char *name, struct slice bytes) {
-    struct buf text = {0};
-    base64_encode(bytes, &text);
-    json_object_set_new(object, name, json_stringn_nocheck(buf_str(&text), text.n));
-    buf_free(&text);
 }
 
 static void ask_verify(struct message *m, struct slice header) {
@@ -216,8 +320,8 @@ static void ask_verify(struct message *m, struct slice header) {
         json_object_set_new(one, "hashed", json_integer((json_int_t)t->hashed[i]));
         json_array_append_new(hashes, one);
     }
-    json_t *ask = json_pack("{s:s,s:s,s:s,s:s%,s:s,s:o}", "id", t->id, "client_ip", stream_peer(s->stream), "helo", s->helo, "mail_from", t->from.p, t->from.n,
-                            "tls", stream_tls_version(s->stream), "body_hashes", hashes);
+    json_t *ask = json_pack("{s:s,s:s,s:s,s:s%,s:s,s:b,s:o}", "id", t->id, "client_ip", stream_peer(s->stream), "helo", s->helo, "mail_from", t->from.p,
+                            t->from.n, "tls", stream_tls_version(s->stream), "smtputf8", t->smtputf8, "body_hashes", hashes);
     add_base64(ask, "header_b64", header);
     s->busy = true;
     s->asking = m;
@@ -239,11 +343,7 @@ static void on_signed(void *ctx, int error, const json_t *reply) {
         return;
     }
     if (error == BUS_OK && headers) {
-        struct buf on_top = {0}; /* signatures above the fields we added, which they cover */
-        buf_add_str(&on_top, headers);
-        buf_add_slice(&on_top, buf_slice(&m->added));
-        buf_free(&m->added);
-        m->added = on_top;
+        put_on_top(m, headers); /* signatures above the fields we added, which they cover */
     } else {
         log_info("sent on without a signature: the domain has no key here", "id", s->t.id, NULL);
     }
@@ -253,13 +353,8 @@ static void on_signed(void *ctx, int error, const json_t *reply) {
 static void ask_sign(struct message *m, struct slice header, const char *domain) {
     struct session *s = m->session;
     struct buf all = {0};
-    size_t at = 0;
     buf_add_slice(&all, buf_slice(&m->added));
-    for (size_t i = 0; i < m->drop_count; i++) { /* what does not go on is not signed */
-        buf_add(&all, header.p + at, m->drop[i].at - at);
-        at = m->drop[i].at + m->drop[i].n;
-    }
-    buf_add(&all, header.p + at, header.n - at);
+    add_header(m, header, &all); /* what does not go on is not signed */
     json_t *ask = json_pack("{s:s,s:s}", "id", s->t.id, "domain", domain);
     add_base64(ask, "header_b64", buf_slice(&all));
     add_base64(ask, "body_hash_b64", slice_make(s->t.digests[0], BODY_HASH_BYTES));

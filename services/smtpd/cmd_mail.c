@@ -10,7 +10,8 @@ enum { ENVID_MAX = 100, ORCPT_MAX = 500 };
 struct pending_rcpt {
     struct session *session;
     struct slice address;
-    const char *orcpt, *notify;
+    const char *orcpt, *notify, *via;
+    enum forward_report report;
 };
 
 /* xtext (RFC 3461 §4): printable, with "+" only as the start of "+XX". */
@@ -131,6 +132,7 @@ static bool rcpt_add(struct session *s, struct slice address, const char *user, 
     r->user = user ? arena_copy(t->arena, slice_of(user)) : NULL;
     r->orcpt = p->orcpt;
     r->notify = p->notify;
+    r->via = user ? NULL : p->via;
     if (t->last_rcpt)
         t->last_rcpt->next = r;
     else
@@ -166,11 +168,15 @@ static void on_resolved(void *ctx, int error, const json_t *reply) {
         session_refuse(s, "451 4.3.0 the address cannot be looked up now, try again");
     } else if (error == BUS_REFUSED) {
         session_refuse(s, "553 5.1.3 <%.*s> is not a valid address", SLICE_FMT(p->address));
+    } else if ((p->report == REPORT_FORGED || p->report == REPORT_EXPIRED) && strcmp(kind, "remote") != 0) {
+        session_refuse(s, "550 5.1.1 <%.*s>: %s", SLICE_FMT(p->address),
+                       p->report == REPORT_EXPIRED ? "this address was for reports on a message of long ago"
+                                                   : "this is no address that a message of ours went out with");
     } else if (strcmp(kind, "local") == 0) {
         add_all(s, p, reply);
     } else if (strcmp(kind, "unknown") == 0) {
         session_refuse(s, "550 5.1.1 <%.*s>: there is no such mailbox here", SLICE_FMT(p->address));
-    } else if (session_is_submission(s)) {
+    } else if (session_is_submission(s) || p->report == REPORT_TAKEN) {
         if (rcpt_add(s, p->address, NULL, p)) {
             s->t.rcpt_accepted++;
             session_reply(s, "250 2.1.5 Ok");
@@ -242,6 +248,12 @@ void cmd_rcpt(struct session *s, struct slice argument) {
     if (slice_find(address, '@') < 0) { /* "<postmaster>" (RFC 5321 §4.5.1): of this host's own domain, which is its name less the first label if need be */
         const char *hostname = s->smtpd->worker->hostname, *dot = strchr(hostname, '.');
         p->address = slice_of(arena_printf(t->arena, "postmaster@%s", dot && strchr(dot + 1, '.') ? dot + 1 : hostname));
+    }
+    p->via = forward_via(s, p->address);
+    p->report = forward_report(s, &p->address);
+    if (p->report == REPORT_WITH_SENDER) {
+        session_refuse(s, "550 5.7.1 <%.*s>: this address takes reports alone, which have no sender (MAIL FROM:<>)", SLICE_FMT(p->address));
+        return;
     }
     s->busy = true;
     s->ticket =

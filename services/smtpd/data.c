@@ -45,6 +45,13 @@ void cmd_bdat(struct session *s, struct slice argument) {
     stream_set_timeout(s->stream, SMTP_DATA_TIMEOUT_MS);
 }
 
+/* The whole relaxed body, which our ARC seal signs: known to be among them from then on. */
+static void want_seal_hash(struct transaction *t) {
+    for (size_t i = 0; i < t->hash_count; i++)
+        if (t->hash_kinds[i].relaxed && t->hash_kinds[i].length < 0) return;
+    t->hash_kinds[t->hash_count++] = (struct body_hash_kind){.relaxed = true, .length = -1};
+}
+
 /* The header block is whole: what do its signatures want hashed? */
 static void start_hashes(struct session *s) {
     struct transaction *t = &s->t;
@@ -56,6 +63,7 @@ static void start_hashes(struct session *s) {
         t->hash_count = 1;
     } else {
         t->hash_count = body_hash_wanted(header, t->hash_kinds);
+        if (forward_domain(s)) want_seal_hash(t);
     }
     for (size_t i = 0; i < t->hash_count; i++) t->hashes[i] = body_hash_create(t->hash_kinds[i]);
 }

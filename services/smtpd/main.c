@@ -30,6 +30,7 @@ static void smtpd_start(struct worker *w) {
     s->message_max = (size_t)config_number("POSTBUS_MESSAGE_MAX_BYTES", 50 * 1024 * 1024, 1024, 256 * 1024 * 1024);
     s->memory_max = (size_t)config_number("POSTBUS_SMTP_MEMORY_MAX", 1024 * 1024 * 1024, 1024 * 1024, INT64_MAX);
     s->per_client_max = (size_t)config_number("POSTBUS_SMTP_CONNECTIONS_PER_CLIENT", 200, 1, SMTP_CONNECTIONS_MAX);
+    forward_configure(s);
     w->state = s;
     service_listen(w, "POSTBUS_SMTP_LISTEN", "[::]:25", on_mx, s);
     service_listen(w, "POSTBUS_SUBMISSION_LISTEN", "[::]:587", on_submission, s);
@@ -54,6 +55,7 @@ static void smtpd_stop(struct worker *w) {
         next = each->next;
         session_destroy(each);
     }
+    free(s->srs_secret);
     free(s);
 }
 

@@ -1,5 +1,6 @@
 /* smtpd: the SMTP server on 25 (other servers), 587 and 465 (submission). A message's way through it, in the order in which it happens:
- * session.c (greeting, commands) → cmd_hello.c → cmd_auth.c → cmd_mail.c (MAIL, RCPT) → data.c (the text arrives) → accept.c (verify or sign, commit, 250). */
+ * session.c (greeting, commands) → cmd_hello.c → cmd_auth.c → cmd_mail.c (MAIL, RCPT) → data.c (the text arrives) → accept.c (verify or sign, commit, 250).
+ * forward.c: what is different when an alias leads elsewhere. */
 #ifndef POSTBUS_SMTPD_H
 #define POSTBUS_SMTPD_H
 
@@ -8,6 +9,7 @@
 #include "libcommon/net/stream.h"
 #include "libcommon/service/service.h"
 #include "libcommon/trust/body_hash.h"
+#include "libcommon/trust/srs.h"
 #include "services/smtpd/limits.h"
 #include "services/smtpd/parse.h"
 
@@ -19,6 +21,8 @@ struct smtpd {
     struct session *sessions; /* a list, for draining and counting */
     size_t count;
     size_t message_max, memory_max, memory_used, per_client_max;
+    char *srs_secret; /* NULL: none, nothing is rewritten */
+    struct srs_keys srs;
 };
 
 struct message;
@@ -28,6 +32,8 @@ struct rcpt {
     struct slice address; /* as it is delivered to: an account's own address, or a remote one */
     const char *user;     /* NULL: remote */
     const char *orcpt, *notify;
+    const char *via;  /* of our domains the one that handed the message on to here; NULL: nobody did */
+    const char *from; /* the reverse-path it goes on with; NULL: the message's */
 };
 
 /* A mail transaction (RFC 5321 §3.3): from MAIL to the answer to DATA. Its memory is its arena. */
@@ -48,10 +54,10 @@ struct transaction {
     bool too_big, no_memory, header_seen;
     size_t body_at, body_hashed_to;
     size_t hash_count;
-    struct body_hash_kind hash_kinds[BODY_HASHES_MAX];
-    struct body_hash *hashes[BODY_HASHES_MAX];
-    unsigned char digests[BODY_HASHES_MAX][BODY_HASH_BYTES];
-    uint64_t hashed[BODY_HASHES_MAX];
+    struct body_hash_kind hash_kinds[BODY_HASHES_MAX + 1]; /* the signatures', and what we seal */
+    struct body_hash *hashes[BODY_HASHES_MAX + 1];
+    unsigned char digests[BODY_HASHES_MAX + 1][BODY_HASH_BYTES];
+    uint64_t hashed[BODY_HASHES_MAX + 1];
     bool chunking;
     size_t chunk_left;
     bool chunk_last;
@@ -102,6 +108,21 @@ void auth_line(struct session *s, struct slice line);
 /* cmd_mail.c */
 void cmd_mail(struct session *s, struct slice argument);
 void cmd_rcpt(struct session *s, struct slice argument);
+/* forward.c */
+void forward_configure(struct smtpd *d);
+/* The domain of ours that a recipient which leads elsewhere is reached through, of the arena; NULL: this is no forwarding but a submission. */
+const char *forward_via(struct session *s, struct slice rcpt);
+/* The first such domain of the message's recipients; NULL: nothing is handed on. */
+const char *forward_domain(const struct session *s);
+/* What a recipient's address says: an SRS address of ours is for reports on mail that we handed on. REPORT_TAKEN: *address is now that mail's sender. */
+enum forward_report { REPORT_NONE, REPORT_TAKEN, REPORT_WITH_SENDER, REPORT_FORGED, REPORT_EXPIRED };
+enum forward_report forward_report(struct session *s, struct slice *address);
+/* Whether the verifier's verdict leaves open that the From address is forged: then our name is not lent to it. */
+bool forward_is_unproven(const json_t *verdict);
+/* Whether such a message, which has no sender, would be proven by the mail host's name alone. */
+bool forward_greeting_proves(const struct session *s, const json_t *verdict);
+/* Gives the recipients that are handed on their reverse-path. */
+void forward_rewrite(struct session *s, const json_t *verdict);
 /* data.c */
 void cmd_data(struct session *s, struct slice argument);
 void cmd_bdat(struct session *s, struct slice argument);

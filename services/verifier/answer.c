@@ -2,7 +2,7 @@
 
 #include "libcommon/base/buf.h"
 
-enum { HEADER_BYTES = 12, CLASS_IN = 1, RCODE_NXDOMAIN = 3, NEGATIVE_TTL = 60, NEGATIVE_TTL_MAX = 3600 };
+enum { HEADER_BYTES = 12, CLASS_IN = 1, RCODE_NXDOMAIN = 3, NEGATIVE_TTL = 60, NEGATIVE_TTL_MAX = 3600, MALFORMED = -1, TOO_MUCH = -2 };
 
 struct record {
     char name[ANSWER_NAME_MAX];
@@ -113,23 +113,23 @@ static int read_data(struct arena *arena, struct slice packet, const struct reco
     }
 }
 
-/* The answer section may hold the aliases in any order: each round looks for the alias of the name reached so far. */
+/* 0, MALFORMED or TOO_MUCH. The answer section may hold the aliases in any order: each round looks for the alias of the name reached so far. */
 static int follow_aliases(struct slice packet, size_t answers, unsigned count, int type, char name[ANSWER_NAME_MAX], uint32_t *ttl) {
     struct record r;
     for (int step = 0; step < ANSWER_CHAIN_MAX; step++) {
         bool moved = false;
         size_t at = answers;
         for (unsigned i = 0; i < count && !moved; i++) {
-            if (read_record(packet, &at, &r)) return -1;
+            if (read_record(packet, &at, &r)) return MALFORMED;
             if (r.class != CLASS_IN || r.type != TYPE_CNAME || type == TYPE_CNAME || strcmp(r.name, name) != 0) continue;
             size_t target = r.data;
-            if (read_name(slice_head(packet, r.data + r.n), &target, name)) return -1;
+            if (read_name(slice_head(packet, r.data + r.n), &target, name)) return MALFORMED;
             if (r.ttl < *ttl) *ttl = r.ttl;
             moved = true;
         }
         if (!moved) return 0;
     }
-    return -1;
+    return TOO_MUCH;
 }
 
 static uint32_t negative_ttl(struct slice packet, size_t at, unsigned count) {
@@ -146,23 +146,25 @@ static uint32_t negative_ttl(struct slice packet, size_t at, unsigned count) {
 static int parse(struct arena *arena, struct slice packet, int type, char name[ANSWER_NAME_MAX], struct answer *out) {
     struct record r;
     char skipped[ANSWER_NAME_MAX];
-    if (packet.n < HEADER_BYTES) return -1;
+    if (packet.n < HEADER_BYTES) return MALFORMED;
     unsigned rcode = read16(packet, 2) & 0xf, questions = read16(packet, 4), count = read16(packet, 6), authority = read16(packet, 8);
-    if ((rcode != 0 && rcode != RCODE_NXDOMAIN) || count > ANSWER_RECORDS_MAX) return -1;
+    if (rcode != 0 && rcode != RCODE_NXDOMAIN) return MALFORMED;
+    if (count > ANSWER_RECORDS_MAX) return TOO_MUCH;
     size_t at = HEADER_BYTES;
     for (unsigned i = 0; i < questions; i++) {
-        if (read_name(packet, &at, skipped) || at + 4 > packet.n) return -1;
+        if (read_name(packet, &at, skipped) || at + 4 > packet.n) return MALFORMED;
         at += 4;
     }
     size_t answers = at;
     out->ttl = UINT32_MAX;
-    if (follow_aliases(packet, answers, count, type, name, &out->ttl)) return -1;
+    int error = follow_aliases(packet, answers, count, type, name, &out->ttl);
+    if (error) return error;
     out->canonical = arena_slice(arena, slice_of(name));
     out->records = arena_alloc(arena, (count + 1) * sizeof *out->records);
     for (unsigned i = 0; i < count; i++) {
-        if (read_record(packet, &at, &r)) return -1;
+        if (read_record(packet, &at, &r)) return MALFORMED;
         if (r.class != CLASS_IN || r.type != (unsigned)type || strcmp(r.name, name) != 0) continue;
-        if (read_data(arena, packet, &r, &out->records[out->count])) return -1;
+        if (read_data(arena, packet, &r, &out->records[out->count])) return MALFORMED;
         if (r.ttl < out->ttl) out->ttl = r.ttl;
         out->count++;
     }
@@ -178,14 +180,17 @@ static int parse(struct arena *arena, struct slice packet, int type, char name[A
 
 int answer_parse(struct arena *arena, struct slice packet, struct slice name, int type, struct answer *out) {
     char reached[ANSWER_NAME_MAX];
+    int error = MALFORMED;
     memset(out, 0, sizeof *out);
     if (name.n && name.p[name.n - 1] == '.') name.n--;
     if (name.n < sizeof reached) {
         for (size_t i = 0; i < name.n; i++) reached[i] = (char)(name.p[i] >= 'A' && name.p[i] <= 'Z' ? name.p[i] + 32 : name.p[i]);
         reached[name.n] = '\0';
-        if (parse(arena, packet, type, reached, out) == 0) return 0;
+        error = parse(arena, packet, type, reached, out);
+        if (!error) return 0;
     }
-    *out = (struct answer){.status = ANSWER_FAILED, .reason = SLICE("malformed DNS answer")};
+    *out = (struct answer){.status = ANSWER_FAILED,
+                           .reason = error == TOO_MUCH ? SLICE("the DNS answer has more records or aliases than are followed") : SLICE("malformed DNS answer")};
     return -1;
 }
 

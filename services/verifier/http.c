@@ -12,7 +12,7 @@ struct fetch {
     CURL *easy;
     struct curl_slist *resolve;
     struct buf body;
-    bool too_large;
+    bool too_large, busy;
     http_done_fn *done;
     void *ctx;
     char error[CURL_ERROR_SIZE];
@@ -56,16 +56,21 @@ static void collect_finished(struct http *h) {
         if (message->msg != CURLMSG_DONE) continue;
         struct fetch *f = NULL;
         long status = 0;
-        const char *type = NULL, *reason = "";
+        const char *type = NULL;
         CURLcode code = message->data.result;
+        struct http_answer answer = {.reason = ""};
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&f);
         curl_easy_getinfo(message->easy_handle, CURLINFO_RESPONSE_CODE, &status);
         curl_easy_getinfo(message->easy_handle, CURLINFO_CONTENT_TYPE, &type);
-        if (code != CURLE_OK) {
-            status = 0;
-            reason = f->too_large ? "the answer is too large" : f->error[0] ? f->error : curl_easy_strerror(code);
+        answer.content_type = type ? type : "";
+        if (code == CURLE_OK) {
+            answer.status = (int)status;
+            answer.body = buf_slice(&f->body);
+        } else {
+            answer.untrusted = code == CURLE_PEER_FAILED_VERIFICATION;
+            answer.reason = f->too_large ? "the answer is too large" : f->error[0] ? f->error : curl_easy_strerror(code);
         }
-        f->done(f->ctx, (int)status, status ? buf_slice(&f->body) : SLICE(""), type ? type : "", reason);
+        f->done(f->ctx, &answer);
         fetch_destroy(f);
     }
 }
@@ -160,7 +165,7 @@ static size_t take_body(char *bytes, size_t size, size_t count, void *ctx) {
 static void refuse(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
     struct fetch *f = ctx;
-    f->done(f->ctx, 0, SLICE(""), "", f->error);
+    f->done(f->ctx, &(struct http_answer){.busy = f->busy, .content_type = "", .reason = f->error});
     fetch_destroy(f);
 }
 
@@ -177,12 +182,13 @@ void http_get(struct http *h, const char *host, int port, const char *addresses,
     if (f->next) f->next->previous = f;
     h->fetches = f;
     if (h->in_flight++ >= HTTP_IN_FLIGHT_MAX) {
+        f->busy = true;
         refuse_soon(f, "too many fetches in flight");
         return;
     }
     struct buf text = {0};
     if (!(f->easy = curl_easy_init())) memory_exhausted();
-    buf_printf(&text, "%s:%d:%s", host, port, addresses);
+    buf_printf(&text, "+%s:%d:%s", host, port, addresses); /* "+": forgotten after a minute; else libcurl would keep each name for ever */
     if (!(f->resolve = curl_slist_append(NULL, buf_str(&text)))) memory_exhausted();
     buf_reset(&text);
     buf_printf(&text, "https://%s:%d%s", host, port, path);
@@ -196,6 +202,7 @@ void http_get(struct http *h, const char *host, int port, const char *addresses,
     curl_easy_setopt(f->easy, CURLOPT_SSL_VERIFYHOST, 2L);
     curl_easy_setopt(f->easy, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2);
     if (h->ca_file) curl_easy_setopt(f->easy, CURLOPT_CAINFO, h->ca_file);
+    curl_easy_setopt(f->easy, CURLOPT_FORBID_REUSE, 1L); /* a policy host is asked once a day: no idle connections */
     curl_easy_setopt(f->easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(f->easy, CURLOPT_TIMEOUT_MS, (long)HTTP_TIMEOUT_MS);
     curl_easy_setopt(f->easy, CURLOPT_CONNECTTIMEOUT_MS, 5000L);

@@ -9,16 +9,22 @@
 
 struct http;
 
-enum { HTTP_BODY_MAX = 64 * 1024, HTTP_TIMEOUT_MS = 10000, HTTP_IN_FLIGHT_MAX = 64 };
+enum { HTTP_BODY_MAX = 64 * 1024, HTTP_TIMEOUT_MS = 10000, HTTP_IN_FLIGHT_MAX = 256 };
 
 /* ca_file: NULL or "": the system's CAs. */
 struct http *http_create(struct event_base *base, const char *ca_file);
 /* What is in flight ends without a callback. */
 void http_destroy(struct http *h);
 
-/* status: the HTTP status code, or 0 when there was no whole answer (then reason says why in words). body: at most HTTP_BODY_MAX bytes, valid during the call;
- * content_type: "" when there was none. */
-typedef void http_done_fn(void *ctx, int status, struct slice body, const char *content_type, const char *reason);
+struct http_answer {
+    int status;               /* the HTTP status code, or 0 when there was no whole answer */
+    bool untrusted;           /* of status 0: the server's certificate is not to be trusted, or names another host */
+    bool busy;                /* of status 0: it was not asked at all, for too many fetches are in flight */
+    struct slice body;        /* at most HTTP_BODY_MAX bytes, valid during the call */
+    const char *content_type; /* "" when there was none */
+    const char *reason;       /* of status 0, in words */
+};
+typedef void http_done_fn(void *ctx, const struct http_answer *answer);
 
 /* Gets https://<host><path> from one of addresses ("192.0.2.1,2001:db8::1", tried in turn by libcurl), port 443 or what port says. done comes exactly once and
  * never before this returns. */

@@ -78,24 +78,33 @@ static void tell_waiters(struct entry *e, struct domain_keys *keys, const char *
     }
 }
 
-static bool read_key(const json_t *json, struct signing_key *out) {
-    struct slice selector = ask_text(json, "selector"), algorithm = ask_text(json, "algorithm"), public_b64 = ask_text(json, "public_b64");
-    struct slice pem = ask_text(json, "private_pem");
-    if (selector.n == 0 || selector.n >= sizeof out->selector || pem.n == 0 || pem.n > 16384) return false;
+/* The private half of an active key; NULL when it cannot be used. */
+static EVP_PKEY *read_private(struct slice pem, bool rsa) {
+    if (pem.n == 0 || pem.n > 16384) return NULL;
     BIO *bio = BIO_new_mem_buf(pem.p, (int)pem.n);
     if (!bio) memory_exhausted();
-    out->private_key = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
+    EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
     BIO_free(bio);
-    if (!out->private_key) return false;
-    bool rsa = EVP_PKEY_get_base_id(out->private_key) == EVP_PKEY_RSA;
-    if ((!rsa && EVP_PKEY_get_base_id(out->private_key) != EVP_PKEY_ED25519) || (algorithm.n && slice_starts_nocase(algorithm, SLICE("rsa")) != rsa)) {
-        EVP_PKEY_free(out->private_key);
-        return false;
-    }
+    if (key && EVP_PKEY_get_base_id(key) == (rsa ? EVP_PKEY_RSA : EVP_PKEY_ED25519)) return key;
+    EVP_PKEY_free(key);
+    return NULL;
+}
+
+static bool read_key(const json_t *json, struct signing_key *out) {
+    struct slice selector = ask_text(json, "selector"), algorithm = ask_text(json, "algorithm"), state = ask_text(json, "state");
+    bool rsa = slice_starts_nocase(algorithm, SLICE("rsa")), active = state.n == 0 || slice_is(state, "active");
+    if (selector.n == 0 || selector.n >= sizeof out->selector || (!rsa && !slice_starts_nocase(algorithm, SLICE("ed25519")))) return false;
+    if (active && !(out->private_key = read_private(ask_text(json, "private_pem"), rsa))) return false;
     snprintf(out->selector, sizeof out->selector, "%.*s", SLICE_FMT(selector));
     snprintf(out->algorithm, sizeof out->algorithm, "%s", rsa ? "rsa-sha256" : "ed25519-sha256");
-    out->public_b64 = memory_copy(public_b64);
+    out->public_b64 = memory_copy(ask_text(json, "public_b64"));
     return true;
+}
+
+bool domain_keys_can_sign(const struct domain_keys *keys) {
+    for (size_t i = 0; i < keys->count; i++)
+        if (keys->keys[i].private_key) return true;
+    return false;
 }
 
 static struct domain_keys *read_keys(const char *domain, const json_t *reply) {

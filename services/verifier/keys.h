@@ -6,13 +6,14 @@
 
 #include "services/verifier/verifier.h"
 
-enum { KEYS_SECONDS = 60, KEYS_DOMAINS_MAX = 4096, KEYS_PER_DOMAIN_MAX = 4, KEYS_ASK_TIMEOUT_MS = 5000 };
+enum { KEYS_SECONDS = 60, KEYS_DOMAINS_MAX = 4096, KEYS_PER_DOMAIN_MAX = 16, KEYS_ASK_TIMEOUT_MS = 5000 };
 
+/* Each key is published, whatever its state; only an active one signs (see services/accounts/keys.c). */
 struct signing_key {
     char selector[64];
-    char algorithm[32]; /* "rsa-sha256", "ed25519-sha256" */
-    char *public_b64;   /* as published in p= */
-    EVP_PKEY *private_key;
+    char algorithm[32];    /* "rsa-sha256", "ed25519-sha256" */
+    char *public_b64;      /* as published in p=; "": revoked (RFC 6376 §3.6.1) */
+    EVP_PKEY *private_key; /* NULL: not active, does not sign */
 };
 
 /* Shared between the cache and the jobs that use it at this moment. */
@@ -29,6 +30,8 @@ void key_cache_destroy(struct key_cache *c);
 typedef void key_cache_fn(void *ctx, struct domain_keys *keys, const char *code);
 /* done may be called before this returns. */
 void key_cache_get(struct key_cache *c, struct slice domain, key_cache_fn *done, void *ctx);
+/* Whether one of them signs. */
+bool domain_keys_can_sign(const struct domain_keys *keys);
 /* Forgets a domain's keys. */
 void key_cache_drop(struct key_cache *c, struct slice domain);
 

@@ -45,9 +45,9 @@ static struct question *find(const struct lookup *l, struct slice name, int type
     return NULL;
 }
 
-bool lookup_add(struct lookup *l, struct slice name, int type) {
-    if (find(l, name, type)) return true;
-    if (l->count == l->max) return false;
+/* A further question; NULL when there are questions_max already. */
+static struct question *add(struct lookup *l, struct slice name, int type) {
+    if (l->count == l->max) return NULL;
     struct question *q = arena_alloc(l->arena, sizeof *q);
     q->lookup = l;
     q->name = arena_slice(l->arena, without_dot(name));
@@ -55,7 +55,30 @@ bool lookup_add(struct lookup *l, struct slice name, int type) {
     *l->last = q;
     l->last = &q->next;
     l->count++;
+    return q;
+}
+
+bool lookup_add(struct lookup *l, struct slice name, int type) { return find(l, name, type) || add(l, name, type); }
+
+/* Whether the resolver knows the answer: then it is given. */
+static bool take_known(struct question *q) {
+    const struct answer *known = resolver_known(q->lookup->resolver, q->name, q->type);
+    if (!known) return false;
+    q->asked = true;
+    q->answer = answer_copy(q->lookup->arena, known);
     return true;
+}
+
+const struct answer *lookup_ask(struct lookup *l, struct slice name, int type, bool *full) {
+    struct question *q = find(l, name, type);
+    if (!q) {
+        q = add(l, name, type);
+        if (!q)
+            *full = true;
+        else
+            take_known(q);
+    }
+    return q ? q->answer : NULL;
 }
 
 static void on_answer(void *ctx, const struct answer *answer) {
@@ -67,15 +90,10 @@ static void on_answer(void *ctx, const struct answer *answer) {
 
 bool lookup_run(struct lookup *l) {
     for (struct question *q = l->first; q; q = q->next) {
-        if (q->asked) continue;
+        if (q->asked || take_known(q)) continue;
         q->asked = true;
-        const struct answer *known = resolver_known(l->resolver, q->name, q->type);
-        if (known) {
-            q->answer = answer_copy(l->arena, known);
-        } else {
-            l->waiting++;
-            resolver_ask(l->resolver, q->name, q->type, on_answer, q);
-        }
+        l->waiting++;
+        resolver_ask(l->resolver, q->name, q->type, on_answer, q);
     }
     return l->waiting == 0;
 }

@@ -13,6 +13,9 @@ struct lookup *lookup_create(struct resolver *r, struct arena *arena, size_t que
 void lookup_destroy(struct lookup *l);
 /* Adds a question unless it is there; false when there are questions_max already. */
 bool lookup_add(struct lookup *l, struct slice name, int type);
+/* The answer at once, when it was given before or the resolver knows it already; else NULL, and the question is added: *full is set when there are
+ * questions_max of them already, and left alone otherwise. */
+const struct answer *lookup_ask(struct lookup *l, struct slice name, int type, bool *full);
 /* Asks what has no answer yet. true: all is answered now; false: done will be called, once. */
 bool lookup_run(struct lookup *l);
 /* The answer, of the arena; NULL when it was not added or is not known yet. */

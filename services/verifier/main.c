@@ -7,6 +7,7 @@
 #include "libcommon/trust/dkim.h"
 #include "services/verifier/keys.h"
 #include "services/verifier/publish.h"
+#include "services/verifier/rotate.h"
 #include "services/verifier/sts.h"
 #include "services/verifier/verifier.h"
 
@@ -23,12 +24,26 @@ static void verifier_start(struct worker *w) {
     w->state = v;
     v->resolver = resolver_create(w->base, &settings);
     if (!v->resolver) config_refuse("POSTBUS_RESOLVER_*", "the resolver cannot start; the line before says why");
+    const struct trust_settings trust = {
+        .discovery = config_text("POSTBUS_DMARC_DISCOVERY", ""),
+        .sealers = config_text("POSTBUS_ARC_TRUSTED", ""),
+        .overrides = config_text("POSTBUS_DMARC_OVERRIDES", ""),
+        .spf = config_text("POSTBUS_SPF_FAIL", ""),
+        .iprev = config_text("POSTBUS_IPREV_FAIL", ""),
+    };
+    const char *wrong;
+    v->settings = arena_create();
+    v->policy = trust_policy_parse(v->settings, &trust, &wrong);
+    if (!v->policy) config_refuse("POSTBUS_DMARC_*, POSTBUS_ARC_TRUSTED, POSTBUS_SPF_FAIL or POSTBUS_IPREV_FAIL", wrong);
     v->http = http_create(w->base, config_text("POSTBUS_TLS_CA", ""));
     v->sts = sts_cache_create(v);
     v->keys = key_cache_create(v);
     v->trust_keys = dkim_key_cache_create();
+    if (w->index == 0) v->rotator = rotator_create(v);
     route_serve(v);
     verify_serve(v);
+    explain_serve(v);
+    seal_serve(v);
     sign_serve(v);
     records_serve(v);
     txt_serve(v);
@@ -47,8 +62,10 @@ static void verifier_stop(struct worker *w) {
     resolver_destroy(v->resolver); /* requests still in flight end with failures */
     sts_cache_destroy(v->sts);
     http_destroy(v->http);
+    rotator_destroy(v->rotator);
     key_cache_destroy(v->keys);
     dkim_key_cache_destroy(v->trust_keys);
+    arena_destroy(v->settings);
     free(v);
 }
 

@@ -1,5 +1,7 @@
 #include "services/verifier/resolver.h"
 
+#include <libpsl.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <unbound-event.h>
 
@@ -14,7 +16,7 @@ static struct metric questions_known = METRIC_COUNTER("postbus_verifier_dns_cach
 static struct metric questions_failed = METRIC_COUNTER("postbus_verifier_dns_failed_total", "Questions without an answer: SERVFAIL, silence, malformed");
 static struct metric questions_bogus = METRIC_COUNTER("postbus_verifier_dns_bogus_total", "Answers whose DNSSEC signatures did not hold");
 
-enum { BUCKETS = 1024, CLASS_IN = 1, NAME_TEXT_MAX = 253 };
+enum { BUCKETS = 1024, DOMAIN_BUCKETS = 4096, CLASS_IN = 1, NAME_TEXT_MAX = 253 };
 
 struct waiter {
     struct waiter *next;
@@ -34,6 +36,7 @@ struct question {
     bool answered;        /* waits for the loop to tell the waiters */
     int type;
     uint64_t hash;
+    uint32_t *domain_load;        /* the questions in flight about its registered domain, this one among them */
     char name[NAME_TEXT_MAX + 1]; /* lower case, without final dot */
 };
 
@@ -43,16 +46,19 @@ struct resolver {
     struct answer_cache *cache;
     struct question *buckets[BUCKETS];
     size_t in_flight;
+    uint32_t domain_load[DOMAIN_BUCKETS];       /* by a hash of the registered domain: two that share one share its bound */
     struct question *finished, **finished_last; /* answered, not yet told */
     struct event *tell;
     const struct timeval *timeout;
     bool closing;
+    unsigned char hash_key[crypto_shorthash_KEYBYTES];
 };
 
-static uint64_t hash_of(const char *name, int type) {
-    uint64_t h = 1469598103934665603u ^ (uint64_t)type;
-    for (; *name; name++) h = (h ^ (unsigned char)*name) * 1099511628211u;
-    return h;
+/* Keyed, so that nobody can choose names that share a bucket with another's. */
+static uint64_t hash_of(const struct resolver *r, const char *name, int type) {
+    uint64_t h;
+    crypto_shorthash((unsigned char *)&h, (const unsigned char *)name, strlen(name), r->hash_key);
+    return h ^ (uint64_t)type * 1099511628211u;
 }
 
 /* name in lower case without final dot; false when it cannot be a domain name (RFC 1035 §2.3.4): empty or too long labels, or too long as a whole. */
@@ -74,11 +80,20 @@ static bool fold_name(struct slice name, char out[NAME_TEXT_MAX + 1]) {
     return label > 0;
 }
 
+/* Whose questions a name counts among: the registered domain's. Each reverse name counts alone, for nobody chooses many of them. */
+static uint32_t *domain_load_of(struct resolver *r, const char *name) {
+    size_t n = strlen(name);
+    bool reverse = n > 5 && strcmp(name + n - 5, ".arpa") == 0;
+    const char *domain = reverse ? NULL : psl_registrable_domain(psl_builtin(), name);
+    return &r->domain_load[hash_of(r, domain ? domain : name, 0) % DOMAIN_BUCKETS];
+}
+
 static void question_destroy(struct question *q) {
     struct question **place = &q->resolver->buckets[q->hash % BUCKETS];
     while (*place && *place != q) place = &(*place)->chain;
     if (*place) *place = q->chain;
     q->resolver->in_flight--;
+    --*q->domain_load;
     event_free(q->timer);
     arena_destroy(q->arena);
     free(q);
@@ -164,6 +179,7 @@ static void on_timeout(evutil_socket_t fd, short what, void *ctx) {
     if (q->answered) return;
     struct answer late = {.status = ANSWER_FAILED, .reason = SLICE("no DNS answer in time")};
     metric_add(&questions_failed, 1);
+    answer_cache_put(q->resolver->cache, slice_of(q->name), q->type, &late, RESOLVER_FAILED_TTL, clock_monotonic_us());
     tell_waiters(q, &late);
 }
 
@@ -172,6 +188,7 @@ struct resolver *resolver_create(struct event_base *base, const struct resolver_
     struct ub_ctx *ub = unbound_create(base, settings);
     if (!ub) return NULL;
     struct resolver *r = memory_alloc(sizeof *r);
+    randombytes_buf(r->hash_key, sizeof r->hash_key);
     r->base = base;
     r->ub = ub;
     r->cache = answer_cache_create(RESOLVER_CACHE_ENTRIES_MAX);
@@ -228,8 +245,10 @@ static struct question *question_create(struct resolver *r, const char *name, in
     q->arena = arena_create();
     q->last = &q->waiters;
     q->type = type;
-    q->hash = hash_of(name, type);
+    q->hash = hash_of(r, name, type);
     memcpy(q->name, name, strlen(name) + 1);
+    q->domain_load = domain_load_of(r, name);
+    ++*q->domain_load;
     q->timer = event_new(r->base, -1, 0, on_timeout, q);
     if (!q->timer) memory_exhausted();
     q->chain = r->buckets[q->hash % BUCKETS];
@@ -250,6 +269,9 @@ static void start(struct question *q, bool is_name) {
     } else if (r->closing || r->in_flight > RESOLVER_IN_FLIGHT_MAX) {
         fail(q, "too many DNS questions in flight");
         finish(q);
+    } else if (*q->domain_load > RESOLVER_DOMAIN_MAX) {
+        fail(q, "too many DNS questions about this domain in flight");
+        finish(q);
     } else {
         metric_add(&questions_asked, 1);
         if (ub_resolve_event(r->ub, q->name, q->type, CLASS_IN, q, on_answer, NULL)) {
@@ -263,7 +285,7 @@ void resolver_ask(struct resolver *r, struct slice name, int type, resolver_fn *
     char folded[NAME_TEXT_MAX + 1];
     bool is_name = fold_name(name, folded);
     if (!is_name) folded[0] = '\0';
-    struct question *q = find_question(r, folded, type, hash_of(folded, type));
+    struct question *q = find_question(r, folded, type, hash_of(r, folded, type));
     bool is_new = !q;
     if (is_new) q = question_create(r, folded, type);
     struct waiter *w = memory_alloc(sizeof *w);

@@ -4,39 +4,11 @@
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
-#include "services/verifier/domain.h"
-#include "services/verifier/lookup.h"
+#include "libcommon/trust/tls_rpt.h"
+#include "services/verifier/route.h"
 #include "services/verifier/sts.h"
-#include "services/verifier/verifier.h"
 
 static struct metric routes = METRIC_COUNTER("postbus_verifier_routes_total", "Route requests answered");
-
-struct host {
-    struct slice name;
-    unsigned preference;
-    bool secure;          /* its addresses, and the way to them */
-    struct slice tlsa_at; /* "_25._tcp.<base>" where there may be TLSA records; empty: nowhere */
-    struct slice tlsa_second;
-};
-
-enum step { STEP_MX, STEP_ADDRESSES, STEP_TLSA };
-
-struct route {
-    struct verifier *verifier;
-    struct bus_call *call;
-    struct arena *arena;
-    struct lookup *lookup;
-    struct event *timer;
-    enum step step;
-    char domain[DOMAIN_MAX];
-    struct slice tls_rpt_name;
-    bool mx_secure, implicit;
-    size_t count;
-    struct host hosts[ROUTE_HOSTS_MAX];
-    const char *unusable; /* why a host was left out */
-    bool dns_done, sts_done, answered;
-    json_t *policy, *reply;
-};
 
 static void proceed(void *ctx);
 
@@ -44,10 +16,19 @@ static void route_destroy(struct route *r) {
     event_free(r->timer);
     lookup_destroy(r->lookup);
     json_decref(r->policy);
+    json_decref(r->policy_failure);
     json_decref(r->reply);
     verifier_end(r->verifier);
     arena_destroy(r->arena);
     free(r);
+}
+
+static void answer(struct route *r) {
+    json_object_set_new(r->reply, "mta_sts", r->policy ? json_incref(r->policy) : json_null());
+    if (r->policy_failure) json_object_set(r->reply, "mta_sts_failure", r->policy_failure);
+    metric_add(&routes, 1);
+    bus_answer(r->call, r->reply);
+    r->reply = NULL;
 }
 
 /* Answers when both DNS and MTA-STS are done (or the time is up), and goes when nothing refers to the route any more. */
@@ -55,10 +36,7 @@ static void settle(struct route *r) {
     if (!r->answered && r->reply && (r->sts_done || !r->dns_done)) {
         r->answered = true;
         event_del(r->timer);
-        json_object_set_new(r->reply, "mta_sts", r->policy ? json_incref(r->policy) : json_null());
-        metric_add(&routes, 1);
-        bus_answer(r->call, r->reply);
-        r->reply = NULL;
+        answer(r);
     }
     if (r->answered && r->dns_done && r->sts_done) route_destroy(r);
 }
@@ -78,14 +56,15 @@ static json_t *reply_create(const char *result, const char *dnssec, const char *
 
 static const char *dnssec_text(const struct answer *a) { return a->security == ANSWER_SECURE ? "secure" : a->security == ANSWER_BOGUS ? "bogus" : "insecure"; }
 
-static char *reason_text(struct route *r, const char *what, struct slice name, const struct answer *a) {
-    return arena_printf(r->arena, "%s of %.*s: %.*s", what, SLICE_FMT(name), SLICE_FMT(a->reason));
-}
-
-static void on_policy(void *ctx, json_t *policy) {
+static void on_policy(void *ctx, const struct sts_finding *found) {
     struct route *r = ctx;
     r->sts_done = true;
-    r->policy = policy;
+    r->policy = json_incref(found->policy);
+    if (found->result) r->policy_failure = json_pack("{s:s,s:s}", "result", found->result, "reason", found->reason);
+    if (found->unknown && !r->answered) { /* what the domain asks of TLS is not guessed */
+        json_decref(r->reply);
+        r->reply = reply_create("tempfail", found->bogus ? "bogus" : "insecure", found->unknown);
+    }
     settle(r);
 }
 
@@ -93,11 +72,12 @@ static void on_timeout(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
     struct route *r = ctx;
     if (r->answered) return;
-    if (!r->reply) r->reply = reply_create("tempfail", "insecure", "no DNS answer in time");
+    /* where the mail goes may be known by now, but not what the domain asks of TLS: that is not guessed either */
+    const char *late = r->reply ? "the domain's MTA-STS policy is not known in time" : "no DNS answer in time";
+    json_decref(r->reply);
+    r->reply = reply_create("tempfail", "insecure", late);
     r->answered = true;
-    json_object_set_new(r->reply, "mta_sts", r->policy ? json_incref(r->policy) : json_null());
-    bus_answer(r->call, r->reply);
-    r->reply = NULL;
+    answer(r);
     settle(r);
 }
 
@@ -110,8 +90,9 @@ static int by_preference(const void *a, const void *b) {
 static bool take_mx(struct route *r, const struct answer *mx) {
     struct slice domain = slice_of(r->domain);
     r->mx_secure = mx->security == ANSWER_SECURE;
+    r->canonical = mx->canonical;
     switch (mx->status) {
-    case ANSWER_FAILED: conclude(r, reply_create("tempfail", dnssec_text(mx), reason_text(r, "MX", domain, mx))); return false;
+    case ANSWER_FAILED: conclude(r, reply_create("tempfail", dnssec_text(mx), route_reason(r, "MX", domain, mx))); return false;
     case ANSWER_NXDOMAIN: conclude(r, reply_create("nxdomain", dnssec_text(mx), "the domain does not exist")); return false;
     case ANSWER_NODATA: /* RFC 5321 §5.1: the domain itself, as if it were an MX of preference 0 */
         r->implicit = true;
@@ -141,84 +122,21 @@ static bool take_mx(struct route *r, const struct answer *mx) {
     return true;
 }
 
-static void ask_addresses(struct route *r) {
-    for (size_t i = 0; i < r->count; i++) {
-        lookup_add(r->lookup, r->hosts[i].name, TYPE_A);
-        lookup_add(r->lookup, r->hosts[i].name, TYPE_AAAA);
-    }
-}
-
-static struct slice tlsa_name(struct route *r, struct slice base) { return slice_of(arena_printf(r->arena, "_25._tcp.%.*s", SLICE_FMT(base))); }
-
-/* TLSA records are only looked for where the MX and the host's addresses are secure (RFC 7672 §2.2): at the end of the host's alias chain first, then at its
- * name. */
-static void ask_tlsa(struct route *r) {
-    for (size_t i = 0; i < r->count; i++) {
-        struct host *h = &r->hosts[i];
-        const struct answer *a = lookup_answer(r->lookup, h->name, TYPE_A), *aaaa = lookup_answer(r->lookup, h->name, TYPE_AAAA);
-        h->secure = r->mx_secure && (a->security == ANSWER_SECURE || a->status == ANSWER_FAILED) &&
-                    (aaaa->security == ANSWER_SECURE || aaaa->status == ANSWER_FAILED) && (a->status == ANSWER_OK || aaaa->status == ANSWER_OK);
-        if (!h->secure) continue;
-        struct slice canonical = a->status == ANSWER_OK ? a->canonical : aaaa->canonical;
-        h->tlsa_at = tlsa_name(r, canonical);
-        lookup_add(r->lookup, h->tlsa_at, TYPE_TLSA);
-        if (!slice_equal_nocase(canonical, h->name)) {
-            h->tlsa_second = tlsa_name(r, h->name);
-            lookup_add(r->lookup, h->tlsa_second, TYPE_TLSA);
-        }
-    }
-}
-
-static void add_addresses(json_t *list, const struct answer *a) {
-    char text[64];
-    for (size_t i = 0; a->status == ANSWER_OK && i < a->count && json_array_size(list) < ROUTE_ADDRESSES_MAX; i++)
-        json_array_append_new(list, json_string(domain_address_text(a->records[i].data, text)));
-}
-
-static void add_tlsa(struct arena *arena, json_t *list, const struct answer *a) {
-    for (size_t i = 0; i < a->count && i < 16; i++) {
-        struct slice data = a->records[i].data;
-        if (data.n < 4) continue;
-        const unsigned char *b = (const unsigned char *)data.p;
-        char *hex = arena_alloc(arena, data.n * 2 + 1);
-        for (size_t k = 3; k < data.n; k++) snprintf(hex + (k - 3) * 2, 3, "%02x", b[k]);
-        json_array_append_new(list, json_pack("{s:i,s:i,s:i,s:s}", "usage", b[0], "selector", b[1], "matching", b[2], "data_hex", hex));
-    }
-}
-
-/* The host's part of the reply; NULL when it cannot be used, with r->unusable. */
-static json_t *host_reply(struct route *r, const struct host *h) {
-    const struct answer *a = lookup_answer(r->lookup, h->name, TYPE_A), *aaaa = lookup_answer(r->lookup, h->name, TYPE_AAAA);
-    const struct answer *tlsa = NULL;
-    if (h->tlsa_at.n) {
-        tlsa = lookup_answer(r->lookup, h->tlsa_at, TYPE_TLSA);
-        if (tlsa->status != ANSWER_OK && tlsa->status != ANSWER_FAILED && h->tlsa_second.n) tlsa = lookup_answer(r->lookup, h->tlsa_second, TYPE_TLSA);
-        if (tlsa->status == ANSWER_FAILED) { /* RFC 7672 §2.1.1: whether there are TLSA records is unknown, so the host must not be used */
-            r->unusable = reason_text(r, "TLSA", h->name, tlsa);
-            return NULL;
-        }
-    }
-    json_t *addresses = json_array();
-    add_addresses(addresses, a);
-    add_addresses(addresses, aaaa);
-    if (json_array_size(addresses) == 0) {
-        const struct answer *failed = a->status == ANSWER_FAILED ? a : aaaa;
-        if (failed->status == ANSWER_FAILED) r->unusable = reason_text(r, "address", h->name, failed);
-        json_decref(addresses);
-        return NULL;
-    }
-    json_t *list = json_array();
-    if (tlsa && tlsa->status == ANSWER_OK && tlsa->security == ANSWER_SECURE) add_tlsa(r->arena, list, tlsa);
-    return json_pack("{s:s%,s:i,s:o,s:o,s:s}", "name", h->name.p, h->name.n, "preference", (int)h->preference, "addresses", addresses, "tlsa", list, "dnssec",
-                     h->secure ? "secure" : "insecure");
+/* RFC 8460 §3: the text of the record when there is exactly one and it is well-formed. */
+static json_t *tls_rpt_reply(const struct answer *txt) {
+    struct slice only = SLICE(""), rua;
+    size_t count = 0;
+    for (size_t i = 0; txt->status == ANSWER_OK && i < txt->count; i++)
+        if (tls_rpt_record_is(txt->records[i].data)) only = txt->records[i].data, count++;
+    return count == 1 && tls_rpt_record_parse(only, &rua) == 0 ? json_stringn(only.p, only.n) : json_null();
 }
 
 static void conclude_hosts(struct route *r) {
     const struct answer *mx = lookup_answer(r->lookup, slice_of(r->domain), TYPE_MX);
     const struct answer *rpt = lookup_answer(r->lookup, r->tls_rpt_name, TYPE_TXT);
-    json_t *hosts = json_array();
+    json_t *hosts = json_array(), *left_out = json_array();
     for (size_t i = 0; i < r->count; i++) {
-        json_t *one = host_reply(r, &r->hosts[i]);
+        json_t *one = route_host_reply(r, &r->hosts[i], left_out);
         if (one) json_array_append_new(hosts, one);
     }
     json_t *reply;
@@ -230,12 +148,11 @@ static void conclude_hosts(struct route *r) {
         reply = reply_create("nxdomain", dnssec_text(mx), r->implicit ? "the domain has neither MX nor address" : "no MX host of the domain has an address");
     }
     json_object_set_new(reply, "hosts", hosts);
-    for (size_t i = 0; rpt && rpt->status == ANSWER_OK && i < rpt->count; i++) { /* RFC 8460 §3 */
-        if (!slice_starts(rpt->records[i].data, SLICE("v=TLSRPTv1;"))) continue;
-        json_t *text = json_stringn(rpt->records[i].data.p, rpt->records[i].data.n);
-        if (text) json_object_set_new(reply, "tls_rpt", text);
-        break;
-    }
+    if (json_array_size(left_out))
+        json_object_set_new(reply, "left_out", left_out);
+    else
+        json_decref(left_out);
+    json_object_set_new(reply, "tls_rpt", tls_rpt_reply(rpt));
     conclude(r, reply);
 }
 
@@ -246,12 +163,16 @@ static void proceed(void *ctx) {
         case STEP_MX: {
             struct answer *mx = answer_copy(r->arena, lookup_answer(r->lookup, slice_of(r->domain), TYPE_MX));
             if (!take_mx(r, mx)) return;
-            ask_addresses(r);
+            route_ask_addresses(r);
             r->step = STEP_ADDRESSES;
             break;
         }
         case STEP_ADDRESSES:
-            ask_tlsa(r);
+            route_ask_aliases(r);
+            r->step = STEP_ALIASES;
+            break;
+        case STEP_ALIASES:
+            route_ask_tlsa(r);
             r->step = STEP_TLSA;
             break;
         case STEP_TLSA: conclude_hosts(r); return;

@@ -1,4 +1,5 @@
-/* verifier.sign: DKIM signatures for a message of ours, with each key the domain has (rsa and ed25519 at once, RFC 8463 §3). RSA signing is off the loop. */
+/* verifier.sign: DKIM signatures for a message of ours, with each active key of its domain (rsa and ed25519 at once, RFC 8463 §3). RSA signing is off the loop.
+ */
 #include <stdlib.h>
 
 #include "libcommon/base/clock.h"
@@ -36,10 +37,12 @@ static void refuse(struct sign *s, const char *code, const char *message) {
 static void make_signatures(void *job) { /* on a pool thread */
     struct sign *s = job;
     int64_t now = clock_wall_ms() / 1000;
-    for (size_t i = 0; i < s->keys->count; i++)
-        if (dkim_sign(s->header, (const unsigned char *)s->body_hash.p, slice_of(s->domain), slice_of(s->keys->keys[i].selector), s->keys->keys[i].private_key,
-                      now, &s->fields) != 0)
+    for (size_t i = 0; i < s->keys->count; i++) {
+        const struct signing_key *key = &s->keys->keys[i];
+        if (key->private_key &&
+            dkim_sign(s->header, (const unsigned char *)s->body_hash.p, slice_of(s->domain), slice_of(key->selector), key->private_key, now, &s->fields) != 0)
             s->failed = true;
+    }
 }
 
 static void signatures_made(void *job) {
@@ -59,6 +62,10 @@ static void on_keys(void *ctx, struct domain_keys *keys, const char *code) {
     struct sign *s = ctx;
     if (!keys) {
         refuse(s, code, strcmp(code, "not_found") == 0 ? "the domain has no DKIM key here" : "the domain's keys cannot be had now");
+        return;
+    }
+    if (!domain_keys_can_sign(keys)) {
+        refuse(s, "not_found", "the domain has no active DKIM key here");
         return;
     }
     s->keys = domain_keys_hold(keys);

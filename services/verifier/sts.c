@@ -8,11 +8,17 @@
 #include "libcommon/trust/mta_sts.h"
 #include "services/verifier/domain.h"
 #include "services/verifier/lookup.h"
+#include "services/verifier/sts_memory.h"
 
 static struct metric fetches = METRIC_COUNTER("postbus_verifier_mta_sts_fetches_total", "MTA-STS policies asked for by HTTPS");
 static struct metric fetch_failures = METRIC_COUNTER("postbus_verifier_mta_sts_failures_total", "MTA-STS policies that could not be had or made no sense");
 
-enum { RETRY_MS = 300000, /* RFC 8461 §3.3: a failed fetch is not tried again for five minutes */ ADDRESSES_MAX = 8, HTTPS_PORT = 443 };
+enum {
+    RETRY_MS = 300000,     /* RFC 8461 §3.3: a failed fetch is not tried again for five minutes */
+    REFRESH_MS = 86400000, /* RFC 8461 §10.2: a policy is fetched again before it is old, so that blocking the fetch for a while is no way around it */
+    ADDRESSES_MAX = 8,
+    HTTPS_PORT = 443
+};
 
 struct waiter {
     struct waiter *next;
@@ -21,7 +27,8 @@ struct waiter {
 };
 
 /* What Redis keeps of a domain under v:sts:<domain>:
- *   {"id","policy":{"mode","mx":[]},"until":<ms>,"failed_id","retry":<ms>}, each member only when there is one. */
+ *   {"id","policy":{"mode","mx":[],"max_age"},"fetched":<ms>,"until":<ms>,"failed_id","failure":{"result","reason"},"retry":<ms>}, each member only when there
+ * is one. */
 struct find {
     struct sts_cache *cache;
     struct find *next;
@@ -31,36 +38,40 @@ struct find {
     char domain[DOMAIN_MAX];
     struct slice txt_name, host;
     struct slice id; /* of the TXT record; empty: there is none */
-    json_t *kept;    /* an object, maybe empty */
-    bool dns_known, redis_known, addresses_asked;
+    bool bogus;      /* the TXT record is */
+    const char *unknown;
+    json_t *kept; /* an object, maybe empty */
+    struct event *soon;
+    bool dns_known, redis_asked, redis_known, addresses_asked;
     bool abandoned; /* the worker ends; only Redis' answer is waited for */
 };
 
 struct sts_cache {
     struct verifier *verifier;
     struct find *finds;
-    int https_port;
+    struct sts_memory *memory;
 };
 
-static void tell_waiters(struct find *f, json_t *policy) {
+static void tell_waiters(struct find *f, const struct sts_finding *found) {
     struct waiter *w = f->waiters;
     f->waiters = NULL;
     while (w) {
         struct waiter *next = w->next;
-        w->done(w->ctx, policy ? json_incref(policy) : NULL);
+        w->done(w->ctx, found);
         free(w);
         w = next;
     }
 }
 
-static void find_finish(struct find *f, json_t *policy) {
+static void find_destroy(struct find *f, const struct sts_finding *found) {
     if (!f->abandoned) {
         struct find **place = &f->cache->finds;
         while (*place != f) place = &(*place)->next;
         *place = f->next;
     }
-    tell_waiters(f, policy);
+    tell_waiters(f, found);
     lookup_destroy(f->lookup);
+    event_free(f->soon);
     json_decref(f->kept);
     arena_destroy(f->arena);
     free(f);
@@ -72,7 +83,28 @@ static json_t *kept_policy(const struct find *f) {
     return json_object_get(f->kept, "policy");
 }
 
+/* Whether what the TXT record announces could not be had lately. */
+static bool failed_lately(const struct find *f) {
+    return f->id.n && slice_equal(ask_text(f->kept, "failed_id"), f->id) && json_integer_value(json_object_get(f->kept, "retry")) > clock_wall_ms();
+}
+
+static void find_finish(struct find *f) {
+    struct sts_finding found = {.policy = kept_policy(f)};
+    if (failed_lately(f)) {
+        const json_t *failure = json_object_get(f->kept, "failure");
+        found.result = json_string_value(json_object_get(failure, "result"));
+        found.reason = json_string_value(json_object_get(failure, "reason"));
+    }
+    if (!found.policy && f->unknown) {
+        found.unknown = f->unknown;
+        found.bogus = f->bogus;
+    }
+    if (found.result && !found.reason) found.reason = "";
+    find_destroy(f, &found);
+}
+
 static void keep(struct find *f) {
+    sts_memory_put(f->cache->memory, slice_of(f->domain), f->kept, clock_wall_ms());
     char *text = json_dumps(f->kept, JSON_COMPACT);
     if (!text) return;
     int64_t now = clock_wall_ms(), until = json_integer_value(json_object_get(f->kept, "until")), retry = json_integer_value(json_object_get(f->kept, "retry"));
@@ -85,44 +117,50 @@ static void keep(struct find *f) {
     free(text);
 }
 
-static void fetch_failed(struct find *f, const char *reason) {
+static void fetch_failed(struct find *f, const char *result, const char *reason) {
     metric_add(&fetch_failures, 1);
-    log_info("an MTA-STS policy cannot be had", "domain", f->domain, "reason", reason, NULL);
-    json_object_set_new(f->kept, "failed_id", json_stringn(f->id.p, f->id.n));
-    json_object_set_new(f->kept, "retry", json_integer(clock_wall_ms() + RETRY_MS));
-    keep(f);
-    find_finish(f, kept_policy(f));
-}
-
-static const char *mode_text(enum mta_sts_mode mode) { return mode == MTA_STS_ENFORCE ? "enforce" : mode == MTA_STS_TESTING ? "testing" : "none"; }
-
-static void on_fetched(void *ctx, int status, struct slice body, const char *content_type, const char *reason) {
-    struct find *f = ctx;
-    struct mta_sts_policy policy;
-    if (status != 200) {
-        fetch_failed(f, status ? arena_printf(f->arena, "HTTP status %d", status) : arena_printf(f->arena, "%s", reason));
-        return;
-    }
-    if (!slice_starts_nocase(slice_of(content_type), SLICE("text/plain"))) {
-        fetch_failed(f, "the policy is not text/plain");
-        return;
-    }
-    if (mta_sts_policy_parse(f->arena, body, &policy)) {
-        fetch_failed(f, "the policy is malformed");
-        return;
-    }
-    json_t *mx = json_array();
-    for (size_t i = 0; i < policy.mx_count; i++) json_array_append_new(mx, json_stringn(policy.mx[i].p, policy.mx[i].n));
-    json_t *kept = json_pack("{s:s%,s:{s:s,s:o},s:I}", "id", f->id.p, f->id.n, "policy", "mode", mode_text(policy.mode), "mx", mx, "until",
-                             (json_int_t)clock_wall_ms() + (json_int_t)policy.max_age * 1000);
-    if (!kept) {
-        fetch_failed(f, "the policy is not text");
-        return;
-    }
+    log_info("an MTA-STS policy cannot be had", "domain", f->domain, "result", result, "reason", reason, NULL);
+    json_t *kept = json_copy(f->kept);
+    json_object_set_new(kept, "failed_id", json_stringn(f->id.p, f->id.n));
+    json_object_set_new(kept, "failure", json_pack("{s:s,s:s}", "result", result, "reason", reason));
+    json_object_set_new(kept, "retry", json_integer(clock_wall_ms() + RETRY_MS));
     json_decref(f->kept);
     f->kept = kept;
     keep(f);
-    find_finish(f, kept_policy(f));
+    find_finish(f);
+}
+
+/* RFC 8461 §3.2: the media type is text/plain, with whatever parameters. */
+static bool is_plain_text(struct slice type) {
+    struct slice media;
+    if (!slice_cut(&type, ';', &media)) media = type;
+    return slice_is_nocase(slice_trim(media), "text/plain");
+}
+
+static void on_fetched(void *ctx, const struct http_answer *a) {
+    struct find *f = ctx;
+    struct mta_sts_policy policy;
+    if (a->busy) { /* our own lack of room is no failure of the domain's, and no reason to leave out what it asks for */
+        f->unknown = "the domain's MTA-STS policy cannot be asked for now: too many are being fetched";
+        find_finish(f);
+    } else if (a->status == 0) {
+        fetch_failed(f, a->untrusted ? "sts-webpki-invalid" : "sts-policy-fetch-error", arena_printf(f->arena, "%s", a->reason));
+    } else if (a->status != 200) { /* RFC 8461 §3.3: redirections are not followed either */
+        fetch_failed(f, "sts-policy-fetch-error", arena_printf(f->arena, "HTTP status %d", a->status));
+    } else if (!is_plain_text(slice_of(a->content_type))) {
+        fetch_failed(f, "sts-policy-invalid", "the policy is not text/plain");
+    } else if (mta_sts_policy_parse(f->arena, a->body, &policy)) {
+        fetch_failed(f, "sts-policy-invalid", "the policy is malformed");
+    } else {
+        json_t *mx = json_array();
+        json_int_t now = clock_wall_ms(), age = policy.max_age;
+        for (size_t i = 0; i < policy.mx_count; i++) json_array_append_new(mx, json_stringn(policy.mx[i].p, policy.mx[i].n));
+        json_decref(f->kept);
+        f->kept = json_pack("{s:s%,s:{s:s,s:o,s:I},s:I,s:I}", "id", f->id.p, f->id.n, "policy", "mode", mta_sts_mode_text(policy.mode), "mx", mx, "max_age",
+                            age, "fetched", now, "until", now + age * 1000);
+        keep(f);
+        find_finish(f);
+    }
 }
 
 static void fetch(struct find *f) {
@@ -136,22 +174,26 @@ static void fetch(struct find *f) {
     }
     if (count) {
         metric_add(&fetches, 1);
-        http_get(f->cache->verifier->http, arena_copy(f->arena, f->host), f->cache->https_port, buf_str(&addresses), "/.well-known/mta-sts.txt", on_fetched, f);
+        http_get(f->cache->verifier->http, arena_copy(f->arena, f->host), HTTPS_PORT, buf_str(&addresses), "/.well-known/mta-sts.txt", on_fetched, f);
     } else {
-        fetch_failed(f, "its host has no address");
+        fetch_failed(f, "sts-policy-fetch-error", "the policy's host has no address");
     }
     buf_free(&addresses);
 }
 
-/* RFC 8461 §3.1: of the TXT records those that begin with the version; unless there is exactly one, there is no policy. */
-static struct slice find_id(const struct find *f) {
-    const struct answer *txt = lookup_answer(f->lookup, f->txt_name, TYPE_TXT);
-    struct slice id = SLICE(""), one;
+/* RFC 8461 §3.1: of the TXT records those that begin with the version; unless there is exactly one, and it is well-formed, there is no policy. */
+static struct slice find_id(const struct answer *txt) {
+    struct slice only = SLICE(""), id = SLICE("");
     size_t count = 0;
-    for (size_t i = 0; txt->status == ANSWER_OK && i < txt->count; i++) {
-        if (mta_sts_record_parse(txt->records[i].data, &one) == 0) id = one, count++;
-    }
-    return count == 1 ? id : SLICE("");
+    for (size_t i = 0; txt->status == ANSWER_OK && i < txt->count; i++)
+        if (mta_sts_record_is(txt->records[i].data)) only = txt->records[i].data, count++;
+    return count == 1 && mta_sts_record_parse(only, &id) == 0 ? id : SLICE("");
+}
+
+/* Whether the policy that is kept is the one announced, and young. */
+static bool is_current(const struct find *f) {
+    return kept_policy(f) && slice_equal(ask_text(f->kept, "id"), f->id) &&
+           json_integer_value(json_object_get(f->kept, "fetched")) + REFRESH_MS > clock_wall_ms();
 }
 
 static void proceed(struct find *f) {
@@ -160,12 +202,12 @@ static void proceed(struct find *f) {
         fetch(f);
         return;
     }
-    f->id = find_id(f);
-    json_t *kept = kept_policy(f);
-    bool failed_before =
-        f->id.n && slice_equal(ask_text(f->kept, "failed_id"), f->id) && json_integer_value(json_object_get(f->kept, "retry")) > clock_wall_ms();
-    if (f->id.n == 0 || failed_before || (kept && slice_equal(ask_text(f->kept, "id"), f->id))) {
-        find_finish(f, kept);
+    const struct answer *txt = lookup_answer(f->lookup, f->txt_name, TYPE_TXT);
+    f->id = find_id(txt);
+    f->bogus = txt->security == ANSWER_BOGUS;
+    if (f->bogus) f->unknown = "the DNSSEC signatures of the domain's MTA-STS record do not hold";
+    if (f->id.n == 0 || failed_lately(f) || is_current(f)) {
+        find_finish(f);
         return;
     }
     f->addresses_asked = true;
@@ -181,21 +223,51 @@ static void on_dns(void *ctx) {
     proceed(f);
 }
 
+static void take_kept(struct find *f, json_t *kept) {
+    if (!json_is_object(kept)) return;
+    json_decref(f->kept);
+    f->kept = json_incref(kept);
+}
+
 static void on_redis(void *ctx, const redisReply *reply) {
     struct find *f = ctx;
-    struct slice text = reply && reply->type == REDIS_REPLY_STRING ? redis_reply_slice(reply) : SLICE("");
-    json_t *kept = text.n ? json_loadb(text.p, text.n, 0, NULL) : NULL;
-    if (json_is_object(kept)) {
-        json_decref(f->kept);
-        f->kept = kept;
-    } else {
-        json_decref(kept);
-    }
     f->redis_known = true;
-    if (f->abandoned)
-        find_finish(f, NULL);
-    else
-        proceed(f);
+    if (f->abandoned) {
+        find_destroy(f, &(struct sts_finding){0});
+        return;
+    }
+    if (reply && reply->type == REDIS_REPLY_STRING) {
+        struct slice text = redis_reply_slice(reply);
+        json_t *kept = json_loadb(text.p, text.n, 0, NULL);
+        take_kept(f, kept);
+        json_decref(kept);
+        sts_memory_put(f->cache->memory, slice_of(f->domain), f->kept, clock_wall_ms());
+    } else if (!reply || reply->type == REDIS_REPLY_ERROR) { /* Redis cannot be asked: what this worker knows holds as long as its max_age */
+        take_kept(f, sts_memory_get(f->cache->memory, slice_of(f->domain), clock_wall_ms(), INT64_MAX));
+    }
+    proceed(f);
+}
+
+/* All was known at once; the answer comes from the loop all the same. */
+static void on_soon(evutil_socket_t fd, short what, void *ctx) {
+    (void)fd, (void)what;
+    struct find *f = ctx;
+    f->redis_known = true;
+    proceed(f);
+}
+
+static void ask_kept(struct find *f) {
+    struct verifier *v = f->cache->verifier;
+    json_t *kept = sts_memory_get(f->cache->memory, slice_of(f->domain), clock_wall_ms(), STS_MEMORY_FRESH_MS);
+    if (kept) {
+        take_kept(f, kept);
+        event_active(f->soon, EV_TIMEOUT, 0);
+        return;
+    }
+    char *key = arena_printf(f->arena, "v:sts:%s", f->domain);
+    struct slice argv[] = {SLICE("GET"), slice_of(key)};
+    redis_command(v->worker->redis, on_redis, f, 2, argv);
+    f->redis_asked = true;
 }
 
 void sts_find(struct sts_cache *c, struct slice domain, sts_fn *done, void *ctx) {
@@ -214,35 +286,37 @@ void sts_find(struct sts_cache *c, struct slice domain, sts_fn *done, void *ctx)
     f->next = c->finds;
     c->finds = f;
     f->arena = arena_create();
+    f->soon = event_new(c->verifier->worker->base, -1, 0, on_soon, f);
+    if (!f->soon) memory_exhausted();
     f->kept = json_object();
     snprintf(f->domain, sizeof f->domain, "%.*s", SLICE_FMT(domain));
     f->lookup = lookup_create(c->verifier->resolver, f->arena, 3, on_dns, f);
     f->txt_name = slice_of(arena_printf(f->arena, "_mta-sts.%s", f->domain));
     lookup_add(f->lookup, f->txt_name, TYPE_TXT);
-    f->dns_known = lookup_run(f->lookup); /* Redis' answer comes later than this, so proceed() is not needed here */
-    char *key = arena_printf(f->arena, "v:sts:%s", f->domain);
-    struct slice argv[] = {SLICE("GET"), slice_of(key)};
-    redis_command(c->verifier->worker->redis, on_redis, f, 2, argv);
+    f->dns_known = lookup_run(f->lookup); /* what is kept comes later than this, so proceed() is not needed here */
+    ask_kept(f);
 }
 
 struct sts_cache *sts_cache_create(struct verifier *v) {
     struct sts_cache *c = memory_alloc(sizeof *c);
     c->verifier = v;
-    c->https_port = HTTPS_PORT;
+    c->memory = sts_memory_create();
     return c;
 }
 
 void sts_cache_destroy(struct sts_cache *c) {
+    static const struct sts_finding nothing = {0};
     if (!c) return;
     while (c->finds) {
         struct find *f = c->finds;
-        if (f->redis_known) { // NOLINT(clang-analyzer-unix.Malloc): each takes itself off the list
-            find_finish(f, NULL);
+        if (f->redis_known || !f->redis_asked) { // NOLINT(clang-analyzer-unix.Malloc): each takes itself off the list
+            find_destroy(f, &nothing);
             continue;
         }
         c->finds = f->next;
         f->abandoned = true;
-        tell_waiters(f, NULL);
+        tell_waiters(f, &nothing);
     }
+    sts_memory_destroy(c->memory);
     free(c);
 }

@@ -2,15 +2,17 @@
  *
  * Bounds (law 7), with what the asker gets when one is met:
  *   a DNS name                10 s, then the question failed                       (resolver.h)
- *   questions in flight       2,048 a worker, then they fail: tempfail
+ *   questions in flight       2,048 a worker, 256 about one registered domain, then they fail: tempfail
  *   requests in flight        VERIFIER_REQUESTS_MAX a worker, then `busy`
  *   a route                   ROUTE_TIMEOUT_MS, ROUTE_HOSTS_MAX hosts, ROUTE_ADDRESSES_MAX addresses a host; more are left out
  *   a verification            VERIFY_ROUNDS_MAX rounds, VERIFY_QUESTIONS_MAX DNS questions, VERIFY_TIMEOUT_MS; then tempfail 451
- *   an MTA-STS policy         64 KiB, 10 s; then the domain has none (RFC 8461 §3.3) */
+ *   an MTA-STS policy         64 KiB, 10 s; then the domain has none (RFC 8461 §3.3), or an older one holds
+ *   policies being fetched    256 a worker, then tempfail */
 #ifndef POSTBUS_VERIFIER_H
 #define POSTBUS_VERIFIER_H
 
 #include "libcommon/service/service.h"
+#include "libcommon/trust/trust.h"
 #include "services/verifier/http.h"
 #include "services/verifier/resolver.h"
 
@@ -24,9 +26,9 @@ enum {
     VERIFY_QUESTIONS_MAX = 200,
 };
 
+struct rotator;
 struct sts_cache;
 struct key_cache;
-struct dkim_key_cache;
 struct publisher;
 
 struct verifier {
@@ -35,7 +37,10 @@ struct verifier {
     struct http *http;
     struct sts_cache *sts;
     struct key_cache *keys;
+    struct rotator *rotator;           /* NULL: this worker does not look after keys */
     struct dkim_key_cache *trust_keys; /* other domains' public keys, parsed */
+    struct arena *settings;            /* holds the policy */
+    const struct trust_policy *policy; /* what is done about proofs that fail */
     struct publisher *publisher;       /* NULL: this worker does not publish */
     int requests;                      /* in flight */
     bool draining;
@@ -48,9 +53,15 @@ void verifier_end(struct verifier *v);
 /* Each serves its verbs on the worker's bus. */
 void route_serve(struct verifier *v);
 void verify_serve(struct verifier *v);
+void explain_serve(struct verifier *v);
+void seal_serve(struct verifier *v);
 void sign_serve(struct verifier *v);
 void records_serve(struct verifier *v);
 void txt_serve(struct verifier *v);
+
+/* Runs the proofs of a message and answers call with the verdict; with input->steps also how each came about. The request has begun (verifier_begin) and ends
+ * in here. arena holds all that input points to, and is destroyed at the end. What is the site's own in input (name, time, policy) is filled in. */
+void verify_start(struct verifier *v, struct bus_call *call, struct arena *arena, const struct trust_input *input);
 
 /* A string member of a request; empty when it is missing or none. */
 struct slice ask_text(const json_t *ask, const char *name);

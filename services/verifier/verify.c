@@ -46,26 +46,24 @@ static void answer_tempfail(struct verify *v, const char *reason) {
                         "headers", "", "drop", "spf", "dkim", "dmarc", "arc", "iprev"));
 }
 
-/* The proofs' door to DNS: what is not known is noted in the lookup, to be fetched before the next round. */
+/* The proofs' door to DNS. What the resolver knows they have at once, so that with a warm cache one round is enough; what it does not know is noted in the
+ * lookup, to be fetched before the next round. */
 static const struct trust_answer *look_up(void *ctx, struct slice name, int type) {
     struct verify *v = ctx;
-    const struct answer *a = lookup_answer(v->lookup, name, type);
-    if (!a) {
-        if (!lookup_add(v->lookup, name, type)) v->too_many = true;
-        return NULL;
-    }
+    const struct answer *a = lookup_ask(v->lookup, name, type, &v->too_many);
+    if (!a) return NULL;
     struct trust_answer *t = arena_alloc(v->arena, sizeof *t);
     struct trust_record *records = arena_alloc(v->arena, (a->count + 1) * sizeof *records);
     for (size_t i = 0; i < a->count; i++) records[i] = (struct trust_record){a->records[i].preference, a->records[i].data};
     static const enum trust_dns_status statuses[] = {
         [ANSWER_OK] = TRUST_DNS_OK, [ANSWER_NODATA] = TRUST_DNS_NODATA, [ANSWER_NXDOMAIN] = TRUST_DNS_NXDOMAIN, [ANSWER_FAILED] = TRUST_DNS_FAILED};
-    *t = (struct trust_answer){statuses[a->status], a->security == ANSWER_SECURE, a->count, records};
+    *t = (struct trust_answer){.status = statuses[a->status], .secure = a->security == ANSWER_SECURE, .count = a->count, .records = records};
     return t;
 }
 
 static void answer_result(struct verify *v, const struct trust_result *r) {
     struct buf headers = {0};
-    json_t *drop = json_array(), *reply = trust_result_json(r, false);
+    json_t *drop = json_array(), *reply = trust_result_json(r, v->input.steps);
     trust_write_headers(&v->input, r, &headers);
     for (size_t i = 0; i < r->drop_count; i++) json_array_append_new(drop, json_pack("[I,I]", (json_int_t)r->drops[i].offset, (json_int_t)r->drops[i].n));
     json_t *text = json_stringn(headers.data, headers.n);
@@ -108,50 +106,58 @@ static void on_timeout(evutil_socket_t fd, short what, void *ctx) {
     answer_tempfail(v, "DNS did not answer in time; try again");
 }
 
+void verify_start(struct verifier *verifier, struct bus_call *call, struct arena *arena, const struct trust_input *input) {
+    struct verify *v = memory_alloc(sizeof *v);
+    v->verifier = verifier;
+    v->call = call;
+    v->arena = arena;
+    v->lookup = lookup_create(verifier->resolver, arena, VERIFY_QUESTIONS_MAX, run, v);
+    v->timeout = evtimer_new(verifier->worker->base, on_timeout, v);
+    v->input = *input;
+    v->input.authserv_id = slice_of(verifier->worker->hostname);
+    v->input.now = clock_wall_ms() / 1000;
+    v->input.sampled = (int)randombytes_uniform(100);
+    v->input.policy = verifier->policy;
+    struct timeval wait = {VERIFY_TIMEOUT_MS / 1000, VERIFY_TIMEOUT_MS % 1000 * 1000};
+    event_add(v->timeout, &wait);
+    run(v);
+}
+
 /* Reads body_hashes: false when one is malformed. */
-static bool take_digests(struct verify *v, const json_t *list) {
+static bool take_digests(struct arena *arena, const json_t *list, struct trust_input *input) {
     size_t i, n = 0;
     const json_t *each;
-    struct body_digest *digests = arena_alloc(v->arena, BODY_HASHES_MAX * sizeof *digests);
+    struct body_digest *digests = arena_alloc(arena, BODY_HASHES_MAX * sizeof *digests);
     json_array_foreach((json_t *)(uintptr_t)list, i, each) {
         struct slice digest;
         const json_t *length = json_object_get(each, "length"), *hashed = json_object_get(each, "hashed");
         if (n == BODY_HASHES_MAX) break;
-        if (ask_bytes(v->arena, each, "hash_b64", &digest) != 0 || digest.n != BODY_HASH_BYTES) return false;
+        if (ask_bytes(arena, each, "hash_b64", &digest) != 0 || digest.n != BODY_HASH_BYTES) return false;
         struct body_digest *d = &digests[n++];
         d->kind = (struct body_hash_kind){slice_is(ask_text(each, "canon"), "relaxed"), json_is_integer(length) ? json_integer_value(length) : -1};
         d->hashed = json_is_integer(hashed) ? (uint64_t)json_integer_value(hashed) : UINT64_MAX;
         memcpy(d->digest, digest.p, BODY_HASH_BYTES);
     }
-    v->input.digests = digests;
-    v->input.digest_count = n;
+    input->digests = digests;
+    input->digest_count = n;
     return true;
 }
 
 static void on_verify(void *ctx, struct bus_call *call, const json_t *ask) {
     struct verifier *verifier = ctx;
     if (!verifier_begin(verifier, call)) return;
-    struct verify *v = memory_alloc(sizeof *v);
-    v->verifier = verifier;
-    v->call = call;
-    v->arena = arena_create();
-    v->lookup = lookup_create(verifier->resolver, v->arena, VERIFY_QUESTIONS_MAX, run, v);
-    v->timeout = evtimer_new(verifier->worker->base, on_timeout, v);
-    v->input = (struct trust_input){.client_ip = arena_slice(v->arena, ask_text(ask, "client_ip")),
-                                    .helo = arena_slice(v->arena, ask_text(ask, "helo")),
-                                    .mail_from = arena_slice(v->arena, ask_text(ask, "mail_from")),
-                                    .authserv_id = slice_of(verifier->worker->hostname),
-                                    .now = clock_wall_ms() / 1000,
-                                    .sampled = (int)randombytes_uniform(100)};
-    if (ask_bytes(v->arena, ask, "header_b64", &v->input.header) != 0 || !take_digests(v, json_object_get(ask, "body_hashes"))) {
+    struct arena *arena = arena_create();
+    struct trust_input input = {.client_ip = arena_slice(arena, ask_text(ask, "client_ip")),
+                                .helo = arena_slice(arena, ask_text(ask, "helo")),
+                                .mail_from = arena_slice(arena, ask_text(ask, "mail_from")),
+                                .smtputf8 = json_is_true(json_object_get(ask, "smtputf8"))};
+    if (ask_bytes(arena, ask, "header_b64", &input.header) != 0 || !take_digests(arena, json_object_get(ask, "body_hashes"), &input)) {
         bus_refuse(call, "invalid", "header_b64 or a body hash is missing or not base 64");
         verifier_end(verifier);
-        verify_free(v);
+        arena_destroy(arena);
         return;
     }
-    struct timeval wait = {VERIFY_TIMEOUT_MS / 1000, VERIFY_TIMEOUT_MS % 1000 * 1000};
-    event_add(v->timeout, &wait);
-    run(v);
+    verify_start(verifier, call, arena, &input);
 }
 
 void verify_serve(struct verifier *v) { bus_serve(v->worker->bus, "verify", on_verify, v); }

@@ -250,9 +250,11 @@ def test_clients_find_their_servers(api):
     status, _, text = raw(api, "POST", "/Autodiscover/Autodiscover.xml", ask, {"Content-Type": "text/xml"})
     assert status == 200 and b"<LoginName>ann@rest.test</LoginName>" in text
     assert raw(api, "POST", "/autodiscover/autodiscover.xml", "<x/>", {"Content-Type": "text/xml"})[0] == 400
-    status, _, text = raw(api, "GET", "/.well-known/mta-sts.txt", headers={"Host": "mta-sts.rest.test"})
-    assert status == 200 and text == b"version: STSv1\r\nmode: enforce\r\nmx: mx.alpha.test\r\nmax_age: 604800\r\n"
+    status, head, text = raw(api, "GET", "/.well-known/mta-sts.txt", headers={"Host": "mta-sts.rest.test"})
+    assert status == 200 and head["Content-Type"].split(";")[0] == "text/plain" and text == b"version: STSv1\r\nmode: enforce\r\nmx: mx.alpha.test\r\nmax_age: 604800\r\n"
     assert raw(api, "GET", "/.well-known/mta-sts.txt", headers={"Host": "mta-sts.notours.test"})[0] == 404
+    assert raw(api, "GET", "/.well-known/mta-sts.txt", headers={"Host": "rest.test"})[0] == 404  # only at the policy host (RFC 8461 3.3)
+    assert raw(api, "GET", "/.well-known/mta-sts.txt", headers={"Host": "MTA-STS.rest.test:443"})[0] == 200
 
 
 def test_a_client_that_goes_away_harms_nobody(api):

@@ -45,7 +45,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                              .digest_count = n,
                              .digests = digests,
                              .authserv_id = SLICE("me.test"),
-                             .now = 1795513277};
+                             .now = 1795513277,
+                             .explain = true};
     if (trust_verify(arena, &in, &dns, NULL, &r) != TRUST_DONE) abort(); /* everything is known: nothing may be pending */
     trust_write_headers(&in, &r, &out);
     json_t *json = trust_result_json(&r, true);

@@ -44,14 +44,23 @@ class Truncated:
 
 
 class ScriptedDns:
-    def __init__(self, script, ttl=60, default=NXDOMAIN):
-        self.ttl, self.default, self.questions = ttl, default, []
+    negative_ttl = None  # how long it may be believed that a name does not exist (RFC 2308 §5), by an SOA of the top-level domain; None: no SOA
+
+    def __init__(self, script, ttl=60, default=NXDOMAIN, port=0):
+        self.ttl, self.default, self.questions, self.spelled = ttl, default, [], set()  # spelled: names with the case in which they came
         self.script = {}
         self.update(script)
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.bind(("127.0.0.1", 0))
-        self.port = self.udp.getsockname()[1]
-        self.tcp = socket.create_server(("127.0.0.1", self.port))
+        while True:  # one port, free for both
+            self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self.udp.bind(("127.0.0.1", port))
+            self.port = self.udp.getsockname()[1]
+            try:
+                self.tcp = socket.create_server(("127.0.0.1", self.port))
+                break
+            except OSError:
+                self.udp.close()
+                if port:
+                    raise
         for run in (self._serve_udp, self._serve_tcp):
             threading.Thread(target=run, daemon=True).start()
 
@@ -88,6 +97,7 @@ class ScriptedDns:
         asked = question.question[0]
         name, kind = asked.name.to_text().lower().rstrip("."), dns.rdatatype.to_text(asked.rdtype)
         self.questions.append((name, kind, over))
+        self.spelled.add(asked.name.to_text())
         value = self._find(name, kind)
         answer = dns.message.make_response(question)
         answer.flags |= dns.flags.AA | dns.flags.RA
@@ -111,6 +121,10 @@ class ScriptedDns:
             answer.question = [dns.rrset.RRset(dns.name.from_text("other.invalid."), asked.rdclass, asked.rdtype)]
         elif value != NODATA:
             self._add_records(answer, asked.name, kind, [value] if isinstance(value, str) else value, 0)
+        if self.negative_ttl is not None and not answer.answer and value in (NODATA, NXDOMAIN):
+            owner = dns.name.Name(asked.name.labels[-2:])
+            soa = dns.rdata.from_text(dns.rdataclass.IN, dns.rdatatype.SOA, f". . 1 60 60 60 {self.negative_ttl}")
+            answer.authority.append(dns.rrset.from_rdata(owner, self.negative_ttl, soa))
         packet = answer.to_wire(max_size=65535)
         if over == "udp" and len(packet) > max(512, question.payload):
             answer = dns.message.make_response(question)
@@ -122,7 +136,7 @@ class ScriptedDns:
         for value in values:
             alias = value.startswith("CNAME:")
             kind_here = "CNAME" if alias else kind
-            data = dns.rdata.from_text(dns.rdataclass.IN, dns.rdatatype.from_text(kind_here), value[6:] if alias else value, origin=dns.name.root)
+            data = dns.rdata.from_text(dns.rdataclass.IN, dns.rdatatype.from_text(kind_here), value[6:] if alias else value, origin=dns.name.root, relativize=False)
             answer.find_rrset(answer.answer, owner, dns.rdataclass.IN, dns.rdatatype.from_text(kind_here), create=True).add(data, self.ttl)
             if alias and depth < 30:
                 follow = self._find(data.target.to_text().lower().rstrip("."), kind)

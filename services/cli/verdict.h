@@ -1,0 +1,10 @@
+/* A verdict's JSON (trust_result_json, or the API's) as text for people. Private to services/cli. */
+#ifndef POSTBUS_CLI_VERDICT_H
+#define POSTBUS_CLI_VERDICT_H
+
+#include <jansson.h>
+
+/* Prints each proof that is there: a headline, then its steps. Bytes that could steer a terminal are printed as "?". */
+void verdict_print(const json_t *verdict);
+
+#endif
