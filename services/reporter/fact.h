@@ -10,7 +10,7 @@ enum { FACT_ROW_MAX = 4096, FACT_SIGNATURES_MAX = 10 };
 
 struct fact {
     char domain[DOMAIN_BYTES];
-    json_t *policy; /* dmarc: {"published":{…},"domain","organization"}; tls: {"rua"} */
+    json_t *policy; /* dmarc: {"published":{…},"domain"}; tls: {"rua"} */
     json_t *row;    /* dmarc: a record as in dmarc_aggregate.h, without count; tls: {"policy":{…}} with "failure":{…} unless it succeeded */
 };
 

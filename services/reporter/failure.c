@@ -12,7 +12,7 @@
 
 struct failure {
     struct reporter *reporter;
-    char about[ULID_BYTES], id[ULID_BYTES], domain[DOMAIN_BYTES], organization[DOMAIN_BYTES];
+    char about[ULID_BYTES], id[ULID_BYTES], domain[DOMAIN_BYTES];
     struct report_uri uri;
     struct buf fields, header;
 };
@@ -150,10 +150,9 @@ void failure_consider(struct reporter *r, const char *id, const json_t *data, bo
     f->uri = uri;
     snprintf(f->about, sizeof f->about, "%s", id);
     snprintf(f->domain, sizeof f->domain, "%.255s", text(dmarc, "record_domain"));
-    snprintf(f->organization, sizeof f->organization, "%.255s", text(dmarc, "organizational_domain"));
     snprintf(name, sizeof name, "%s %s", id, uri.address);
     report_ulid(ulid_ms(id), name, f->id);
     describe(f, data, refused);
     r->failures++;
-    destination_check(r, f->domain, f->organization, &f->uri, "ruf", on_checked, f);
+    destination_check(r, f->domain, &f->uri, "ruf", on_checked, f);
 }

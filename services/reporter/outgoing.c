@@ -26,7 +26,7 @@ struct address {
 
 struct outgoing {
     struct reporter *reporter;
-    char *bucket, *kind, *domain, *organization;
+    char *bucket, *kind, *domain;
     int64_t begin, end, due;
     char report_id[ULID_BYTES + DOMAIN_BYTES];
     json_int_t messages;
@@ -50,7 +50,6 @@ static void finish(struct outgoing *o) {
     free(o->bucket);
     free(o->kind);
     free(o->domain);
-    free(o->organization);
     free(o);
     done(ctx);
 }
@@ -255,7 +254,7 @@ static void check_all(struct outgoing *o) {
         struct address *a = &o->addresses[i];
         if (a->uri.scheme != REPORT_MAILTO) continue;
         o->waiting++;
-        destination_check(o->reporter, o->domain, o->organization, &a->uri, "rua", on_checked, a);
+        destination_check(o->reporter, o->domain, &a->uri, "rua", on_checked, a);
     }
     arrived(o);
 }
@@ -296,12 +295,11 @@ static void take_addresses(struct outgoing *o, const char *rua) {
 void outgoing_start(struct reporter *r, const struct report_due *due, void (*done)(void *ctx), void *ctx) {
     struct outgoing *o = memory_alloc(sizeof *o);
     char id[ULID_BYTES];
-    const char *rua = member_text(due->policy, "rua"), *organization = member_text(due->policy, "organization");
+    const char *rua = member_text(due->policy, "rua");
     o->reporter = r;
     o->bucket = memory_copy(slice_of(due->bucket));
     o->kind = memory_copy(slice_of(due->kind));
     o->domain = memory_copy(slice_of(due->domain));
-    o->organization = memory_copy(slice_of(organization));
     o->begin = due->start;
     o->end = due->end;
     o->due = due->due;
