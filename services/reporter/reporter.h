@@ -1,9 +1,9 @@
 /* reporter: what was seen of other domains' mail and TLS is counted and reported to them each day (RFC 9990, RFC 8460), and what they report of ours is read,
  * kept and shown. The way of a fact, in the order in which it happens:
  *   intake.c (JetStream, acknowledged when the row is in the store) → fact.c (event to row) → store/report (counted once)
- *   sender.c (a period ends: its buckets one after another) → document.c (the report) → outgoing.c (each address) → destination.c (may it go there; organization.c)
- *   → https.c, or letter.c (signed, into the queue)
- * Failure reports (RFC 9991) go at once: failure.c. What comes in: incoming.c; what people ask: requests.c.
+ *   sender.c (a period ends: its buckets one after another) → document.c (the report) → outgoing.c (each address) → destination.c (may it go there;
+ * organization.c) → https.c, or letter.c (signed, into the queue) Failure reports (RFC 9991) go at once: failure.c. What comes in: incoming.c; what people ask:
+ * requests.c.
  *
  * Bounds (law 7), with what happens when one is met; those of the store are in report.lua, those of formats in libcommon/report:
  *   facts at once            INTAKE_BATCH; the stream keeps the rest
