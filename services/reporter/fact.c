@@ -111,13 +111,20 @@ static json_t *policy_of(const json_t *published, const char *domain) {
     return policy;
 }
 
+bool fact_is_a_report(const json_t *data) {
+    size_t i, reports = 0;
+    json_t *each;
+    json_array_foreach(json_object_get(data, "rcpts"), i, each) reports += is(each, "user", "reporter");
+    return reports && reports == json_array_size(json_object_get(data, "rcpts"));
+}
+
 bool fact_of_mail(const json_t *data, bool refused, struct fact *out) {
     const json_t *verdict = json_object_get(data, "verdict"), *dmarc = json_object_get(verdict, "dmarc"), *published = json_object_get(dmarc, "published"),
                  *client = json_object_get(data, "client");
     const char *result = text(dmarc, "result"), *protocol = text(client, "protocol"), *from = text(data, "from"), *ip = text(client, "ip");
     memset(out, 0, sizeof *out);
     if (refused ? *protocol && strcmp(protocol, "smtp") != 0 : !is(data, "origin", "mx")) return false;
-    if (refused && json_integer_value(json_object_get(data, "code")) < 500) return false;
+    if ((refused && json_integer_value(json_object_get(data, "code")) < 500) || fact_is_a_report(data)) return false;
     if (!json_is_object(published) || !*text(published, "rua") || !has_address(ip)) return false;
     if (strcmp(result, "pass") != 0 && strcmp(result, "fail") != 0) return false;
     if (domain_normalise(slice_of(text(dmarc, "record_domain")), out->domain) != 0) return false;

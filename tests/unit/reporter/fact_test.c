@@ -69,6 +69,7 @@ static void what_nobody_asked_to_hear_is_no_fact(void **state) {
         {"the client has no address", {"client", "ip"}, "\"unknown\"", false},
         {"the record's domain is none", {"verdict", "dmarc", "record_domain"}, "\"a..b\"", false},
         {"it was put off and comes again", {"code"}, "451", true},
+        {"it is a report of another site", {"rcpts"}, "[{\"address\":\"dmarc-reports@here.example\",\"user\":\"reporter\"}]", false},
         {"a submission was refused", {"client", "protocol"}, "\"submission\"", true},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
