@@ -19,7 +19,7 @@ struct report_mail {
 
 /* RFC 9990 §3.5.2: the report as an application/gzip attachment with the name and the subject that are asked for. */
 void report_mail_aggregate(const struct report_mail *m, struct slice gzip, struct buf *out);
-/* RFC 8460 §5.3: multipart/report of type tlsrpt with TLS-Report-Domain and TLS-Report-Submitter. */
+/* RFC 8460 §5.3: multipart/report of type tlsrpt with TLS-Report-Domain and TLS-Report-Submitter; no failure of TLS is to keep it (RFC 8689 §3). */
 void report_mail_tls(const struct report_mail *m, struct slice gzip, struct buf *out);
 /* RFC 6591 §3, RFC 9991 §4: multipart/report of type feedback-report. fields: the machine-readable part, header: what is told of the message's header. */
 void report_mail_failure(const struct report_mail *m, struct slice fields, struct slice header, struct buf *out);

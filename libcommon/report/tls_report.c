@@ -144,8 +144,7 @@ static int read_time(const char *text, int64_t *seconds) {
     if (year < 1970 || month < 1 || month > 12 || day < 1 || day > 31 || hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 60)
         return -1;
     if (text[at] == '.')
-        while (++at < n && text[at] >= '0' && text[at] <= '9') {
-        }
+        for (at++; at < n && text[at] >= '0' && text[at] <= '9';) at++;
     if ((text[at] == '+' || text[at] == '-') && n - at == 6 && digits(text + at + 1, 2) >= 0 && digits(text + at + 4, 2) >= 0)
         zone = (digits(text + at + 1, 2) * 60 + digits(text + at + 4, 2)) * (text[at] == '-' ? -1 : 1);
     else if ((text[at] | 0x20) != 'z' || n - at != 1)

@@ -111,6 +111,12 @@ void report_take(struct redis *r, int64_t now, int lease_s, report_take_fn *done
     redis_fcall(r, on_take, waiting_create((struct waiting){.take = done, .ctx = ctx}), "report_take", key, 2, args);
 }
 
+void report_put_off(struct redis *r, const char *bucket, int64_t until, report_number_fn *done, void *ctx) {
+    char text[NUMBER_BYTES];
+    struct slice args[] = {slice_of(bucket), number(text, until)};
+    ask_number(r, "report_put_off", 2, args, done, ctx);
+}
+
 void report_sent(struct redis *r, const char *bucket, size_t count, const struct report_outcome outcomes[], report_number_fn *done, void *ctx) {
     struct slice args[1 + 2 * REPORT_SENT_ONCE_MAX] = {slice_of(bucket)};
     char *texts[REPORT_SENT_ONCE_MAX];

@@ -43,6 +43,9 @@ typedef void report_take_fn(void *ctx, int error, const struct report_due *due);
 /* Takes one for lease_s seconds; then, if it was not sent, another may take it. */
 void report_take(struct redis *r, int64_t now, int lease_s, report_take_fn *done, void *ctx);
 
+/* A bucket that was taken is to be taken again at this time (seconds). */
+void report_put_off(struct redis *r, const char *bucket, int64_t until, report_number_fn *done, void *ctx);
+
 /* What became of a bucket's reports: one a destination. id: a ULID that sorts them; what: JSON, stolen. */
 struct report_outcome {
     const char *id;

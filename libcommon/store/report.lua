@@ -15,7 +15,12 @@
 --   {rep}:digests        hash: digest of sender, report id and domain -> id
 --   {rep}:sum:<domain>:<day>      hash: row of the summary -> messages; {rep}:sums zset of "<domain>:<day>" by day
 
-local OPEN_MAX, ROWS_MAX, SENT_MAX, REPORTS_MAX, SUM_ROWS_MAX, OWN_MAX = 20000, 5000, 10000, 100000, 5000, 100000
+--   {rep}:total          rows of all buckets;  {rep}:bytes  bytes of all reports that are kept
+
+-- Bounds: buckets, rows of one and of all; reports sent that are remembered; our own TLS reports; reports kept, by kind and in bytes; the summary.
+local OPEN_MAX, ROWS_MAX, TOTAL_MAX, SENT_MAX, OWN_MAX = 20000, 5000, 500000, 10000, 100000
+local KEPT_MAX, BYTES_MAX = { dmarc = 100000, tls = 100000, failures = 10000, unreadable = 1000 }, 512 * 1024 * 1024
+local SUMS_MAX, SUM_ROWS_MAX = 100000, 5000
 local WEEKS = 30 * 86400 -- what nobody sends does not stay for ever
 
 -- kind, time, start, end, due, domain, id, policy (JSON), rows… -> 1 counted; 0 seen before; -1 too late; -2 no room for another domain
@@ -25,7 +30,8 @@ local function count(keys, args)
   if kind == 'tls' and redis.call('ZSCORE', key .. ':own', string.sub(id, 1, 26)) then return 0 end
   local bucket = kind .. '|' .. start .. '|' .. domain
   if not redis.call('ZSCORE', key .. ':open', bucket) and redis.call('ZCARD', key .. ':open') >= OPEN_MAX then return -2 end
-  if redis.call('SADD', key .. ':seen:' .. start, kind .. id) == 0 then return 0 end
+  -- the random half of an id tells it from all others of its period
+  if redis.call('SADD', key .. ':seen:' .. start, string.sub(kind, 1, 1) .. string.sub(id, -16)) == 0 then return 0 end
   redis.call('EXPIRE', key .. ':seen:' .. start, WEEKS)
   redis.call('ZADD', key .. ':starts', args[4], start)
   redis.call('ZADD', key .. ':open', 'NX', args[5], bucket)
@@ -34,7 +40,13 @@ local function count(keys, args)
   local rows = key .. ':rows:' .. bucket
   for i = 9, #args do
     local field = args[i]
-    if redis.call('HEXISTS', rows, field) == 0 and redis.call('HLEN', rows) >= ROWS_MAX then field = '+' end
+    if redis.call('HEXISTS', rows, field) == 0 then
+      if redis.call('HLEN', rows) >= ROWS_MAX or tonumber(redis.call('GET', key .. ':total') or '0') >= TOTAL_MAX then
+        field = '+'
+      else
+        redis.call('INCR', key .. ':total')
+      end
+    end
     redis.call('HINCRBY', rows, field, 1)
   end
   redis.call('EXPIRE', rows, WEEKS)
@@ -67,6 +79,10 @@ local function take(keys, args)
   return {}
 end
 
+local function put_off(keys, args) -- bucket, until when (s)
+  return redis.call('ZADD', keys[1] .. ':open', 'XX', 'CH', args[2], args[1])
+end
+
 local function record_sent(key, id, what)
   redis.call('HSET', key .. ':sent', id, what)
   redis.call('ZADD', key .. ':sent:ids', 0, id)
@@ -81,7 +97,9 @@ end
 local function sent(keys, args)
   local key = keys[1]
   if redis.call('ZREM', key .. ':open', args[1]) == 0 then return 0 end
+  local left = redis.call('DECRBY', key .. ':total', redis.call('HLEN', key .. ':rows:' .. args[1]))
   redis.call('UNLINK', key .. ':meta:' .. args[1], key .. ':rows:' .. args[1])
+  if left < 0 or redis.call('ZCARD', key .. ':open') == 0 then redis.call('SET', key .. ':total', 0) end
   for i = 2, #args, 2 do record_sent(key, args[i], args[i + 1]) end
   return 1
 end
@@ -111,6 +129,7 @@ local function drop(key, id)
     redis.call('ZREM', key .. ':ids:' .. entry[1], id)
     redis.call('ZREM', key .. ':ids:' .. entry[1] .. ':' .. entry[2], id)
     if entry[3] ~= '' then redis.call('HDEL', key .. ':digests', entry[3]) end
+    redis.call('DECRBY', key .. ':bytes', redis.call('HSTRLEN', key .. ':in:' .. id, 'z'))
   end
   redis.call('UNLINK', key .. ':in:' .. id)
   redis.call('ZREM', key .. ':ids', id)
@@ -125,16 +144,20 @@ local function keep(keys, args)
   redis.call('ZADD', key .. ':ids', 0, id)
   redis.call('ZADD', key .. ':ids:' .. kind, 0, id)
   redis.call('ZADD', key .. ':ids:' .. kind .. ':' .. domain, 0, id)
+  local bytes = redis.call('INCRBY', key .. ':bytes', #args[6])
   local sum = key .. ':sum:' .. domain .. ':' .. args[8]
-  for i = 9, #args, 2 do
+  local room = redis.call('EXISTS', sum) == 1 or redis.call('ZCARD', key .. ':sums') < SUMS_MAX
+  for i = 9, room and #args or 0, 2 do
     local field = args[i]
     if redis.call('HEXISTS', sum, field) == 0 and redis.call('HLEN', sum) >= SUM_ROWS_MAX then field = '+' end
     redis.call('HINCRBY', sum, field, args[i + 1])
   end
-  if #args > 8 then redis.call('ZADD', key .. ':sums', args[8], domain .. ':' .. args[8]) end
-  local over = redis.call('ZCARD', key .. ':ids') - REPORTS_MAX
-  if over > 0 then
-    for _, old in ipairs(redis.call('ZRANGE', key .. ':ids', 0, math.min(over, 100) - 1)) do drop(key, old) end
+  if room and #args > 8 then redis.call('ZADD', key .. ':sums', args[8], domain .. ':' .. args[8]) end
+  if redis.call('ZCARD', key .. ':ids:' .. kind) > KEPT_MAX[kind] then
+    for _, old in ipairs(redis.call('ZRANGE', key .. ':ids:' .. kind, 0, 9)) do drop(key, old) end
+  end
+  if bytes > BYTES_MAX then
+    for _, old in ipairs(redis.call('ZRANGE', key .. ':ids', 0, 99)) do drop(key, old) end
   end
   return 1
 end
@@ -193,6 +216,7 @@ end
 redis.register_function('report_count', count)
 redis.register_function('report_close', close)
 redis.register_function('report_take', take)
+redis.register_function('report_put_off', put_off)
 redis.register_function('report_sent', sent)
 redis.register_function('report_failure_allowed', failure_allowed)
 redis.register_function('report_failure_sent', failure_sent)

@@ -125,7 +125,7 @@ static void on_accepted(struct step *s) {
         add_verdict(s, json_object_get(s->data, "verdict"));
         add(s, 7, "verified", fields_of(s->data, verified));
     }
-    buf_printf(&s->what, strcmp(origin, "bounce") == 0 ? "a report to " : "accepted for ");
+    buf_printf(&s->what, strcmp(origin, "bounce") == 0 || strcmp(origin, "report") == 0 ? "a report to " : "accepted for ");
     add_list(&s->what, json_object_get(s->data, "rcpts"), "address");
     buf_add_str(&s->what, " and on disk in the queue");
     add(s, 8, "accepted", fields_of(s->data, accepted));

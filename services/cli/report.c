@@ -182,15 +182,11 @@ static int sent(struct cli *c) {
 
 static int read_bytes(const char *path, struct buf *out) {
     FILE *f = fopen(strcmp(path, "-") == 0 ? "/dev/stdin" : path, "rbe");
-    size_t n;
     if (!f) {
         fprintf(stderr, "postbus: %s: %s\n", path, strerror(errno));
         return -1;
     }
-    do {
-        n = fread(buf_reserve(out, 1 << 16), 1, 1 << 16, f);
-        out->n += n;
-    } while (n && out->n <= FILE_BYTES_MAX);
+    while (!feof(f) && !ferror(f) && out->n <= FILE_BYTES_MAX) out->n += fread(buf_reserve(out, 1 << 16), 1, 1 << 16, f);
     bool whole = feof(f) && !ferror(f);
     fclose(f);
     if (!whole) fprintf(stderr, "postbus: %s: cannot be read whole, or is over 64 MiB\n", path);

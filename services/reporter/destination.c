@@ -8,39 +8,16 @@
 
 struct check {
     struct reporter *reporter;
-    char host[DOMAIN_BYTES], tag[8];
+    char domain[DOMAIN_BYTES], host[DOMAIN_BYTES], tag[8];
     destination_fn *done;
     void *ctx;
-    struct event *soon;
 };
 
 static void finish(struct check *c, enum destination answer, const char *instead) {
     destination_fn *done = c->done;
     void *ctx = c->ctx;
-    if (c->soon) event_free(c->soon);
     free(c);
     done(ctx, answer, instead);
-}
-
-static void on_inside(evutil_socket_t fd, short what, void *ctx) {
-    (void)fd, (void)what;
-    finish(ctx, DESTINATION_OK, "");
-}
-
-static void on_refused(evutil_socket_t fd, short what, void *ctx) {
-    (void)fd, (void)what;
-    finish(ctx, DESTINATION_REFUSED, "");
-}
-
-static void answer_soon(struct check *c, event_callback_fn answer) {
-    struct timeval now = {0};
-    c->soon = evtimer_new(c->reporter->worker->base, answer, c);
-    event_add(c->soon, &now);
-}
-
-static bool is_inside(const char *host, const char *organization) {
-    size_t n = strlen(host), o = strlen(organization);
-    return o && n >= o && strcasecmp(host + n - o, organization) == 0 && (n == o || host[n - o - 1] == '.');
 }
 
 /* One TXT record: -1 when it is none of these (step 6). *uris: the value of the tag that asks for the report, "" when there is none. */
@@ -81,20 +58,27 @@ static void on_records(void *ctx, int error, const json_t *reply) {
     finish(c, confirmed && !elsewhere ? DESTINATION_OK : DESTINATION_REFUSED, instead);
 }
 
-void destination_check(struct reporter *r, const char *policy_domain, const char *organization, const struct report_uri *uri, const char *tag,
-                       destination_fn *done, void *ctx) {
-    struct check *c = memory_alloc(sizeof *c);
+static void on_organizations(void *ctx, enum organizations answer) {
+    struct check *c = ctx;
     char name[2 * DOMAIN_BYTES + 32];
+    snprintf(name, sizeof name, "%s._report._dmarc.%s", c->domain, c->host);
+    if (answer == ORGANIZATIONS_SAME)
+        finish(c, DESTINATION_OK, "");
+    else if (answer == ORGANIZATIONS_UNKNOWN)
+        finish(c, DESTINATION_UNKNOWN, "");
+    else if (strlen(name) > 253) /* step 4 */
+        finish(c, DESTINATION_REFUSED, "");
+    else
+        bus_request(c->reporter->worker->bus, "verifier.txt", json_pack("{s:s}", "name", name), ASK_MS, on_records, c);
+}
+
+void destination_check(struct reporter *r, const char *policy_domain, const struct report_uri *uri, const char *tag, destination_fn *done, void *ctx) {
+    struct check *c = memory_alloc(sizeof *c);
     c->reporter = r;
     c->done = done;
     c->ctx = ctx;
-    memcpy(c->host, uri->host, sizeof c->host);
+    snprintf(c->domain, sizeof c->domain, "%s", policy_domain);
+    snprintf(c->host, sizeof c->host, "%s", uri->host);
     snprintf(c->tag, sizeof c->tag, "%s", tag);
-    snprintf(name, sizeof name, "%s._report._dmarc.%s", policy_domain, uri->host);
-    if (is_inside(uri->host, *organization ? organization : policy_domain))
-        answer_soon(c, on_inside);
-    else if (strlen(name) > 253) /* step 4 */
-        answer_soon(c, on_refused);
-    else
-        bus_request(r->worker->bus, "verifier.txt", json_pack("{s:s}", "name", name), ASK_MS, on_records, c);
+    organization_compare(r, c->domain, c->host, on_organizations, c);
 }

@@ -100,7 +100,7 @@ static bool has_address(const char *ip) {
 }
 
 /* The tags of the record as it was published, and where it was found. */
-static json_t *policy_of(const json_t *dmarc, const json_t *published, const char *domain) {
+static json_t *policy_of(const json_t *published, const char *domain) {
     static const char *const tags[] = {"p", "sp", "np", "adkim", "aspf", "fo", "rua", "ruf", "discovery_method"};
     json_t *policy = json_object(), *kept = json_object();
     for (size_t i = 0; i < sizeof tags / sizeof *tags; i++) put(kept, tags[i], text(published, tags[i]));
@@ -108,8 +108,14 @@ static json_t *policy_of(const json_t *dmarc, const json_t *published, const cha
     if (test && !json_is_null(test)) put(kept, "testing", json_is_true(test) || strcasecmp(text(published, "t"), "y") == 0 ? "y" : "n");
     json_object_set_new(policy, "published", kept);
     put(policy, "domain", domain);
-    put(policy, "organization", text(dmarc, "organizational_domain"));
     return policy;
+}
+
+bool fact_is_a_report(const json_t *data) {
+    size_t i, reports = 0;
+    json_t *each;
+    json_array_foreach(json_object_get(data, "rcpts"), i, each) reports += is(each, "user", "reporter");
+    return reports && reports == json_array_size(json_object_get(data, "rcpts"));
 }
 
 bool fact_of_mail(const json_t *data, bool refused, struct fact *out) {
@@ -118,12 +124,12 @@ bool fact_of_mail(const json_t *data, bool refused, struct fact *out) {
     const char *result = text(dmarc, "result"), *protocol = text(client, "protocol"), *from = text(data, "from"), *ip = text(client, "ip");
     memset(out, 0, sizeof *out);
     if (refused ? *protocol && strcmp(protocol, "smtp") != 0 : !is(data, "origin", "mx")) return false;
-    if (refused && json_integer_value(json_object_get(data, "code")) < 500) return false;
+    if ((refused && json_integer_value(json_object_get(data, "code")) < 500) || fact_is_a_report(data)) return false;
     if (!json_is_object(published) || !*text(published, "rua") || !has_address(ip)) return false;
     if (strcmp(result, "pass") != 0 && strcmp(result, "fail") != 0) return false;
     if (domain_normalise(slice_of(text(dmarc, "record_domain")), out->domain) != 0) return false;
     const char *envelope_domain = domain_of(from);
-    out->policy = policy_of(dmarc, published, out->domain);
+    out->policy = policy_of(published, out->domain);
     out->row = json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:o}", "source_ip", ip, "disposition", disposition(dmarc, verdict), "dkim",
                          json_is_true(json_object_get(dmarc, "dkim_aligned")) ? "pass" : "fail", "spf",
                          json_is_true(json_object_get(dmarc, "spf_aligned")) ? "pass" : "fail", "header_from", domain_value(text(dmarc, "from")),

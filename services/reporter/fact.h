@@ -6,16 +6,19 @@
 
 #include "libcommon/mail/domain.h"
 
-enum { FACT_ROW_MAX = 8192, FACT_SIGNATURES_MAX = 10 };
+enum { FACT_ROW_MAX = 4096, FACT_SIGNATURES_MAX = 10 };
 
 struct fact {
     char domain[DOMAIN_BYTES];
-    json_t *policy; /* dmarc: {"published":{…},"domain","organization"}; tls: {"rua"} */
+    json_t *policy; /* dmarc: {"published":{…},"domain"}; tls: {"rua"} */
     json_t *row;    /* dmarc: a record as in dmarc_aggregate.h, without count; tls: {"policy":{…}} with "failure":{…} unless it succeeded */
 };
 
-/* Of mail.accepted or mail.refused: false when it tells nothing that anybody asked to hear: it did not come in by port 25, its From domain has no DMARC record,
- * the record has no rua, or it was only put off (451), so that it comes again. refused: which of the two events it is. */
+/* Whether all recipients of a message are addresses that take reports: then it is one, or was meant to be, and nothing is reported of it. Else two sites that
+ * report to each other would do so for ever, if only of their reports. */
+bool fact_is_a_report(const json_t *data);
+/* Of mail.accepted or mail.refused: false when it tells nothing that anybody asked to hear: it is a report, it did not come in by port 25, its From domain has
+ * no DMARC record, the record has no rua, or it was only put off (451), so that it comes again. refused: which of the two events it is. */
 bool fact_of_mail(const json_t *data, bool refused, struct fact *out);
 /* Of mail.tls: false when it is not as the schema says. */
 bool fact_of_tls(const json_t *data, struct fact *out);

@@ -12,7 +12,7 @@
 
 struct failure {
     struct reporter *reporter;
-    char about[ULID_BYTES], id[ULID_BYTES], domain[DOMAIN_BYTES], organization[DOMAIN_BYTES];
+    char about[ULID_BYTES], id[ULID_BYTES], domain[DOMAIN_BYTES];
     struct report_uri uri;
     struct buf fields, header;
 };
@@ -91,17 +91,6 @@ static void on_checked(void *ctx, enum destination answer, const char *instead) 
     report_failure_allowed(f->reporter->worker->redis, f->domain, ulid_ms(f->about) / 3600000, f->about, FAILURES_AN_HOUR, on_allowed, f);
 }
 
-/* Whether all its recipients are addresses that take reports: then it is one, or was meant to be, and gets none (no loops). */
-static bool is_to_reporter(const json_t *data) {
-    size_t i, others = 0;
-    json_t *each;
-    json_array_foreach(json_object_get(data, "rcpts"), i, each) {
-        const char *user = member_text(each, "user");
-        others += !user || strcmp(user, "reporter") != 0;
-    }
-    return others == 0;
-}
-
 static const char *text(const json_t *object, const char *name) {
     const char *s = member_text(object, name);
     return s ? s : "";
@@ -142,7 +131,7 @@ void failure_consider(struct reporter *r, const char *id, const json_t *data, bo
     char name[ULID_BYTES + ADDRESS_BYTES_MAX];
     struct slice ruf = slice_of(text(json_object_get(dmarc, "published"), "ruf"));
     bool came_in = refused ? !*protocol || strcmp(protocol, "smtp") == 0 : strcmp(text(data, "origin"), "mx") == 0;
-    if (!came_in || !*text(data, "from") || is_to_reporter(data) || !fact_wants_failure_report(verdict) || r->failures >= FAILURES_AT_ONCE || r->draining)
+    if (!came_in || !*text(data, "from") || fact_is_a_report(data) || !fact_wants_failure_report(verdict) || r->failures >= FAILURES_AT_ONCE || r->draining)
         return;
     if (!report_uri_next(&ruf, &uri) || uri.scheme != REPORT_MAILTO) return; /* one address is enough for what is only a hint */
     struct failure *f = memory_alloc(sizeof *f);
@@ -150,10 +139,9 @@ void failure_consider(struct reporter *r, const char *id, const json_t *data, bo
     f->uri = uri;
     snprintf(f->about, sizeof f->about, "%s", id);
     snprintf(f->domain, sizeof f->domain, "%.255s", text(dmarc, "record_domain"));
-    snprintf(f->organization, sizeof f->organization, "%.255s", text(dmarc, "organizational_domain"));
     snprintf(name, sizeof name, "%s %s", id, uri.address);
     report_ulid(ulid_ms(id), name, f->id);
     describe(f, data, refused);
     r->failures++;
-    destination_check(r, f->domain, f->organization, &f->uri, "ruf", on_checked, f);
+    destination_check(r, f->domain, &f->uri, "ruf", on_checked, f);
 }

@@ -85,7 +85,7 @@ static void post(void *job) { /* on a pool thread */
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, p->error);
     CURLcode code = curl_easy_perform(easy);
     curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
-    p->status = code == CURLE_OK ? (int)status : 0;
+    p->status = code == CURLE_OK || status >= 200 ? (int)status : 0; /* the status is what counts: an answer's body may end as it likes */
     if (code != CURLE_OK && p->private_address)
         snprintf(p->error, sizeof p->error, "its address is not public");
     else if (code != CURLE_OK && !p->error[0])

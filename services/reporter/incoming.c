@@ -150,6 +150,7 @@ static void on_kept(void *ctx, int error, long long value) {
 
 static void message_read(void *job) {
     struct incoming *in = job;
+    int64_t today = clock_wall_ms() / 86400000;
     struct report_kept kept = {.id = slice_of(in->id),
                                .kind = report_kind_text(in->read.kind),
                                .domain = in->read.domain,
@@ -159,6 +160,8 @@ static void message_read(void *job) {
                                .day = (in->read.begin ? in->read.begin : ulid_ms(in->id) / 1000) / 86400,
                                .summary = in->rows,
                                .summary_count = in->row_count};
+    /* what is said of a day that is over and forgotten, or is still to come, adds to no sum */
+    if (kept.day > today + 1 || kept.day < today - in->reporter->settings.keep_days) kept.summary_count = 0;
     report_keep(in->reporter->worker->redis, &kept, on_kept, in);
 }
 

@@ -127,7 +127,8 @@ static void count(struct intake *in, natsMsg *message, const char *kind, const c
     const struct settings *s = &in->reporter->settings;
     char *row = json_dumps(f->row, JSON_COMPACT | JSON_SORT_KEYS), *policy = json_dumps(f->policy, JSON_COMPACT | JSON_SORT_KEYS);
     struct report_fact fact = {.kind = kind, .domain = f->domain, .id = id, .policy = policy, .time = ms / 1000};
-    if (!row || !policy) memory_exhausted();
+    if (!row) memory_exhausted();
+    if (!policy) memory_exhausted();
     fact.start = fact.time - fact.time % s->interval;
     fact.end = fact.start + s->interval;
     fact.due = fact.end + s->delay + spread(f->domain, s->delay);

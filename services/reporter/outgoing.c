@@ -1,7 +1,8 @@
-/* One bucket's report to each address that its policy names, in this order: who may get it, what goes by HTTPS, the letters made, the letters committed, the
- * bucket ended. Whatever fails for the time being before the first letter is committed puts all of it off (the lease runs out, and it is tried again), until it
- * is given up. A letter's id follows from bucket and address, so that a commit that is repeated while it is in the queue changes nothing; a kill between the
- * commit and the end of the bucket can send it twice, with the same identifiers, which its reader knows how to handle (RFC 9990 §3.5.4). */
+/* One bucket's report to each address that its policy names, in this order: who may get it, the letters made, what goes by HTTPS, the letters committed, the
+ * bucket ended. Whatever fails for the time being before anything was sent puts all of it off, each time longer, until it is given up; an HTTPS server that
+ * does not answer is given up at once when another address gets the report. A letter's id follows from bucket and address, so that a commit that is repeated
+ * while it is in the queue changes nothing; a kill between the commit and the end of the bucket can send it twice, with the same identifiers, which its reader
+ * knows how to handle (RFC 9990 §3.5.4). */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -25,14 +26,15 @@ struct address {
 
 struct outgoing {
     struct reporter *reporter;
-    char *bucket, *kind, *domain, *organization;
+    char *bucket, *kind, *domain;
     int64_t begin, end, due;
     char report_id[ULID_BYTES + DOMAIN_BYTES];
     json_int_t messages;
     struct buf packed;
     size_t count, waiting;
     struct address addresses[REPORT_URIS_MAX];
-    bool put_off;
+    bool put_off, retry;              /* retry: an HTTPS server may answer later */
+    char why[160];                    /* it was put off */
     void (*next)(struct outgoing *o); /* the step after what is waited for */
     void (*done)(void *ctx);
     void *ctx;
@@ -48,20 +50,30 @@ static void finish(struct outgoing *o) {
     free(o->bucket);
     free(o->kind);
     free(o->domain);
-    free(o->organization);
     free(o);
     done(ctx);
+}
+
+static void on_put_off(void *ctx, int error, long long value) {
+    (void)error, (void)value; /* without the store, the lease runs out by itself */
+    finish(ctx);
+}
+
+/* Again later: after a minute at first, then after a quarter of the time that it waits already, an hour at most. */
+static void put_off(struct outgoing *o) {
+    int64_t now = clock_wall_ms() / 1000, pause = (now - o->due) / 4;
+    pause = pause < RETRY_FIRST_SECONDS ? RETRY_FIRST_SECONDS : pause > RETRY_LAST_SECONDS ? RETRY_LAST_SECONDS : pause;
+    log_info("a report is put off", "kind", o->kind, "domain", o->domain, "reason", o->why, NULL);
+    report_put_off(o->reporter->worker->redis, o->bucket, now + pause, on_put_off, o);
 }
 
 /* One of those that were waited for is there; with the last one the next step begins, unless all is put off. */
 static void arrived(struct outgoing *o) {
     if (--o->waiting) return;
-    if (!o->put_off) {
+    if (o->put_off)
+        put_off(o);
+    else
         o->next(o);
-        return;
-    }
-    log_info("a report is put off", "kind", o->kind, "domain", o->domain, NULL);
-    finish(o);
 }
 
 static void settle(struct address *a, const char *result, const char *reason) {
@@ -72,10 +84,12 @@ static void settle(struct address *a, const char *result, const char *reason) {
 /* Something does not answer now. */
 static void temporary(struct address *a, const char *reason, int64_t patience) {
     struct outgoing *o = a->outgoing;
-    if (clock_wall_ms() / 1000 < o->due + patience)
+    if (clock_wall_ms() / 1000 < o->due + patience) {
         o->put_off = true;
-    else
+        snprintf(o->why, sizeof o->why, "%s", reason);
+    } else {
         settle(a, "failed", reason);
+    }
 }
 
 /* The end of the bucket ------------------------------------------------------------------------------------------------------------------------- */
@@ -93,23 +107,24 @@ static void record(struct outgoing *o) {
     for (size_t i = 0; i < o->count; i++) {
         struct address *a = &o->addresses[i];
         const char *to = a->uri.scheme == REPORT_HTTPS ? a->uri.url : a->uri.address;
-        bool sent = strcmp(a->result, "sent") == 0;
+        bool sent = a->result && strcmp(a->result, "sent") == 0;
         metric_add(sent ? &reporter_sent : &reporter_refused, 1);
         log_info(sent ? "report sent" : "report not sent", "kind", o->kind, "domain", o->domain, "to", to, "id", a->id, "reason", a->reason, NULL);
-        outcomes[i] =
-            (struct report_outcome){a->id, json_pack("{s:s,s:s,s:I,s:I,s:s,s:s,s:s,s:s,s:I,s:s}", "kind", o->kind, "domain", o->domain, "begin",
-                                                     (json_int_t)o->begin, "end", (json_int_t)o->end - 1, "report_id", o->report_id, "to", to, "result",
-                                                     a->result, "reason", a->reason, "messages", o->messages, "at", clock_rfc3339(clock_wall_ms(), at))};
+        outcomes[i] = (struct report_outcome){a->id, json_pack("{s:s,s:s,s:I,s:I,s:s,s:s,s:s,s:s,s:I,s:s}", "kind", o->kind, "domain", o->domain, "begin",
+                                                               (json_int_t)o->begin, "end", (json_int_t)o->end - 1, "report_id", o->report_id, "to", to,
+                                                               "result", a->result ? a->result : "failed", "reason", a->reason, "messages", o->messages, "at",
+                                                               clock_rfc3339(clock_wall_ms(), at))};
     }
     report_sent(o->reporter->worker->redis, o->bucket, o->count, outcomes, on_recorded, o);
 }
 
-/* Letters --------------------------------------------------------------------------------------------------------------------------------------- */
+/* The letters into the queue
+ * --------------------------------------------------------------------------------------------------------------------------------------- */
 
 static void on_committed(void *ctx, int error) {
     struct address *a = ctx;
-    if (error)
-        a->outgoing->put_off = true; /* the store: the bucket stays */
+    if (error) /* the bucket stays, and no letter of it is given up */
+        temporary(a, "the store does not take it", INT32_MAX);
     else
         settle(a, "sent", "");
     arrived(a->outgoing);
@@ -130,6 +145,53 @@ static void commit_letters(struct outgoing *o) {
     arrived(o);
 }
 
+/* HTTPS ----------------------------------------------------------------------------------------------------------------------------------------- */
+
+static void on_posted(void *ctx, int status, const char *reason) {
+    struct address *a = ctx;
+    char text[160];
+    bool sent = status >= 200 && status < 300;
+    if (status)
+        snprintf(text, sizeof text, "the server answered %d", status);
+    else
+        snprintf(text, sizeof text, "%.150s", reason);
+    settle(a, sent ? "sent" : "failed", sent ? "" : text);
+    if (!sent && (status < 400 || status >= 500)) a->outgoing->retry = true;
+    arrived(a->outgoing);
+}
+
+/* What was posted is known: a server that may answer later is asked again, unless somebody has the report or is about to get it. */
+static void judge_posts(struct outgoing *o) {
+    bool reached = false;
+    for (size_t i = 0; i < o->count; i++) {
+        const struct address *a = &o->addresses[i];
+        reached = reached || a->letter || (a->result && strcmp(a->result, "sent") == 0);
+        if (a->uri.scheme == REPORT_HTTPS) snprintf(o->why, sizeof o->why, "%s", a->reason);
+    }
+    if (o->retry && !reached && clock_wall_ms() / 1000 < o->due + HTTPS_RETRY_SECONDS)
+        put_off(o);
+    else
+        commit_letters(o);
+}
+
+static void post_all(struct outgoing *o) {
+    o->next = judge_posts;
+    o->waiting = 1;
+    for (size_t i = 0; i < o->count; i++) {
+        struct address *a = &o->addresses[i];
+        if (a->result || a->uri.scheme != REPORT_HTTPS) continue;
+        if (!is_tls(o)) {
+            settle(a, "refused", "DMARC reports go by mail (RFC 9990 section 3.5)");
+            continue;
+        }
+        o->waiting++;
+        https_post(o->reporter, a->uri.url, "application/tlsrpt+gzip", buf_slice(&o->packed), on_posted, a);
+    }
+    arrived(o);
+}
+
+/* The letters are made --------------------------------------------------------------------------------------------------------------------------- */
+
 static void on_letter(void *ctx, struct letter *l, enum letter_state state) {
     struct address *a = ctx;
     a->letter = l;
@@ -144,12 +206,12 @@ static void on_letter(void *ctx, struct letter *l, enum letter_state state) {
 
 static void make_letters(struct outgoing *o) {
     const struct settings *s = &o->reporter->settings;
-    o->next = commit_letters;
+    o->next = post_all;
     o->waiting = 1;
     for (size_t i = 0; i < o->count; i++) {
         struct address *a = &o->addresses[i];
         struct buf text = {0};
-        if (a->result) continue;
+        if (a->result || a->uri.scheme != REPORT_MAILTO) continue;
         struct report_mail m = {.from = s->from,
                                 .to = a->uri.address,
                                 .id = a->id,
@@ -172,42 +234,6 @@ static void make_letters(struct outgoing *o) {
     arrived(o);
 }
 
-/* HTTPS ----------------------------------------------------------------------------------------------------------------------------------------- */
-
-static void on_posted(void *ctx, int status, const char *reason) {
-    struct address *a = ctx;
-    char text[160];
-    if (status >= 200 && status < 300) {
-        settle(a, "sent", "");
-    } else if (status >= 400 && status < 500) {
-        snprintf(text, sizeof text, "the server answered %d", status);
-        settle(a, "failed", text);
-    } else {
-        if (status)
-            snprintf(text, sizeof text, "the server answered %d", status);
-        else
-            snprintf(text, sizeof text, "%.150s", reason);
-        temporary(a, text, HTTPS_RETRY_SECONDS);
-    }
-    arrived(a->outgoing);
-}
-
-static void post_all(struct outgoing *o) {
-    o->next = make_letters;
-    o->waiting = 1;
-    for (size_t i = 0; i < o->count; i++) {
-        struct address *a = &o->addresses[i];
-        if (a->result || a->uri.scheme != REPORT_HTTPS) continue;
-        if (!is_tls(o)) {
-            settle(a, "refused", "DMARC reports go by mail (RFC 9990 section 3.5)");
-            continue;
-        }
-        o->waiting++;
-        https_post(o->reporter, a->uri.url, "application/tlsrpt+gzip", buf_slice(&o->packed), on_posted, a);
-    }
-    arrived(o);
-}
-
 /* Who may get it -------------------------------------------------------------------------------------------------------------------------------- */
 
 static void on_checked(void *ctx, enum destination answer, const char *instead) {
@@ -222,13 +248,13 @@ static void on_checked(void *ctx, enum destination answer, const char *instead) 
 }
 
 static void check_all(struct outgoing *o) {
-    o->next = post_all;
+    o->next = make_letters;
     o->waiting = 1;
     for (size_t i = 0; i < o->count && !is_tls(o); i++) { /* RFC 8460 knows no such check */
         struct address *a = &o->addresses[i];
         if (a->uri.scheme != REPORT_MAILTO) continue;
         o->waiting++;
-        destination_check(o->reporter, o->domain, o->organization, &a->uri, "rua", on_checked, a);
+        destination_check(o->reporter, o->domain, &a->uri, "rua", on_checked, a);
     }
     arrived(o);
 }
@@ -269,12 +295,11 @@ static void take_addresses(struct outgoing *o, const char *rua) {
 void outgoing_start(struct reporter *r, const struct report_due *due, void (*done)(void *ctx), void *ctx) {
     struct outgoing *o = memory_alloc(sizeof *o);
     char id[ULID_BYTES];
-    const char *rua = member_text(due->policy, "rua"), *organization = member_text(due->policy, "organization");
+    const char *rua = member_text(due->policy, "rua");
     o->reporter = r;
     o->bucket = memory_copy(slice_of(due->bucket));
     o->kind = memory_copy(slice_of(due->kind));
     o->domain = memory_copy(slice_of(due->domain));
-    o->organization = memory_copy(slice_of(organization));
     o->begin = due->start;
     o->end = due->end;
     o->due = due->due;

@@ -1,9 +1,9 @@
 /* reporter: what was seen of other domains' mail and TLS is counted and reported to them each day (RFC 9990, RFC 8460), and what they report of ours is read,
  * kept and shown. The way of a fact, in the order in which it happens:
  *   intake.c (JetStream, acknowledged when the row is in the store) → fact.c (event to row) → store/report (counted once)
- *   sender.c (a period ends: its buckets one after another) → document.c (the report) → outgoing.c (each address) → destination.c (may it go there)
- *   → https.c, or letter.c (signed, into the queue)
- * Failure reports (RFC 9991) go at once: failure.c. What comes in: incoming.c; what people ask: requests.c.
+ *   sender.c (a period ends: its buckets one after another) → document.c (the report) → outgoing.c (each address) → destination.c (may it go there;
+ * organization.c) → https.c, or letter.c (signed, into the queue) Failure reports (RFC 9991) go at once: failure.c. What comes in: incoming.c; what people ask:
+ * requests.c.
  *
  * Bounds (law 7), with what happens when one is met; those of the store are in report.lua, those of formats in libcommon/report:
  *   facts at once            INTAKE_BATCH; the stream keeps the rest
@@ -35,6 +35,8 @@ enum {
     GIVE_UP_SECONDS = 3 * 86400, /* DNS, the signer or the queue do not answer for so long: the report is given up */
     HTTPS_RETRY_SECONDS = 86400, /* RFC 8460 §5.4: attempts within a day */
     HTTPS_TIMEOUT_SECONDS = 30,
+    RETRY_FIRST_SECONDS = 60, /* a report that was put off */
+    RETRY_LAST_SECONDS = 3600,
 };
 
 struct intake;
@@ -89,12 +91,16 @@ json_t *document_tls(const struct settings *s, const struct report_due *due, con
 /* outgoing.c: sends one bucket's reports and ends it in the store; due is copied. done comes once, when it is over for this time. */
 void outgoing_start(struct reporter *r, const struct report_due *due, void (*done)(void *ctx), void *ctx);
 
-/* destination.c: whether reports about a domain may go to this host (RFC 9990 §4, RFC 9991 §5). organization: the organizational domain of the policy. */
+/* destination.c: whether reports about a domain may go to this host (RFC 9990 §4, RFC 9991 §5). tag: "rua" or "ruf". */
 enum destination { DESTINATION_OK, DESTINATION_REFUSED, DESTINATION_UNKNOWN };
 /* instead: another address on that host that its owner names; "" for none. done is never called before this returns. */
 typedef void destination_fn(void *ctx, enum destination answer, const char *instead);
-void destination_check(struct reporter *r, const char *policy_domain, const char *organization, const struct report_uri *uri, const char *tag,
-                       destination_fn *done, void *ctx);
+void destination_check(struct reporter *r, const char *policy_domain, const struct report_uri *uri, const char *tag, destination_fn *done, void *ctx);
+
+/* organization.c: whether two domains have the same organizational domain, by the DNS tree walk (RFC 9989 §4.10). done is never called before this returns. */
+enum organizations { ORGANIZATIONS_SAME, ORGANIZATIONS_DIFFERENT, ORGANIZATIONS_UNKNOWN };
+typedef void organization_fn(void *ctx, enum organizations answer);
+void organization_compare(struct reporter *r, const char *a, const char *b, organization_fn *done, void *ctx);
 
 /* letter.c: a mail of ours on its way into the queue. */
 struct letter;

@@ -2,11 +2,14 @@
 import base64
 import email
 import gzip
+import http.server
 import io
 import json
 import os
 import smtplib
+import ssl
 import subprocess
+import threading
 import time
 import xml.etree.ElementTree as ET
 import zipfile
@@ -15,7 +18,7 @@ import dkim
 import pytest
 
 from postbus_test.scripted_dns import ScriptedDns
-from postbus_test.site import BIN, SERVICES, Site, wait_until
+from postbus_test.site import BIN, Site, free_port, wait_until
 
 PERIOD = 6
 NS = "{urn:ietf:params:xml:ns:dmarc-2.0}"
@@ -40,8 +43,8 @@ def verdict(domain, rua, result="pass", disposition="none", ruf=None, fo=None):
                      {"result": result, "reason": "", "domain": domain, "selector": "s2", "algorithm": "rsa-sha256", "bits": 2048, "testing": False}],
             "dmarc": {"result": result, "policy": "quarantine", "disposition": disposition, "reason": "", "from": domain, "record_domain": domain, "organizational_domain": domain,
                       "spf_aligned": result == "pass", "dkim_aligned": result == "pass", "overrides": [],
-                      "published": {"p": "quarantine", "sp": "none", "np": None, "adkim": "r", "aspf": "s", "pct": 100, "t": False, "psd": None, "fo": fo, "rua": rua, "ruf": ruf}},
-            "arc": {"cv": "none"}, "iprev": {"result": "pass", "name": "x.test"}}
+                      "published": {"p": "quarantine", "sp": "none", "np": None, "adkim": "r", "aspf": "s", "pct": 100, "t": "n", "psd": "u", "fo": fo or "0", "rua": rua, "ruf": ruf}},
+            "arc": {"cv": "none", "reason": "", "sets": 0, "sealer": ""}, "iprev": {"result": "pass", "name": "x.test"}}
 
 
 def accepted(site, domain, rua, ip="192.0.2.1", about=None, **more):
@@ -84,6 +87,47 @@ def attachment(message, kind):
     return parts[0]
 
 
+# RFC 9990 Appendix A as facts: what an element holds, in which order (or any), and how often. A string of words: what its text may be.
+RESULTS = "none pass fail policy neutral temperror permerror"
+SHAPE = {
+    "feedback": ("order", {"version": "?", "report_metadata": "1", "policy_published": "1", "extension": "?", "record": "+"}),
+    "report_metadata": ("any", {"org_name": "1", "email": "1", "extra_contact_info": "?", "report_id": "1", "date_range": "1", "error": "*", "generator": "?"}),
+    "date_range": ("any", {"begin": "1", "end": "1"}),
+    "policy_published": ("any", {"domain": "1", "discovery_method": "?", "p": "1", "sp": "?", "np": "?", "fo": "?", "adkim": "?", "aspf": "?", "testing": "?"}),
+    "record": ("order", {"row": "1", "identifiers": "1", "auth_results": "1"}),
+    "row": ("any", {"source_ip": "1", "count": "1", "policy_evaluated": "1"}),
+    "policy_evaluated": ("order", {"disposition": "1", "dkim": "1", "spf": "1", "reason": "*"}),
+    "reason": ("any", {"type": "1", "comment": "?"}),
+    "identifiers": ("any", {"header_from": "1", "envelope_from": "?", "envelope_to": "?"}),
+    "auth_results": ("order", {"dkim": "*", "spf": "?"}),
+    "auth_results/dkim": ("any", {"domain": "1", "selector": "1", "result": "1", "human_result": "?"}),
+    "auth_results/spf": ("any", {"domain": "1", "scope": "?", "result": "1", "human_result": "?"}),
+}
+WORDS = {"disposition": "none pass quarantine reject", "policy_evaluated/dkim": "pass fail", "policy_evaluated/spf": "pass fail", "p": "none quarantine reject", "sp": "none quarantine reject",
+         "np": "none quarantine reject", "adkim": "r s", "aspf": "r s", "testing": "y n", "dkim/result": RESULTS, "spf/result": "none neutral pass fail softfail temperror permerror", "scope": "mfrom",
+         "type": "local_policy mailing_list other policy_test_mode trusted_forwarder"}
+
+
+def must_fit(element, parent=""):
+    """The element and all below it are as the schema of RFC 9990 has them."""
+    assert element.tag.startswith(NS), f"{element.tag} is in another namespace"
+    name = element.tag[len(NS):]
+    where = f"{parent}/{name}"
+    order, holds = SHAPE.get(where if where in SHAPE else name, (None, None)) if where not in WORDS else (None, None)
+    if holds is None:
+        words = WORDS.get(where, WORDS.get(name))
+        assert not len(element) and (not words or element.text in words.split()), f"<{where}> says {element.text!r}"
+        return
+    names = [child.tag[len(NS):] for child in element]
+    assert set(names) <= set(holds), f"<{where}> holds {set(names) - set(holds)}"
+    for child, often in holds.items():
+        count = names.count(child)
+        assert {"1": count == 1, "?": count <= 1, "*": True, "+": count >= 1}[often], f"<{where}> has {count} of <{child}>"
+    assert order == "any" or names == sorted(names, key=list(holds).index), f"the order in <{where}> is {names}"
+    for child in element:
+        must_fit(child, name)
+
+
 def own_report(site, message):
     """What `postbus report read` says of a mail."""
     path = site.dir / "report.eml"
@@ -97,14 +141,15 @@ def own_report(site, message):
 def reporting():
     """Everything but delivery: reports stay in the queue, where they can be looked at."""
     dns = ScriptedDns({("news.test._report._dmarc.third.test", "TXT"): '"v=DMARC1"', ("news.test._report._dmarc.lies.test", "TXT"): '"v=DMARC1; rua=mailto:x@victim.test"',
-                       ("move.test._report._dmarc.moved.test", "TXT"): '"v=DMARC1; rua=mailto:new@moved.test"', ("other.test", "TXT"): '"no report"'})
-    site = Site("mx.alpha.test", {"POSTBUS_RESOLVER_STUBS": ",".join(f"{zone}={dns.address}" for zone in ("third.test", "lies.test", "moved.test", "other.test")), "POSTBUS_REPORT_INTERVAL": PERIOD, "POSTBUS_REPORT_DELAY": 1, "POSTBUS_FAILURE_REPORTS": "on",
+                       ("move.test._report._dmarc.moved.test", "TXT"): '"v=DMARC1; rua=mailto:new@moved.test"', ("other.test", "TXT"): '"no report"', ("_dmarc.big.test", "TXT"): '"v=DMARC1; p=none"'})
+    site = Site("mx.alpha.test", {"POSTBUS_RESOLVER_STUBS": ",".join(f"{zone}={dns.address}" for zone in ("third.test", "lies.test", "moved.test", "other.test", "big.test")), "POSTBUS_REPORT_INTERVAL": PERIOD, "POSTBUS_REPORT_DELAY": 1, "POSTBUS_FAILURE_REPORTS": "on",
                                   "POSTBUS_REPORT_ORG": "Alpha & Söhne"})
+    site.settings.update(POSTBUS_TLS_CA=site.secrets_root / "ca/ca.crt", POSTBUS_REPORT_PRIVATE_HTTPS="on")
     site.start("accounts", "verifier", "admin", "reporter")
     assert "error" not in site.rpc("accounts.domain.add", domain="alpha.test")
     wait_until("the stream of events", lambda: site.api("GET", "/api/v1/health")[1]["components"]["journal"]["state"] == "up")
     yield site
-    site.tap.errors = [e for e in site.tap.errors if "events/mail.tls" not in e]  # said by the tests themselves
+    site.tap.errors = [e for e in site.tap.errors if "no such word" not in e]  # said by a test, on purpose
     site.end()
     dns.end()
 
@@ -120,13 +165,16 @@ def test_counts_become_one_report_however_often_they_come_and_whoever_is_killed(
     refused(reporting, "news.test", rua)
     refused(reporting, "news.test", rua, code=451)      # comes again, and is counted then
     accepted(reporting, "move.test", "mailto:old@moved.test")
+    accepted(reporting, "mail.big.test", "mailto:r@reports.big.test")  # of one organization, as the tree walk finds
     assert time.time() < begin + PERIOD - 1, "the test is too slow for its period"
+    # two replicas from here on, which share the events and the sending
+    reporting._spawn("reporter-2", [BIN / "reporter"], {**reporting.environment("reporter"), "POSTBUS_HTTP": f"127.0.0.1:{free_port()}"})
     reporting.start("reporter")
-    wait_until("the report to be recorded as sent", lambda: len(reporting.api("GET", "/api/v1/reports/sent")[1]["sent"]) == 5, 40)
+    wait_until("the report to be recorded as sent", lambda: len(reporting.api("GET", "/api/v1/reports/sent")[1]["sent"]) == 6, 40)
     mails = queued(reporting)
-    assert set(mails) == {"reports@news.test", "ok@third.test", "new@moved.test"}, f"one that did not ask for reports gets one: {reporting.api('GET', '/api/v1/reports/sent')[1]}"
+    assert set(mails) == {"reports@news.test", "ok@third.test", "new@moved.test", "r@reports.big.test"}, f"one that did not ask for reports gets one: {reporting.api('GET', '/api/v1/reports/sent')[1]}"
     outcomes = {one["to"]: one["result"] for one in reporting.api("GET", "/api/v1/reports/sent")[1]["sent"]}
-    assert outcomes == {"reports@news.test": "sent", "r@other.test": "refused", "ok@third.test": "sent", "x@lies.test": "refused", "new@moved.test": "sent"}
+    assert outcomes == {"reports@news.test": "sent", "r@other.test": "refused", "ok@third.test": "sent", "x@lies.test": "refused", "new@moved.test": "sent", "r@reports.big.test": "sent"}
 
     message, ident, envelope = mails["reports@news.test"]
     headers = email.message_from_bytes(message)
@@ -137,10 +185,11 @@ def test_counts_become_one_report_however_often_they_come_and_whoever_is_killed(
     part = attachment(message, "application/gzip")
     assert part.get_filename() == f"mx.alpha.test!news.test!{begin}!{end}.xml.gz"
     root = ET.fromstring(gzip.decompress(part.get_payload(decode=True)))
-    assert [e.tag for e in root] == [NS + n for n in ("version", "report_metadata", "policy_published", "record", "record")]
+    must_fit(root)
+    assert len(root.findall(NS + "record")) == 2
     assert root.findtext(f"{NS}report_metadata/{NS}org_name") == "Alpha & Söhne"
     assert (root.findtext(f".//{NS}begin"), root.findtext(f".//{NS}end")) == (str(begin), str(end))
-    assert {e.tag[len(NS):]: e.text for e in root.find(NS + "policy_published")} == {"domain": "news.test", "p": "quarantine", "sp": "none", "adkim": "r", "aspf": "s", "testing": "n"}
+    assert {e.tag[len(NS):]: e.text for e in root.find(NS + "policy_published")} == {"domain": "news.test", "p": "quarantine", "sp": "none", "adkim": "r", "aspf": "s", "testing": "n", "fo": "0"}
     rows = {e.findtext(f"{NS}row/{NS}source_ip"): e for e in root.findall(NS + "record")}
     good, bad = rows["192.0.2.1"], rows["2001:db8::7"]
     assert [good.findtext(f"{NS}row/{NS}{n}") for n in ("count",)] == ["2"] and bad.findtext(f"{NS}row/{NS}count") == "1"
@@ -154,12 +203,38 @@ def test_counts_become_one_report_however_often_they_come_and_whoever_is_killed(
     read = own_report(reporting, message)
     assert (read["kind"], read["domain"], read["passed"], read["failed"]) == ("dmarc", "news.test", 2, 1)
     assert reporting.redis("KEYS", "{rep}:rows:dmarc|*").strip() == "", "what was reported is still counted"
+    accepted(reporting, "news.test", rua, about=first)  # once more, after its report
+    accepted(reporting, "later.test", "mailto:x@later.test")
+    wait_until("what came after it to be counted", lambda: "later.test" in reporting.redis("KEYS", "{rep}:rows:dmarc|*"))
+    assert "news.test" not in reporting.redis("KEYS", "{rep}:rows:dmarc|*"), "a message is counted again after its report was sent"
 
 
-def test_tls_sessions_become_a_report_and_our_own_reports_are_not_among_them(reporting):
+@pytest.fixture()
+def https(reporting):
+    """An HTTPS server with a certificate of the site's CA: its port, and the requests that it got."""
+    got = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            got.append((self.path, self.headers["Content-Type"], self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(201)
+            self.end_headers()
+
+        def log_message(self, *words):
+            pass
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(reporting.secrets_root / "smtpd/tls.crt", reporting.secrets_root / "smtpd/tls.key")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_address[1], got
+    server.shutdown()
+
+
+def test_tls_sessions_become_a_report_and_our_own_reports_are_not_among_them(reporting, https):
     def session(about=None, **more):
         publish(reporting, "mail.tls", about or ulid(),
-                {"domain": "peer.test", "rua": "mailto:tls@peer.test", "policy": {"type": "sts", "string": ["version: STSv1", "mode: testing"], "domain": "peer.test", "mx_host": ["*.peer.test"]},
+                {"domain": "peer.test", "rua": f"mailto:tls@peer.test,https://localhost:{https[0]}/v1/tlsrpt", "policy": {"type": "sts", "string": ["version: STSv1", "mode: testing"], "domain": "peer.test", "mx_host": ["*.peer.test"]},
                  "result": "success", "mx": "mx.peer.test", "ip": "198.51.100.3", "sending_ip": "192.0.2.9", "helo": "mx.peer.test", "reason": "", **more})
     begin = begin_of_period()
     message = ulid()
@@ -170,7 +245,7 @@ def test_tls_sessions_become_a_report_and_our_own_reports_are_not_among_them(rep
     wait_until("the report", lambda: "tls@peer.test" in queued(reporting), 30)
     message, ident, _ = queued(reporting)["tls@peer.test"]
     headers = email.message_from_bytes(message)
-    assert headers["TLS-Report-Domain"] == "peer.test" and headers["TLS-Report-Submitter"] == "mx.alpha.test"
+    assert headers["TLS-Report-Domain"] == "peer.test" and headers["TLS-Report-Submitter"] == "mx.alpha.test" and headers["TLS-Required"] == "No"
     assert headers.get_content_type() == "multipart/report" and headers.get_param("report-type") == "tlsrpt"
     part = attachment(message, "application/tlsrpt+gzip")
     assert part.get_filename() == f"mx.alpha.test!peer.test!{begin}!{begin + PERIOD - 1}.json.gz"
@@ -181,6 +256,8 @@ def test_tls_sessions_become_a_report_and_our_own_reports_are_not_among_them(rep
     assert policy["summary"] == {"total-successful-session-count": 2, "total-failure-session-count": 1}
     assert policy["failure-details"] == [{"result-type": "certificate-expired", "sending-mta-ip": "192.0.2.9", "receiving-mx-hostname": "mx.peer.test", "receiving-mx-helo": "mx.peer.test",
                                           "receiving-ip": "198.51.100.3", "failure-reason-code": "notAfter was yesterday", "failed-session-count": 1}]
+    path, kind, body = https[1][0]
+    assert len(https[1]) == 1 and (path, kind) == ("/v1/tlsrpt", "application/tlsrpt+gzip") and json.loads(gzip.decompress(body)) == report
     read = own_report(reporting, message)
     assert (read["kind"], read["domain"], read["passed"], read["failed"]) == ("tls", "peer.test", 2, 1)
     session(ident)  # how the report itself travelled is nobody's business (RFC 8460 section 3)
@@ -219,9 +296,9 @@ def queued_all(site):
 
 @pytest.fixture(scope="module")
 def whole():
-    dns = ScriptedDns({("load.test", "TXT"): '"v=spf1 ip4:127.0.0.1 -all"', ("_dmarc.load.test", "TXT"): '"v=DMARC1; p=none"', ("1.0.0.127.in-addr.arpa", "PTR"): "host.load.test."})
+    dns = ScriptedDns({("load.test", "TXT"): '"v=spf1 ip4:127.0.0.1 -all"', ("_dmarc.load.test", "TXT"): '"v=DMARC1; p=quarantine; rua=mailto:aggregate@load.test"', ("1.0.0.127.in-addr.arpa", "PTR"): "host.load.test."})
     site = Site("mx.alpha.test", {"POSTBUS_RESOLVER_STUBS": f"load.test={dns.address},in-addr.arpa={dns.address}"})
-    site.start(*SERVICES)
+    site.start("accounts", "verifier", "mailbox", "delivery", "smtpd", "reporter", "admin")
     site.add_account("bob@alpha.test")
     yield site
     site.end()
@@ -293,6 +370,19 @@ def test_reports_to_our_addresses_are_read_and_shown(whole):
     assert status == 200 and (summary["messages"], summary["passed"], summary["failed"]) == (20, 14, 6)
     assert [(s["source_ip"], s["messages"], s["dkim_passed"], s["failed"]) for s in summary["sources"]] == [("192.0.2.5", 14, 14, 0), ("203.0.113.9", 6, 0, 6)]
     assert whole.api("GET", "/api/v1/reports/summary")[0] == 400 and whole.api("GET", "/api/v1/reports/summary?domain=alpha.test&days=900")[0] == 400
+
+
+def test_mail_that_comes_in_is_counted_for_its_domain(whole):
+    send(whole, "bob@alpha.test", "text/plain", "note.txt", b"for bob\r\n", subject="hello")
+    def row():
+        rows = whole.redis("--json", "HGETALL", whole.redis("KEYS", "{rep}:rows:dmarc|*|load.test").strip())
+        return [json.loads(text) for text in json.loads(rows) if '"envelope_to":"alpha.test"' in text]
+    wait_until("the message to be counted", row)
+    [record] = row()
+    assert (record["source_ip"], record["header_from"], record["envelope_from"], record["spf"], record["dkim"], record["disposition"]) == \
+        ("127.0.0.1", "load.test", "load.test", "pass", "fail", "pass")
+    policy = json.loads(whole.redis("HGET", whole.redis("KEYS", "{rep}:meta:dmarc|*|load.test").strip(), "m"))
+    assert policy["published"]["p"] == "quarantine" and policy["published"]["rua"] == "mailto:aggregate@load.test"
 
 
 def test_an_account_of_that_name_gets_the_mail_too(whole):

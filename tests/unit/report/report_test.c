@@ -79,8 +79,7 @@ static void reports_of_others_are_read(void **state) {
          "d:record></d:feedback>",
          "::1", "(none)", "(none)"},
         {"white space, folds, comments and CDATA",
-         "\r\n <?xml version=\"1.0\"?><!-- x -->" HEAD
-         "<record><row><source_ip>\n 192.0.2.1 "
+         "\r\n <?xml version=\"1.0\"?><!-- x -->" HEAD "<record><row><source_ip>\n 192.0.2.1 "
          "\n</source_ip><policy_evaluated><disposition><![CDATA[Reject]]></disposition></policy_evaluated></row></record></feedback>",
          "192.0.2.1", "reject", "(none)"},
         {"windows-1252", "<?xml version=\"1.0\" encoding=\"windows-1252\"?>" HEAD "<record><row><source_ip>192.0.2.1</source_ip></row></record></feedback>",
