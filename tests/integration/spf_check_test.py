@@ -101,7 +101,8 @@ def test_a_resolver_that_is_none(resolver):
 
 
 @pytest.mark.parametrize("sender", [b"\xff\xfe@plain.test", b"a@\xff.test", b'"\x1b[2J"@plain.test', b"a" * 70000 + b"@plain.test", b"a@" + b"b." * 30000 + b"test", b"@", b"@@@",
-                                    b"%{s}@plain.test", b"a@evil.test"])
+                                    b"%{s}@plain.test", b"a@evil.test"],
+                         ids=["bytes", "bytes in the domain", "escapes", "a long local part", "a long domain", "an at sign", "three at signs", "a macro", "an evil record"])
 def test_odd_arguments_and_records_give_json_and_cannot_steer_a_terminal(server, sender):
     got = json.loads(run(server, "--json", "--ip", "192.0.2.1", "--helo", b"\x1b[2J\xff", "--mail-from", sender).stdout)["spf"]
     assert got["result"] in ("pass", "none", "permerror")
