@@ -23,13 +23,13 @@ struct check {
 };
 
 static void step(struct check *c, const char *text) {
-    if (c->query->steps && c->out->step_count < DMARC_STEPS_MAX) c->out->steps[c->out->step_count++] = text;
+    if (c->query->explain && c->out->step_count < DMARC_STEPS_MAX) c->out->steps[c->out->step_count++] = text;
 }
 
 static void step_stop(struct check *c, const struct dmarc_stop *s) {
     static const char *const words[] = {"no DMARC record", "", "several DMARC records: all of them are discarded (RFC 9989 section 4.10)",
                                         "DNS gave no answer"};
-    if (!c->query->steps) return;
+    if (!c->query->explain) return;
     if (s->found == DMARC_FOUND_RECORD)
         step(c, arena_printf(c->arena, "_dmarc.%.*s: %.*s", SLICE_FMT(s->domain), SLICE_FMT(slice_head(s->text, STEP_TEXT_MAX))));
     else
@@ -44,7 +44,7 @@ static int author_walk(struct check *c) {
     for (size_t i = 1; i < c->walk.count; i++) step_stop(c, &c->walk.stops[i]); /* the first was told before */
     if (c->walk.no_answer) return TRUST_DONE;
     c->out->organizational_domain = arena_copy(c->arena, c->walk.organization);
-    if (c->query->steps) step(c, arena_printf(c->arena, "the organizational domain of %.*s is %s", SLICE_FMT(c->query->from), c->out->organizational_domain));
+    if (c->query->explain) step(c, arena_printf(c->arena, "the organizational domain of %.*s is %s", SLICE_FMT(c->query->from), c->out->organizational_domain));
     return TRUST_DONE;
 }
 
@@ -69,7 +69,7 @@ static enum alignment relaxed(struct check *c, struct slice domain) {
     enum alignment found = walk.no_answer ? ALIGNMENT_UNKNOWN : slice_equal(walk.organization, c->walk.organization) ? ALIGNED : NOT_ALIGNED;
     c->seen[c->seen_count].domain = domain;
     c->seen[c->seen_count++].alignment = found;
-    if (c->query->steps && !walk.no_answer)
+    if (c->query->explain && !walk.no_answer)
         step(c, arena_printf(c->arena, "the organizational domain of %.*s is %.*s", SLICE_FMT(domain), SLICE_FMT(walk.organization)));
     return found;
 }
@@ -84,7 +84,7 @@ static enum alignment alignment_of(struct check *c, struct slice domain, bool st
 
 static void step_alignment(struct check *c, const char *what, struct slice domain, const char *result, bool strict, enum alignment a) {
     static const char *const words[] = {"aligned", "not aligned", "it is not known whether it is aligned, for lack of DNS answers", ""};
-    if (c->query->steps && a != ALIGNMENT_PENDING)
+    if (c->query->explain && a != ALIGNMENT_PENDING)
         step(c, arena_printf(c->arena, "%s %s for %.*s: %s with %.*s (%s)", what, result, SLICE_FMT(slice_head(domain, STEP_TEXT_MAX)), words[a],
                              SLICE_FMT(c->query->from), strict ? "strict" : "relaxed"));
 }
@@ -111,7 +111,7 @@ static int weigh(struct check *c, bool strict_spf, bool strict_dkim, struct proo
     for (size_t i = 0; i < q->dkim_count; i++) {
         const struct dkim_verdict *d = &q->dkim[i];
         if (d->result != DKIM_PASS && d->result != DKIM_TEMPERROR) continue;
-        if (p->dkim && !q->steps) break; /* one is enough (§4.4.1) */
+        if (p->dkim && !q->explain) break; /* one is enough (§4.4.1) */
         enum alignment a = alignment_of(c, d->signature.d, strict_dkim);
         pending |= a == ALIGNMENT_PENDING;
         p->dkim |= d->result == DKIM_PASS && a == ALIGNED;
@@ -156,7 +156,7 @@ static int choose_policy(struct check *c, const struct dmarc_stop *at, bool *uns
     if (!a) return TRUST_PENDING;
     if (a->status == TRUST_DNS_NXDOMAIN) {
         out->policy = r->np;
-        if (c->query->steps) step(c, arena_printf(c->arena, "%.*s does not exist: np applies", SLICE_FMT(c->query->from)));
+        if (c->query->explain) step(c, arena_printf(c->arena, "%.*s does not exist: np applies", SLICE_FMT(c->query->from)));
     } else if (a->status == TRUST_DNS_FAILED) {
         *unsure = true;
         out->policy = r->np > existing ? r->np : existing;
@@ -197,7 +197,7 @@ int dmarc_check(struct arena *arena, const struct dmarc_query *q, const struct t
     struct proofs p;
     *c = (struct check){.arena = arena, .query = q, .dns = dns, .out = out};
     *out = (struct dmarc_verdict){.reason = "", .relief = "", .from_domain = arena_copy(arena, q->from), .record_domain = "", .organizational_domain = ""};
-    if (q->steps) out->steps = arena_alloc(arena, DMARC_STEPS_MAX * sizeof *out->steps);
+    if (q->explain) out->steps = arena_alloc(arena, DMARC_STEPS_MAX * sizeof *out->steps);
     if (discover(c, &at, &failed) == TRUST_PENDING) return TRUST_PENDING;
     if (failed) return without_answer(c);
     if (!at) { /* §4.10.1: then DMARC does not apply */

@@ -81,7 +81,7 @@ struct dmarc_query {
     enum dmarc_discovery discovery;
     int sampled;       /* 0 to 99, for pct */
     bool no_alignment; /* the message is such that nothing can be aligned (§4.4: From is there twice) */
-    bool steps;        /* explain */
+    bool explain;      /* explain */
 };
 
 struct dmarc_verdict {

@@ -28,7 +28,7 @@ static bool reverse_name(struct slice ip, struct buf *out, unsigned char address
 }
 
 static void step(struct arena *arena, const struct trust_input *in, struct trust_result *out, const char *text, struct slice name) {
-    if (!in->steps) return;
+    if (!in->explain) return;
     if (!out->iprev_steps) out->iprev_steps = arena_alloc(arena, TRUST_IPREV_STEPS_MAX * sizeof *out->iprev_steps);
     if (out->iprev_step_count < TRUST_IPREV_STEPS_MAX) out->iprev_steps[out->iprev_step_count++] = arena_printf(arena, "%.*s%s", SLICE_FMT(name), text);
 }

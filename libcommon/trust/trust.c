@@ -7,7 +7,7 @@ const char *trust_disposition_text(enum trust_disposition d) {
 
 /* Both identities of SPF (RFC 7208 §2.3, §2.4). With a null reverse-path they are one: postmaster@HELO. */
 static int check_spf(struct arena *arena, const struct trust_input *in, const struct trust_dns *dns, struct trust_result *out) {
-    struct spf_query q = {.ip = in->client_ip, .helo = in->helo, .sender = in->mail_from, .receiver = in->authserv_id, .now = in->now, .explain = in->steps};
+    struct spf_query q = {.ip = in->client_ip, .helo = in->helo, .sender = in->mail_from, .receiver = in->authserv_id, .now = in->now, .explain = in->explain};
     int pending = spf_check(arena, &q, dns, &out->spf);
     out->null_sender = !in->mail_from.n;
     out->helo_checked = !out->null_sender && in->helo.n;
@@ -61,7 +61,7 @@ int trust_check_authors(struct arena *arena, const struct trust_input *in, const
                                 .discovery = in->policy ? in->policy->discovery : DMARC_TREE_WALK,
                                 .sampled = in->sampled,
                                 .no_alignment = authors.fields > 1, /* RFC 9989 §4.4 */
-                                .steps = in->steps};
+                                .explain = in->explain};
         pending |= dmarc_check(arena, &q, dns, &one);
         if (i == 0 || severity(&one) > severity(&out->dmarc)) out->dmarc = one;
     }
@@ -77,7 +77,7 @@ int trust_verify(struct arena *arena, const struct trust_input *in, const struct
                              .digest_count = in->digest_count,
                              .digests = in->digests,
                              .now = in->now,
-                             .explain = in->steps,
+                             .explain = in->explain,
                              .ask_only = pending != TRUST_DONE}; /* arithmetic is done once, in the last round */
     pending |= dkim_verify(arena, &m, dns, cache, &out->dkim_count, &out->dkim);
     m.ask_only = pending != TRUST_DONE;

@@ -19,7 +19,7 @@ struct trust_input {
     int64_t now;                       /* seconds */
     int sampled;                       /* 0 to 99, for DMARC's pct */
     bool smtputf8;                     /* the message is internationalised (RFC 6531): UTF-8 may be written on top of it (RFC 8616 §6) */
-    bool steps;                        /* explain each step */
+    bool explain;                      /* explain each step */
     const struct trust_policy *policy; /* NULL: the defaults */
 };
 

@@ -94,7 +94,7 @@ int check_message(struct cli *c) {
                              .digests = digests,
                              .authserv_id = SLICE("postbus-check"),
                              .now = time(NULL),
-                             .steps = true};
+                             .explain = true};
     trust_verify(arena, &in, &dns, cache, &r);
     json_t *o = verdict_of(&r, envelope);
     if (c->json) {

@@ -124,17 +124,11 @@ static void read_outgoing(struct check *c) {
 /* SPF: another text may permit the same ------------------------------------------------------------------------------------------------------- */
 
 static const struct trust_answer *look_up(void *ctx, struct slice name, int type) {
+    static const struct answer none = {.status = ANSWER_FAILED};
     struct check *c = ctx;
-    const struct answer *a = lookup_answer(c->lookup, name, type);
-    static const enum trust_dns_status statuses[] = {
-        [ANSWER_OK] = TRUST_DNS_OK, [ANSWER_NODATA] = TRUST_DNS_NODATA, [ANSWER_NXDOMAIN] = TRUST_DNS_NXDOMAIN, [ANSWER_FAILED] = TRUST_DNS_FAILED};
-    struct trust_answer *t = arena_alloc(c->arena, sizeof *t);
-    if (!a && lookup_add(c->lookup, name, type)) return NULL;
-    if (!a) return t; /* too many questions: as if there were no answer */
-    struct trust_record *records = arena_alloc(c->arena, (a->count + 1) * sizeof *records);
-    for (size_t i = 0; i < a->count; i++) records[i] = (struct trust_record){a->records[i].preference, a->records[i].data};
-    *t = (struct trust_answer){.status = statuses[a->status], .secure = a->security == ANSWER_SECURE, .count = a->count, .records = records};
-    return t;
+    bool full = false;
+    const struct answer *a = lookup_ask(c->lookup, name, type, &full);
+    return a ? lookup_as_proofs_take_it(c->arena, a) : full ? lookup_as_proofs_take_it(c->arena, &none) : NULL; /* full: as if there were no answer */
 }
 
 /* TRUST_PENDING, or TRUST_DONE with c->spf_covers. */

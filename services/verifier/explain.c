@@ -70,7 +70,7 @@ static void on_explain(void *ctx, struct bus_call *call, const json_t *ask) {
     e->input = (struct trust_input){.client_ip = arena_slice(e->arena, ask_text(ask, "client_ip")),
                                     .helo = arena_slice(e->arena, ask_text(ask, "helo")),
                                     .mail_from = arena_slice(e->arena, ask_text(ask, "mail_from")),
-                                    .steps = true};
+                                    .explain = true};
     blob_read(v->worker->redis, id, NULL, on_message, e);
 }
 

@@ -103,4 +103,14 @@ const struct answer *lookup_answer(const struct lookup *l, struct slice name, in
     return q ? q->answer : NULL;
 }
 
+const struct trust_answer *lookup_as_proofs_take_it(struct arena *arena, const struct answer *a) {
+    static const enum trust_dns_status statuses[] = {
+        [ANSWER_OK] = TRUST_DNS_OK, [ANSWER_NODATA] = TRUST_DNS_NODATA, [ANSWER_NXDOMAIN] = TRUST_DNS_NXDOMAIN, [ANSWER_FAILED] = TRUST_DNS_FAILED};
+    struct trust_answer *t = arena_alloc(arena, sizeof *t);
+    struct trust_record *records = arena_alloc(arena, (a->count + 1) * sizeof *records);
+    for (size_t i = 0; i < a->count; i++) records[i] = (struct trust_record){a->records[i].preference, a->records[i].data};
+    *t = (struct trust_answer){.status = statuses[a->status], .secure = a->security == ANSWER_SECURE, .count = a->count, .records = records};
+    return t;
+}
+
 size_t lookup_count(const struct lookup *l) { return l->count; }

@@ -2,6 +2,7 @@
 #ifndef POSTBUS_VERIFIER_LOOKUP_H
 #define POSTBUS_VERIFIER_LOOKUP_H
 
+#include "libcommon/trust/dns.h"
 #include "services/verifier/resolver.h"
 
 struct lookup;
@@ -20,6 +21,8 @@ const struct answer *lookup_ask(struct lookup *l, struct slice name, int type, b
 bool lookup_run(struct lookup *l);
 /* The answer, of the arena; NULL when it was not added or is not known yet. */
 const struct answer *lookup_answer(const struct lookup *l, struct slice name, int type);
+/* An answer in the form that the proofs take (libcommon/trust/dns.h); its records point into a's. */
+const struct trust_answer *lookup_as_proofs_take_it(struct arena *arena, const struct answer *a);
 /* The number of questions so far. */
 size_t lookup_count(const struct lookup *l);
 

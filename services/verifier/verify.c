@@ -23,7 +23,6 @@ struct verify {
     struct trust_input input;
     int rounds;
     bool too_many; /* questions */
-    bool again;    /* something was not known in this round, so there will be another */
     bool answered; /* it timed out: freed when the last lookup comes in */
 };
 
@@ -52,21 +51,12 @@ static void answer_tempfail(struct verify *v, const char *reason) {
 static const struct trust_answer *look_up(void *ctx, struct slice name, int type) {
     struct verify *v = ctx;
     const struct answer *a = lookup_ask(v->lookup, name, type, &v->too_many);
-    if (!a) v->again = true;
-    /* the costly proofs are those that need keys: when all is to be run again anyway, no signature is verified in vain */
-    if (!a || (v->again && name.n && memmem(name.p, name.n, "._domainkey.", 12))) return NULL;
-    struct trust_answer *t = arena_alloc(v->arena, sizeof *t);
-    struct trust_record *records = arena_alloc(v->arena, (a->count + 1) * sizeof *records);
-    for (size_t i = 0; i < a->count; i++) records[i] = (struct trust_record){a->records[i].preference, a->records[i].data};
-    static const enum trust_dns_status statuses[] = {
-        [ANSWER_OK] = TRUST_DNS_OK, [ANSWER_NODATA] = TRUST_DNS_NODATA, [ANSWER_NXDOMAIN] = TRUST_DNS_NXDOMAIN, [ANSWER_FAILED] = TRUST_DNS_FAILED};
-    *t = (struct trust_answer){.status = statuses[a->status], .secure = a->security == ANSWER_SECURE, .count = a->count, .records = records};
-    return t;
+    return a ? lookup_as_proofs_take_it(v->arena, a) : NULL;
 }
 
 static void answer_result(struct verify *v, const struct trust_result *r) {
     struct buf headers = {0};
-    json_t *drop = json_array(), *reply = trust_result_json(r, v->input.steps);
+    json_t *drop = json_array(), *reply = trust_result_json(r, v->input.explain);
     trust_write_headers(&v->input, r, &headers);
     for (size_t i = 0; i < r->drop_count; i++) json_array_append_new(drop, json_pack("[I,I]", (json_int_t)r->drops[i].offset, (json_int_t)r->drops[i].n));
     json_t *text = json_stringn(headers.data, headers.n);
@@ -97,7 +87,6 @@ static void run(void *ctx) {
             verify_free(v);
             return;
         }
-        v->again = false;
         if (!lookup_run(v->lookup)) return; /* run() is called again */
     }
     answer_result(v, &result);

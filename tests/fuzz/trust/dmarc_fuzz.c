@@ -61,9 +61,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct dmarc_verdict plain, told;
     for (int how = DMARC_TREE_WALK; how <= DMARC_PUBLIC_SUFFIXES; how++) {
         q.discovery = (enum dmarc_discovery)how;
-        q.steps = false;
+        q.explain = false;
         run(&q, &w, &plain, arena);
-        q.steps = true;
+        q.explain = true;
         run(&q, &w, &told, arena);
         if (plain.result != told.result || plain.applied != told.applied || plain.dkim_aligned != told.dkim_aligned) abort();
         if (plain.applied > plain.policy || (plain.result == DMARC_PASS) != (plain.has_record && (plain.spf_aligned || plain.dkim_aligned))) abort();

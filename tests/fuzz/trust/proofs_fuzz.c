@@ -46,7 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                              .digests = digests,
                              .authserv_id = SLICE("me.test"),
                              .now = 1795513277,
-                             .steps = true};
+                             .explain = true};
     if (trust_verify(arena, &in, &dns, NULL, &r) != TRUST_DONE) abort(); /* everything is known: nothing may be pending */
     trust_write_headers(&in, &r, &out);
     json_t *json = trust_result_json(&r, true);

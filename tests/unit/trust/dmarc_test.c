@@ -316,7 +316,7 @@ static void describe(const struct dmarc_verdict *v, struct buf *out) {
 
 static struct dmarc_verdict judge(struct arena *arena, const struct test_case *t, bool steps) {
     struct dkim_verdict *dkim = arena_alloc(arena, 4 * sizeof *dkim);
-    struct dmarc_query q = {.from = slice_of(t->from), .dkim = dkim, .sampled = 50, .steps = steps};
+    struct dmarc_query q = {.from = slice_of(t->from), .dkim = dkim, .sampled = 50, .explain = steps};
     struct slice list = slice_of(t->dkim), one, domain;
     size_t n = 0;
     q.discovery = strncmp(t->what, "psl:", 4) == 0 ? DMARC_PUBLIC_SUFFIXES : DMARC_TREE_WALK;
