@@ -11,7 +11,7 @@ JOBS ?= $(shell nproc)
 # the toolchain, on this source tree, at the path that the image's compile stage uses
 IN = docker run --rm --init -v $(CURDIR):/src -w /src -e HOME=/tmp postbus/toolchain
 
-.PHONY: help docker base toolchain build images up down demo demo-down test check fuzz bench chaos k8s-test clean unit integration e2e
+.PHONY: help docker base toolchain build images up down demo demo-down test check fuzz bench bench-verify chaos k8s-test clean unit integration e2e
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,10 +73,15 @@ integration: build ## integration tests on real NATS, Redis and Knot
 fuzz: toolchain ## every fuzz target for FUZZ_SECONDS each (300)
 	@$(IN) tests/fuzz/run $${FUZZ_SECONDS:-300}
 
-bench: build ## Postbus beside Postfix + Dovecot, on this machine
+bench: build ## Postbus beside Postfix + Dovecot, then bench-verify, on this machine
 	@$(call image,peer)
 	@$(IN) make -f build.mk bench
 	@tests/bench/bench
+	@$(IN) python3 tests/bench/verify/run.py
+
+bench-verify: build ## the proofs beside OpenDKIM + OpenDMARC + policyd-spf and beside rspamd
+	@$(IN) make -f build.mk bench
+	@$(IN) python3 tests/bench/verify/run.py
 
 chaos: build ## kills everything in turn and counts every message
 	@$(IN) python3 tests/chaos/run.py

@@ -1,4 +1,5 @@
-/* The connection, and the way of a message from the NATS library's delivery thread to the worker's loop: a locked list and an eventfd. */
+/* The connection, and the two ways of a message to its handler on the worker's loop: taken from the NATS library right after the loop has read it (direct
+ * handlers), or from the library's delivery thread over a locked list and an eventfd. */
 #include <nats/adapters/libevent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,6 +55,46 @@ static void handler_free(struct handler *h) {
     free(h);
 }
 
+/* Gives the direct handlers what has been read for them. */
+static void take_direct(struct bus *b) {
+    for (struct handler *h = b->direct; h; h = h->next_direct) {
+        uint64_t queued = 0;
+        natsMsg *msg;
+        if (natsSubscription_QueuedMsgs(h->subscription, &queued) != NATS_OK) continue;
+        while (queued-- && natsSubscription_NextMsg(&msg, h->subscription, 0) == NATS_OK) {
+            h->fn(h->ctx, msg);
+            natsMsg_Destroy(msg);
+        }
+    }
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *ctx) {
+    struct bus *b = ctx;
+    (void)fd, (void)what;
+    natsConnection_ProcessReadEvent(b->connection);
+    take_direct(b);
+}
+
+/* As the library's own libevent adapter does it, but that what is read is taken at once. Called on the loop first, on a thread of the library when it connects
+ * again; the rest of that adapter is used as it is. */
+static natsStatus attach(void **data, void *ctx, natsConnection *nc, natsSock socket) {
+    struct bus *b = ctx;
+    natsLibeventEvents *events = *data;
+    if (!events) {
+        events = memory_alloc(sizeof *events); /* natsLibevent_Detach frees it */
+        events->nc = nc;
+        events->loop = b->base;
+        *data = events;
+    } else {
+        event_free(events->read);
+        event_free(events->write);
+    }
+    events->read = event_new(b->base, socket, EV_READ | EV_PERSIST, on_readable, b);
+    events->write = event_new(b->base, socket, EV_WRITE | EV_PERSIST, natsLibevent_ProcessEvent, events);
+    if (!events->read || !events->write) memory_exhausted();
+    return natsLibevent_Read(events, true);
+}
+
 static void on_wake(evutil_socket_t fd, short what, void *ctx) {
     struct bus *b = ctx;
     eventfd_t count;
@@ -63,6 +104,7 @@ static void on_wake(evutil_socket_t fd, short what, void *ctx) {
     struct handover *item = b->first;
     b->first = b->last = NULL;
     pthread_mutex_unlock(&b->lock);
+    take_direct(b);
     while (item) {
         struct handover *next = item->next;
         if (!item->msg) {
@@ -76,24 +118,45 @@ static void on_wake(evutil_socket_t fd, short what, void *ctx) {
     }
 }
 
-struct handler *handler_create(struct bus *b, const char *subject, const char *group, handler_fn *fn, void *ctx) {
+static natsStatus subscribe(struct handler *h, const char *subject, const char *group) {
+    natsConnection *nc = h->bus->connection;
+    if (h->direct && group) return natsConnection_QueueSubscribeSync(&h->subscription, nc, subject, group);
+    if (h->direct) return natsConnection_SubscribeSync(&h->subscription, nc, subject);
+    if (group) return natsConnection_QueueSubscribe(&h->subscription, nc, subject, group, on_message, h);
+    return natsConnection_Subscribe(&h->subscription, nc, subject, on_message, h);
+}
+
+static struct handler *create(struct bus *b, bool direct, const char *subject, const char *group, handler_fn *fn, void *ctx) {
     struct handler *h = memory_alloc(sizeof *h);
     h->bus = b;
+    h->direct = direct;
     h->fn = fn;
     h->ctx = ctx;
-    natsStatus s = group ? natsConnection_QueueSubscribe(&h->subscription, b->connection, subject, group, on_message, h)
-                         : natsConnection_Subscribe(&h->subscription, b->connection, subject, on_message, h);
+    natsStatus s = subscribe(h, subject, group);
     if (s != NATS_OK) {
         log_error("cannot subscribe on the bus", "subject", subject, "reason", natsStatus_GetText(s), NULL);
         free(h);
         return NULL;
     }
     natsSubscription_SetPendingLimits(h->subscription, PENDING_MESSAGES_MAX, -1);
-    natsSubscription_SetOnCompleteCB(h->subscription, on_complete, h);
-    h->next = b->handlers;
-    if (h->next) h->next->previous = h;
-    b->handlers = h;
+    if (direct) {
+        h->next_direct = b->direct;
+        b->direct = h;
+    } else {
+        natsSubscription_SetOnCompleteCB(h->subscription, on_complete, h);
+        h->next = b->handlers;
+        if (h->next) h->next->previous = h;
+        b->handlers = h;
+    }
     return h;
+}
+
+struct handler *handler_create(struct bus *b, const char *subject, const char *group, handler_fn *fn, void *ctx) {
+    return create(b, false, subject, group, fn, ctx);
+}
+
+struct handler *handler_create_direct(struct bus *b, const char *subject, const char *group, handler_fn *fn, void *ctx) {
+    return create(b, true, subject, group, fn, ctx);
 }
 
 void handler_cancel(struct handler *h) {
@@ -157,8 +220,10 @@ struct bus *bus_create(struct event_base *base, const char *url, const char *ser
     natsOptions_SetClosedCB(b->options, on_closed, b);
     natsOptions_SetRetryOnFailedConnect(b->options, true, on_connected, b);
     natsOptions_SetErrorHandler(b->options, on_error, b);
-    /* reads and writes happen on the worker's loop, so what one turn of the loop publishes leaves in one write */
-    natsOptions_SetEventLoop(b->options, base, natsLibevent_Attach, natsLibevent_Read, natsLibevent_Write, natsLibevent_Detach);
+    /* Reads and writes happen on the worker's loop, so what one turn of the loop publishes leaves in one write; "as soon as possible" means that the loop is
+     * told at once, not over a thread of the library that does nothing else. */
+    natsOptions_SetSendAsap(b->options, true);
+    natsOptions_SetEventLoop(b->options, b, attach, natsLibevent_Read, natsLibevent_Write, natsLibevent_Detach);
     natsStatus s = natsConnection_Connect(&b->connection, b->options);
     if (s == NATS_OK)
         on_connected(b->connection, b);
@@ -178,11 +243,20 @@ void bus_destroy(struct bus *b) {
         /* the loop still turns while this flushes: the last answers and events leave */
         for (int i = 0; i < 20 && natsConnection_Buffered(b->connection) > 0; i++) event_base_loop(b->base, EVLOOP_NONBLOCK);
     }
+    struct handler *direct = b->direct;
+    b->direct = NULL; /* what is read from here on finds no handler */
     for (struct handler *h = b->handlers; h; h = h->next) handler_cancel(h);
     natsConnection_Close(b->connection);
     for (int i = 0; i < 2000 && (b->handlers || !atomic_load(&b->closed)); i++) {
         event_base_loop(b->base, EVLOOP_NONBLOCK);
         usleep(1000); /* the library's threads hand their last messages over */
+    }
+    while (direct) {
+        struct handler *next = direct->next_direct;
+        natsSubscription_Destroy(direct->subscription);
+        free(direct->permanent);
+        free(direct);
+        direct = next;
     }
     natsConnection_Destroy(b->connection);
     natsOptions_Destroy(b->options);

@@ -1,4 +1,4 @@
-/* The bus of one worker: a NATS connection whose messages come to callbacks on the worker's own loop (the library's threads only hand them over).
+/* The bus of one worker: a NATS connection whose messages come to callbacks on the worker's own loop.
  *
  * Requests are answered by a queue group a service; a request that gets no answer in its time, or while NATS is away, ends with BUS_UNAVAILABLE.
  * Events are CloudEvents; they may be lost, late or repeated: nothing may depend on one. */

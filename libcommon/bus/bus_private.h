@@ -16,9 +16,14 @@ enum { SUBJECT_MAX = 256, BUS_PAYLOAD_MAX = 900 * 1024 };
 /* Called on the loop with each message of a subscription; owns msg no longer than the call. */
 typedef void handler_fn(void *ctx, natsMsg *msg);
 
-/* One subscription at the NATS library and where its messages go. Lives until the library has said that no more messages come. */
+/* One subscription at the NATS library and where its messages go. Lives until the library has said that no more messages come.
+ *
+ * Requests and replies, which are many and have few subscriptions, are direct: the loop takes their messages as it reads them. Events may have thousands of
+ * subscriptions (a session each), which the loop cannot look through after each read: the library's thread hands their messages over. */
 struct handler {
     struct bus *bus;
+    bool direct;
+    struct handler *next_direct;
     natsSubscription *subscription;
     handler_fn *fn;
     void *ctx;
@@ -48,7 +53,7 @@ struct bus {
     char service[32], inbox[64];
     char source[256];
     _Atomic bool ready, closed; /* closed: the library calls back no more */
-    struct handler *handlers;
+    struct handler *handlers, *direct;
 
     pthread_mutex_t lock; /* guards first and last */
     struct handover *first, *last;
@@ -67,6 +72,8 @@ struct bus {
 };
 
 struct handler *handler_create(struct bus *b, const char *subject, const char *group, handler_fn *fn, void *ctx);
+/* A direct one, which lives as long as the bus. */
+struct handler *handler_create_direct(struct bus *b, const char *subject, const char *group, handler_fn *fn, void *ctx);
 void handler_cancel(struct handler *h);
 /* Publishes bytes; 0 or -1. */
 int bus_send(struct bus *b, const char *subject, const char *reply_to, struct slice bytes);

@@ -79,7 +79,7 @@ void rpc_start(struct bus *b) {
     b->clock = event_new(b->base, -1, 0, on_clock, b);
     b->refuse = event_new(b->base, -1, 0, on_refuse, b);
     b->generation = 1;
-    handler_create(b, subject, NULL, on_reply, b);
+    handler_create_direct(b, subject, NULL, on_reply, b);
 }
 
 void rpc_stop(struct bus *b) {
@@ -172,7 +172,7 @@ void bus_serve(struct bus *b, const char *verb, bus_answer_fn *answer, void *ctx
     struct server *s = memory_alloc(sizeof *s);
     *s = (struct server){b, answer, ctx};
     snprintf(subject, sizeof subject, "postbus.rpc.%s.%s", b->service, verb);
-    struct handler *h = handler_create(b, subject, b->service, on_call, s);
+    struct handler *h = handler_create_direct(b, subject, b->service, on_call, s);
     if (h)
         h->permanent = s;
     else

@@ -1,6 +1,6 @@
 #!lua name=account
 -- Domains, accounts, aliases, keys. The declared key is a:{<domain>}; from it come
---   a:{<domain>}:d  hash: created, first (local part that postmaster and abuse fall to)
+--   a:{<domain>}:d  hash: created, first (local part that postmaster and abuse fall to), dns.<setting> (JSON)
 --   a:{<domain>}:u  hash: local part -> account (JSON)
 --   a:{<domain>}:a  hash: local part -> targets (JSON array); "*" is the catch-all
 --   a:{<domain>}:k  hash: selector -> key (JSON); its :d has key_month and key_count of the last roll-over
@@ -19,6 +19,14 @@ local function domain_delete(keys, args) -- force
   if absent(keys[1]) then return redis.error_reply('NOTFOUND no such domain') end
   if args[1] ~= '1' and redis.call('HLEN', keys[1] .. ':u') > 0 then return redis.error_reply('CONFLICT the domain has accounts') end
   redis.call('DEL', keys[1] .. ':d', keys[1] .. ':u', keys[1] .. ':a', keys[1] .. ':k')
+  return 1
+end
+
+local function domain_set(keys, args) -- field and value of each; an empty value removes the field
+  if absent(keys[1]) then return redis.error_reply('NOTFOUND no such domain') end
+  for i = 1, #args, 2 do
+    if args[i + 1] == '' then redis.call('HDEL', keys[1] .. ':d', args[i]) else redis.call('HSET', keys[1] .. ':d', args[i], args[i + 1]) end
+  end
   return 1
 end
 
@@ -214,6 +222,7 @@ end
 
 redis.register_function('account_domain_add', domain_add)
 redis.register_function('account_domain_delete', domain_delete)
+redis.register_function('account_domain_set', domain_set)
 redis.register_function('account_add', account_add)
 redis.register_function('account_set', account_set)
 redis.register_function('account_delete', account_delete)

@@ -76,6 +76,27 @@ static void end_line(struct body_hash *h) {
 
 static bool is_blank(char c) { return c == ' ' || c == '\t'; }
 
+/* The rest of a line that has begun, byte by byte, as far as it reaches: this is where the time of a relaxed body goes. Where it ended. */
+static const char *put_relaxed(struct body_hash *h, const char *p, const char *end) {
+    while (p < end && *p != '\r') {
+        if (PIECE - h->n < 2) flush(h);
+        unsigned char *begin = h->piece + h->n, *to = begin, *full = h->piece + PIECE - 1; /* a byte and a space before it always have room */
+        bool space = h->pending_space;
+        for (; p < end && *p != '\r' && to < full; p++) {
+            bool blank = is_blank(*p); /* without branches, which words of any length would mislead */
+            *to = ' ';
+            to += space & !blank;
+            *to = (unsigned char)*p;
+            to += !blank;
+            space = blank;
+        }
+        h->pending_space = space;
+        h->n += (size_t)(to - begin);
+        h->hashed += (uint64_t)(to - begin);
+    }
+    return p;
+}
+
 void body_hash_update(struct body_hash *h, struct slice bytes) {
     const char *p = bytes.p, *end = p + bytes.n;
     while (p < end) {
@@ -95,6 +116,8 @@ void body_hash_update(struct body_hash *h, struct slice bytes) {
         } else if (h->kind.relaxed && is_blank(*p)) {
             h->pending_space = true;
             p++;
+        } else if (h->kind.relaxed && h->kind.length < 0 && !h->line_empty) {
+            p = put_relaxed(h, p, end);
         } else {
             const char *run = p;
             if (h->kind.relaxed) {

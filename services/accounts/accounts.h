@@ -57,8 +57,14 @@ void login_stop(struct accounts *s);
 void resolve_start(struct accounts *s);
 void keys_start(struct accounts *s);
 void domains_start(struct accounts *s);
+void domain_settings_start(struct accounts *s);
 void users_start(struct accounts *s);
 void aliases_start(struct accounts *s);
+
+/* What is wrong with a value (null: none) for a setting of a domain, in words; NULL: nothing. Pure. */
+const char *domain_setting_problem(const char *name, const json_t *value);
+/* A domain's settings out of its fields: {"dmarc_policy":…, …}; a new object. */
+json_t *domain_settings_read(const json_t *fields);
 
 /* argon2id of a password, for the store; off the loop. 0 or -1. */
 int password_hash(const char *password, char out[128]);

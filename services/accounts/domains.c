@@ -17,7 +17,7 @@ static void on_listed(void *ctx, int error) {
         return;
     }
     accounts_tell(a->accounts, a->address.domain, "domain", a->address.domain, "created");
-    ask_answer(a, json_pack("{s:s,s:s}", "domain", a->address.domain, "created", a->more));
+    ask_answer(a, json_pack("{s:s,s:s,s:{}}", "domain", a->address.domain, "created", a->more, "dns"));
 }
 
 static void on_added(void *ctx, int error) {
@@ -61,7 +61,7 @@ static void on_got(void *ctx, int error, const json_t *value) {
         return;
     }
     const char *created = json_string_value(json_object_get(value, "created"));
-    ask_answer(a, json_pack("{s:s,s:s}", "domain", a->address.domain, "created", created ? created : ""));
+    ask_answer(a, json_pack("{s:s,s:s,s:o}", "domain", a->address.domain, "created", created ? created : "", "dns", domain_settings_read(value)));
 }
 
 static void on_get(void *ctx, struct bus_call *call, const json_t *body) {

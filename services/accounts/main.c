@@ -14,6 +14,7 @@ static void accounts_start(struct worker *w) {
     keys_start(s);
     users_start(s);
     aliases_start(s);
+    domain_settings_start(s);
 }
 
 static void accounts_stop(struct worker *w) {

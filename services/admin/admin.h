@@ -97,7 +97,7 @@ json_t *problem_create(unsigned status, const char *detail, json_t *errors);
 unsigned problem_status(const char *code);
 
 /* fields.c: what a body may hold. */
-enum field_type { FIELD_TEXT, FIELD_BYTES, FIELD_TEXTS };
+enum field_type { FIELD_TEXT, FIELD_BYTES, FIELD_TEXTS, FIELD_OBJECT };
 struct field {
     const char *name;
     enum field_type type;
@@ -111,7 +111,10 @@ void domain_add(struct request *r);
 void domain_list(struct request *r);
 void domain_get(struct request *r);
 void domain_delete(struct request *r);
+void domain_patch(struct request *r);
 void domain_dns(struct request *r);
+void domain_check_get(struct request *r);
+void domain_check_post(struct request *r);
 void account_add_request(struct request *r);
 void account_list(struct request *r);
 void account_get(struct request *r);

@@ -144,12 +144,14 @@ void autodiscover_post(struct request *r) {
 /* MTA-STS ------------------------------------------------------------------------------------------------------------------------------------- */
 
 static void on_mta_sts(struct request *r, int error, const json_t *reply) {
+    const char *own = json_string_value(json_object_get(json_object_get(reply, "dns"), "mta_sts"));
+    const char *mode = !own ? r->admin->mta_sts : *own ? own : "none"; /* the domain's own setting goes before the site's */
     if (error) {
         request_problem_bus(r, reply);
         return;
     }
     struct buf policy = {0};
-    buf_printf(&policy, "version: STSv1\r\nmode: %s\r\nmx: %s\r\nmax_age: %d\r\n", r->admin->mta_sts, r->admin->worker->hostname, STS_MAX_AGE);
+    buf_printf(&policy, "version: STSv1\r\nmode: %s\r\nmx: %s\r\nmax_age: %d\r\n", mode, r->admin->worker->hostname, STS_MAX_AGE);
     request_answer_text(r, 200, "text/plain; charset=utf-8", buf_slice(&policy));
     buf_free(&policy);
 }

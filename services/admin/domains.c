@@ -29,6 +29,12 @@ void domain_list(struct request *r) {
     if (request_page(r, ask)) request_ask(r, "accounts.domain.list", ask, ASK_MS, on_object);
 }
 
+void domain_patch(struct request *r) {
+    json_t *ask = json_copy(r->json);
+    json_object_set_new(ask, "domain", json_string(r->part));
+    request_ask(r, "accounts.domain.set", ask, ASK_MS, on_object);
+}
+
 void domain_get(struct request *r) { request_ask(r, "accounts.domain.get", json_pack("{s:s}", "domain", r->part), ASK_MS, on_object); }
 
 /* delete ------------------------------------------------------------------------------------------------------------------------------------ */
@@ -91,37 +97,3 @@ void domain_delete(struct request *r) {
     else
         request_ask(r, "accounts.domain.delete", json_pack("{s:s}", "domain", r->part), ASK_MS, on_deleted);
 }
-
-/* dns --------------------------------------------------------------------------------------------------------------------------------------- */
-
-static void on_records(struct request *r, int error, const json_t *reply) {
-    const char *accept = request_head(r, "Accept");
-    if (error) {
-        request_problem_bus(r, reply);
-        return;
-    }
-    if (!accept || !strstr(accept, "text/plain")) {
-        request_answer(r, 200, json_deep_copy(reply));
-        return;
-    }
-    struct buf zone = {0};
-    size_t i;
-    json_t *record;
-    json_array_foreach(json_object_get(reply, "records"), i, record) {
-        const char *name = json_string_value(json_object_get(record, "name"));
-        buf_printf(&zone, "%s%s\t%lld\tIN\t%s\t%s\n", name, *name && name[strlen(name) - 1] == '.' ? "" : ".",
-                   json_integer_value(json_object_get(record, "ttl")), json_string_value(json_object_get(record, "type")),
-                   json_string_value(json_object_get(record, "value")));
-    }
-    request_answer_text(r, 200, "text/plain; charset=utf-8", buf_slice(&zone));
-    buf_free(&zone);
-}
-
-static void on_domain_for_dns(struct request *r, int error, const json_t *reply) {
-    if (error)
-        request_problem_bus(r, reply);
-    else
-        request_ask(r, "verifier.dns.records", json_pack("{s:O}", "domain", json_object_get(reply, "domain")), ASK_MS, on_records);
-}
-
-void domain_dns(struct request *r) { request_ask(r, "accounts.domain.get", json_pack("{s:s}", "domain", r->part), ASK_MS, on_domain_for_dns); }

@@ -40,6 +40,8 @@ json_t *fields_check(const json_t *body, const struct field *fields, size_t coun
             complain(&errors, fields[i].name, "a whole number of bytes is expected, 0 for no bound");
         } else if (fields[i].type == FIELD_TEXTS && !all_texts(value)) {
             complain(&errors, fields[i].name, "a list of texts that is not empty is expected");
+        } else if (fields[i].type == FIELD_OBJECT && !json_is_object(value)) {
+            complain(&errors, fields[i].name, "an object is expected");
         }
     }
     for (void *at = json_object_iter((json_t *)(uintptr_t)body); at; at = json_object_iter_next((json_t *)(uintptr_t)body, at)) {

@@ -6,6 +6,7 @@
 #include "services/admin/admin.h"
 
 static const struct field domain_fields[] = {{"domain", FIELD_TEXT, true}};
+static const struct field domain_changes[] = {{"dns", FIELD_OBJECT, true}};
 static const struct field account_fields[] = {{"address", FIELD_TEXT, true}, {"password", FIELD_TEXT, true}, {"quota_bytes", FIELD_BYTES, false}};
 static const struct field account_changes[] = {{"password", FIELD_TEXT, false}, {"quota_bytes", FIELD_BYTES, false}};
 static const struct field alias_fields[] = {{"address", FIELD_TEXT, true}, {"targets", FIELD_TEXTS, true}};
@@ -27,7 +28,10 @@ static const struct route {
     {"GET", "/api/v1/domains", NULL, .handle = domain_list},
     {"POST", "/api/v1/domains", NULL, .handle = domain_add, BODY(domain_fields)},
     {"GET", "/api/v1/domains/", "/dns", .handle = domain_dns},
+    {"GET", "/api/v1/domains/", "/check", .handle = domain_check_get},
+    {"POST", "/api/v1/domains/", "/check", .handle = domain_check_post},
     {"GET", "/api/v1/domains/", "", .handle = domain_get},
+    {"PATCH", "/api/v1/domains/", "", .handle = domain_patch, BODY(domain_changes)},
     {"DELETE", "/api/v1/domains/", "", .handle = domain_delete},
     {"GET", "/api/v1/accounts", NULL, .handle = account_list},
     {"POST", "/api/v1/accounts", NULL, .handle = account_add_request, BODY(account_fields)},

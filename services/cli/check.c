@@ -12,6 +12,7 @@ void check_print(const json_t *object) {
 const struct command check_commands[] = {
     {"check", "spf", "--ip A --helo H --mail-from M", "may this client send for that domain", 0, 0, check_spf},
     {"check", "message", "FILE", "the proofs of a stored message (- for standard input)", 1, 1, check_message},
-    {"check", "domain", "DOMAIN", "what a domain publishes about its mail", 1, 1, check_domain},
+    {"check", "domain", "DOMAIN [--selector S,…]",
+     "what others see of a domain's mail: MX, SPF, DKIM, DMARC, MTA-STS, TLS-RPT, TLSA, BIMI, CAA; what to change", 1, 1, check_domain},
     {0},
 };

@@ -1,47 +1,102 @@
-/* postbus check domain: what a domain publishes about its mail. */
-#include <stdio.h>
+/* postbus check domain: what a receiver or a sender sees of a domain's mail, part by part, with what to change. Of any domain of the world, with no system up.
+ */
+#include "services/cli/check_domain.h"
 
-#include "libcommon/trust/mta_sts.h"
-#include "services/cli/check.h"
+#include <stdlib.h>
 
-/* The one record of a name that begins with prefix, NULL for none or several; *failed when DNS did not answer. */
-static const struct trust_record *find_record(const struct trust_dns *dns, struct slice name, const char *prefix, bool *failed) {
-    const struct trust_answer *a = dns->lookup(dns->ctx, name, TRUST_TXT);
-    const struct trust_record *found = NULL;
-    *failed |= a->status == TRUST_DNS_FAILED;
-    for (size_t i = 0; i < a->count; i++) {
-        if (!slice_starts_nocase(a->records[i].data, slice_of(prefix))) continue;
-        if (found) return NULL;
-        found = &a->records[i];
-    }
-    return found;
+#include "libcommon/mail/domain.h"
+
+void domain_problem(struct domain_check *c, const char *part, json_t *part_json, enum problem severity, const char *say) {
+    const char *word = severity == PROBLEM_ERROR ? "error" : "warning";
+    json_array_append_new(c->problems, json_pack("{s:s,s:s,s:s}", "part", part, "verdict", word, "say", say));
+    c->errors = c->errors || severity == PROBLEM_ERROR;
+    if (!part_json) return;
+    bool worse = strcmp(text_of(part_json, "verdict"), "error") != 0;
+    if (worse) json_object_set_new(part_json, "verdict", json_string(word));
 }
 
-int check_domain(struct cli *c) {
-    struct check_dns *d = check_dns_create(c->resolver, !c->json);
-    if (!d) return CLI_UNAVAILABLE;
-    struct trust_dns dns = check_dns_lookups(d);
-    struct arena *arena = arena_create();
-    struct slice domain = slice_of(c->words[0]), id;
-    struct dmarc_record dmarc;
-    bool failed = false;
-    const struct trust_answer *mx = dns.lookup(dns.ctx, domain, TRUST_MX);
-    failed |= mx->status == TRUST_DNS_FAILED;
-    const struct trust_record *spf = find_record(&dns, domain, "v=spf1", &failed);
-    const struct trust_record *policy = find_record(&dns, slice_of(arena_printf(arena, "_dmarc.%s", c->words[0])), "v=DMARC1", &failed);
-    const struct trust_record *sts = find_record(&dns, slice_of(arena_printf(arena, "_mta-sts.%s", c->words[0])), "v=STSv1", &failed);
-    bool has_policy = policy && dmarc_record_parse(policy->data, &dmarc) == 0, has_sts = sts && mta_sts_record_parse(sts->data, &id) == 0;
-    const char *words = has_policy ? dmarc_policy_text(dmarc.p) : "missing";
-    if (c->json) {
-        json_t *o = json_pack("{s:s,s:i,s:b,s:b,s:s,s:b}", "domain", c->words[0], "mx", (int)mx->count, "resolved", !failed, "spf", spf != NULL, "dmarc", words,
-                              "mta_sts", has_sts);
-        check_print(o);
-        json_decref(o);
-    } else {
-        printf("mx      %zu\nspf     %s\ndmarc   %s\nmta-sts %s\n", mx->count, spf ? "one record" : "missing, or several", words,
-               has_sts ? "published" : "missing");
+const struct trust_answer *domain_lookup(struct domain_check *c, const char *name, int type) {
+    const struct trust_answer *a = c->dns.lookup(c->dns.ctx, slice_of(name), type);
+    c->unanswered = c->unanswered || a->status == TRUST_DNS_FAILED;
+    return a;
+}
+
+const char *domain_text(struct domain_check *c, struct slice bytes) {
+    char *text = arena_copy(c->arena, bytes);
+    for (size_t i = 0; i < bytes.n; i++)
+        if (text[i] < ' ' || text[i] >= 0x7f) text[i] = '?';
+    return text;
+}
+
+struct slice domain_record(struct domain_check *c, const char *name, const char *version, json_t **found) {
+    const struct trust_answer *a = domain_lookup(c, name, TRUST_TXT);
+    struct slice first = SLICE(""), wanted = slice_of(version);
+    *found = json_array();
+    for (size_t i = 0; i < a->count; i++) {
+        struct slice text = a->records[i].data, rest = slice_skip(text, wanted.n);
+        if (!slice_starts_nocase(text, wanted) || (rest.n && !strchr(" \t;", *rest.p))) continue;
+        if (!first.n) first = text;
+        json_array_append_new(*found, json_string(domain_text(c, text)));
     }
-    arena_destroy(arena);
+    return first;
+}
+
+static void print_part(const char *name, const json_t *part) {
+    size_t i;
+    const json_t *one, *found = json_object_get(part, "found");
+    json_array_foreach(found, i, one) printf("%-8s %s\n", name, json_string_value(one));
+    if (*text_of(part, "result")) printf("%-8s %s\n", name, text_of(part, "result"));
+}
+
+static void print_all(const struct domain_check *c) {
+    static const char *const parts[] = {"spf", "dmarc", "mta_sts", "tls_rpt", "bimi", "caa"};
+    size_t i, k;
+    const json_t *one, *address;
+    json_array_foreach(json_object_get(c->out, "mx"), i, one) {
+        printf("%-8s %lld %s\n", "mx", json_integer_value(json_object_get(one, "preference")), text_of(one, "host"));
+        json_array_foreach(json_object_get(one, "addresses"), k, address)
+            printf("%-8s   %s is %s\n", "mx", text_of(address, "address"), *text_of(address, "name") ? text_of(address, "name") : "without a name");
+    }
+    json_array_foreach(json_object_get(c->out, "dkim"), i, one)
+        printf("%-8s %s: %s, %lld bits\n", "dkim", text_of(one, "selector"), text_of(one, "result"), json_integer_value(json_object_get(one, "bits")));
+    for (i = 0; i < sizeof parts / sizeof *parts; i++) print_part(parts[i], json_object_get(c->out, parts[i]));
+    json_array_foreach(json_object_get(c->out, "tlsa"), i, one) printf("%-8s %s %s\n", "tlsa", text_of(one, "host"), text_of(one, "found"));
+    printf("%-8s %s\n", "dnssec", text_of(c->out, "dnssec"));
+    json_array_foreach(c->problems, i, one) printf("%-8s %s: %s\n", text_of(one, "verdict"), text_of(one, "part"), text_of(one, "say"));
+    if (!json_array_size(c->problems) && !c->unanswered) puts("nothing to mend");
+}
+
+int check_domain(struct cli *cli) {
+    char domain[DOMAIN_BYTES];
+    if (domain_normalise(slice_of(cli->words[0]), domain)) {
+        fprintf(stderr, "postbus: %s is not a domain name\n", cli->words[0]);
+        return CLI_USAGE;
+    }
+    struct check_dns *d = check_dns_create(cli->resolver, !cli->json);
+    if (!d) return CLI_UNAVAILABLE;
+    struct domain_check c = {
+        .cli = cli, .arena = arena_create(), .dns = check_dns_lookups(d), .domain = domain, .out = json_object(), .problems = json_array()};
+    json_object_set_new(c.out, "domain", json_string(domain));
+    check_domain_mx(&c);
+    check_domain_spf(&c);
+    check_domain_dkim(&c);
+    check_domain_dmarc(&c);
+    check_domain_mta_sts(&c);
+    check_domain_tls_rpt(&c);
+    check_domain_tlsa(&c);
+    check_domain_others(&c);
+    if (c.unanswered)
+        json_array_append_new(c.problems,
+                              json_pack("{s:s,s:s,s:s}", "part", "dns", "verdict", "temperror", "say", "DNS did not answer everything: look again later"));
+    json_object_set_new(c.out, "resolved", json_boolean(!c.unanswered));
+    json_object_set_new(c.out, "problems", json_incref(c.problems));
+    if (cli->json)
+        check_print(c.out);
+    else
+        print_all(&c);
+    json_decref(c.out);
+    json_decref(c.problems);
+    arena_destroy(c.arena);
     check_dns_destroy(d);
-    return failed ? CLI_TEMPORARY : mx->count && spf && has_policy ? CLI_OK : CLI_FAILED;
+    return c.errors ? CLI_FAILED : c.unanswered ? CLI_TEMPORARY : CLI_OK;
 }

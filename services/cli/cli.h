@@ -18,6 +18,8 @@ struct cli {
     const char *password_file;    /* --password-file */
     bool password_stdin, json, force, now;
     const char *quota, *limit, *after;
+    const char *format;                           /* of domain dns: zone, json or table */
+    const char *selector;                         /* of check domain: DKIM selectors, comma-separated */
     const char *ip, *helo, *mail_from, *resolver; /* of check; NULL: not given */
     char **words;                                 /* after the family and the command */
     int count;

@@ -1,5 +1,19 @@
 /* postbus domain … */
+#include <string.h>
+
 #include "services/cli/cli.h"
+
+/* As domain set takes them. */
+static void print_settings(json_t *dns) {
+    const char *name;
+    const json_t *value, *item;
+    size_t i;
+    json_object_foreach(dns, name, value) {
+        printf("\t%s=%s", name, json_is_string(value) ? json_string_value(value) : "");
+        json_array_foreach(value, i, item) printf("%s%s", i ? "," : "", json_string_value(item));
+        putchar('\n');
+    }
+}
 
 static int one(struct cli *c, const char *method, json_t *body, const char *said) {
     struct buf path = {0};
@@ -16,6 +30,7 @@ static int one(struct cli *c, const char *method, json_t *body, const char *said
             printf("%s\t%s\n", text_of(answer, "domain"), text_of(answer, "created"));
         else
             printf("%s %s\n", c->words[0], said);
+        print_settings(json_object_get(answer, "dns"));
     }
     json_decref(answer);
     buf_free(&path);
@@ -42,15 +57,99 @@ static int list(struct cli *c) {
     return failed;
 }
 
+static void domain_path(const struct cli *c, const char *tail, struct buf *path) {
+    buf_add_str(path, "/api/v1/domains/");
+    api_add(path, c->words[0]);
+    buf_add_str(path, tail);
+}
+
+/* set NAME=VALUE …: only what is named changes (RFC 7396) */
+static int set(struct cli *c) {
+    struct buf path = {0};
+    json_t *dns = json_object(), *answer = NULL;
+    for (int i = 1; i < c->count; i++) {
+        char *value = strchr(c->words[i], '=');
+        if (!value || value == c->words[i]) {
+            fprintf(stderr, "postbus: %s is not NAME=VALUE\n", c->words[i]);
+            json_decref(dns);
+            return CLI_USAGE;
+        }
+        *value++ = '\0';
+        json_t *item = json_string(value);
+        if (strcmp(value, "default") == 0) {
+            json_decref(item);
+            item = json_null();
+        } else if (strcmp(c->words[i], "caa") == 0) {
+            json_decref(item);
+            item = json_array();
+            for (char *one; (one = strsep(&value, ","));)
+                if (*one) json_array_append_new(item, json_string(one));
+        }
+        json_object_set_new(dns, c->words[i], item);
+    }
+    domain_path(c, "", &path);
+    int failed = api_call(c, "PATCH", buf_str(&path), json_pack("{s:o}", "dns", dns), &answer);
+    if (!failed && !print_json(c, answer)) printf("%s is changed\n", c->words[0]);
+    json_decref(answer);
+    buf_free(&path);
+    return failed;
+}
+
+static void print_table(const json_t *answer) {
+    size_t i;
+    const json_t *one;
+    json_array_foreach(json_object_get(answer, "records"), i, one) {
+        printf("%s\n  %s %s %s%s\n", text_of(one, "purpose"), text_of(one, "name"), text_of(one, "type"), text_of(one, "value"),
+               json_is_true(json_object_get(one, "outside")) ? "  (in that domain's own zone)" : "");
+    }
+    json_array_foreach(json_object_get(answer, "ds"), i, one)
+        printf("DNSSEC: for your registrar, to put into the parent's zone\n  DS %s\n", json_string_value(one));
+}
+
 static int dns(struct cli *c) {
     struct buf path = {0}, out = {0};
-    buf_add_str(&path, "/api/v1/domains/");
-    api_add(&path, c->words[0]);
-    buf_add_str(&path, "/dns");
-    int failed = api_call_text(c, buf_str(&path), c->json ? "application/json" : "text/plain", &out);
-    if (!failed) fwrite(buf_str(&out), 1, out.n, stdout);
+    json_t *answer = NULL;
+    const char *format = c->json ? "json" : c->format ? c->format : "zone";
+    bool table = strcmp(format, "table") == 0, json = strcmp(format, "json") == 0;
+    if (!table && !json && strcmp(format, "zone") != 0) {
+        fputs("postbus: --format is zone, json or table\n", stderr);
+        return CLI_USAGE;
+    }
+    domain_path(c, "/dns", &path);
+    int failed = table ? api_call(c, "GET", buf_str(&path), NULL, &answer) : api_call_text(c, buf_str(&path), json ? "application/json" : "text/plain", &out);
+    if (!failed && table) print_table(answer);
+    if (!failed && !table) fwrite(buf_str(&out), 1, out.n, stdout);
+    json_decref(answer);
     buf_free(&path);
     buf_free(&out);
+    return failed;
+}
+
+static void print_finding(const json_t *f) {
+    size_t i;
+    const json_t *one;
+    printf("%-11s %s %s: %s\n", text_of(f, "state"), text_of(f, "name"), text_of(f, "type"), text_of(f, "purpose"));
+    if (strcmp(text_of(f, "state"), "right") != 0)
+        json_array_foreach(json_object_get(f, "found"), i, one) printf("            found   %s\n", json_string_value(one));
+    if (*text_of(f, "say")) printf("            %s\n", text_of(f, "say"));
+    json_array_foreach(json_object_get(f, "publish"), i, one) printf("            publish %s\n", json_string_value(one));
+}
+
+static int check(struct cli *c) {
+    struct buf path = {0};
+    json_t *answer = NULL;
+    size_t i;
+    const json_t *one;
+    domain_path(c, "/check", &path);
+    int failed = api_call(c, "POST", buf_str(&path), NULL, &answer);
+    long long wrong = json_integer_value(json_object_get(answer, "wrong")), unknown = json_integer_value(json_object_get(answer, "unknown"));
+    if (!failed && !print_json(c, answer)) {
+        json_array_foreach(json_object_get(answer, "findings"), i, one) print_finding(one);
+        printf("%s: %lld to mend, %lld not answered, DNSSEC %s\n", c->words[0], wrong, unknown, text_of(answer, "dnssec"));
+    }
+    if (!failed) failed = wrong ? CLI_FAILED : unknown ? CLI_TEMPORARY : CLI_OK;
+    json_decref(answer);
+    buf_free(&path);
     return failed;
 }
 
@@ -58,7 +157,10 @@ const struct command domain_commands[] = {
     {"domain", "add", "DOMAIN", "add a domain; its DKIM keys are made", 1, 1, add},
     {"domain", "list", "", "all domains", 0, 0, list},
     {"domain", "get", "DOMAIN", "one domain", 1, 1, get},
+    {"domain", "set", "DOMAIN NAME=VALUE…",
+     "what it publishes: dmarc_policy, dmarc_rua, dmarc_ruf, mta_sts, bimi_location, bimi_authority, caa; =default: as the site", 2, 9, set},
     {"domain", "delete", "DOMAIN [--force]", "remove a domain; with --force also its accounts and their mail", 1, 1, delete},
-    {"domain", "dns", "DOMAIN", "the records it should publish, as lines of a zone file", 1, 1, dns},
+    {"domain", "dns", "DOMAIN [--format F]", "the records it should publish, as lines of a zone file", 1, 1, dns},
+    {"domain", "check", "DOMAIN", "how its DNS looks from outside, and what to change; exit status 1 when something is wrong", 1, 1, check},
     {0},
 };

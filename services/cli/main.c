@@ -24,6 +24,8 @@ static void help(FILE *out) {
           "  --password-stdin      the password is the first line of standard input\n"
           "  --limit N --after X   a page of a listing\n"
           "  --ip A --helo H --mail-from M   the envelope that check looks at\n"
+          "  --format F            of domain dns: zone, json or table\n"
+          "  --selector S,…        DKIM selectors that check domain looks at, beside the common ones\n"
           "  --resolver ADDR:PORT  the DNS that check asks; else the system's\n",
           out);
 }
@@ -58,6 +60,8 @@ static int read_options(struct cli *c, int argc, char **argv) {
         {"helo", required_argument, NULL, 'e'},
         {"mail-from", required_argument, NULL, 'm'},
         {"resolver", required_argument, NULL, 'r'},
+        {"format", required_argument, NULL, 'F'},
+        {"selector", required_argument, NULL, 'S'},
         {"help", no_argument, NULL, 'h'},
         {0},
     };
@@ -77,6 +81,8 @@ static int read_options(struct cli *c, int argc, char **argv) {
         case 'e': c->helo = optarg; break;
         case 'm': c->mail_from = optarg; break;
         case 'r': c->resolver = optarg; break;
+        case 'F': c->format = optarg; break;
+        case 'S': c->selector = optarg; break;
         case 'h': help(stdout); return -1;
         default: fputs("see: postbus help\n", stderr); return CLI_USAGE;
         }

@@ -15,7 +15,9 @@ enum answer_type {
     TYPE_TXT = 16,
     TYPE_AAAA = 28,
     TYPE_SRV = 33,
-    TYPE_TLSA = 52
+    TYPE_DS = 43,
+    TYPE_TLSA = 52,
+    TYPE_CAA = 257
 };
 
 enum answer_status {

@@ -1,17 +1,25 @@
 /* verifier: DNS and sender authentication on the bus. */
 #include <curl/curl.h>
+#include <malloc.h>
 #include <stdlib.h>
 
 #include "libcommon/base/config.h"
 #include "libcommon/base/log.h"
 #include "libcommon/trust/dkim.h"
+#include "services/verifier/check.h"
+#include "services/verifier/domain_records.h"
 #include "services/verifier/keys.h"
 #include "services/verifier/publish.h"
 #include "services/verifier/rotate.h"
 #include "services/verifier/sts.h"
 #include "services/verifier/verifier.h"
 
-static void verifier_configure(void) { curl_global_init(CURL_GLOBAL_DEFAULT); }
+enum { HEAP_KEPT = 16 * 1024 * 1024 }; /* bytes of free heap */
+
+static void verifier_configure(void) {
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    mallopt(M_TRIM_THRESHOLD, HEAP_KEPT); /* or every second request gives pages back to the kernel and takes them again */
+}
 
 static void verifier_start(struct worker *w) {
     struct verifier *v = memory_alloc(sizeof *v);
@@ -45,9 +53,16 @@ static void verifier_start(struct worker *w) {
     explain_serve(v);
     seal_serve(v);
     sign_serve(v);
+    v->servers = memory_alloc(sizeof *v->servers);
+    if (!publish_servers_read(v->servers)) {
+        free(v->servers);
+        v->servers = NULL;
+    }
     records_serve(v);
     txt_serve(v);
+    check_serve(v);
     if (w->index == 0) v->publisher = publisher_create(v); /* one worker of a replica is enough */
+    if (w->index == 0) v->monitor = dns_monitor_create(v);
 }
 
 static void verifier_drain(struct worker *w) {
@@ -59,13 +74,20 @@ static void verifier_drain(struct worker *w) {
 static void verifier_stop(struct worker *w) {
     struct verifier *v = w->state;
     publisher_destroy(v->publisher);
+    dns_monitor_destroy(v->monitor);
+    domain_records_stop(v);
     resolver_destroy(v->resolver); /* requests still in flight end with failures */
     sts_cache_destroy(v->sts);
     http_destroy(v->http);
+    check_stop(v);
     rotator_destroy(v->rotator);
     key_cache_destroy(v->keys);
     dkim_key_cache_destroy(v->trust_keys);
     arena_destroy(v->settings);
+    if (v->servers && v->requests == 0) { /* else a thread of the pool may be using it, and the process ends anyway */
+        publish_servers_free(v->servers);
+        free(v->servers);
+    }
     free(v);
 }
 

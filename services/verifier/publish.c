@@ -1,79 +1,38 @@
-#include "services/verifier/publish.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"
 #include "libcommon/base/config.h"
 #include "libcommon/base/log.h"
-#include "services/verifier/domain.h"
-#include "services/verifier/keys.h"
-#include "services/verifier/update.h"
+#include "services/verifier/publish_private.h"
 
-static struct metric published = METRIC_COUNTER("postbus_verifier_dns_rrsets_published_total", "RRsets written to the authoritative DNS server");
-static struct metric publish_failures = METRIC_COUNTER("postbus_verifier_dns_publish_failures_total", "Publications of a zone that failed");
+enum { LIST_TIMEOUT_MS = 10000, LIST_PAGE = 1000, LIST_DOMAINS_MAX = 1000000 };
 
-enum { LIST_TIMEOUT_MS = 10000, ABSENT_MAX = 8 };
+static void next_task(struct publisher *p) {
+    if (p->busy || p->closing || !p->first) return;
+    struct publish_task *t = p->first;
+    p->first = t->next;
+    if (!p->first) p->last = &p->first;
+    t->next = NULL;
+    p->busy = true;
+    publish_job_start(p, t);
+}
 
-enum kind { KIND_PUBLISH, KIND_REMOVE, KIND_CLEAN };
-
-/* Work to do; one kind of it a domain at a time in the list. */
-struct task {
-    struct task *next;
-    enum kind kind;
-    char domain[DOMAIN_MAX]; /* "" for KIND_CLEAN */
-};
-
-/* A task under way on the pool, and all that it needs there. */
-struct job {
-    struct publisher *publisher;
-    struct task *task;
-    struct arena *arena;
-    struct update_server server;
-    size_t n, absent_count, changed;
-    struct dns_record records[RECORDS_MAX], absent[ABSENT_MAX];
-    json_t *hosted; /* KIND_CLEAN: {"<domain>":true} of all hosted domains */
-    json_t *gone;   /* KIND_CLEAN: zones that no domain is for */
-    int error;
-    char reason[UPDATE_REASON_MAX];
-};
-
-struct publisher {
-    struct verifier *verifier;
-    struct event *clock, *again;
-    char *tsig; /* the secret, cut into the three */
-    struct update_server server;
-    struct task *first, **last;
-    bool busy, closing;
-    json_t *hosted; /* the last list of domains, for KIND_CLEAN */
-    uint64_t ticket;
-};
-
-static void next_task(struct publisher *p);
-
-static void add_task(struct publisher *p, enum kind kind, const char *domain) {
-    for (struct task *t = p->first; t; t = t->next) {
+static void add_task(struct publisher *p, enum publish_kind kind, const char *domain) {
+    for (struct publish_task *t = p->first; t; t = t->next) {
         if (strcmp(t->domain, domain) != 0) continue;
         t->kind = kind; /* what was asked last counts */
         return;
     }
-    struct task *t = memory_alloc(sizeof *t);
+    struct publish_task *t = memory_alloc(sizeof *t);
     t->kind = kind;
     snprintf(t->domain, sizeof t->domain, "%s", domain);
     *p->last = t;
     p->last = &t->next;
 }
 
-static void job_destroy(struct job *j) {
-    json_decref(j->hosted);
-    json_decref(j->gone);
-    arena_destroy(j->arena);
-    free(j->task);
-    free(j);
-}
-
 static void publisher_free(struct publisher *p) {
-    free(p->tsig);
+    publish_servers_free(&p->servers);
     free(p);
 }
 
@@ -82,153 +41,122 @@ static void try_again_later(struct publisher *p) {
     if (!event_pending(p->again, EV_TIMEOUT, NULL)) event_add(p->again, &delay);
 }
 
-static void collect_gone(void *ctx, const char *zone) {
-    struct job *j = ctx;
-    if (!json_object_get(j->hosted, zone)) json_array_append_new(j->gone, json_string(zone));
-}
-
-/* On a thread of the pool. */
-static void run(void *ctx) {
-    struct job *j = ctx;
-    switch (j->task->kind) {
-    case KIND_PUBLISH: j->error = update_publish(&j->server, j->task->domain, j->n, j->records, j->absent_count, j->absent, &j->changed, j->reason); break;
-    case KIND_REMOVE: j->error = update_remove(&j->server, j->task->domain, j->reason); break;
-    case KIND_CLEAN: j->error = update_list(&j->server, collect_gone, j, j->reason); break;
-    }
-}
-
-static void on_done(void *ctx) {
-    struct job *j = ctx;
-    struct publisher *p = j->publisher;
-    char count[24];
+void publish_finished(struct publisher *p, struct publish_task *task, enum publish_end end, const json_t *gone) {
+    size_t i;
+    const json_t *zone;
     p->busy = false;
-    snprintf(count, sizeof count, "%zu", j->changed);
     if (p->closing) {
-        job_destroy(j);
+        free(task);
         publisher_free(p);
         return;
     }
-    if (j->error) {
-        metric_add(&publish_failures, 1);
-        log_warn("a zone cannot be brought up to date", "domain", j->task->domain, "server", p->server.address, "reason", j->reason, NULL);
-        bool newer = false;
-        for (struct task *t = p->first; t; t = t->next) newer = newer || strcmp(t->domain, j->task->domain) == 0;
-        if (!newer) add_task(p, j->task->kind, j->task->domain);
+    json_array_foreach(gone, i, zone) add_task(p, PUBLISH_REMOVE, json_string_value(zone));
+    if (end == PUBLISH_DONE) {
+        free(task);
+    } else {
+        task->next = p->failed;
+        p->failed = task;
         try_again_later(p);
-    } else if (j->task->kind == KIND_PUBLISH && j->changed) {
-        metric_add(&published, (int64_t)j->changed);
-        log_info("zone published", "domain", j->task->domain, "rrsets", count, NULL);
-    } else if (j->task->kind == KIND_REMOVE) {
-        log_info("zone removed", "domain", j->task->domain, NULL);
     }
-    size_t i;
-    const json_t *zone;
-    json_array_foreach(j->gone, i, zone) if (!j->error) add_task(p, KIND_REMOVE, json_string_value(zone));
-    bool ok = !j->error;
-    job_destroy(j);
-    if (ok) next_task(p);
+    if (end != PUBLISH_PAUSE) next_task(p);
 }
 
-static void start(struct job *j) { service_offload(j->publisher->verifier->worker, run, on_done, j); }
-
-/* What a zone of ours may hold from other days, when the settings were others. */
-static void list_absent(struct job *j, const struct records_input *in) {
-    const char *names[][2] = {
-        {arena_printf(j->arena, "_mta-sts.%s", in->domain), "TXT"},
-        {arena_printf(j->arena, "mta-sts.%s", in->domain), "CNAME"},
-        {arena_printf(j->arena, "_25._tcp.%s", in->mail_host), "TLSA"},
-    };
-    size_t inside = strlen(in->mail_host) > strlen(in->domain) ? strlen(in->mail_host) - strlen(in->domain) : 0;
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        bool wanted = i == 2 && (inside == 0 || strcasecmp(in->mail_host + inside, in->domain) != 0 || in->mail_host[inside - 1] != '.');
-        for (size_t k = 0; k < j->n; k++) wanted = wanted || (strcasecmp(j->records[k].name, names[i][0]) == 0 && strcmp(j->records[k].type, names[i][1]) == 0);
-        if (!wanted) j->absent[j->absent_count++] = (struct dns_record){.name = names[i][0], .type = names[i][1]};
-    }
+bool publish_is_hosted(const struct publisher *p, const char *name) {
+    for (const char *at = name; at; at = strchr(at, '.') ? strchr(at, '.') + 1 : NULL)
+        if (json_object_get(p->hosted, at)) return true;
+    return false;
 }
 
-static void on_keys(void *ctx, struct domain_keys *keys, const char *code) {
-    struct job *j = ctx;
-    struct publisher *p = j->publisher;
-    if (!keys && strcmp(code, "unavailable") == 0) {
-        p->busy = false;
-        if (p->closing) {
-            publisher_free(p);
-        } else {
-            add_task(p, j->task->kind, j->task->domain);
-            try_again_later(p);
-        }
-        job_destroy(j);
-        return;
-    }
-    struct records_input in = {.domain = j->task->domain, .keys = keys};
-    records_settings(j->arena, p->verifier, &in);
-    j->n = records_make(j->arena, &in, j->records);
-    list_absent(j, &in);
-    start(j);
+/* the list of domains ------------------------------------------------------------------------------------------------------------------------ */
+
+static int by_length(const void *x, const void *y) {
+    const char *const *a = x, *const *b = y;
+    size_t m = strlen(*a), n = strlen(*b);
+    return m < n ? -1 : m > n ? 1 : strcmp(*a, *b);
 }
 
-static void next_task(struct publisher *p) {
-    if (p->busy || p->closing || !p->first) return;
-    struct task *t = p->first;
-    p->first = t->next;
-    if (!p->first) p->last = &p->first;
-    t->next = NULL;
-    p->busy = true;
-    struct job *j = memory_alloc(sizeof *j);
-    j->publisher = p;
-    j->task = t;
-    j->arena = arena_create();
-    j->server = p->server;
-    switch (t->kind) {
-    case KIND_PUBLISH:
-        key_cache_drop(p->verifier->keys, slice_of(t->domain)); /* the keys as they are now */
-        key_cache_get(p->verifier->keys, slice_of(t->domain), on_keys, j);
-        break;
-    case KIND_CLEAN:
-        j->hosted = json_deep_copy(p->hosted);
-        j->gone = json_array();
-        start(j);
-        break;
-    case KIND_REMOVE: start(j); break;
+/* A domain above another comes first: the other's records then go into its zone, and no zone is made that its parent does not know of. */
+static void add_all(struct publisher *p) {
+    size_t n = json_object_size(p->hosted), i = 0;
+    const char **names = memory_alloc((n + 1) * sizeof *names), *name;
+    json_t *value;
+    json_object_foreach(p->hosted, name, value) {
+        (void)value;
+        names[i++] = name;
     }
+    qsort(names, n, sizeof *names, by_length);
+    for (i = 0; i < n; i++) add_task(p, PUBLISH_ZONE, names[i]);
+    free(names);
 }
+
+static void ask_page(struct publisher *p, const char *after);
 
 static void on_domains(void *ctx, int error, const json_t *reply) {
     struct publisher *p = ctx;
     const json_t *list = json_object_get(reply, "domains"), *one;
+    const char *after = json_string_value(json_object_get(reply, "next"));
     char domain[DOMAIN_MAX];
     size_t i;
     p->ticket = 0;
-    if (error || !json_is_array(list)) {
+    if (error || !json_is_array(list)) { /* half a list is none */
+        json_decref(p->listing);
+        p->listing = NULL;
         try_again_later(p);
         return;
     }
-    json_decref(p->hosted);
-    p->hosted = json_object();
     json_array_foreach(list, i, one) {
         struct slice name = json_is_string(one) ? slice_of(json_string_value(one)) : ask_text(one, "domain");
-        if (domain_to_ascii(name, domain)) continue;
-        json_object_set_new(p->hosted, domain, json_true());
-        add_task(p, KIND_PUBLISH, domain);
+        if (domain_to_ascii(name, domain) == 0) json_object_set_new(p->listing, domain, json_true());
     }
-    if (!json_is_string(json_object_get(reply, "next"))) add_task(p, KIND_CLEAN, "");
+    if (after && json_array_size(list) && json_object_size(p->listing) < LIST_DOMAINS_MAX) {
+        ask_page(p, after);
+        return;
+    }
+    json_decref(p->hosted);
+    p->hosted = p->listing;
+    p->listing = NULL;
+    add_all(p);
+    if (*p->servers.servers[0].catalog) add_task(p, PUBLISH_CLEAN, "");
     next_task(p);
+}
+
+static void ask_page(struct publisher *p, const char *after) {
+    json_t *ask = json_pack("{s:i}", "limit", LIST_PAGE);
+    if (after) json_object_set_new(ask, "after", json_string(after));
+    p->ticket = bus_request(p->verifier->worker->bus, "accounts.domain.list", ask, LIST_TIMEOUT_MS, on_domains, p);
+}
+
+static void list_domains(struct publisher *p) {
+    if (p->ticket) return;
+    json_decref(p->listing);
+    p->listing = json_object();
+    ask_page(p, NULL);
 }
 
 static void on_clock(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
     struct publisher *p = ctx;
-    struct timeval delay = {PUBLISH_EVERY_SECONDS, 0};
+    struct timeval delay = {p->every_seconds, 0};
     event_add(p->clock, &delay);
-    if (!p->ticket) p->ticket = bus_request(p->verifier->worker->bus, "accounts.domain.list", json_object(), LIST_TIMEOUT_MS, on_domains, p);
+    list_domains(p);
 }
 
-/* What failed is in the list again; without a list of domains yet, that is what failed. */
+/* What failed goes to the end of the list, unless something newer is there for its domain; without a list of domains yet, that is what failed. */
 static void on_again(evutil_socket_t fd, short what, void *ctx) {
+    (void)fd, (void)what;
     struct publisher *p = ctx;
-    if (!p->hosted) on_clock(fd, what, p);
+    while (p->failed) {
+        struct publish_task *failed = p->failed, *newer = p->first;
+        p->failed = failed->next;
+        while (newer && strcmp(newer->domain, failed->domain) != 0) newer = newer->next;
+        if (!newer) add_task(p, failed->kind, failed->domain);
+        free(failed);
+    }
+    if (!p->hosted) list_domains(p);
     next_task(p);
 }
+
+/* events ------------------------------------------------------------------------------------------------------------------------------------- */
 
 static void on_account_changed(void *ctx, struct slice about, const json_t *data) {
     (void)about;
@@ -237,44 +165,45 @@ static void on_account_changed(void *ctx, struct slice about, const json_t *data
     struct slice what = ask_text(data, "what"), change = ask_text(data, "change");
     if (p->closing || (!slice_is(what, "domain") && !slice_is(what, "key")) || domain_to_ascii(ask_text(data, "domain"), domain)) return;
     bool gone = slice_is(what, "domain") && slice_is(change, "deleted");
-    if (p->hosted) { /* the clean-up must not take what was added since the list was read */
+    json_t *lists[] = {p->hosted, p->listing}; /* the clean-up must not take what was added since the list was read */
+    for (size_t i = 0; i < 2; i++) {
+        if (!lists[i]) continue;
         if (gone)
-            json_object_del(p->hosted, domain);
+            json_object_del(lists[i], domain);
         else
-            json_object_set_new(p->hosted, domain, json_true());
+            json_object_set_new(lists[i], domain, json_true());
     }
-    add_task(p, gone ? KIND_REMOVE : KIND_PUBLISH, domain);
+    add_task(p, gone ? PUBLISH_REMOVE : PUBLISH_ZONE, domain);
     next_task(p);
 }
 
-/* "algorithm:name:base64" */
-static bool cut_tsig(struct publisher *p) {
-    char *name = strchr(p->tsig, ':'), *key = name ? strchr(name + 1, ':') : NULL;
-    if (!key || name == p->tsig || key == name + 1 || !key[1]) return false;
-    *name = *key = '\0';
-    p->server.algorithm = p->tsig;
-    p->server.key_name = name + 1;
-    p->server.key_b64 = key + 1;
-    return true;
-}
+/* ---------------------------------------------------------------------------------------------------------------------------------------------- */
 
 struct publisher *publisher_create(struct verifier *v) {
-    const char *address = config_text("POSTBUS_DNS_SERVER", "");
     struct timeval soon = {PUBLISH_START_SECONDS, 0};
-    if (!*address) return NULL;
+    struct publish_servers servers;
+    if (!publish_servers_read(&servers)) return NULL;
     struct publisher *p = memory_alloc(sizeof *p);
     p->verifier = v;
+    p->servers = servers;
     p->last = &p->first;
-    p->server.address = address;
-    p->server.catalog = config_text("POSTBUS_DNS_CATALOG", "catalog.postbus");
-    p->tsig = config_secret("tsig.key", true);
-    if (!cut_tsig(p)) config_refuse("secret tsig.key", "must be algorithm:name:base64, as in hmac-sha256:postbus:MTIz…");
+    p->seen = json_object();
+    p->every_seconds = config_number("POSTBUS_DNS_PUBLISH_SECONDS", PUBLISH_EVERY_SECONDS, 1, 86400);
+    p->gone_seconds = config_number("POSTBUS_DNS_GONE_SECONDS", PUBLISH_GONE_SECONDS, 0, 31536000);
     p->clock = event_new(v->worker->base, -1, 0, on_clock, p);
     p->again = event_new(v->worker->base, -1, 0, on_again, p);
     if (!p->clock || !p->again) memory_exhausted();
     event_add(p->clock, &soon);
     bus_hear(v->worker->bus, "account.changed.>", false, on_account_changed, p);
     return p;
+}
+
+static void free_tasks(struct publish_task **list) {
+    while (*list) {
+        struct publish_task *t = *list;
+        *list = t->next;
+        free(t);
+    }
 }
 
 void publisher_destroy(struct publisher *p) {
@@ -284,11 +213,11 @@ void publisher_destroy(struct publisher *p) {
     event_free(p->clock);
     event_free(p->again);
     json_decref(p->hosted);
-    while (p->first) {
-        struct task *t = p->first;
-        p->first = t->next;
-        free(t);
-    }
+    json_decref(p->listing);
+    json_decref(p->seen);
+    p->hosted = p->listing = p->seen = NULL;
+    free_tasks(&p->first);
+    free_tasks(&p->failed);
     p->last = &p->first;
     if (!p->busy) publisher_free(p); /* else what is under way does it */
 }

@@ -1,279 +1,308 @@
 #include "services/verifier/update.h"
 
-#include <ldns/ldns.h>
-#include <netdb.h>
-#include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
-enum { ZONE_POLL_MS = 50 };
+#include "services/verifier/catalog.h"
 
-static int failed(char reason[UPDATE_REASON_MAX], const char *what, const char *detail) {
-    snprintf(reason, UPDATE_REASON_MAX, "%.100s: %.140s", what, detail);
+/* One publication on one server. */
+struct work {
+    struct dns_server *server;
+    const char *domain;
+    char home[DNS_NAME_BYTES]; /* the zone that holds domain */
+    struct record_set wanted, former;
+    ldns_rr_list *gone, *come; /* what to delete and what to add, of the zone being looked at */
+    size_t changed;
+    struct buf *left_out;
+    char *reason;
+};
+
+static int failed(char reason[DNS_REASON_MAX], const char *what, const char *detail) {
+    snprintf(reason, DNS_REASON_MAX, "%.120s: %.180s", what, detail);
     return -1;
 }
 
-/* ldns' resolver as the connection to one server; NULL with the reason. */
-static ldns_resolver *open_server(const struct update_server *server, char reason[UPDATE_REASON_MAX]) {
-    char host[256], address[64];
-    const char *at = strchr(server->address, '@');
-    int n = at ? (int)(at - server->address) : (int)strlen(server->address);
-    int port = at ? atoi(at + 1) : 53;
-    snprintf(host, sizeof host, "%.*s", n, server->address);
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
-    int error = getaddrinfo(host, NULL, &hints, &found);
-    if (error) {
-        failed(reason, host, gai_strerror(error));
-        return NULL;
-    }
-    error = getnameinfo(found->ai_addr, found->ai_addrlen, address, sizeof address, NULL, 0, NI_NUMERICHOST);
-    int family = found->ai_family;
-    freeaddrinfo(found);
-    ldns_rdf *rdf = error ? NULL : ldns_rdf_new_frm_str(family == AF_INET6 ? LDNS_RDF_TYPE_AAAA : LDNS_RDF_TYPE_A, address);
-    ldns_resolver *r = ldns_resolver_new();
-    if (!rdf || !r || ldns_resolver_push_nameserver(r, rdf) != LDNS_STATUS_OK || port <= 0 || port > 65535) {
-        failed(reason, server->address, "no usable address");
-        ldns_rdf_deep_free(rdf);
-        ldns_resolver_deep_free(r);
-        return NULL;
-    }
-    ldns_rdf_deep_free(rdf);
-    ldns_resolver_set_port(r, (uint16_t)port);
-    ldns_resolver_set_usevc(r, true);
-    ldns_resolver_set_recursive(r, false);
-    ldns_resolver_set_defnames(r, false);
-    ldns_resolver_set_dnsrch(r, false);
-    ldns_resolver_set_retry(r, 1);
-    struct timeval timeout = {UPDATE_TIMEOUT_SECONDS, 0};
-    ldns_resolver_set_timeout(r, timeout);
-    char algorithm[64];
-    snprintf(algorithm, sizeof algorithm, "%s%s", server->algorithm,
-             server->algorithm[0] && server->algorithm[strlen(server->algorithm) - 1] == '.' ? "" : ".");
-    ldns_resolver_set_tsig_algorithm(r, algorithm);
-    ldns_resolver_set_tsig_keyname(r, server->key_name);
-    ldns_resolver_set_tsig_keydata(r, server->key_b64);
-    return r;
-}
-
-static ldns_rdf *name_of(const char *text) { return ldns_dname_new_frm_str(text); }
-
-/* The RRset (name, type) as the server has it: an owned list, maybe empty; NULL when the server did not answer. *rcode: its answer's code. */
-static ldns_rr_list *read_rrset(ldns_resolver *r, const char *name, ldns_rr_type type, int *rcode) {
-    ldns_pkt *answer = NULL;
-    ldns_rdf *owner = name_of(name);
-    *rcode = -1;
-    if (!owner || ldns_resolver_send(&answer, r, owner, type, LDNS_RR_CLASS_IN, 0) != LDNS_STATUS_OK || !answer) {
-        ldns_rdf_deep_free(owner);
-        return NULL;
-    }
-    *rcode = (int)ldns_pkt_get_rcode(answer);
-    ldns_rr_list *list = ldns_pkt_rr_list_by_name_and_type(answer, owner, type, LDNS_SECTION_ANSWER);
-    ldns_pkt_free(answer);
-    ldns_rdf_deep_free(owner);
-    return list ? list : ldns_rr_list_new();
-}
-
-static ldns_rr *make_record(const struct dns_record *record) {
+static ldns_rr *make_record(const struct dns_record *record, int ttl) {
     ldns_rr *rr = NULL;
     size_t n = strlen(record->name) + strlen(record->value) + 64;
     char *text = memory_alloc(n);
-    snprintf(text, n, "%s. %d IN %s %s", record->name, record->ttl, record->type, record->value);
+    snprintf(text, n, "%s. %d IN %s %s", record->name, ttl, record->type, record->value);
     if (ldns_rr_new_frm_str(&rr, text, 0, NULL, NULL) != LDNS_STATUS_OK) rr = NULL;
     free(text);
     return rr;
 }
 
-/* RFC 2136 §2.5.2: class ANY, no data: the whole RRset goes. */
-static ldns_rr *make_deletion(const char *name, ldns_rr_type type) {
-    ldns_rr *rr = ldns_rr_new();
-    ldns_rr_set_owner(rr, name_of(name));
-    ldns_rr_set_type(rr, type);
-    ldns_rr_set_class(rr, LDNS_RR_CLASS_ANY);
-    ldns_rr_set_ttl(rr, 0);
-    return rr;
+static bool same_rrset(const struct dns_record *a, const struct dns_record *b) { return strcasecmp(a->name, b->name) == 0 && strcmp(a->type, b->type) == 0; }
+
+/* The records of set in the RRset of `of`, with ttl; NULL with the reason. */
+static ldns_rr_list *make_rrset(struct work *w, struct record_set set, const struct dns_record *of, int ttl) {
+    ldns_rr_list *list = ldns_rr_list_new();
+    for (size_t i = 0; i < set.n; i++) {
+        if (!same_rrset(&set.records[i], of)) continue;
+        ldns_rr *rr = make_record(&set.records[i], ttl < 0 ? set.records[i].ttl : ttl);
+        if (!rr) {
+            ldns_rr_list_deep_free(list);
+            failed(w->reason, set.records[i].name, "the record cannot be written");
+            return NULL;
+        }
+        ldns_rr_list_push_rr(list, rr);
+    }
+    return list;
 }
 
-/* Sends an update of zone; frees changes. */
-static int send_update(ldns_resolver *r, const char *zone, ldns_rr_list *changes, char reason[UPDATE_REASON_MAX]) {
-    ldns_pkt *answer = NULL;
-    ldns_rdf *name = name_of(zone);
-    ldns_pkt *update = name ? ldns_update_pkt_new(name, LDNS_RR_CLASS_IN, NULL, changes, NULL) : NULL; /* name is its own then; changes are copied */
-    if (!update) {
-        ldns_rr_list_deep_free(changes);
-        return failed(reason, zone, "the update cannot be written");
+/* Whether list has a record with the same data; TTLs do not count. */
+static bool has(const ldns_rr_list *list, const ldns_rr *rr) {
+    for (size_t i = 0; i < ldns_rr_list_rr_count(list); i++)
+        if (ldns_rr_compare(ldns_rr_list_rr(list, i), rr) == 0) return true;
+    return false;
+}
+
+/* A TXT record's strings put together. */
+static void read_text(const ldns_rr *rr, struct buf *out) {
+    buf_reset(out);
+    for (size_t i = 0; i < ldns_rr_rd_count(rr); i++) {
+        const ldns_rdf *string = ldns_rr_rdf(rr, i);
+        if (ldns_rdf_size(string) > 1) buf_add(out, ldns_rdf_data(string) + 1, ldns_rdf_size(string) - 1);
     }
-    int result = -1;
-    ldns_pkt_set_random_id(update);
-    if (ldns_update_pkt_tsig_add(update, r) != LDNS_STATUS_OK) {
-        failed(reason, zone, "the TSIG key cannot be used");
-    } else if (ldns_resolver_send_pkt(&answer, r, update) != LDNS_STATUS_OK || !answer) {
-        failed(reason, zone, "the DNS server did not answer the update");
-    } else if (ldns_pkt_get_rcode(answer) != LDNS_RCODE_NOERROR) {
-        char *rcode = ldns_pkt_rcode2str(ldns_pkt_get_rcode(answer));
-        failed(reason, zone, rcode ? rcode : "refused");
-        free(rcode);
-    } else {
-        result = 0;
+}
+
+/* The first word of "v=…": what kind of record a text is. */
+static struct slice kind_of(struct slice text) {
+    size_t n = 0;
+    if (!slice_starts_nocase(text, SLICE("v="))) return SLICE("");
+    while (n < text.n && text.p[n] != ' ' && text.p[n] != ';') n++;
+    return slice_head(text, n);
+}
+
+bool update_rivals(struct slice name, struct slice wanted, struct slice found) {
+    /* RFC 6376 §3.6.2.2: one record at a selector, and its v= may be missing */
+    const char *below = "._domainkey.";
+    if (memmem(name.p, name.n, below, strlen(below))) return true;
+    struct slice kind = kind_of(wanted);
+    return kind.n && slice_equal_nocase(kind, kind_of(found));
+}
+
+static bool rivals(const ldns_rr *there, const ldns_rr_list *wanted, const char *name) {
+    if (ldns_rr_get_type(there) != LDNS_RR_TYPE_TXT) return false;
+    struct buf found = {0}, ours = {0};
+    bool result = false;
+    read_text(there, &found);
+    for (size_t i = 0; i < ldns_rr_list_rr_count(wanted) && !result; i++) {
+        read_text(ldns_rr_list_rr(wanted, i), &ours);
+        result = update_rivals(slice_of(name), buf_slice(&ours), buf_slice(&found));
     }
-    ldns_pkt_free(answer);
-    ldns_pkt_free(update);
-    ldns_rr_list_deep_free(changes);
+    buf_free(&found);
+    buf_free(&ours);
     return result;
 }
 
-/* The member's name in the catalog: any unique label will do (RFC 9432 §4.1), and a digest of the zone's name always is the same. */
-static void member_name(const struct update_server *server, const char *zone, char out[512]) {
-    unsigned char digest[SHA256_DIGEST_LENGTH];
-    SHA256((const unsigned char *)zone, strlen(zone), digest);
-    char hex[41];
-    for (size_t i = 0; i < 20; i++) snprintf(hex + i * 2, 3, "%02x", digest[i]);
-    snprintf(out, 512, "%s.zones.%s", hex, server->catalog);
+static void leave_out(struct work *w, const struct dns_record *r, const char *why) {
+    if (w->left_out) buf_printf(w->left_out, "%s%s %s is not published: %s", w->left_out->n ? "; " : "", r->name, r->type, why);
 }
 
-static bool zone_is_served(ldns_resolver *r, const char *zone) {
-    int rcode;
-    ldns_rr_list *soa = read_rrset(r, zone, LDNS_RR_TYPE_SOA, &rcode);
-    bool served = soa && rcode == LDNS_RCODE_NOERROR && ldns_rr_list_rr_count(soa) > 0;
-    ldns_rr_list_deep_free(soa);
-    return served;
+/* Whether the name holds nothing of others, so that an alias can be there (RFC 1034 §3.6.2). 1, 0 or -1. */
+static int is_free_for_alias(struct work *w, const struct dns_record *r) {
+    ldns_pkt *answer = dns_server_ask(w->server, r->name, LDNS_RR_TYPE_ANY, w->reason);
+    if (!answer) return -1;
+    int result = 1;
+    const ldns_rr_list *there = ldns_pkt_answer(answer);
+    for (size_t i = 0; i < ldns_rr_list_rr_count(there); i++) {
+        ldns_rr_type type = ldns_rr_get_type(ldns_rr_list_rr(there, i));
+        if (type != LDNS_RR_TYPE_CNAME && type != LDNS_RR_TYPE_RRSIG && type != LDNS_RR_TYPE_NSEC && type != LDNS_RR_TYPE_NSEC3) result = 0;
+    }
+    ldns_pkt_free(answer);
+    return result;
 }
 
-static int make_zone(ldns_resolver *r, const struct update_server *server, const char *zone, char reason[UPDATE_REASON_MAX]) {
-    char member[512], value[300];
-    int rcode;
-    member_name(server, zone, member);
-    snprintf(value, sizeof value, "%s.", zone);
-    ldns_rr_list *there = read_rrset(r, member, LDNS_RR_TYPE_PTR, &rcode);
-    if (!there) return failed(reason, server->address, "the DNS server does not answer");
-    bool known = rcode == LDNS_RCODE_NOERROR && ldns_rr_list_rr_count(there) > 0;
-    ldns_rr_list_deep_free(there);
-    if (!known) {
-        struct dns_record record = {.name = member, .type = "PTR", .ttl = 0, .value = value};
-        ldns_rr_list *changes = ldns_rr_list_new();
-        ldns_rr_list_push_rr(changes, make_record(&record));
-        if (send_update(r, server->catalog, changes, reason)) return -1;
-    }
-    for (int waited = 0; waited < UPDATE_ZONE_WAIT_MS; waited += ZONE_POLL_MS) {
-        if (zone_is_served(r, zone)) return 0;
-        nanosleep(&(struct timespec){0, ZONE_POLL_MS * 1000000L}, NULL);
-    }
-    return failed(reason, zone, "the zone is in the catalog, but the DNS server does not serve it");
+static void push_deletion(struct work *w, const ldns_rr *rr) { /* RFC 2136 §2.5.4: class NONE, TTL 0: this record of the RRset goes */
+    ldns_rr *gone = ldns_rr_clone(rr);
+    ldns_rr_set_class(gone, LDNS_RR_CLASS_NONE);
+    ldns_rr_set_ttl(gone, 0);
+    ldns_rr_list_push_rr(w->gone, gone);
 }
 
-/* Adds to changes what makes the RRset of records[at] (all of its name and type) as wanted, if it differs now. 1 when it did, 0, or -1. */
-static int compare_rrset(ldns_resolver *r, size_t n, const struct dns_record records[], size_t at, ldns_rr_list *changes, char reason[UPDATE_REASON_MAX]) {
-    const struct dns_record *first = &records[at];
-    ldns_rr_type type = ldns_get_rr_type_by_name(first->type);
-    ldns_rr_list *wanted = ldns_rr_list_new();
-    int rcode;
-    for (size_t i = at; i < n; i++) {
-        if (strcasecmp(records[i].name, first->name) != 0 || strcmp(records[i].type, first->type) != 0) continue;
-        ldns_rr *rr = make_record(&records[i]);
-        if (!rr) {
-            ldns_rr_list_deep_free(wanted);
-            return failed(reason, records[i].name, "the record cannot be written");
-        }
-        ldns_rr_list_push_rr(wanted, rr);
-    }
-    ldns_rr_list *there = read_rrset(r, first->name, type, &rcode);
-    if (!there) {
+/* What has to change in one RRset. there: as the server has it; alias: whether an alias of others is at the name. 0 or -1. */
+static int compare_rrset(struct work *w, const struct dns_record *r, const ldns_rr_list *there, const ldns_rr_list *alias) {
+    ldns_rr_list *wanted = make_rrset(w, w->wanted, r, -1), *former = wanted ? make_rrset(w, w->former, r, -1) : NULL;
+    if (!former) {
         ldns_rr_list_deep_free(wanted);
-        return failed(reason, first->name, "the DNS server does not answer");
+        return -1;
     }
-    ldns_rr_list_sort(wanted);
-    ldns_rr_list_sort(there);
-    bool differs = ldns_rr_list_compare(wanted, there) != 0;
-    ldns_rr_list_deep_free(there);
-    if (!differs) {
-        ldns_rr_list_deep_free(wanted);
-        return 0;
-    }
-    ldns_rr_list_push_rr(changes, make_deletion(first->name, type));
-    ldns_rr_list_push_rr_list(changes, wanted);
-    ldns_rr_list_free(wanted); /* its records are in changes now */
-    return 1;
-}
-
-static bool is_first_of_rrset(const struct dns_record records[], size_t at) {
-    for (size_t i = 0; i < at; i++) {
-        if (strcasecmp(records[i].name, records[at].name) == 0 && strcmp(records[i].type, records[at].type) == 0) return false;
-    }
-    return true;
-}
-
-int update_publish(const struct update_server *server, const char *zone, size_t n, const struct dns_record records[], size_t absent_count,
-                   const struct dns_record absent[], size_t *changed, char reason[UPDATE_REASON_MAX]) {
-    *changed = 0;
-    ldns_resolver *r = open_server(server, reason);
-    if (!r) return -1;
-    int error = make_zone(r, server, zone, reason), rcode;
-    ldns_rr_list *changes = ldns_rr_list_new();
-    for (size_t i = 0; i < n && !error; i++) {
-        if (!is_first_of_rrset(records, i)) continue;
-        int differs = compare_rrset(r, n, records, i, changes, reason);
-        if (differs < 0) error = -1;
-        if (differs > 0) ++*changed;
-    }
-    for (size_t i = 0; i < absent_count && !error; i++) {
-        ldns_rr_type type = ldns_get_rr_type_by_name(absent[i].type);
-        ldns_rr_list *there = read_rrset(r, absent[i].name, type, &rcode);
-        if (there && ldns_rr_list_rr_count(there)) {
-            ldns_rr_list_push_rr(changes, make_deletion(absent[i].name, type));
-            ++*changed;
-        }
-        ldns_rr_list_deep_free(there);
-    }
-    if (!error && *changed)
-        error = send_update(r, zone, changes, reason);
-    else
-        ldns_rr_list_deep_free(changes);
-    ldns_resolver_deep_free(r);
-    return error;
-}
-
-int update_remove(const struct update_server *server, const char *zone, char reason[UPDATE_REASON_MAX]) {
-    char member[512];
-    int rcode, error = 0;
-    ldns_resolver *r = open_server(server, reason);
-    if (!r) return -1;
-    member_name(server, zone, member);
-    ldns_rr_list *there = read_rrset(r, member, LDNS_RR_TYPE_PTR, &rcode);
-    if (!there) {
-        error = failed(reason, server->address, "the DNS server does not answer");
-    } else if (ldns_rr_list_rr_count(there)) {
-        ldns_rr_list *changes = ldns_rr_list_new();
-        ldns_rr_list_push_rr(changes, make_deletion(member, LDNS_RR_TYPE_PTR));
-        error = send_update(r, server->catalog, changes, reason);
-    }
-    ldns_rr_list_deep_free(there);
-    ldns_resolver_deep_free(r);
-    return error;
-}
-
-int update_list(const struct update_server *server, void (*each)(void *ctx, const char *zone), void *ctx, char reason[UPDATE_REASON_MAX]) {
-    ldns_resolver *r = open_server(server, reason);
-    if (!r) return -1;
-    ldns_rdf *catalog = name_of(server->catalog);
+    size_t foreign = 0, kept = 0, before = ldns_rr_list_rr_count(w->gone) + ldns_rr_list_rr_count(w->come);
+    bool is_alias = strcmp(r->type, "CNAME") == 0, wants = ldns_rr_list_rr_count(wanted) > 0, other_ttl = false;
     int error = 0;
-    if (!catalog || ldns_axfr_start(r, catalog, LDNS_RR_CLASS_IN) != LDNS_STATUS_OK)
-        error = failed(reason, server->catalog, "the catalog cannot be transferred");
-    while (!error && !ldns_axfr_complete(r)) {
-        ldns_rr *rr = ldns_axfr_next(r);
-        if (!rr) {
-            if (!ldns_axfr_complete(r)) error = failed(reason, server->catalog, "the transfer of the catalog broke off");
-            break;
-        }
-        if (ldns_rr_get_type(rr) == LDNS_RR_TYPE_PTR) {
-            char *zone = ldns_rdf2str(ldns_rr_rdf(rr, 0));
-            size_t n = zone ? strlen(zone) : 0;
-            if (n && zone[n - 1] == '.') zone[n - 1] = '\0';
-            if (n) each(ctx, zone);
-            free(zone);
-        }
-        ldns_rr_free(rr);
+    if (wants && !is_alias && ldns_rr_list_rr_count(alias)) {
+        leave_out(w, r, "somebody's alias (CNAME) is at this name; remove it, or keep this record by hand where it leads");
+        wants = false;
+    } else if (wants && is_alias && !ldns_rr_list_rr_count(there)) {
+        int is_free = is_free_for_alias(w, r);
+        if (is_free < 0) error = -1;
+        if (is_free == 0) leave_out(w, r, "the name has other records, and an alias cannot stand beside them");
+        wants = is_free == 1;
     }
-    ldns_rdf_deep_free(catalog);
-    ldns_resolver_deep_free(r);
+    for (size_t i = 0; i < ldns_rr_list_rr_count(there) && !error; i++) {
+        const ldns_rr *rr = ldns_rr_list_rr(there, i);
+        if (has(wanted, rr)) {
+            kept++;
+            other_ttl = other_ttl || ldns_rr_ttl(rr) != ldns_rr_ttl(ldns_rr_list_rr(wanted, 0));
+        } else if (has(former, rr) || rivals(rr, wanted, r->name)) {
+            push_deletion(w, rr);
+        } else {
+            foreign++;
+        }
+    }
+    if (wants && is_alias && foreign) {
+        leave_out(w, r, "it is an alias to somewhere else; remove it if it should lead to this site");
+        wants = false;
+    }
+    for (size_t i = 0; i < ldns_rr_list_rr_count(wanted) && wants && !error; i++) {
+        const ldns_rr *rr = ldns_rr_list_rr(wanted, i);
+        if (has(there, rr) && (foreign || !other_ttl)) continue;
+        ldns_rr *come = ldns_rr_clone(rr);
+        if (foreign || (kept && !other_ttl)) ldns_rr_set_ttl(come, ldns_rr_ttl(ldns_rr_list_rr(there, 0))); /* one TTL an RRset: RFC 2181 §5.2 */
+        ldns_rr_list_push_rr(w->come, come);
+    }
+    if (ldns_rr_list_rr_count(w->gone) + ldns_rr_list_rr_count(w->come) > before) w->changed++;
+    ldns_rr_list_deep_free(wanted);
+    ldns_rr_list_deep_free(former);
+    return error;
+}
+
+/* Of an alias at the name: what is not among former, and so is not ours to remove. */
+static ldns_rr_list *foreign_alias(struct work *w, const ldns_pkt *answer, const struct dns_record *r) {
+    struct dns_record as_alias = {.name = r->name, .type = "CNAME"};
+    ldns_rr_list *found = dns_server_records(answer, r->name, LDNS_RR_TYPE_CNAME, LDNS_SECTION_ANSWER), *left = ldns_rr_list_new();
+    ldns_rr_list *former = make_rrset(w, w->former, &as_alias, -1);
+    for (size_t i = 0; i < ldns_rr_list_rr_count(found); i++)
+        if (!former || !has(former, ldns_rr_list_rr(found, i))) ldns_rr_list_push_rr(left, ldns_rr_clone(ldns_rr_list_rr(found, i)));
+    ldns_rr_list_deep_free(found);
+    ldns_rr_list_deep_free(former);
+    return left;
+}
+
+static int look_at(struct work *w, const struct dns_record *r) {
+    ldns_rr_type type = ldns_get_rr_type_by_name(r->type);
+    ldns_pkt *answer = dns_server_ask(w->server, r->name, type, w->reason);
+    if (!answer) return -1;
+    ldns_rr_list *there = dns_server_records(answer, r->name, type, LDNS_SECTION_ANSWER);
+    ldns_rr_list *alias = type == LDNS_RR_TYPE_CNAME ? ldns_rr_list_new() : foreign_alias(w, answer, r);
+    int error = compare_rrset(w, r, there, alias);
+    ldns_rr_list_deep_free(alias);
+    ldns_rr_list_deep_free(there);
+    ldns_pkt_free(answer);
+    return error;
+}
+
+static bool seen_before(const struct work *w, const struct dns_record *r) {
+    for (size_t i = 0; i < w->wanted.n; i++) {
+        if (&w->wanted.records[i] == r) return false;
+        if (same_rrset(&w->wanted.records[i], r)) return true;
+    }
+    for (size_t i = 0; i < w->former.n && &w->former.records[i] != r; i++)
+        if (same_rrset(&w->former.records[i], r)) return true;
+    return false;
+}
+
+/* All RRsets of one set that are in the zone and were not looked at yet. */
+static int look_at_all(struct work *w, struct record_set set, const char *zone, const char zones[][DNS_NAME_BYTES], const int zone_index[]) {
+    for (size_t i = 0; i < set.n; i++) {
+        if (zone_index[i] < 0 || strcmp(zones[zone_index[i]], zone) != 0 || seen_before(w, &set.records[i])) continue;
+        if (look_at(w, &set.records[i])) return -1;
+    }
+    return 0;
+}
+
+/* Which zone of the server each record belongs to, as an index into zones; -1: none. 0 or -1. */
+static int find_zones(struct work *w, struct record_set set, char zones[UPDATE_ZONES_MAX][DNS_NAME_BYTES], size_t *count, int index[]) {
+    for (size_t i = 0; i < set.n; i++) {
+        char zone[DNS_NAME_BYTES];
+        index[i] = -1;
+        if (record_is_inside(set.records[i].name, w->domain)) {
+            index[i] = 0; /* home */
+            continue;
+        }
+        int error = dns_server_zone_of(w->server, set.records[i].name, zone, w->reason);
+        if (error < 0) return -1;
+        if (error) continue;
+        for (size_t k = 0; k < *count && index[i] < 0; k++)
+            if (strcmp(zones[k], zone) == 0) index[i] = (int)k;
+        if (index[i] < 0 && *count < UPDATE_ZONES_MAX) {
+            snprintf(zones[*count], DNS_NAME_BYTES, "%s", zone);
+            index[i] = (int)(*count)++;
+        }
+    }
+    return 0;
+}
+
+static int publish_zone(struct work *w, const char *zone, const char zones[][DNS_NAME_BYTES], const int wanted_zone[], const int former_zone[]) {
+    w->gone = ldns_rr_list_new();
+    w->come = ldns_rr_list_new();
+    int error = look_at_all(w, w->wanted, zone, zones, wanted_zone);
+    if (!error) error = look_at_all(w, w->former, zone, zones, former_zone);
+    ldns_rr_list *changes = ldns_rr_list_new(); /* deletions first: the server goes through them in order (RFC 2136 §3.4.2.7) */
+    ldns_rr_list_push_rr_list(changes, w->gone);
+    ldns_rr_list_push_rr_list(changes, w->come);
+    if (!error && ldns_rr_list_rr_count(changes)) error = dns_server_update(w->server, zone, changes, w->reason);
+    ldns_rr_list_free(changes);
+    ldns_rr_list_deep_free(w->gone);
+    ldns_rr_list_deep_free(w->come);
+    return error;
+}
+
+static int publish(struct work *w) {
+    char zones[UPDATE_ZONES_MAX][DNS_NAME_BYTES];
+    size_t count = 1;
+    int *wanted_zone = memory_alloc((w->wanted.n + w->former.n + 1) * sizeof *wanted_zone), *former_zone = wanted_zone + w->wanted.n;
+    snprintf(zones[0], DNS_NAME_BYTES, "%s", w->home);
+    int error = find_zones(w, w->wanted, zones, &count, wanted_zone);
+    if (!error) error = find_zones(w, w->former, zones, &count, former_zone);
+    for (size_t i = 0; i < count && !error; i++) error = publish_zone(w, zones[i], (const char(*)[DNS_NAME_BYTES])zones, wanted_zone, former_zone);
+    free(wanted_zone);
+    return error;
+}
+
+int update_publish(const struct update_server *server, const char *domain, struct record_set wanted, struct record_set former, size_t *changed,
+                   struct buf *left_out, char reason[DNS_REASON_MAX]) {
+    struct work w = {.domain = domain, .wanted = wanted, .former = former, .left_out = left_out, .reason = reason};
+    *changed = 0;
+    w.server = dns_server_open(&server->dns, reason);
+    if (!w.server) return UPDATE_UNREACHABLE;
+    int error = dns_server_zone_of(w.server, domain, w.home, reason);
+    if (error > 0 && *server->catalog) {
+        error = catalog_add(w.server, server->catalog, domain, reason);
+        if (!error) error = dns_server_zone_of(w.server, domain, w.home, reason);
+    }
+    error = error ? -1 : publish(&w);
+    *changed = w.changed;
+    dns_server_close(w.server);
+    return error;
+}
+
+int update_remove(const struct update_server *server, const char *domain, struct record_set former, char reason[DNS_REASON_MAX]) {
+    struct dns_record *outside = memory_alloc((former.n + 1) * sizeof *outside);
+    struct work w = {.domain = domain, .former = former, .reason = reason};
+    w.server = dns_server_open(&server->dns, reason);
+    int removed = w.server && *server->catalog ? catalog_remove(w.server, server->catalog, domain, reason) : 0;
+    int error = !w.server ? UPDATE_UNREACHABLE : removed < 0 ? UPDATE_FAILED : 0;
+    if (removed > 0) { /* with the zone its records go; those in other zones do not */
+        w.former = (struct record_set){0, outside};
+        for (size_t i = 0; i < former.n; i++)
+            if (!record_is_inside(former.records[i].name, domain)) outside[w.former.n++] = former.records[i];
+        error = publish(&w);
+        if (!error) error = update_undelegate(w.server, domain, reason);
+    } else if (!error) {
+        error = dns_server_zone_of(w.server, domain, w.home, reason);
+        error = error > 0 ? 0 : error ? -1 : publish(&w); /* no such zone: nothing of ours is there */
+    }
+    dns_server_close(w.server);
+    free(outside);
+    return error;
+}
+
+int update_list(const struct update_server *server, void (*each)(void *ctx, const char *zone), void *ctx, char reason[DNS_REASON_MAX]) {
+    struct dns_server *s = dns_server_open(&server->dns, reason);
+    if (!s) return UPDATE_UNREACHABLE;
+    int error = catalog_list(s, server->catalog, each, ctx, reason);
+    dns_server_close(s);
     return error;
 }

@@ -6,6 +6,8 @@
  *   requests in flight        VERIFIER_REQUESTS_MAX a worker, then `busy`
  *   a route                   ROUTE_TIMEOUT_MS, ROUTE_HOSTS_MAX hosts, ROUTE_ADDRESSES_MAX addresses a host; more are left out
  *   a verification            VERIFY_ROUNDS_MAX rounds, VERIFY_QUESTIONS_MAX DNS questions, VERIFY_TIMEOUT_MS; then tempfail 451
+ *   a check of a domain's DNS CHECK_QUESTIONS_MAX questions, CHECK_RUNS_MAX at a time a worker, then `busy`                  (check.h)
+ *   a publication             RECORDS_MAX records, DNS_SERVER_TIMEOUT_SECONDS an answer; tried again after 15 s                (publish.h)
  *   an MTA-STS policy         64 KiB, 10 s; then the domain has none (RFC 8461 §3.3), or an older one holds
  *   policies being fetched    256 a worker, then tempfail */
 #ifndef POSTBUS_VERIFIER_H
@@ -30,6 +32,10 @@ struct rotator;
 struct sts_cache;
 struct key_cache;
 struct publisher;
+struct domain_ask;
+struct check;
+struct dns_monitor;
+struct publish_servers;
 
 struct verifier {
     struct worker *worker;
@@ -42,7 +48,12 @@ struct verifier {
     struct arena *settings;            /* holds the policy */
     const struct trust_policy *policy; /* what is done about proofs that fail */
     struct publisher *publisher;       /* NULL: this worker does not publish */
-    int requests;                      /* in flight */
+    struct publish_servers *servers;   /* where zones are published; NULL: nowhere */
+    struct domain_ask *domain_asks;    /* under way, see domain_records.h */
+    struct check *checks;              /* under way, see check.h */
+    int check_count;
+    struct dns_monitor *monitor; /* NULL: this worker does not check by itself */
+    int requests;                /* in flight */
     bool draining;
 };
 
@@ -57,6 +68,7 @@ void explain_serve(struct verifier *v);
 void seal_serve(struct verifier *v);
 void sign_serve(struct verifier *v);
 void records_serve(struct verifier *v);
+void check_serve(struct verifier *v);
 void txt_serve(struct verifier *v);
 
 /* Runs the proofs of a message and answers call with the verdict; with input->steps also how each came about. The request has begun (verifier_begin) and ends

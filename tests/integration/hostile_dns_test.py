@@ -5,6 +5,8 @@ import itertools
 import json
 import pathlib
 import queue
+import socket
+import subprocess
 import time
 
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from postbus_test.dns import Knot
 from postbus_test.dnssec import SignedZone, wrong_ds
 from postbus_test.scripted_dns import GARBAGE, NODATA, REFUSED, SERVFAIL, SILENCE, WRONG_ID, WRONG_NAME, ScriptedDns, Slow, Truncated
-from postbus_test.site import Site
+from postbus_test.site import BIN, Site
 
 MX = "10 mx.good.test."
 HEALTHY = 2000  # names that nobody has asked for yet
@@ -278,3 +280,34 @@ def test_a_private_root_is_walked_from_its_top():
         site.end()
         for knot in knots:
             knot.end()
+
+
+def test_settings_that_make_no_sense_end_the_start_with_a_word():
+    site = Site(settings={"POSTBUS_TRUST_ANCHOR": ""}, tap=False)
+    site.start("verifier")  # with the root's own anchors, and nothing else set
+    assert site.stop("verifier") == 0
+    for setting, value in (("POSTBUS_TRUST_ANCHOR", f"{site.dir}/anchor, /nowhere/anchor"), ("POSTBUS_RESOLVER_FORWARD", "not an address"), ("POSTBUS_RESOLVER_STUBS", "zone.test=::1@99999")):
+        done = subprocess.run([BIN / "verifier"], env={**site.environment("verifier"), setting: value}, cwd=site.dir, capture_output=True, text=True, timeout=30)
+        assert done.returncode == 78 and setting in done.stdout + done.stderr, (setting, done)
+    site.end()
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as s:
+            s.bind(("::1", 0))
+            return True
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
+def test_a_name_server_may_have_an_ipv6_address():
+    knot = Knot({"six.test": "@ 60 IN MX 10 mx\nmx 60 IN AAAA 2001:db8::5\n"}, ip="::1")
+    site = Site(settings={"POSTBUS_RESOLVER_STUBS": f"six.test=::1@{knot.port}"})
+    site.start("verifier")
+    try:
+        assert site.rpc("verifier.route", domain="six.test")["hosts"][0]["addresses"] == ["2001:db8::5"]
+    finally:
+        site.end()
+        knot.end()

@@ -86,6 +86,8 @@ DANE = [
     Case("agility.dane.test", "good", tlsa=("3 1 1", "3 1 2 " + "ab" * 64), sent=False, result="certificate-not-trusted", policy_type="tlsa"),  # RFC 7671 9
     Case("ta.dane.test", "good", tlsa=("2 0 1",), verified="dane", policy_type="tlsa"),
     Case("ta-key.dane.test", "good", tlsa=("2 1 1",), verified="dane", policy_type="tlsa"),
+    Case("ta-whole.dane.test", "good", tlsa=("2 0 0",), verified="dane", policy_type="tlsa"),
+    Case("ee-whole-key.dane.test", "foreign", tlsa=("3 1 0",), verified="dane", policy_type="tlsa"),
     Case("ta-domain-name.dane.test", "domain-name", tlsa=("2 0 1",), verified="dane", policy_type="tlsa"),  # RFC 7672 3.2.2: the next-hop domain counts too
     Case("ta-wrong-name.dane.test", "wrong-name", tlsa=("2 0 1",), sent=False, result="certificate-host-mismatch", policy_type="tlsa"),
     Case("ta-expired.dane.test", "expired", tlsa=("2 0 1",), sent=False, result="certificate-expired", policy_type="tlsa"),

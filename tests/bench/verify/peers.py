@@ -81,21 +81,26 @@ class Dns(Processes):
 
 
 class BenchSite(Site):
-    """A site whose NATS tells what it carried."""
+    """A site whose NATS tells what it carried; its verifier may be of another build."""
+    verifier = None
 
     def start_nats(self):
         self.monitor_port = free_port()
         self._spawn("nats", ["nats-server", "-c", self.dir / "nats.conf", "-m", self.monitor_port])
         wait_until("nats-server", lambda: socket.create_connection(("127.0.0.1", self.nats_port), 1))
 
+    def _spawn(self, name, argv, env=None):
+        super()._spawn(name, [self.verifier] if self.verifier and name == "verifier" else argv, env)
+
 
 class Postbus:
-    """The verifier with nats-server, as a site runs them."""
-    name = "Postbus"
+    """The verifier with nats-server, as a site runs them. other: another build's verifier."""
 
-    def __init__(self, directory, workers):
+    def __init__(self, workers, other=None):
+        self.name = "Postbus" + (" (the other build)" if other else "")
         settings = {"POSTBUS_LOG": "warn", "POSTBUS_RESOLVER_FORWARD": "127.0.0.1@53", "POSTBUS_WORKERS": str(workers or os.cpu_count())}
         self.site = BenchSite(AUTHSERV, settings, tap=False)
+        self.site.verifier = other
         self.site.start("verifier")
 
     def load(self):
