@@ -77,8 +77,12 @@ class ScriptedDns:
         return sum(1 for n, k, _ in self.questions if n == name.lower().rstrip(".") and kind in (None, k))
 
     def end(self):
-        self.udp.close()
-        self.tcp.close()
+        for s in (self.udp, self.tcp):
+            try:
+                s.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits on it, which would else keep the port
+            except OSError:
+                pass
+            s.close()
 
     def _find(self, name, kind):
         for key in ((name, kind), (name, "CNAME"), (name, "*")):
