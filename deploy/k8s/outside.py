@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""outside.py send|read MARK: a person outside the cluster, at its node ports."""
+"""outside.py send|read|zone MARK: a person outside the cluster, at its node ports."""
 import imaplib
 import json
 import os
 import poplib
 import smtplib
 import ssl
+import subprocess
 import sys
 import time
 import urllib.error
@@ -80,5 +81,21 @@ def read(mark):
     print(f"   read {mark} by IMAP and POP3, byte for byte, once")
 
 
+def ask_dns(*words):
+    answer = subprocess.run(["kdig", f"@{NODE}", "-p", "30053", "+short", "+timeout=2", "+retry=0", *words], capture_output=True, text=True).stdout
+    assert answer.strip() and "WARNING" not in answer, f"the zone does not answer {' '.join(words)}: {answer}"
+    return answer
+
+
+def zone(mark):
+    """The domain's zone, as the world asks for it: published, signed, over UDP and TCP."""
+    for over in ("+notcp", "+tcp"):
+        mx = retry("DNS", lambda: ask_dns(over, "k8s.test", "MX"))
+        assert mx.split()[0] == "10", mx
+        assert "v=DMARC1" in retry("DNS", lambda: ask_dns(over, "_dmarc.k8s.test", "TXT"))
+    assert retry("DNSSEC", lambda: ask_dns("+tcp", "k8s.test", "DNSKEY"))
+    print("   the zone of k8s.test is published and signed, over UDP and TCP")
+
+
 if __name__ == "__main__":
-    {"send": send, "read": read}[sys.argv[1]](sys.argv[2])
+    {"send": send, "read": read, "zone": zone}[sys.argv[1]](sys.argv[2])
