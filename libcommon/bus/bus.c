@@ -72,7 +72,14 @@ static void on_readable(evutil_socket_t fd, short what, void *ctx) {
     struct bus *b = ctx;
     (void)fd, (void)what;
     natsConnection_ProcessReadEvent(b->connection);
-    take_direct(b);
+    event_active(b->take, EV_TIMEOUT, 0);
+}
+
+/* Handlers never run within the read event: a thread of the library that connects again frees that event with the connection locked, and waits for it to end,
+ * while a handler that publishes waits for the lock. */
+static void on_take(evutil_socket_t fd, short what, void *ctx) {
+    (void)fd, (void)what;
+    take_direct(ctx);
 }
 
 /* As the library's own libevent adapter does it, but that what is read is taken at once. Called on the loop first, on a thread of the library when it connects
@@ -203,6 +210,8 @@ struct bus *bus_create(struct event_base *base, const char *url, const char *ser
     b->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     b->wake = event_new(base, b->wake_fd, EV_READ | EV_PERSIST, on_wake, b);
     event_add(b->wake, NULL);
+    b->take = event_new(base, -1, 0, on_take, b);
+    if (!b->take) memory_exhausted();
 
     natsOptions_Create(&b->options);
     natsOptions_SetURL(b->options, url);
@@ -261,6 +270,7 @@ void bus_destroy(struct bus *b) {
     natsConnection_Destroy(b->connection);
     natsOptions_Destroy(b->options);
     event_free(b->wake);
+    event_free(b->take);
     close(b->wake_fd);
     pthread_mutex_destroy(&b->lock);
     buf_free(&b->scratch);

@@ -58,7 +58,7 @@ struct bus {
     pthread_mutex_t lock; /* guards first and last */
     struct handover *first, *last;
     int wake_fd;
-    struct event *wake;
+    struct event *wake, *take; /* take: messages were read for direct handlers */
 
     struct request *requests; /* slots; a ticket is generation * slots_max + slot */
     size_t slots, in_flight;

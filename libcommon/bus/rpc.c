@@ -64,13 +64,14 @@ static void on_clock(evutil_socket_t fd, short what, void *ctx) {
 static void on_refuse(evutil_socket_t fd, short what, void *ctx) {
     struct bus *b = ctx;
     (void)fd, (void)what;
-    struct request *refused = b->refused;
-    size_t count = b->refused_count;
-    b->refused = NULL;
-    b->refused_count = 0;
-    for (size_t i = 0; i < count; i++)
-        if (refused[i].done) refused[i].done(refused[i].ctx, BUS_UNAVAILABLE, NULL);
-    free(refused);
+    size_t count = b->refused_count; /* those that a callback adds have their own turn */
+    for (size_t i = 0; i < count; i++) {
+        struct request one = b->refused[i]; /* here, and still in the list: a callback before it may have cancelled it, or made the list grow */
+        b->refused[i].done = NULL;
+        if (one.done) one.done(one.ctx, BUS_UNAVAILABLE, NULL);
+    }
+    b->refused_count -= count;
+    memmove(b->refused, b->refused + count, b->refused_count * sizeof *b->refused);
 }
 
 void rpc_start(struct bus *b) {
@@ -89,7 +90,9 @@ void rpc_stop(struct bus *b) {
     event_free(b->clock);
     event_free(b->refuse);
     free(b->requests);
-    b->requests = NULL;
+    free(b->refused);
+    b->requests = b->refused = NULL;
+    b->refused_count = 0;
     b->slots = 0;
 }
 

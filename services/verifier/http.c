@@ -12,6 +12,7 @@ struct fetch {
     CURL *easy;
     struct curl_slist *resolve;
     struct buf body;
+    struct event *soon; /* tells that it never began */
     bool too_large, busy;
     http_done_fn *done;
     void *ctx;
@@ -44,6 +45,7 @@ static void fetch_destroy(struct fetch *f) {
         curl_multi_remove_handle(f->http->multi, f->easy);
         curl_easy_cleanup(f->easy);
     }
+    if (f->soon) event_free(f->soon);
     curl_slist_free_all(f->resolve);
     buf_free(&f->body);
     free(f);
@@ -170,9 +172,10 @@ static void refuse(evutil_socket_t fd, short what, void *ctx) {
 }
 
 static void refuse_soon(struct fetch *f, const char *why) {
-    struct timeval now = {0, 0};
     snprintf(f->error, sizeof f->error, "%s", why);
-    if (event_base_once(f->http->base, -1, EV_TIMEOUT, refuse, f, &now)) memory_exhausted();
+    f->soon = event_new(f->http->base, -1, 0, refuse, f);
+    if (!f->soon) memory_exhausted();
+    event_active(f->soon, EV_TIMEOUT, 0);
 }
 
 void http_get(struct http *h, const char *host, int port, const char *addresses, const char *path, http_done_fn *done, void *ctx) {

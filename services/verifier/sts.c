@@ -305,7 +305,7 @@ struct sts_cache *sts_cache_create(struct verifier *v) {
 }
 
 void sts_cache_destroy(struct sts_cache *c) {
-    static const struct sts_finding nothing = {0};
+    static const struct sts_finding nothing = {.unknown = "the domain's MTA-STS policy is not known yet, and this server ends"};
     if (!c) return;
     while (c->finds) {
         struct find *f = c->finds;

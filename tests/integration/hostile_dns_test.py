@@ -55,6 +55,8 @@ def script():
         s[f"i{n}.bomb.test", "TXT"] = txt("v=spf1 " + " ".join(f"include:i{n}-{m}.bomb.test" for m in range(11)) + " ?all")
         for m in range(11):
             s[f"i{n}-{m}.bomb.test", "TXT"] = '"v=spf1 a:a{0}.bomb.test a:b{0}.bomb.test ?all"'.format(n * 11 + m)
+    for n in range(9):  # each answer in good time, all of them in none
+        s[f"late{n}.slow.test", "TXT"] = Slow(2.8, f'"v=spf1 include:late{n + 1}.slow.test -all"')
     s["circle.bomb.test", "TXT"] = '"v=spf1 include:circle.bomb.test -all"'
     s["redirect.bomb.test", "TXT"] = '"v=spf1 redirect=redirect.bomb.test"'
     return s
@@ -131,13 +133,14 @@ def attack(world):
     quiet, before, begin = latencies(world), memory(world), time.monotonic()
     routes = {name: flood(world, "verifier.route", [{"domain": f"{name}.test"}]) for name in HOSTILE}
     proofs = {name: flood(world, "verifier.verify", [verification(f"{name}.test")]) for name in HOSTILE}
+    late = flood(world, "verifier.verify", [verification("late0.slow.test")])
     silent = flood(world, "verifier.verify", [verification(f"d{n}.silent.test") for n in range(600)])
     time.sleep(0.3)
     under = latencies(world), latencies(world, "verifier.verify", 30)
     grown = memory(world) - before
     answers = {name: (json.loads(routes[name]()[0]), json.loads(proofs[name]()[0])) for name in HOSTILE}
     silent = [json.loads(answer) for answer in silent()]
-    return {"quiet": quiet, "routes": under[0], "proofs": under[1], "grown": grown, "seconds": time.monotonic() - begin, "answers": answers, "silent": silent}
+    return {"quiet": quiet, "routes": under[0], "proofs": under[1], "grown": grown, "seconds": time.monotonic() - begin, "answers": answers, "silent": silent, "late": json.loads(late()[0])}
 
 
 @pytest.mark.parametrize("name", [n for n in HOSTILE if n != "cut"])
@@ -154,6 +157,12 @@ def test_healthy_requests_are_not_delayed_by_an_attack(attack):
     assert routes[30] < max(0.2, 4 * quiet[30]) and proofs[15] < 0.2 and max(routes[-1], proofs[-1]) < 3
     assert attack["seconds"] < 28 and attack["grown"] < 300
     assert all(answer["spf"]["result"] == "temperror" for answer in attack["silent"])
+
+
+def test_a_proof_that_takes_too_long_is_a_temporary_error_of_that_proof_alone(attack):
+    late = attack["late"]
+    assert late["spf"] and late["spf"]["result"] == "temperror" and late["iprev"], late  # RFC 7208 4.6.4; the others are told as they are
+    assert late["headers"].count("spf=temperror") == 1
 
 
 def test_what_is_truncated_is_asked_again_by_tcp(world):
