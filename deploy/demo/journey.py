@@ -149,6 +149,8 @@ def main():
     say()
     for step in steps:
         say(f"  {step['step']:>2}  {step['time'][11:23]}  {step['site']:<10}  {step['what']}")
+        for line in step["details"]:
+            say(f"{'':31}{line}")
     say()
     missing = sorted(set(range(1, 11)) - {s["step"] for s in steps})
     if missing:

@@ -156,4 +156,10 @@ void journal_read(struct request *r, journal_fn *then);
 /* journey.c: events (an array of CloudEvents of one message, in any order) as the ten steps; a new array. */
 json_t *journey_steps(const json_t *events);
 
+/* words.c: details of a step, in words; each appends to lines, and only what was recorded. A verdict's proofs with their reasons; how each recipient's copy of
+ * an accepted message goes on (data of mail.accepted); what vouches for the hosts of a route (data of mail.routed). */
+void words_of_verdict(json_t *lines, const json_t *verdict);
+void words_of_recipients(json_t *lines, const json_t *accepted);
+void words_of_route(json_t *lines, const json_t *routed);
+
 #endif

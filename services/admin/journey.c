@@ -8,6 +8,7 @@ struct step {
     json_t *steps;
     const json_t *event, *data;
     struct buf what;
+    json_t *details; /* of the step that is being made: lines; add() takes them */
 };
 
 static const char *text_of(const json_t *object, const char *name) {
@@ -37,7 +38,7 @@ static json_t *fields_of(const json_t *data, const char *const names[]) {
     return some;
 }
 
-/* Adds a step whose sentence is in s->what; steals data. */
+/* Adds a step whose sentence is in s->what, and its details in s->details; steals data. */
 static void add(struct step *s, int number, const char *name, json_t *data) {
     struct slice source = slice_of(text_of(s->event, "source")), service;
     if (source.n && source.p[0] == '/') source = slice_skip(source, 1);
@@ -45,8 +46,9 @@ static void add(struct step *s, int number, const char *name, json_t *data) {
         service = source;
         source = SLICE("");
     }
-    json_t *step = json_pack("{s:i,s:s,s:s,s:s%,s:s%,s:s,s:o}", "step", number, "name", name, "time", text_of(s->event, "time"), "service", service.p,
-                             service.n, "host", source.p, source.n, "what", buf_str(&s->what), "data", data);
+    json_t *step = json_pack("{s:i,s:s,s:s,s:s%,s:s%,s:s,s:o,s:o}", "step", number, "name", name, "time", text_of(s->event, "time"), "service", service.p,
+                             service.n, "host", source.p, source.n, "what", buf_str(&s->what), "details", s->details, "data", data);
+    s->details = json_array();
     if (step) json_array_append_new(s->steps, step);
     buf_reset(&s->what);
 }
@@ -94,7 +96,9 @@ static void on_submission(struct step *s) {
                or_none(text_of(client, "login"), text_of(s->data, "from")), or_none(text_of(client, "ip"), "an unknown address"));
     add_tls(&s->what, client);
     add(s, 2, "submitted", fields_of(s->data, submitted));
-    json_array_foreach(rcpts, i, each) json_array_append(json_is_string(json_object_get(each, "user")) ? local : remote, each);
+    json_array_foreach(rcpts, i, each) {
+        if (strcmp(text_of(each, "user"), "reporter") != 0) json_array_append(json_is_string(json_object_get(each, "user")) ? local : remote, each);
+    }
     if (json_array_size(local)) {
         add_list(&s->what, local, "address");
         buf_add_str(&s->what, json_array_size(local) == 1 ? " has a mailbox here" : " have mailboxes here");
@@ -104,14 +108,16 @@ static void on_submission(struct step *s) {
         add_list(&s->what, remote, "address");
         buf_add_str(&s->what, json_array_size(remote) == 1 ? " is at another site" : " are at other sites");
     }
+    if (!s->what.n) buf_add_str(&s->what, json_array_size(rcpts) ? "every recipient is a report address" : "nobody is to get it");
+    words_of_recipients(s->details, s->data);
     add(s, 3, "sorted", fields_of(s->data, sorted));
     json_decref(local);
     json_decref(remote);
 }
 
 static void on_accepted(struct step *s) {
-    static const char *const verified[] = {"client", "from", "verdict", "origin", NULL}, *const accepted[] = {"rcpts", "size",  "message_id",
-                                                                                                              "shard", "reply", NULL};
+    static const char *const verified[] = {"client", "from", "verdict", "origin", NULL}, *const accepted[] = {"rcpts", "size",   "message_id", "shard",
+                                                                                                              "reply", "sealed", NULL};
     const char *origin = text_of(s->data, "origin");
     const json_t *client = json_object_get(s->data, "client");
     if (strcmp(origin, "submission") == 0) {
@@ -123,11 +129,13 @@ static void on_accepted(struct step *s) {
         add_tls(&s->what, client);
         buf_add_str(&s->what, "; ");
         add_verdict(s, json_object_get(s->data, "verdict"));
+        words_of_verdict(s->details, json_object_get(s->data, "verdict"));
         add(s, 7, "verified", fields_of(s->data, verified));
     }
     buf_printf(&s->what, strcmp(origin, "bounce") == 0 || strcmp(origin, "report") == 0 ? "a report to " : "accepted for ");
     add_list(&s->what, json_object_get(s->data, "rcpts"), "address");
     buf_add_str(&s->what, " and on disk in the queue");
+    words_of_recipients(s->details, s->data);
     add(s, 8, "accepted", fields_of(s->data, accepted));
 }
 
@@ -135,6 +143,7 @@ static void on_refused(struct step *s) {
     const json_t *client = json_object_get(s->data, "client");
     buf_printf(&s->what, "refused %s (%s): %lld %s %s", or_none(text_of(client, "helo"), "a client"), text_of(client, "ip"),
                json_integer_value(json_object_get(s->data, "code")), text_of(s->data, "enhanced"), text_of(s->data, "reason"));
+    words_of_verdict(s->details, json_object_get(s->data, "verdict"));
     whole(s, 7, "refused");
 }
 
@@ -148,7 +157,27 @@ static void on_routed(struct step *s) {
     add(s, 4, "asked for the MX", fields_of(s->data, asked));
     buf_printf(&s->what, "the answer is %s by DNSSEC; DANE %s; MTA-STS %s", or_none(text_of(s->data, "dnssec"), "not judged"), dane_text,
                or_none(mode, "has no policy"));
+    words_of_route(s->details, s->data);
     add(s, 5, "answer judged", fields_of(s->data, trusted));
+}
+
+/* One connection's TLS; without an address the policy itself forbade the host, or could not be had. */
+static void on_tls(struct step *s) {
+    static const struct {
+        const char *type, *name;
+    } kinds[] = {{"tlsa", "DANE"}, {"sts", "MTA-STS"}, {"no-policy-found", "no policy"}};
+    const json_t *policy = json_object_get(s->data, "policy");
+    const char *ip = text_of(s->data, "ip"), *reason = text_of(s->data, "reason"), *kind = text_of(policy, "type");
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (strcmp(kind, kinds[i].type) == 0) kind = kinds[i].name;
+    buf_printf(&s->what, "TLS with %s", text_of(s->data, "mx"));
+    if (*ip) buf_printf(&s->what, " [%s]", ip);
+    buf_printf(&s->what, ", held against %s of %s: %s", kind, text_of(policy, "domain"), text_of(s->data, "result"));
+    if (*reason) buf_printf(&s->what, ": %s", reason);
+    json_t *lines = json_object_get(policy, "string"), *line;
+    size_t i;
+    json_array_foreach(lines, i, line) json_array_append(s->details, line);
+    whole(s, *ip ? 6 : 5, *ip ? "TLS tried" : "policy judged");
 }
 
 static void on_sent(struct step *s) {
@@ -203,9 +232,11 @@ static const struct {
     const char *type;
     void (*map)(struct step *s);
 } maps[] = {
-    {"postbus.mail.accepted", on_accepted},   {"postbus.mail.refused", on_refused},     {"postbus.mail.routed", on_routed},
-    {"postbus.mail.sent", on_sent},           {"postbus.mail.deferred", on_deferred},   {"postbus.mail.bounced", on_bounced},
-    {"postbus.mail.delivered", on_delivered}, {"postbus.mail.announced", on_announced}, {"postbus.mail.fetched", on_fetched},
+    {"postbus.mail.accepted", on_accepted},   {"postbus.mail.refused", on_refused},
+    {"postbus.mail.routed", on_routed},       {"postbus.mail.sent", on_sent},
+    {"postbus.mail.deferred", on_deferred},   {"postbus.mail.bounced", on_bounced},
+    {"postbus.mail.delivered", on_delivered}, {"postbus.mail.announced", on_announced},
+    {"postbus.mail.fetched", on_fetched},     {"postbus.mail.tls", on_tls},
 };
 
 struct timed {
@@ -222,7 +253,7 @@ static int by_time(const void *x, const void *y) {
 
 json_t *journey_steps(const json_t *events) {
     size_t n = json_array_size(events);
-    struct step s = {.steps = json_array()};
+    struct step s = {.steps = json_array(), .details = json_array()};
     struct timed *sorted = calloc(n + 1, sizeof *sorted);
     for (size_t i = 0; sorted && i < n; i++) sorted[i] = (struct timed){text_of(json_array_get(events, i), "time"), i, json_array_get(events, i)};
     if (sorted) qsort(sorted, n, sizeof *sorted, by_time);
@@ -234,5 +265,6 @@ json_t *journey_steps(const json_t *events) {
     }
     free(sorted);
     buf_free(&s.what);
+    json_decref(s.details);
     return s.steps;
 }

@@ -6,17 +6,25 @@
 
 static int journey(struct cli *c) {
     struct buf path = {0};
-    json_t *answer, *each;
-    size_t i;
+    json_t *answer, *each, *line;
+    size_t i, j;
     buf_add_str(&path, "/api/v1/messages/");
     api_add(&path, c->words[0]);
     buf_add_str(&path, "/journey");
     int failed = api_call(c, "GET", buf_str(&path), NULL, &answer);
     if (!failed && !print_json(c, answer)) {
         printf("message %s\n", text_of(answer, "id"));
-        json_array_foreach(json_object_get(answer, "steps"), i, each)
-            printf("%2lld  %-24s  %-16s  %s@%s: %s\n", json_integer_value(json_object_get(each, "step")), text_of(each, "time"), text_of(each, "name"),
-                   text_of(each, "service"), text_of(each, "host"), text_of(each, "what"));
+        json_array_foreach(json_object_get(answer, "steps"), i, each) {
+            printf("%2lld  %-24s  %-16s  %s@%s: ", json_integer_value(json_object_get(each, "step")), text_of(each, "time"), text_of(each, "name"),
+                   text_of(each, "service"), text_of(each, "host"));
+            print_foreign(text_of(each, "what"));
+            putchar('\n');
+            json_array_foreach(json_object_get(each, "details"), j, line) {
+                printf("%30s", "");
+                print_foreign(json_is_string(line) ? json_string_value(line) : "");
+                putchar('\n');
+            }
+        }
     }
     json_decref(answer);
     buf_free(&path);

@@ -5,7 +5,7 @@
 #include "services/cli/cli.h"
 
 /* Foreign text: control characters, those of C1 too, are not passed on. */
-static void put(const char *text) {
+void print_foreign(const char *text) {
     for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
         bool c1 = c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0;
         putchar(*c < ' ' || *c == 0x7f || c1 ? '?' : *c);
@@ -17,7 +17,7 @@ static void put_field(const char *before, const json_t *object, const char *name
     const char *text = text_of(object, name);
     if (!*text) return;
     fputs(before, stdout);
-    put(text);
+    print_foreign(text);
     fputs(after, stdout);
 }
 
@@ -32,7 +32,7 @@ static void steps(const char *proof, const json_t *object) {
     putchar('\n');
     json_array_foreach((json_t *)(uintptr_t)json_object_get(object, "steps"), i, line) {
         printf("%-7s    ", proof);
-        put(json_is_string(line) ? json_string_value(line) : "");
+        print_foreign(json_is_string(line) ? json_string_value(line) : "");
         putchar('\n');
     }
 }

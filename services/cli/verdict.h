@@ -7,4 +7,7 @@
 /* Prints each proof that is there: a headline, then its steps. Bytes that could steer a terminal are printed as "?". */
 void verdict_print(const json_t *verdict);
 
+/* Prints foreign text; bytes that could steer a terminal are printed as "?". */
+void print_foreign(const char *text);
+
 #endif

@@ -27,7 +27,8 @@ struct message {
     struct {
         size_t at, n;
     } drop[DROPS_MAX];
-    json_t *verdict; /* of the verifier, for the event; NULL: none */
+    json_t *verdict;    /* of the verifier, for the event; NULL: none */
+    const char *sealed; /* the domain of the ARC seal that was added; NULL: none */
     json_t *envelope;
     char message_id[256];
     struct mail_address from; /* submission: of the From field */
@@ -95,6 +96,7 @@ static void on_committed(void *ctx, int error) {
                       "size", (json_int_t)m->size, "message_id", m->message_id, "origin", session_is_submission(s) ? "submission" : "mx", "reply", reply);
         if (data && s->stream) json_object_set_new(data, "client", trace_client(s));
         if (data && m->verdict) json_object_set(data, "verdict", m->verdict);
+        if (data && m->sealed) json_object_set_new(data, "sealed", json_string(m->sealed));
         if (data) bus_publish(s->smtpd->worker->bus, "mail.accepted", slice_of(t->id), data);
         if (log_level_enabled(LOG_INFO))
             log_info("message accepted", "id", t->id, "from", t->from.p, "client", s->stream ? stream_peer(s->stream) : "gone", "shard", shard, NULL);
@@ -214,6 +216,7 @@ static void on_sealed(void *ctx, int error, const json_t *reply) {
         return;
     }
     if (error == BUS_OK && fields) put_on_top(m, fields);
+    if (error == BUS_OK && fields && *fields) m->sealed = forward_domain(s); /* of the transaction's arena */
     commit(m);
 }
 

@@ -50,6 +50,9 @@ def world():
     site.start(*SERVICES)
     site.peer, site.dns, site.author = peer, dns, author
     site.add_account("bob@alpha.test", PASSWORD)
+    site.accepted, listener = [], site.new_nats()
+    listener.subscribe("postbus.mail.accepted.*", lambda _subject, _reply, body: site.accepted.append(json.loads(body)["data"]))
+    listener.flush()
     for alias, targets in {"out": ["x@remote.test"], "both": ["bob@alpha.test", "y@remote.test"], "gone": ["nobody@remote.test"]}.items():
         assert "error" not in site.rpc("accounts.alias.add", address=f"{alias}@alpha.test", targets=targets)
     publish(site)
@@ -91,6 +94,11 @@ def dns_of(site):
         value = site.dns.script.get((name.decode().rstrip("."), "TXT"))
         return "".join(re.findall(r'"([^"]*)"', value)).encode() if value else None
     return find
+
+
+def told(site, mark):
+    """The event of its acceptance."""
+    return wait_until(f"the event of {mark}", lambda: [e for e in site.accepted if e.get("message_id") == f"<{mark}@author.test>"])[0]
 
 
 def check(site, taken):
@@ -294,6 +302,7 @@ def test_a_chain_goes_on(world):
     (taken,) = arrived(world, "chain-of-two")
     cv, sets = arc(world, taken.text)
     assert cv == "pass" and len(sets) == 2
+    assert told(world, "chain-of-two")["sealed"] == "alpha.test" and told(world, "chain-of-two")["rcpts"][0]["from"] == taken.mail_from
     assert check(world, taken)["arc"]["cv"] == "pass"
     assert re.search(rb"^ARC-Seal: i=2;[^\n]*cv=pass", taken.text, re.M)
 
@@ -309,6 +318,7 @@ def test_a_chain_that_has_ended_gets_no_further_seal(world):
     send(world, "ann@author.test", ["out@alpha.test"], sealed_before(world, "chain-ended", lambda t: t.replace(b"cv=none", b"cv=fail", 1)))
     (taken,) = arrived(world, "chain-ended")
     assert taken.text.count(b"ARC-Seal:") == 1
+    assert "sealed" not in told(world, "chain-ended"), "the journey would tell of a seal that was not made"
 
 
 def test_seals_are_made_with_the_active_key_alone(world):

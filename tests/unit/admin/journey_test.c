@@ -63,6 +63,15 @@ static const struct {
      {9, 10},
      "the recipient's client at 192.0.2.5 is connected by POP3 without TLS"},
     {"accepted", "{}", {8}, "accepted for nobody and on disk in the queue"},
+    {"tls",
+     "{\"policy\":{\"type\":\"sts\",\"string\":[\"mode: "
+     "testing\"],\"domain\":\"y\"},\"result\":\"certificate-expired\",\"mx\":\"mx.y\",\"ip\":\"192.0.2.4\",\"reason\":\"old\"}",
+     {6},
+     "TLS with mx.y [192.0.2.4], held against MTA-STS of y: certificate-expired: old"},
+    {"tls",
+     "{\"policy\":{\"type\":\"tlsa\",\"string\":[],\"domain\":\"y\"},\"result\":\"dnssec-invalid\",\"mx\":\"mx.y\",\"reason\":\"bogus\"}",
+     {5},
+     "TLS with mx.y, held against DANE of y: dnssec-invalid: bogus"},
     {"surprise", "{}", {0}, NULL},
 };
 
@@ -76,6 +85,53 @@ static void each_event_shows_as_its_steps(void **state) {
         for (size_t i = 0; i < n; i++) assert_int_equal(json_integer_value(json_object_get(json_array_get(steps, i), "step")), cases[c].steps[i]);
         if (n) assert_string_equal(json_string_value(json_object_get(json_array_get(steps, 0), "what")), cases[c].first);
         if (n) assert_string_equal(json_string_value(json_object_get(json_array_get(steps, 0), "host")), "mx.x");
+        json_decref(steps);
+        json_decref(events);
+    }
+}
+
+static const struct {
+    const char *type, *data;
+    size_t step; /* which of the event's steps */
+    const char *lines[8];
+} detailed[] = {
+    {"accepted",
+     "{\"origin\":\"mx\",\"verdict\":{\"spf\":{\"result\":\"pass\",\"reason\":\"ip4 matches\",\"domain\":\"x\",\"scope\":\"mfrom\"},"
+     "\"spf_helo\":{\"result\":\"none\",\"reason\":\"\",\"domain\":\"mx.x\",\"scope\":\"helo\"},"
+     "\"dkim\":[{\"result\":\"fail\",\"reason\":\"changed\",\"domain\":\"x\",\"selector\":\"s\",\"algorithm\":\"rsa-sha256\",\"bits\":2048,\"testing\":true}],"
+     "\"dmarc\":{\"result\":\"fail\",\"reason\":\"not aligned\",\"from\":\"m.x\",\"record_domain\":\"x\",\"policy\":\"reject\",\"disposition\":\"none\","
+     "\"overrides\":[{\"type\":\"local_policy\",\"comment\":\"arc=pass\"}]},"
+     "\"arc\":{\"cv\":\"pass\",\"reason\":\"whole\",\"sets\":2,\"sealer\":\"list\"},\"iprev\":{\"result\":\"pass\",\"name\":\"mx.x\"}}}",
+     0,
+     {"SPF of MAIL FROM x: pass: ip4 matches", "SPF of HELO mx.x: none", "DKIM d=x s=s: fail: changed (rsa-sha256, 2048 bits); the key is in testing",
+      "DMARC of m.x: fail: not aligned; x asks for reject, done: none", "DMARC override local_policy: arc=pass",
+      "ARC: pass: whole (2 sets, newest seal of list)", "reverse name: pass: mx.x"}},
+    {"accepted",
+     "{\"origin\":\"mx\",\"sealed\":\"z\",\"rcpts\":[{\"address\":\"b@y\",\"from\":\"SRS0=a@z\"},{\"address\":\"tls-reports@z\",\"user\":\"reporter\"},"
+     "{\"address\":\"c@z\",\"user\":\"U\"}]}",
+     1,
+     {"b@y: its copy goes on from <SRS0=a@z>", "tls-reports@z takes reports: for the reporter, not for a mailbox",
+      "what was found is sealed for those who come after us: ARC seal of z"}},
+    {"accepted", "{\"origin\":\"mx\",\"verdict\":null,\"rcpts\":[{\"address\":\"c@z\",\"user\":\"U\"}]}", 0, {NULL}},
+    {"refused", "{\"verdict\":{\"dkim\":[]}}", 0, {"DKIM: none: the message carries no signature"}},
+    {"routed",
+     "{\"hosts\":[{\"name\":\"mx.y\",\"dnssec\":\"secure\",\"tlsa\":[{}]},{\"name\":\"mx2.y\"}],\"mta_sts\":{\"mode\":\"testing\",\"mx\":[\"a\",\"*.b\"]}}",
+     1,
+     {"mx.y: secure by DNSSEC, 1 TLSA record", "MTA-STS allows the hosts a, *.b"}},
+    {"tls", "{\"policy\":{\"type\":\"tlsa\",\"string\":[\"3 1 1 ab\"]},\"ip\":\"192.0.2.4\"}", 0, {"3 1 1 ab"}},
+};
+
+static void details_say_what_was_recorded_and_no_more(void **state) {
+    (void)state;
+    for (size_t c = 0; c < sizeof detailed / sizeof *detailed; c++) {
+        json_t *events = json_pack("[o]", event(detailed[c].type, "/x/y", 1, detailed[c].data)), *steps = journey_steps(events);
+        const json_t *lines = json_object_get(json_array_get(steps, detailed[c].step), "details");
+        size_t n = 0;
+        for (; detailed[c].lines[n]; n++) {
+            assert_true(n < json_array_size(lines));
+            assert_string_equal(json_string_value(json_array_get(lines, n)), detailed[c].lines[n]);
+        }
+        assert_int_equal(json_array_size(lines), n);
         json_decref(steps);
         json_decref(events);
     }
@@ -102,7 +158,7 @@ static void what_is_no_event_is_left_out(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(each_event_shows_as_its_steps), cmocka_unit_test(steps_are_in_the_order_of_time),
-                                       cmocka_unit_test(what_is_no_event_is_left_out)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(each_event_shows_as_its_steps), cmocka_unit_test(details_say_what_was_recorded_and_no_more),
+                                       cmocka_unit_test(steps_are_in_the_order_of_time), cmocka_unit_test(what_is_no_event_is_left_out)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
