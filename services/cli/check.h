@@ -14,6 +14,10 @@ void check_print(const json_t *object);
 void check_print_spf(const struct spf_verdict *v);
 int check_spf_status(enum spf_result r);
 
+/* The envelope, as the options give it: an IPv4 or IPv6 address; MAIL FROM with or without the angle brackets that SMTP has around it. */
+bool check_is_address(const char *text);
+struct slice check_sender(const char *mail_from);
+
 /* A DNS that waits for its answers. */
 struct check_dns;
 

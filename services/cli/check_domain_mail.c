@@ -106,9 +106,10 @@ void check_domain_spf(struct domain_check *c) {
         domain_problem(
             c, "spf", spf, PROBLEM_WARNING,
             arena_printf(c->arena, "the record needs %d of at most 10 lookups: replace includes by addresses before one more makes it an error", lookups));
-    if (v->result != SPF_PERMERROR && voids)
+    int gone = four.void_lookups < six.void_lookups ? four.void_lookups : six.void_lookups; /* a host without one kind of address is not gone */
+    if (v->result != SPF_PERMERROR && gone)
         domain_problem(c, "spf", spf, PROBLEM_WARNING,
-                       arena_printf(c->arena, "%d of its lookups find nothing, and more than 2 are an error: remove names that are gone", voids));
+                       arena_printf(c->arena, "%d of its lookups find nothing, and more than 2 are an error: remove names that are gone", gone));
 }
 
 /* DKIM ---------------------------------------------------------------------------------------------------------------------------------------- */

@@ -25,6 +25,17 @@ static int read_message(const char *path, struct buf *out) {
     return whole ? 0 : -1;
 }
 
+/* What is mail in there: not the byte order mark that an editor has set before it, nor the "From " line that mbox files have (RFC 4155), which no reader of
+ * fields would get past. */
+static struct slice mail_of(struct slice file) {
+    if (slice_starts(file, SLICE("\xef\xbb\xbf"))) file = slice_skip(file, 3);
+    if (!slice_starts(file, SLICE("From "))) return file;
+    struct slice rest = slice_trim(slice_skip(file, strlen("From")));
+    if (rest.n && rest.p[0] == ':') return file; /* "From :", a field that RFC 5322 section 4.5 has still */
+    ptrdiff_t end = slice_find(file, '\n');
+    return slice_skip(file, end < 0 ? file.n : (size_t)end + 1);
+}
+
 /* The worst of the proofs: something that cannot be known now, before what failed. */
 static int status_of(const struct trust_result *r, bool envelope) {
     bool temporary = r->dmarc.result == DMARC_TEMPERROR, failed = r->dmarc.result == DMARC_FAIL || r->dmarc.result == DMARC_PERMERROR;
@@ -68,6 +79,12 @@ static json_t *verdict_of(const struct trust_result *r, bool envelope) {
 }
 
 int check_message(struct cli *c) {
+    if (c->ip && !check_is_address(c->ip)) {
+        fputs(
+            "postbus: --ip is no IPv4 and no IPv6 address\nusage: postbus check message FILE [--ip A --helo H --mail-from M] [--resolver ADDR:PORT] [--json]\n",
+            stderr);
+        return CLI_USAGE;
+    }
     struct buf message = {0};
     if (read_message(c->words[0], &message)) {
         buf_free(&message);
@@ -81,14 +98,14 @@ int check_message(struct cli *c) {
     struct trust_dns dns = check_dns_lookups(d);
     struct body_digest digests[BODY_HASHES_MAX];
     size_t body_at;
-    struct slice header = header_block(buf_slice(&message), &body_at), body = slice_skip(buf_slice(&message), body_at);
+    struct slice mail = mail_of(buf_slice(&message)), header = header_block(mail, &body_at), body = slice_skip(mail, body_at);
     struct arena *arena = arena_create();
     struct dkim_key_cache *cache = dkim_key_cache_create();
     struct trust_result r;
     bool envelope = c->ip && (c->helo || c->mail_from);
     struct trust_input in = {.client_ip = slice_of(c->ip),
                              .helo = slice_of(c->helo),
-                             .mail_from = slice_of(c->mail_from),
+                             .mail_from = check_sender(c->mail_from),
                              .header = header,
                              .digest_count = hash_body(header, body, digests),
                              .digests = digests,

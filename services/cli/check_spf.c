@@ -25,13 +25,15 @@ static void print_json_verdict(const struct spf_verdict *v) {
     json_decref(o);
 }
 
-static bool is_address(const char *text) {
+bool check_is_address(const char *text) {
     unsigned char bytes[16];
     return inet_pton(AF_INET, text, bytes) == 1 || inet_pton(AF_INET6, text, bytes) == 1;
 }
 
-/* MAIL FROM with or without the angle brackets that SMTP has around it. */
-static struct slice without_brackets(struct slice s) { return s.n >= 2 && s.p[0] == '<' && s.p[s.n - 1] == '>' ? slice_make(s.p + 1, s.n - 2) : s; }
+struct slice check_sender(const char *mail_from) {
+    struct slice s = slice_of(mail_from);
+    return s.n >= 2 && s.p[0] == '<' && s.p[s.n - 1] == '>' ? slice_make(s.p + 1, s.n - 2) : s;
+}
 
 /* A DNS whose time is up at some point. */
 struct timed_dns {
@@ -52,10 +54,10 @@ static int usage(const char *why) {
 
 int check_spf(struct cli *c) {
     if (!c->ip) return usage("--ip is missing: the address of the client");
-    if (!is_address(c->ip)) return usage("--ip is no IPv4 and no IPv6 address");
+    if (!check_is_address(c->ip)) return usage("--ip is no IPv4 and no IPv6 address");
     struct spf_query q = {.ip = slice_of(c->ip),
                           .helo = slice_of(c->helo),
-                          .sender = without_brackets(slice_of(c->mail_from)),
+                          .sender = check_sender(c->mail_from),
                           .receiver = SLICE("unknown"),
                           .now = time(NULL),
                           .explain = true};

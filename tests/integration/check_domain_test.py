@@ -123,6 +123,13 @@ def test_each_fault_is_named(world, changes, part, verdict, said):
         assert out[part]["verdict"] in (verdict, "error")
 
 
+@pytest.mark.parametrize("kind, address", [("A", "192.0.2.77"), ("AAAA", "2001:db8::77")])
+def test_a_host_with_one_kind_of_address_is_not_gone(world, kind, address):
+    """Whoever comes by the other kind looks it up in vain, but there is nothing to remove."""
+    out, _ = world({("good.test", "TXT"): '"v=spf1 a:one.good.test -all"', ("one.good.test", kind): address})
+    assert out["spf"]["verdict"] == "ok" and out["spf"]["void_lookups"] == 1, out["spf"]
+
+
 def test_dkim_keys(world):
     small = txt("v=DKIM1; p=" + rsa(1024))
     changes = {("small._domainkey.good.test", "TXT"): small, ("broken._domainkey.good.test", "TXT"): '"v=DKIM1; p=!!!"', ("gone._domainkey.good.test", "TXT"): '"v=DKIM1; p="',

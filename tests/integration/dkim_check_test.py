@@ -36,6 +36,13 @@ def test_a_signed_message_passes_and_a_changed_one_fails(world, selector):
     assert got["dkim"][0]["result"] == "fail" and status == 1
 
 
+@pytest.mark.parametrize("before", [b"\xef\xbb\xbf", b"From a@sign.test Mon Jan  1 00:00:00 2024\n", b"From a@sign.test Mon Jan  1 00:00:00 2024\r\n"])
+def test_what_a_file_has_before_the_mail_is_not_part_of_it(world, before):
+    """The mark of an editor and the line of an mbox file: the signature after them is found, and fits."""
+    got, status = check(world, before + Dkimpy(world[1]).sign(MESSAGE, "r", ("simple", "simple")) + MESSAGE, "--json")
+    assert [d["result"] for d in got["dkim"]] == ["pass"] and got["dmarc"]["from"] == "sign.test" and status == 0, got
+
+
 def test_each_step_is_told(world):
     field = world[2].sign_as_sent(MESSAGE, "r")
     steps = "\n".join(check(world, field + MESSAGE, "--json")[0]["dkim"][0]["steps"])

@@ -152,8 +152,21 @@ def test_the_text_tells_each_step(scripted):
     assert done.returncode == 1
 
 
+@pytest.mark.parametrize("sender, scope, domain", [("<a@plain.test>", "mfrom", "plain.test"), ("<>", "helo", "h.plain.test"), ("", "helo", "h.plain.test")])
+def test_a_sender_as_smtp_writes_it(scripted, sender, scope, domain):
+    """Angle brackets are no part of the address; without one, the client's name is what SPF is about."""
+    found, *_ = check(scripted, "plain.test", "--ip", "192.0.2.1", "--helo", "h.plain.test", "--mail-from", sender)
+    assert (found["spf"]["scope"], found["spf"]["domain"]) == (scope, domain)
+
+
+def test_a_client_that_is_no_address_is_wrong_usage(scripted):
+    done = subprocess.run([BIN / "cli", "check", "message", "-", "--json", "--resolver", scripted, "--ip", "mail.plain.test", "--mail-from", "a@plain.test"],
+                          input=b"From: a@plain.test\n\n", capture_output=True, timeout=60)
+    assert done.returncode == 64 and b"--ip is no IPv4" in done.stderr and not done.stdout
+
+
 @pytest.mark.parametrize("message, result", [
-    ("", "none"), ("\n", "none"), ("nonsense\n\nbody", "none"), ("Subject: x\n\nbody", "none"), ("From: \n\n", "none"), ("From: a@[192.0.2.1]\n\n", "permerror"), ("From: a@plain.test", "fail"),
+    ("", "none"), ("From :a@plain.test\n\n", "fail"), ("From a@plain.test", "none"), ("\n", "none"), ("nonsense\n\nbody", "none"), ("Subject: x\n\nbody", "none"), ("From: \n\n", "none"), ("From: a@[192.0.2.1]\n\n", "permerror"), ("From: a@plain.test", "fail"),
     ("x" * 100000 + "\n\n", "none"), ("From: " + "a@plain.test, " * 900 + "\n\n", "fail"), ("From: a@plain.test\r\n\r\n\0\xff", "fail"),
 ])
 def test_odd_messages(scripted, message, result):
