@@ -15,7 +15,7 @@ int queue_shard_of(struct slice id);
 typedef void queue_done_fn(void *ctx, int error);
 
 /* Puts an entry into the queue, due now. envelope is the JSON object
- *   {"from":"alice@alpha.test"|"", "origin":"submission"|"mx"|"bounce", "size":N, "message_id":"…", "received":<ms>, "smtputf8":false,
+ *   {"from":"alice@alpha.test"|"", "origin":"submission"|"mx"|"bounce"|"report", "size":N, "message_id":"…", "received":<ms>, "smtputf8":false,
  *    "body":"7bit"|"8bitmime", "ret":null|"full"|"hdrs", "envid":null|"…", "require_tls":false,
  *    "rcpts":[{"address":"…","user":"<id>"|null,"orcpt":null|"…","notify":null|"never"|"success,failure,delay","state":"due","attempts":0,
  *              "from":"SRS0=…@alpha.test" (only where its copy goes on with another reverse-path than the message's, to which reports go all the same)}]}

@@ -111,20 +111,29 @@ static json_t *policy_of(const json_t *published, const char *domain) {
     return policy;
 }
 
-bool fact_is_a_report(const json_t *data) {
+/* Whether all recipients of a message are addresses that take reports: then it is one, or was meant to be, and nothing is reported of it. Else two sites that
+ * report to each other would do so for ever, if only of their reports. */
+static bool is_a_report(const json_t *data) {
     size_t i, reports = 0;
     json_t *each;
     json_array_foreach(json_object_get(data, "rcpts"), i, each) reports += is(each, "user", "reporter");
     return reports && reports == json_array_size(json_object_get(data, "rcpts"));
 }
 
+/* Whether it is mail of another server, of which we said for good what becomes of it, and no report. */
+static bool is_reportable(const json_t *data, bool refused) {
+    const char *protocol = text(json_object_get(data, "client"), "protocol");
+    bool came_in = refused ? !*protocol || strcmp(protocol, "smtp") == 0 : is(data, "origin", "mx");
+    bool comes_again = refused && json_integer_value(json_object_get(data, "code")) < 500;
+    return came_in && !comes_again && !is_a_report(data);
+}
+
 bool fact_of_mail(const json_t *data, bool refused, struct fact *out) {
     const json_t *verdict = json_object_get(data, "verdict"), *dmarc = json_object_get(verdict, "dmarc"), *published = json_object_get(dmarc, "published"),
                  *client = json_object_get(data, "client");
-    const char *result = text(dmarc, "result"), *protocol = text(client, "protocol"), *from = text(data, "from"), *ip = text(client, "ip");
+    const char *result = text(dmarc, "result"), *from = text(data, "from"), *ip = text(client, "ip");
     memset(out, 0, sizeof *out);
-    if (refused ? *protocol && strcmp(protocol, "smtp") != 0 : !is(data, "origin", "mx")) return false;
-    if ((refused && json_integer_value(json_object_get(data, "code")) < 500) || fact_is_a_report(data)) return false;
+    if (!is_reportable(data, refused)) return false;
     if (!json_is_object(published) || !*text(published, "rua") || !has_address(ip)) return false;
     if (strcmp(result, "pass") != 0 && strcmp(result, "fail") != 0) return false;
     if (domain_normalise(slice_of(text(dmarc, "record_domain")), out->domain) != 0) return false;
@@ -143,12 +152,13 @@ bool fact_of_mail(const json_t *data, bool refused, struct fact *out) {
     return true;
 }
 
-bool fact_wants_failure_report(const json_t *verdict) {
-    const json_t *dmarc = json_object_get(verdict, "dmarc"), *published = json_object_get(dmarc, "published");
+bool fact_wants_failure_report(const json_t *data, bool refused) {
+    const json_t *verdict = json_object_get(data, "verdict"), *dmarc = json_object_get(verdict, "dmarc"), *published = json_object_get(dmarc, "published");
     bool dkim_aligned = json_is_true(json_object_get(dmarc, "dkim_aligned")), spf_aligned = json_is_true(json_object_get(dmarc, "spf_aligned"));
     bool dkim_failed = false, spf_failed = is(json_object_get(verdict, "spf"), "result", "fail") || is(json_object_get(verdict, "spf"), "result", "softfail");
     size_t i;
     json_t *each;
+    if (!is_reportable(data, refused) || !*text(data, "from")) return false;
     if (!*text(published, "ruf") || (!is(dmarc, "result", "pass") && !is(dmarc, "result", "fail"))) return false;
     json_array_foreach(json_object_get(verdict, "dkim"), i, each) dkim_failed = dkim_failed || is(each, "result", "fail");
     struct slice options = slice_of(*text(published, "fo") ? text(published, "fo") : "0"), option;

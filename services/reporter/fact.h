@@ -14,9 +14,6 @@ struct fact {
     json_t *row;    /* dmarc: a record as in dmarc_aggregate.h, without count; tls: {"policy":{…}} with "failure":{…} unless it succeeded */
 };
 
-/* Whether all recipients of a message are addresses that take reports: then it is one, or was meant to be, and nothing is reported of it. Else two sites that
- * report to each other would do so for ever, if only of their reports. */
-bool fact_is_a_report(const json_t *data);
 /* Of mail.accepted or mail.refused: false when it tells nothing that anybody asked to hear: it is a report, it did not come in by port 25, its From domain has
  * no DMARC record, the record has no rua, or it was only put off (451), so that it comes again. refused: which of the two events it is. */
 bool fact_of_mail(const json_t *data, bool refused, struct fact *out);
@@ -24,8 +21,9 @@ bool fact_of_mail(const json_t *data, bool refused, struct fact *out);
 bool fact_of_tls(const json_t *data, struct fact *out);
 void fact_free(struct fact *f);
 
-/* Whether the fo tag of the policy asks for a failure report of this message (RFC 9989 §4.7): "0" (and none): nothing aligned passed; "1": DKIM or SPF did not
- * pass aligned; "d": a signature failed; "s": SPF failed. dmarc, dkim and spf are the verdict's. */
-bool fact_wants_failure_report(const json_t *verdict);
+/* Of mail.accepted or mail.refused: whether the fo tag of its policy asks for a failure report of this message (RFC 9989 §4.7): "0" (and none): nothing aligned
+ * passed; "1": DKIM or SPF did not pass aligned; "d": a signature failed; "s": SPF failed. None is wanted of what fact_of_mail() passes over for how it came,
+ * nor of a message without a sender, which may be a report on one of ours. */
+bool fact_wants_failure_report(const json_t *data, bool refused);
 
 #endif

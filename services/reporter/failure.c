@@ -125,14 +125,11 @@ static void describe(struct failure *f, const json_t *data, bool refused) {
 }
 
 void failure_consider(struct reporter *r, const char *id, const json_t *data, bool refused) {
-    const json_t *verdict = json_object_get(data, "verdict"), *dmarc = json_object_get(verdict, "dmarc");
-    const char *protocol = text(json_object_get(data, "client"), "protocol");
+    const json_t *dmarc = json_object_get(json_object_get(data, "verdict"), "dmarc");
     struct report_uri uri;
     char name[ULID_BYTES + ADDRESS_BYTES_MAX];
     struct slice ruf = slice_of(text(json_object_get(dmarc, "published"), "ruf"));
-    bool came_in = refused ? !*protocol || strcmp(protocol, "smtp") == 0 : strcmp(text(data, "origin"), "mx") == 0;
-    if (!came_in || !*text(data, "from") || fact_is_a_report(data) || !fact_wants_failure_report(verdict) || r->failures >= FAILURES_AT_ONCE || r->draining)
-        return;
+    if (!fact_wants_failure_report(data, refused) || r->failures >= FAILURES_AT_ONCE || r->draining) return;
     if (!report_uri_next(&ruf, &uri) || uri.scheme != REPORT_MAILTO) return; /* one address is enough for what is only a hint */
     struct failure *f = memory_alloc(sizeof *f);
     f->reporter = r;

@@ -45,7 +45,7 @@ static void on_closed(void *ctx, int error, long long value) {
 static void on_forgotten(void *ctx, int error, long long value) {
     struct sender *s = ctx;
     if (!error && value < FORGET_ONCE) s->forgot = clock_wall_ms() / 1000;
-    again(s, 0);
+    again(s, error ? LOOK_MS : 0);
 }
 
 static void forget(struct sender *s, int64_t now) {

@@ -105,9 +105,35 @@ static void failure_reports_are_wanted_as_fo_says(void **state) { /* RFC 9989 §
         json_object_set_new(dmarc, "spf_aligned", json_boolean(cases[i].spf_aligned));
         json_object_set_new(verdict, "dkim", json_pack("[{s:s}]", "result", cases[i].dkim));
         json_object_set_new(verdict, "spf", json_pack("{s:s}", "result", cases[i].spf));
-        if (fact_wants_failure_report(verdict) != cases[i].wanted) fail_msg("case %zu: fo=%s", i, cases[i].fo ? cases[i].fo : "");
+        if (fact_wants_failure_report(data, false) != cases[i].wanted) fail_msg("case %zu: fo=%s", i, cases[i].fo ? cases[i].fo : "");
         json_object_set_new(published, "ruf", json_null());
-        assert_false(fact_wants_failure_report(verdict));
+        assert_false(fact_wants_failure_report(data, false));
+        json_decref(data);
+    }
+}
+
+/* fo asks for one of the message as it stands; these facts of how it came are against it. */
+static void no_failure_report_is_wanted_of_these(void **state) {
+    (void)state;
+    static const struct {
+        const char *what, *path[3], *value;
+        bool refused, wanted;
+    } cases[] = {
+        {"it was taken", {"code"}, "250", false, true},
+        {"it was refused for good", {"code"}, "550", true, true},
+        {"it was put off and comes again", {"code"}, "451", true, false},
+        {"it was submitted here", {"origin"}, "\"submission\"", false, false},
+        {"a submission was refused", {"client", "protocol"}, "\"submission\"", true, false},
+        {"it has no sender, as reports have none", {"from"}, "\"\"", false, false},
+        {"it is a report of another site", {"rcpts"}, "[{\"address\":\"dmarc-reports@here.example\",\"user\":\"reporter\"}]", false, false},
+        {"there is no verdict", {"verdict"}, "null", false, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_t *data = event(), *at = data;
+        size_t k = 0;
+        for (; k < 2 && cases[i].path[k + 1]; k++) at = json_object_get(at, cases[i].path[k]);
+        json_object_set_new(at, cases[i].path[k], json_loads(cases[i].value, JSON_DECODE_ANY, NULL));
+        if (fact_wants_failure_report(data, cases[i].refused) != cases[i].wanted) fail_msg("%s: that is not heeded", cases[i].what);
         json_decref(data);
     }
 }
@@ -152,6 +178,7 @@ int main(void) {
         cmocka_unit_test(a_message_becomes_a_row),
         cmocka_unit_test(what_nobody_asked_to_hear_is_no_fact),
         cmocka_unit_test(failure_reports_are_wanted_as_fo_says),
+        cmocka_unit_test(no_failure_report_is_wanted_of_these),
         cmocka_unit_test(tls_sessions_become_rows),
         cmocka_unit_test(ids_follow_from_what_they_name),
     };
