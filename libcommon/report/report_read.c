@@ -146,6 +146,12 @@ static void read_feedback(const struct mime *m, uint32_t part, struct report_rea
     buf_free(&original);
 }
 
+/* A reason may quote the report: it is shown, and travels as JSON. */
+static void make_printable(char *why) {
+    for (; *why; why++)
+        if ((unsigned char)*why < ' ' || (unsigned char)*why >= 0x7f) *why = '?';
+}
+
 void report_read_mail(struct slice message, struct report_read *out) {
     struct arena *arena = arena_create();
     struct mime *m = mime_parse(arena, message);
@@ -166,6 +172,7 @@ void report_read_mail(struct slice message, struct report_read *out) {
             read_packed(buf_slice(&bytes), out);
         buf_free(&bytes);
     }
+    make_printable(out->why);
     arena_destroy(arena);
 }
 
@@ -178,4 +185,5 @@ void report_read_file(struct slice bytes, struct report_read *out) {
         read_packed(bytes, out);
     else
         report_read_mail(bytes, out);
+    make_printable(out->why);
 }

@@ -1,5 +1,5 @@
 /* accounts.key.*: the DKIM keys of a domain and their roll-over. What a key's states are and which way they go: account.lua. When a step is due, and whether a
- * key is in DNS, is the verifier's to say (services/verifier/rotate.c). */
+ * key is in DNS, is the verifier's to say (services/verifier/keys/rotate.c). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>

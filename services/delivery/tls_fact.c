@@ -118,7 +118,7 @@ json_t *tls_fact_data(const json_t *route, const json_t *host, const char *domai
 }
 
 static void tell(const struct entry *e, const char *result, json_t *data) {
-    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++)
+    for (size_t i = 0; result && i < sizeof facts / sizeof *facts; i++)
         if (strcmp(facts[i].result, result) == 0) metric_add(&facts[i].metric, 1);
     if (data) bus_publish(e->delivery->worker->bus, "mail.tls", slice_of(e->id), data);
 }

@@ -9,6 +9,7 @@
 #include "libcommon/mail/header.h"
 #include "libcommon/report/report_read.h"
 #include "libcommon/store/blob.h"
+#include "libcommon/trust/results_read.h"
 #include "services/reporter/reporter.h"
 
 enum { DIGEST_BYTES = 33 };
@@ -20,6 +21,7 @@ struct incoming {
     struct buf message;
     struct report_read read;
     char authenticated[16]; /* our own verdict on the mail: DMARC's result, "" when there is none */
+    char author[256];       /* the domain that it is about */
     char digest[DIGEST_BYTES];
     json_t *listing;
     struct arena *arena;
@@ -66,12 +68,14 @@ static void make_listing(struct incoming *in) {
     json_object_set_new(in->listing, "end", json_integer(read->end));
 }
 
-/* The same for the same report in another mail (RFC 9990 §3.5.4): who made it, for whom, and its identifier. */
+/* The same for the same report in another mail (RFC 9990 §3.5.4): who made it, for whom, and its identifier; and who sent it, as far as that was proven, so
+ * that nobody can take a report's place by guessing its identifier. */
 static void make_digest(struct incoming *in) {
     const char *id = text(in->listing, "report_id"), *org = text(in->listing, "org");
     unsigned char digest[16];
     if (!*id) return;
-    char *all = arena_printf(in->arena, "%s|%s|%s|%s|%lld", report_kind_text(in->read.kind), org, id, in->read.domain, (long long)in->read.begin);
+    char *all = arena_printf(in->arena, "%s|%s|%s|%s|%lld|%s", report_kind_text(in->read.kind), org, id, in->read.domain, (long long)in->read.begin,
+                             strcmp(in->authenticated, "pass") == 0 ? in->author : "");
     crypto_generichash(digest, sizeof digest, (const unsigned char *)all, strlen(all), NULL, 0);
     sodium_bin2hex(in->digest, sizeof in->digest, digest, sizeof digest);
 }
@@ -104,17 +108,22 @@ static void make_summary(struct incoming *in) {
     }
 }
 
-/* The DMARC result in the Authentication-Results field that this site put on top. */
+/* The DMARC result in the Authentication-Results field that this site put on top: above its own Received field, so that nobody else can have written it. */
 static void find_verdict(struct incoming *in, struct slice message) {
     struct header_field f;
-    size_t body_at;
-    struct slice name = slice_of(in->reporter->worker->hostname);
-    if (!header_find(header_block(message, &body_at), "Authentication-Results", &f) || !slice_starts_nocase(slice_trim(f.value), name)) return;
-    for (size_t i = 0; i + 6 < f.value.n; i++) {
-        if (strncasecmp(f.value.p + i, "dmarc=", 6) != 0) continue;
-        size_t n = 0;
-        for (const char *c = f.value.p + i + 6; i + 6 + n < f.value.n && n + 1 < sizeof in->authenticated && *c >= 'a' && *c <= 'z'; c++)
-            in->authenticated[n++] = *c;
+    struct results_one one;
+    size_t body_at, at = 0;
+    struct slice header = header_block(message, &body_at), id;
+    while (header_next(header, &at, &f) == 1 && !slice_is_nocase(f.name, "Received")) {
+        struct slice value = f.value;
+        if (!slice_is_nocase(f.name, "Authentication-Results") || results_authserv_id(in->arena, &value, &id) != 0 ||
+            !slice_is_nocase(id, in->reporter->worker->hostname))
+            continue;
+        while (results_next(in->arena, &value, &one) == 1) {
+            if (!slice_is_nocase(one.method, "dmarc")) continue;
+            snprintf(in->authenticated, sizeof in->authenticated, "%.*s", SLICE_FMT(one.result));
+            snprintf(in->author, sizeof in->author, "%.*s", SLICE_FMT(results_property(&one, "header", "from")));
+        }
         return;
     }
 }

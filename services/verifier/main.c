@@ -6,13 +6,13 @@
 #include "libcommon/base/config.h"
 #include "libcommon/base/log.h"
 #include "libcommon/trust/dkim.h"
-#include "services/verifier/check.h"
-#include "services/verifier/domain_records.h"
-#include "services/verifier/keys.h"
-#include "services/verifier/publish.h"
-#include "services/verifier/rotate.h"
-#include "services/verifier/sts.h"
+#include "services/verifier/check/check.h"
+#include "services/verifier/keys/keys.h"
+#include "services/verifier/keys/rotate.h"
+#include "services/verifier/policy/sts.h"
 #include "services/verifier/verifier.h"
+#include "services/verifier/zone/domain_records.h"
+#include "services/verifier/zone/publish.h"
 
 enum { HEAP_KEPT = 16 * 1024 * 1024 }; /* bytes of free heap */
 

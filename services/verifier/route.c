@@ -5,8 +5,8 @@
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
 #include "libcommon/trust/tls_rpt.h"
+#include "services/verifier/policy/sts.h"
 #include "services/verifier/route.h"
-#include "services/verifier/sts.h"
 
 static struct metric routes = METRIC_COUNTER("postbus_verifier_routes_total", "Route requests answered");
 

@@ -2,8 +2,8 @@
 #ifndef POSTBUS_VERIFIER_ROUTE_H
 #define POSTBUS_VERIFIER_ROUTE_H
 
-#include "services/verifier/domain.h"
-#include "services/verifier/lookup.h"
+#include "services/verifier/dns/domain.h"
+#include "services/verifier/dns/lookup.h"
 #include "services/verifier/verifier.h"
 
 enum { TLSA_BASES_MAX = 2 };

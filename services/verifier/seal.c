@@ -8,7 +8,7 @@
 #include "libcommon/mail/header.h"
 #include "libcommon/trust/arc.h"
 #include "libcommon/trust/tags.h"
-#include "services/verifier/keys.h"
+#include "services/verifier/keys/keys.h"
 #include "services/verifier/verifier.h"
 
 static struct metric sealed_messages = METRIC_COUNTER("postbus_verifier_seals_total", "Messages given an ARC set");

@@ -6,7 +6,7 @@
 #include "libcommon/base/log.h"
 #include "libcommon/mail/domain.h"
 #include "libcommon/trust/dkim.h"
-#include "services/verifier/keys.h"
+#include "services/verifier/keys/keys.h"
 #include "services/verifier/verifier.h"
 
 static struct metric signed_messages = METRIC_COUNTER("postbus_verifier_signatures_total", "Messages signed");

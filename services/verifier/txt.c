@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"
-#include "services/verifier/domain.h"
+#include "services/verifier/dns/domain.h"
 #include "services/verifier/verifier.h"
 
 enum { TXT_RECORDS_MAX = 32, TXT_BYTES_MAX = 4096 };

@@ -7,7 +7,7 @@
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
 #include "libcommon/trust/trust.h"
-#include "services/verifier/lookup.h"
+#include "services/verifier/dns/lookup.h"
 #include "services/verifier/verifier.h"
 
 static struct metric verified = METRIC_COUNTER("postbus_verifier_verifications_total", "Messages verified");

@@ -1,7 +1,7 @@
 /* A DNS answer in wire format that is whatever it is: the first byte chooses the type that was asked for, the name is h.test. */
 #include <stdlib.h>
 
-#include "services/verifier/answer.h"
+#include "services/verifier/dns/answer.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -1,5 +1,5 @@
 /* A DNS answer from anywhere: parsed, and held against what a domain should publish. */
-#include "services/verifier/check_judge.h"
+#include "services/verifier/check/check_judge.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -403,6 +403,9 @@ static void mails_without_a_report_are_told_why(void **state) {
         {"Content-Type: text/xml\r\n\r\nno xml\r\n", "it is neither the XML of a DMARC report nor the JSON of a TLS report"},
         {"Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\nContent-Type: message/feedback-report\r\n\r\nFeedback-Type: abuse\r\n\r\n--b--\r\n",
          "the feedback report is not about authentication: its type is abuse"},
+        {"Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\nContent-Type: message/feedback-report\r\n\r\nFeedback-Type: "
+         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\xc3\xa9\r\n\r\n--b--\r\n",
+         "the feedback report is not about authentication: its type is aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa?"}, /* not half of an é */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct report_read r;

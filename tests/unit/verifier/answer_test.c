@@ -7,9 +7,9 @@
 #include <cmocka.h>
 
 #include "libcommon/base/buf.h"
-#include "services/verifier/answer.h"
-#include "services/verifier/answer_cache.h"
-#include "services/verifier/sts_memory.h"
+#include "services/verifier/dns/answer.h"
+#include "services/verifier/dns/answer_cache.h"
+#include "services/verifier/policy/sts_memory.h"
 
 static void add16(struct buf *b, unsigned n) {
     buf_add_char(b, (char)(n >> 8));

@@ -7,9 +7,9 @@
 #include <cmocka.h>
 
 #include "libcommon/base/arena.h"
-#include "services/verifier/check_judge.h"
-#include "services/verifier/publish.h"
-#include "services/verifier/records_private.h"
+#include "services/verifier/check/check_judge.h"
+#include "services/verifier/zone/publish.h"
+#include "services/verifier/zone/records_private.h"
 
 static struct records_input plain(void) {
     return (struct records_input){.domain = "example.org",

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "services/verifier/rotation.h"
+#include "services/verifier/keys/rotation.h"
 
 #define NOW "2026-11-24T12:00:00.000Z"
 #define KEY(selector, state, changed, more) "{\"selector\":\"" selector "\",\"state\":\"" state "\",\"changed\":\"" changed "\"" more "}"

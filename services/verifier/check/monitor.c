@@ -1,0 +1,156 @@
+/* Checks every hosted domain again and again. One replica does it: who gets the lease v:lease:dns-check in Redis, which lasts as long as the time between two
+ * rounds. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "libcommon/base/arena.h"
+#include "libcommon/base/clock.h"
+#include "libcommon/base/config.h"
+#include "services/verifier/check/check.h"
+#include "services/verifier/dns/domain.h"
+
+/* Of the last round of this replica; 0 on a replica whose turn it was not for two rounds. Over all replicas: max(). */
+static struct metric records_wrong =
+    METRIC_GAUGE("postbus_verifier_dns_records_wrong", "Records of hosted domains that are missing, wrong or in conflict in DNS");
+static struct metric checks_done = METRIC_COUNTER("postbus_verifier_dns_checks_total", "Checks of a domain's DNS that the verifier made by itself");
+
+enum { START_SECONDS = 30, TICKS_PER_ROUND = 10, TICK_SECONDS_MAX = 60, LIST_TIMEOUT_MS = 10000, LIST_PAGE = 1000 };
+
+struct dns_monitor {
+    struct verifier *verifier;
+    struct event *clock;
+    int64_t every_seconds, last_round_us;
+    int pending; /* callbacks that will come */
+    bool closing, in_round;
+    uint64_t ticket;
+    json_t *names; /* the round's domains */
+    size_t at;
+    int64_t wrong;
+};
+
+static void monitor_free(struct dns_monitor *m) {
+    json_decref(m->names);
+    free(m);
+}
+
+/* A callback came: false when the worker ends, and there is nothing more to do. */
+static bool goes_on(struct dns_monitor *m) {
+    m->pending--;
+    if (m->closing && m->pending == 0) {
+        monitor_free(m);
+        return false;
+    }
+    return !m->closing;
+}
+
+static void check_next(struct dns_monitor *m);
+
+static void on_checked(void *ctx, json_t *result, const char *code) {
+    struct dns_monitor *m = ctx;
+    (void)code;
+    if (!goes_on(m)) {
+        json_decref(result);
+        return;
+    }
+    if (result) {
+        m->wrong += json_integer_value(json_object_get(result, "wrong"));
+        check_keep(m->verifier, result);
+        json_decref(result);
+        metric_add(&checks_done, 1);
+    }
+    check_next(m);
+}
+
+static void check_next(struct dns_monitor *m) {
+    char domain[DOMAIN_MAX];
+    while (m->at < json_array_size(m->names)) {
+        const char *name = json_string_value(json_array_get(m->names, m->at++));
+        if (!name || domain_to_ascii(slice_of(name), domain)) continue;
+        if (m->verifier->check_count >= CHECK_RUNS_MAX) continue; /* people's checks come first; the next round is not far */
+        m->pending++;
+        check_run(m->verifier, domain, on_checked, m);
+        return;
+    }
+    m->in_round = false;
+    metric_set(&records_wrong, m->wrong);
+}
+
+static void ask_page(struct dns_monitor *m, const char *after);
+
+static void on_domains(void *ctx, int error, const json_t *reply) {
+    struct dns_monitor *m = ctx;
+    const char *after = json_string_value(json_object_get(reply, "next"));
+    json_t *list = json_object_get(reply, "domains");
+    m->ticket = 0;
+    if (error || !json_is_array(list)) {
+        m->in_round = false; /* the next round will do */
+        return;
+    }
+    json_array_extend(m->names, list);
+    if (after && json_array_size(list)) {
+        ask_page(m, after);
+        return;
+    }
+    m->wrong = 0;
+    m->at = 0;
+    check_next(m);
+}
+
+static void ask_page(struct dns_monitor *m, const char *after) {
+    json_t *ask = json_pack("{s:i}", "limit", LIST_PAGE);
+    if (after) json_object_set_new(ask, "after", json_string(after));
+    m->ticket = bus_request(m->verifier->worker->bus, "accounts.domain.list", ask, LIST_TIMEOUT_MS, on_domains, m);
+}
+
+static void on_lease(void *ctx, const redisReply *reply) {
+    struct dns_monitor *m = ctx;
+    bool mine = reply && reply->type == REDIS_REPLY_STATUS;
+    int64_t now = clock_monotonic_us();
+    if (!goes_on(m)) return;
+    if (!mine) {
+        if (now - m->last_round_us > 2 * m->every_seconds * 1000000) metric_set(&records_wrong, 0);
+        return;
+    }
+    if (m->in_round) return; /* a long round: the lease keeps the others away from a second one */
+    m->in_round = true;
+    m->last_round_us = now;
+    json_decref(m->names);
+    m->names = json_array();
+    ask_page(m, NULL);
+}
+
+static void on_clock(evutil_socket_t fd, short what, void *ctx) {
+    (void)fd, (void)what;
+    struct dns_monitor *m = ctx;
+    int64_t tick = m->every_seconds / TICKS_PER_ROUND;
+    struct timeval delay = {tick < 1 ? 1 : tick > TICK_SECONDS_MAX ? TICK_SECONDS_MAX : tick, 0};
+    char seconds[24];
+    event_add(m->clock, &delay);
+    if (m->ticket) return;
+    snprintf(seconds, sizeof seconds, "%lld", (long long)m->every_seconds);
+    struct slice argv[] = {SLICE("SET"), SLICE("v:lease:dns-check"), slice_of(m->verifier->worker->hostname), SLICE("NX"), SLICE("EX"), slice_of(seconds)};
+    m->pending++;
+    redis_command(m->verifier->worker->redis, on_lease, m, 6, argv);
+}
+
+struct dns_monitor *dns_monitor_create(struct verifier *v) {
+    int64_t every = config_number("POSTBUS_DNS_CHECK_SECONDS", CHECK_EVERY_SECONDS, 0, 604800);
+    if (every == 0) return NULL;
+    struct timeval soon = {every < START_SECONDS ? every : START_SECONDS, 0};
+    struct dns_monitor *m = memory_alloc(sizeof *m);
+    m->verifier = v;
+    m->every_seconds = every;
+    m->clock = event_new(v->worker->base, -1, 0, on_clock, m);
+    if (!m->clock) memory_exhausted();
+    event_add(m->clock, &soon);
+    metric_set(&records_wrong, 0);
+    return m;
+}
+
+void dns_monitor_destroy(struct dns_monitor *m) {
+    if (!m) return;
+    m->closing = true;
+    event_free(m->clock);
+    if (m->ticket) bus_cancel(m->verifier->worker->bus, m->ticket);
+    if (m->pending == 0) monitor_free(m); /* else the last callback does */
+}

@@ -1,0 +1,223 @@
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "libcommon/base/arena.h"
+#include "libcommon/base/config.h"
+#include "libcommon/base/log.h"
+#include "services/verifier/zone/publish_private.h"
+
+enum { LIST_TIMEOUT_MS = 10000, LIST_PAGE = 1000, LIST_DOMAINS_MAX = 1000000 };
+
+static void next_task(struct publisher *p) {
+    if (p->busy || p->closing || !p->first) return;
+    struct publish_task *t = p->first;
+    p->first = t->next;
+    if (!p->first) p->last = &p->first;
+    t->next = NULL;
+    p->busy = true;
+    publish_job_start(p, t);
+}
+
+static void add_task(struct publisher *p, enum publish_kind kind, const char *domain) {
+    for (struct publish_task *t = p->first; t; t = t->next) {
+        if (strcmp(t->domain, domain) != 0) continue;
+        t->kind = kind; /* what was asked last counts */
+        return;
+    }
+    struct publish_task *t = memory_alloc(sizeof *t);
+    t->kind = kind;
+    snprintf(t->domain, sizeof t->domain, "%s", domain);
+    *p->last = t;
+    p->last = &t->next;
+}
+
+static void publisher_free(struct publisher *p) {
+    publish_servers_free(&p->servers);
+    free(p);
+}
+
+static void try_again_later(struct publisher *p) {
+    struct timeval delay = {PUBLISH_RETRY_SECONDS, 0};
+    if (!event_pending(p->again, EV_TIMEOUT, NULL)) event_add(p->again, &delay);
+}
+
+void publish_finished(struct publisher *p, struct publish_task *task, enum publish_end end, const json_t *gone) {
+    size_t i;
+    const json_t *zone;
+    p->busy = false;
+    if (p->closing) {
+        free(task);
+        publisher_free(p);
+        return;
+    }
+    json_array_foreach(gone, i, zone) add_task(p, PUBLISH_REMOVE, json_string_value(zone));
+    if (end == PUBLISH_DONE) {
+        free(task);
+    } else {
+        task->next = p->failed;
+        p->failed = task;
+        try_again_later(p);
+    }
+    if (end != PUBLISH_PAUSE) next_task(p);
+}
+
+bool publish_is_hosted(const struct publisher *p, const char *name) {
+    for (const char *at = name; at; at = strchr(at, '.') ? strchr(at, '.') + 1 : NULL)
+        if (json_object_get(p->hosted, at)) return true;
+    return false;
+}
+
+/* the list of domains ------------------------------------------------------------------------------------------------------------------------ */
+
+static int by_length(const void *x, const void *y) {
+    const char *const *a = x, *const *b = y;
+    size_t m = strlen(*a), n = strlen(*b);
+    return m < n ? -1 : m > n ? 1 : strcmp(*a, *b);
+}
+
+/* A domain above another comes first: the other's records then go into its zone, and no zone is made that its parent does not know of. */
+static void add_all(struct publisher *p) {
+    size_t n = json_object_size(p->hosted), i = 0;
+    const char **names = memory_alloc((n + 1) * sizeof *names), *name;
+    json_t *value;
+    json_object_foreach(p->hosted, name, value) {
+        (void)value;
+        names[i++] = name;
+    }
+    qsort(names, n, sizeof *names, by_length);
+    for (i = 0; i < n; i++) add_task(p, PUBLISH_ZONE, names[i]);
+    free(names);
+}
+
+static void ask_page(struct publisher *p, const char *after);
+
+static void on_domains(void *ctx, int error, const json_t *reply) {
+    struct publisher *p = ctx;
+    const json_t *list = json_object_get(reply, "domains"), *one;
+    const char *after = json_string_value(json_object_get(reply, "next"));
+    char domain[DOMAIN_MAX];
+    size_t i;
+    p->ticket = 0;
+    if (error || !json_is_array(list)) { /* half a list is none */
+        json_decref(p->listing);
+        p->listing = NULL;
+        try_again_later(p);
+        return;
+    }
+    json_array_foreach(list, i, one) {
+        struct slice name = json_is_string(one) ? slice_of(json_string_value(one)) : ask_text(one, "domain");
+        if (domain_to_ascii(name, domain) == 0) json_object_set_new(p->listing, domain, json_true());
+    }
+    if (after && json_array_size(list) && json_object_size(p->listing) < LIST_DOMAINS_MAX) {
+        ask_page(p, after);
+        return;
+    }
+    json_decref(p->hosted);
+    p->hosted = p->listing;
+    p->listing = NULL;
+    add_all(p);
+    if (*p->servers.servers[0].catalog) add_task(p, PUBLISH_CLEAN, "");
+    next_task(p);
+}
+
+static void ask_page(struct publisher *p, const char *after) {
+    json_t *ask = json_pack("{s:i}", "limit", LIST_PAGE);
+    if (after) json_object_set_new(ask, "after", json_string(after));
+    p->ticket = bus_request(p->verifier->worker->bus, "accounts.domain.list", ask, LIST_TIMEOUT_MS, on_domains, p);
+}
+
+static void list_domains(struct publisher *p) {
+    if (p->ticket) return;
+    json_decref(p->listing);
+    p->listing = json_object();
+    ask_page(p, NULL);
+}
+
+static void on_clock(evutil_socket_t fd, short what, void *ctx) {
+    (void)fd, (void)what;
+    struct publisher *p = ctx;
+    struct timeval delay = {p->every_seconds, 0};
+    event_add(p->clock, &delay);
+    list_domains(p);
+}
+
+/* What failed goes to the end of the list, unless something newer is there for its domain; without a list of domains yet, that is what failed. */
+static void on_again(evutil_socket_t fd, short what, void *ctx) {
+    (void)fd, (void)what;
+    struct publisher *p = ctx;
+    while (p->failed) {
+        struct publish_task *failed = p->failed, *newer = p->first;
+        p->failed = failed->next;
+        while (newer && strcmp(newer->domain, failed->domain) != 0) newer = newer->next;
+        if (!newer) add_task(p, failed->kind, failed->domain);
+        free(failed);
+    }
+    if (!p->hosted) list_domains(p);
+    next_task(p);
+}
+
+/* events ------------------------------------------------------------------------------------------------------------------------------------- */
+
+static void on_account_changed(void *ctx, struct slice about, const json_t *data) {
+    (void)about;
+    struct publisher *p = ctx;
+    char domain[DOMAIN_MAX];
+    struct slice what = ask_text(data, "what"), change = ask_text(data, "change");
+    if (p->closing || (!slice_is(what, "domain") && !slice_is(what, "key")) || domain_to_ascii(ask_text(data, "domain"), domain)) return;
+    bool gone = slice_is(what, "domain") && slice_is(change, "deleted");
+    json_t *lists[] = {p->hosted, p->listing}; /* the clean-up must not take what was added since the list was read */
+    for (size_t i = 0; i < 2; i++) {
+        if (!lists[i]) continue;
+        if (gone)
+            json_object_del(lists[i], domain);
+        else
+            json_object_set_new(lists[i], domain, json_true());
+    }
+    add_task(p, gone ? PUBLISH_REMOVE : PUBLISH_ZONE, domain);
+    next_task(p);
+}
+
+/* ---------------------------------------------------------------------------------------------------------------------------------------------- */
+
+struct publisher *publisher_create(struct verifier *v) {
+    struct timeval soon = {PUBLISH_START_SECONDS, 0};
+    struct publish_servers servers;
+    if (!publish_servers_read(&servers)) return NULL;
+    struct publisher *p = memory_alloc(sizeof *p);
+    p->verifier = v;
+    p->servers = servers;
+    p->last = &p->first;
+    p->seen = json_object();
+    p->every_seconds = config_number("POSTBUS_DNS_PUBLISH_SECONDS", PUBLISH_EVERY_SECONDS, 1, 86400);
+    p->gone_seconds = config_number("POSTBUS_DNS_GONE_SECONDS", PUBLISH_GONE_SECONDS, 0, 31536000);
+    p->clock = event_new(v->worker->base, -1, 0, on_clock, p);
+    p->again = event_new(v->worker->base, -1, 0, on_again, p);
+    if (!p->clock || !p->again) memory_exhausted();
+    event_add(p->clock, &soon);
+    bus_hear(v->worker->bus, "account.changed.>", false, on_account_changed, p);
+    return p;
+}
+
+static void free_tasks(struct publish_task **list) {
+    while (*list) {
+        struct publish_task *t = *list;
+        *list = t->next;
+        free(t);
+    }
+}
+
+void publisher_destroy(struct publisher *p) {
+    if (!p) return;
+    p->closing = true;
+    if (p->ticket) bus_cancel(p->verifier->worker->bus, p->ticket);
+    event_free(p->clock);
+    event_free(p->again);
+    json_decref(p->hosted);
+    json_decref(p->listing);
+    json_decref(p->seen);
+    p->hosted = p->listing = p->seen = NULL;
+    free_tasks(&p->first);
+    free_tasks(&p->failed);
+    p->last = &p->first;
+    if (!p->busy) publisher_free(p); /* else what is under way does it */
+}

@@ -1,0 +1,260 @@
+/* One publication, removal or clean-up: what is wanted (accounts), what was published before (Redis), the servers told (on the pool), what is published now
+ * (Redis). */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "libcommon/base/arena.h"
+#include "libcommon/base/clock.h"
+#include "libcommon/base/log.h"
+#include "services/verifier/zone/publish_private.h"
+
+static struct metric published = METRIC_COUNTER("postbus_verifier_dns_rrsets_published_total", "RRsets written to the authoritative DNS server");
+static struct metric publish_failures = METRIC_COUNTER("postbus_verifier_dns_publish_failures_total", "Publications of a zone that failed");
+
+enum { ASK_TIMEOUT_MS = 5000 };
+
+/* A task under way, and all that it needs on the pool. */
+struct job {
+    struct publisher *publisher;
+    struct publish_task *task;
+    struct arena *arena;
+    struct domain_records *made; /* PUBLISH_ZONE */
+    struct record_set wanted;    /* of made, less what is outside of all that is hosted here */
+    struct record_set former;    /* what was published before; of arena */
+    size_t child_count;          /* hosted domains below this one */
+    const char **children;
+    struct publish_servers *servers; /* the publisher's */
+    size_t changed;
+    struct buf left_out;
+    json_t *catalog; /* PUBLISH_CLEAN: the zones there are */
+    int error;
+    char reason[DNS_REASON_MAX + 128];
+};
+
+static void finish(struct job *j, enum publish_end end, const json_t *gone) {
+    struct publisher *p = j->publisher;
+    struct publish_task *task = j->task;
+    domain_records_destroy(j->made);
+    json_decref(j->catalog);
+    buf_free(&j->left_out);
+    arena_destroy(j->arena);
+    free(j);
+    publish_finished(p, task, end, gone);
+}
+
+static void finish_failed(struct job *j, enum publish_end end, const char *reason) {
+    metric_add(&publish_failures, 1);
+    log_warn("a zone cannot be brought up to date", "domain", j->task->domain, "reason", reason, NULL);
+    finish(j, end, NULL);
+}
+
+static struct slice redis_key(const struct job *j) { return slice_of(arena_printf(j->arena, "v:published:%s", j->task->domain)); }
+
+/* what was published ------------------------------------------------------------------------------------------------------------------------- */
+
+static void add_records(json_t *list, struct record_set set) {
+    for (size_t i = 0; i < set.n; i++) {
+        const struct dns_record *r = &set.records[i];
+        json_array_append_new(list, json_pack("{s:s,s:s,s:i,s:s}", "name", r->name, "type", r->type, "ttl", r->ttl, "value", r->value));
+    }
+}
+
+/* Writes what is, or may be, on the servers from now on. */
+static void keep(struct job *j, bool with_former, redis_reply_fn *done) {
+    json_t *list = json_array();
+    add_records(list, j->wanted);
+    if (with_former) add_records(list, j->former);
+    char *text = json_dumps(list, JSON_COMPACT);
+    struct slice argv[] = {SLICE("SET"), redis_key(j), slice_of(text)};
+    redis_command(j->publisher->verifier->worker->redis, done, done ? j : NULL, 3, argv);
+    free(text);
+    json_decref(list);
+}
+
+static void read_former(struct job *j, struct slice text) {
+    json_t *list = json_loadb(text.p, text.n, 0, NULL), *one;
+    size_t i, n = json_array_size(list);
+    struct dns_record *records = arena_alloc(j->arena, (n + 1) * sizeof *records);
+    json_array_foreach(list, i, one) {
+        struct slice name = ask_text(one, "name"), type = ask_text(one, "type"), value = ask_text(one, "value");
+        if (!name.n || !type.n || !value.n) continue;
+        records[j->former.n++] = (struct dns_record){.name = arena_copy(j->arena, name),
+                                                     .type = arena_copy(j->arena, type),
+                                                     .value = arena_copy(j->arena, value),
+                                                     .ttl = (int)json_integer_value(json_object_get(one, "ttl"))};
+    }
+    j->former.records = records;
+    json_decref(list);
+}
+
+/* on the pool --------------------------------------------------------------------------------------------------------------------------------- */
+
+static void collect_zone(void *ctx, const char *zone) {
+    struct job *j = ctx;
+    json_array_append_new(j->catalog, json_string(zone));
+}
+
+static void run(void *ctx) {
+    struct job *j = ctx;
+    const char *domain = j->task->domain;
+    for (size_t i = 0; i < j->servers->count; i++) {
+        const struct update_server *s = &j->servers->servers[i];
+        char reason[DNS_REASON_MAX] = "";
+        size_t changed = 0;
+        int error = 0;
+        switch (j->task->kind) {
+        case PUBLISH_ZONE:
+            error = update_publish(s, domain, j->wanted, j->former, &changed, i ? NULL : &j->left_out, reason);
+            if (!error && *s->catalog) error = update_delegate(s, domain, j->child_count, j->children, reason);
+            break;
+        case PUBLISH_REMOVE: error = update_remove(s, domain, j->former, reason); break;
+        case PUBLISH_CLEAN: error = update_list(s, collect_zone, j, reason); break;
+        }
+        j->changed += changed;
+        if (!error) continue;
+        j->error = error;
+        snprintf(j->reason, sizeof j->reason, "%.100s: %s", s->dns.address, reason);
+    }
+}
+
+static void on_removed(struct job *j) {
+    struct redis *redis = j->publisher->verifier->worker->redis;
+    struct slice argv[] = {SLICE("DEL"), redis_key(j)}, check[] = {SLICE("DEL"), slice_of(arena_printf(j->arena, "v:check:%s", j->task->domain))};
+    redis_command(redis, NULL, NULL, 2, argv);
+    redis_command(redis, NULL, NULL, 2, check);
+    log_info("zone removed", "domain", j->task->domain, NULL);
+}
+
+static void on_cleaned(struct job *j) {
+    struct publisher *p = j->publisher;
+    const char *reason;
+    json_t *gone = publish_choose_gone(p->hosted, j->catalog, p->seen, clock_wall_ms(), p->gone_seconds * 1000, &reason);
+    if (!gone && json_array_size(j->catalog)) log_error("zones that no domain is for are left as they are", "reason", reason, NULL);
+    finish(j, PUBLISH_DONE, gone);
+    json_decref(gone);
+}
+
+static void on_run(void *ctx) {
+    struct job *j = ctx;
+    char count[24];
+    if (j->publisher->closing) {
+        finish(j, PUBLISH_DONE, NULL);
+        return;
+    }
+    if (j->error) {
+        finish_failed(j, j->error == UPDATE_UNREACHABLE ? PUBLISH_PAUSE : PUBLISH_AGAIN, j->reason);
+        return;
+    }
+    if (j->left_out.n) log_warn("records that could not be published", "domain", j->task->domain, "reason", buf_str(&j->left_out), NULL);
+    switch (j->task->kind) {
+    case PUBLISH_ZONE:
+        keep(j, false, NULL);
+        if (j->changed) {
+            metric_add(&published, (int64_t)j->changed);
+            snprintf(count, sizeof count, "%zu", j->changed);
+            log_info("zone published", "domain", j->task->domain, "rrsets", count, NULL);
+        }
+        break;
+    case PUBLISH_REMOVE: on_removed(j); break;
+    case PUBLISH_CLEAN: on_cleaned(j); return;
+    }
+    finish(j, PUBLISH_DONE, NULL);
+}
+
+static void start(struct job *j) { service_offload(j->publisher->verifier->worker, run, on_run, j); }
+
+/* before it ----------------------------------------------------------------------------------------------------------------------------------- */
+
+/* It is noted what will be there, before it is: what a kill leaves half done is found later. */
+static void on_noted(void *ctx, const redisReply *reply) {
+    struct job *j = ctx;
+    if (j->publisher->closing)
+        finish(j, PUBLISH_DONE, NULL);
+    else if (redis_reply_error(reply))
+        finish_failed(j, PUBLISH_PAUSE, "the store cannot be reached");
+    else
+        start(j);
+}
+
+static void on_former(void *ctx, const redisReply *reply) {
+    struct job *j = ctx;
+    int error = redis_reply_error(reply);
+    if (j->publisher->closing) {
+        finish(j, PUBLISH_DONE, NULL);
+        return;
+    }
+    if (error && error != STORE_NOT_FOUND) {
+        finish_failed(j, PUBLISH_PAUSE, "the store cannot be reached");
+        return;
+    }
+    if (!error) read_former(j, redis_reply_slice(reply));
+    if (j->task->kind == PUBLISH_ZONE)
+        keep(j, true, on_noted);
+    else
+        start(j);
+}
+
+static void get_former(struct job *j) {
+    struct slice argv[] = {SLICE("GET"), redis_key(j)};
+    redis_command(j->publisher->verifier->worker->redis, on_former, j, 2, argv);
+}
+
+/* Records outside of the domain go where they belong when that is hosted here too; else they are somebody else's to publish. */
+static void choose_wanted(struct job *j) {
+    struct dns_record *records = arena_alloc(j->arena, (j->made->n + 1) * sizeof *records);
+    j->wanted.records = records;
+    for (size_t i = 0; i < j->made->n; i++) {
+        const struct dns_record *r = &j->made->records[i];
+        if (record_is_inside(r->name, j->task->domain) || publish_is_hosted(j->publisher, r->name)) records[j->wanted.n++] = *r;
+    }
+}
+
+/* Domains below this one, which may have zones of their own (they were there first): only where zones are made by us. */
+static void find_children(struct job *j) {
+    const char *name;
+    json_t *value;
+    j->children = arena_alloc(j->arena, (json_object_size(j->publisher->hosted) + 1) * sizeof *j->children);
+    json_object_foreach(j->publisher->hosted, name, value) {
+        (void)value;
+        if (strcmp(name, j->task->domain) != 0 && record_is_inside(name, j->task->domain)) j->children[j->child_count++] = arena_copy(j->arena, slice_of(name));
+    }
+}
+
+static void on_records(void *ctx, struct domain_records *made, const char *code) {
+    struct job *j = ctx;
+    j->made = made;
+    if (j->publisher->closing) {
+        finish(j, PUBLISH_DONE, NULL);
+    } else if (made && j->task->kind == PUBLISH_REMOVE) {
+        log_info("a domain was said to be gone, but is here", "domain", j->task->domain, NULL);
+        j->task->kind = PUBLISH_ZONE;
+        choose_wanted(j);
+        find_children(j);
+        get_former(j);
+    } else if (made) {
+        choose_wanted(j);
+        find_children(j);
+        get_former(j);
+    } else if (strcmp(code, "not_found") == 0) {
+        if (j->task->kind == PUBLISH_REMOVE)
+            get_former(j);
+        else
+            finish(j, PUBLISH_DONE, NULL); /* gone meanwhile: its removal is another task */
+    } else {
+        finish_failed(j, PUBLISH_PAUSE, "accounts cannot be asked for the domain and its keys");
+    }
+}
+
+void publish_job_start(struct publisher *p, struct publish_task *task) {
+    struct job *j = memory_alloc(sizeof *j);
+    j->publisher = p;
+    j->task = task;
+    j->arena = arena_create();
+    j->servers = &p->servers;
+    if (task->kind == PUBLISH_CLEAN) {
+        j->catalog = json_array();
+        start(j);
+    } else { /* also before a removal: accounts has the last word on whether the domain is gone */
+        domain_records_get(p->verifier, task->domain, true, on_records, j);
+    }
+}
