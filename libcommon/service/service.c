@@ -13,7 +13,7 @@
 #include "libcommon/net/tls.h"
 #include "libcommon/service/service_private.h"
 
-enum { BACKLOG = 1024, DEFAULT_WORKERS_MAX = 4 };
+enum { BACKLOG = 1024, DEFAULT_WORKERS_MAX = 4, LAST_TURNS = 8 };
 
 /* The process: written by the main thread before the workers start. */
 static struct {
@@ -105,6 +105,8 @@ static void *worker_thread(void *ctx) {
     if (w->definition->stop) w->definition->stop(&w->public);
     bus_destroy(w->public.bus);
     redis_destroy(w->public.redis);
+    /* last words to clients leave, as far as their sockets take them (stream_finish) */
+    for (int turn = 0; turn < LAST_TURNS; turn++) event_base_loop(w->public.base, EVLOOP_NONBLOCK);
     for (int i = 0; i < LISTENERS_MAX; i++) free(w->accepts[i]);
     event_free(w->drain);
     event_free(w->offload_done);

@@ -31,7 +31,7 @@ enum {
     SUMMARY_DAYS_MAX = 400,
     SUMMARY_SOURCES_MAX = 1000,
     ASK_MS = 15000,
-    LEASE_SECONDS = 600, /* longer than all that is waited for under it: DNS, signatures, HTTPS, each at its limit */
+    LEASE_SECONDS = 600,         /* longer than all that is waited for under it: DNS, signatures, HTTPS, each at its limit */
     GIVE_UP_SECONDS = 3 * 86400, /* DNS, the signer or the queue do not answer for so long: the report is given up */
     HTTPS_RETRY_SECONDS = 86400, /* RFC 8460 §5.4: attempts within a day */
     HTTPS_TIMEOUT_SECONDS = 30,

@@ -15,8 +15,8 @@
 
 #include "libcommon/service/service.h"
 #include "libcommon/trust/trust.h"
-#include "services/verifier/policy/http.h"
 #include "services/verifier/dns/resolver.h"
+#include "services/verifier/policy/http.h"
 
 enum {
     VERIFIER_REQUESTS_MAX = 4096,
