@@ -155,6 +155,7 @@ class PolicyServer:
 
         class Server(http.server.ThreadingHTTPServer):
             daemon_threads = True
+            request_queue_size = 128  # of five, the library's default, connections made at once would wait for a retransmission
 
             def get_request(self):
                 connection, peer = super().get_request()
