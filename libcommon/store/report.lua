@@ -4,7 +4,7 @@
 --   {rep}:meta:<bucket>  hash: m (the policy as it was last seen, JSON), end (of its time, s), due (s)
 --   {rep}:rows:<bucket>  hash: row (JSON) -> how often; "+": facts that found no room for a row of their own
 --   {rep}:starts         zset: start of a period by its end
---   {rep}:seen:<start>   set: what was counted in this period already
+--   {rep}:seen:<start>   set: what was counted in this period already; {rep}:seen:<start>:old the same, before it was full
 --   {rep}:closed         facts before this time (s) come too late
 --   {rep}:sent           hash: id -> what was sent (JSON); {rep}:sent:ids zset of its ids
 --   {rep}:own            zset: ids of our own TLS reports by time
@@ -17,10 +17,12 @@
 
 --   {rep}:total          rows of all buckets;  {rep}:bytes  bytes of all reports that are kept
 
--- Bounds: buckets, rows of one and of all; reports sent that are remembered; our own TLS reports; reports kept, by kind and in bytes; the summary.
+-- Bounds: buckets, rows of one and of all; reports sent that are remembered; our own TLS reports; reports kept, by kind and in bytes; the summary; what a set of
+-- things seen holds (an event comes again within seconds, not a million events later).
 local OPEN_MAX, ROWS_MAX, TOTAL_MAX, SENT_MAX, OWN_MAX = 20000, 5000, 500000, 10000, 100000
 local KEPT_MAX, BYTES_MAX = { dmarc = 100000, tls = 100000, failures = 10000, unreadable = 1000 }, 512 * 1024 * 1024
 local SUMS_MAX, SUM_ROWS_MAX = 100000, 5000
+local SEEN_MAX = 1000000
 local WEEKS = 30 * 86400 -- what nobody sends does not stay for ever
 
 -- kind, time, start, end, due, domain, id, policy (JSON), rows… -> 1 counted; 0 seen before; -1 too late; -2 no room for another domain
@@ -31,8 +33,10 @@ local function count(keys, args)
   local bucket = kind .. '|' .. start .. '|' .. domain
   if not redis.call('ZSCORE', key .. ':open', bucket) and redis.call('ZCARD', key .. ':open') >= OPEN_MAX then return -2 end
   -- the random half of an id tells it from all others of its period
-  if redis.call('SADD', key .. ':seen:' .. start, string.sub(kind, 1, 1) .. string.sub(id, -16)) == 0 then return 0 end
-  redis.call('EXPIRE', key .. ':seen:' .. start, WEEKS)
+  local seen, short = key .. ':seen:' .. start, string.sub(kind, 1, 1) .. string.sub(id, -16)
+  if redis.call('SISMEMBER', seen .. ':old', short) == 1 or redis.call('SADD', seen, short) == 0 then return 0 end
+  redis.call('EXPIRE', seen, WEEKS)
+  if redis.call('SCARD', seen) >= SEEN_MAX then redis.call('RENAME', seen, seen .. ':old') end
   redis.call('ZADD', key .. ':starts', args[4], start)
   redis.call('ZADD', key .. ':open', 'NX', args[5], bucket)
   redis.call('HSET', key .. ':meta:' .. bucket, 'm', args[8], 'end', args[4], 'due', args[5])
@@ -58,7 +62,7 @@ local function close(keys, args)
   local key = keys[1]
   if tonumber(args[1]) > tonumber(redis.call('GET', key .. ':closed') or '0') then redis.call('SET', key .. ':closed', args[1]) end
   for _, start in ipairs(redis.call('ZRANGE', key .. ':starts', '-inf', args[1], 'BYSCORE', 'LIMIT', 0, 100)) do
-    redis.call('UNLINK', key .. ':seen:' .. start)
+    redis.call('UNLINK', key .. ':seen:' .. start, key .. ':seen:' .. start .. ':old')
     redis.call('ZREM', key .. ':starts', start)
   end
   return 1

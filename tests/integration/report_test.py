@@ -6,6 +6,7 @@ import http.server
 import io
 import json
 import os
+import re
 import smtplib
 import ssl
 import subprocess
@@ -18,7 +19,7 @@ import dkim
 import pytest
 
 from postbus_test.scripted_dns import ScriptedDns
-from postbus_test.site import BIN, Site, free_port, wait_until
+from postbus_test.site import BIN, ROOT, Site, free_port, wait_until
 
 PERIOD = 6
 NS = "{urn:ietf:params:xml:ns:dmarc-2.0}"
@@ -408,3 +409,26 @@ def test_the_command_shows_reports(whole):
     assert "203.0.113.9" in cli("report", "show", "dmarc", ident)
     assert "20 messages, 14 passed, 6 failed" in cli("report", "summary", "alpha.test")
     assert cli("report", "sent") == ""
+
+
+def test_what_was_counted_is_remembered_within_a_bound(whole):
+    """With room for three: an event that comes again soon is counted once, and the memory of those long ago goes. Run as the reporter, with its rights."""
+    functions = (ROOT / "libcommon/store/report.lua").read_text()
+    small = re.sub(r"SEEN_MAX = \d+", "SEEN_MAX = 3", functions)
+    assert small != functions
+    load = lambda text: subprocess.run([*whole.redis_cli, "-x", "FUNCTION", "LOAD", "REPLACE"], input=text, text=True, capture_output=True, check=True)
+    password = (whole.secrets_root / "reporter/redis.password").read_text().strip()
+    start = str(int(time.time()) + 86400)
+
+    def count(ident):
+        return subprocess.run(["redis-cli", "-p", str(whole.redis_port), "--user", "reporter", "--pass", password, "--no-auth-warning", "FCALL", "report_count", "1", "{rep}", "dmarc", start, start,
+                               str(int(start) + 86400), str(int(start) + 90000), "bound.test", ident, "{}", '{"row":1}'], capture_output=True, text=True).stdout.strip()
+    load(small)
+    try:
+        first, later = [ulid() for _ in range(3)], [ulid() for _ in range(3)]
+        assert [count(i) for i in first] == ["1"] * 3 and [count(i) for i in first] == ["0"] * 3
+        assert [count(i) for i in later] == ["1"] * 3 and [count(i) for i in later] == ["0"] * 3
+        assert count(first[0]) == "1"
+        assert int(whole.redis("SCARD", f"{{rep}}:seen:{start}")) + int(whole.redis("SCARD", f"{{rep}}:seen:{start}:old")) <= 6
+    finally:
+        load(functions)
