@@ -14,7 +14,7 @@ from postbus_test.dnssec import SignedZone
 from postbus_test.site import BIN, Site, free_port, wait_until
 from postbus_test.tls import Authority, PolicyServer, TlsPeer
 
-PERIOD = 5
+PERIOD = 8
 TLS = ssl._create_unverified_context()
 ALICE, PASSWORD = "alice@alpha.test", "correct horse 1"
 WRONG = "ab" * 32  # no certificate has this digest
@@ -56,8 +56,8 @@ def world():
 
 
 def begin_of_period():
-    """Waits until three seconds of a period are left: what is sent now is all in one report."""
-    wait_until("a period to begin", lambda: time.time() % PERIOD < PERIOD - 3)
+    """Waits for a time when six seconds of a period are left: what is sent now is all in one report."""
+    wait_until("a period to begin", lambda: time.time() % PERIOD < PERIOD - 6)
 
 
 def submit(site, rcpt):
