@@ -19,8 +19,8 @@ struct arena {
 };
 
 _Noreturn void memory_exhausted(void) {
-    static const char text[] =
-        "{\"level\":\"fatal\",\"msg\":\"out of memory: the process ends and is started again; give it more memory or fewer connections\"}\n";
+    static const char text[] = "{\"level\":\"fatal\",\"msg\":\"out of memory: the process ends and is started again; "
+                               "give it more memory or fewer connections\"}\n";
     ssize_t written = write(2, text, sizeof text - 1);
     (void)written;
     _exit(70);

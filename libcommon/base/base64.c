@@ -13,7 +13,9 @@ int base64_decode(struct slice text, bool loose, struct buf *out) {
     size_t room = text.n / 4 * 3 + 4, n = 0;
     unsigned char *at = (unsigned char *)buf_reserve(out, room);
     const char *end = NULL;
-    if (sodium_base642bin(at, room, text.p, text.n, loose ? " \t\r\n" : NULL, &n, &end, sodium_base64_VARIANT_ORIGINAL) != 0 || end != text.p + text.n) {
+    if (sodium_base642bin(at, room, text.p, text.n, loose ? " \t\r\n" : NULL, &n, &end,
+                          sodium_base64_VARIANT_ORIGINAL) != 0 ||
+        end != text.p + text.n) {
         out->data[out->n] = 0;
         return -1;
     }

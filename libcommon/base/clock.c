@@ -27,13 +27,14 @@ const char *clock_rfc3339(int64_t wall_ms, char out[CLOCK_TEXT_BYTES]) {
 
 const char *clock_rfc5322(int64_t wall_ms, char out[CLOCK_TEXT_BYTES]) {
     static const char *const days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-    static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                         "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
     time_t s = (time_t)(wall_ms / 1000);
     struct tm tm;
     localtime_r(&s, &tm);
     long zone = tm.tm_gmtoff / 60;
-    snprintf(out, CLOCK_TEXT_BYTES, "%s, %d %s %d %02d:%02d:%02d %c%02ld%02ld", days[tm.tm_wday % 7], tm.tm_mday, months[tm.tm_mon % 12],
-             (tm.tm_year + 1900) % 10000, tm.tm_hour, tm.tm_min, tm.tm_sec, zone < 0 ? '-' : '+', (zone < 0 ? -zone : zone) / 60 % 100,
-             (zone < 0 ? -zone : zone) % 60);
+    snprintf(out, CLOCK_TEXT_BYTES, "%s, %d %s %d %02d:%02d:%02d %c%02ld%02ld", days[tm.tm_wday % 7], tm.tm_mday,
+             months[tm.tm_mon % 12], (tm.tm_year + 1900) % 10000, tm.tm_hour, tm.tm_min, tm.tm_sec,
+             zone < 0 ? '-' : '+', (zone < 0 ? -zone : zone) / 60 % 100, (zone < 0 ? -zone : zone) % 60);
     return out;
 }

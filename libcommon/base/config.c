@@ -27,7 +27,8 @@ int64_t config_number(const char *name, int64_t fallback, int64_t min, int64_t m
     long long n = strtoll(value, &end, 10);
     if (*end || n < min || n > max) {
         char why[160];
-        snprintf(why, sizeof why, "\"%.40s\" is not a whole number from %lld to %lld", value, (long long)min, (long long)max);
+        snprintf(why, sizeof why, "\"%.40s\" is not a whole number from %lld to %lld", value, (long long)min,
+                 (long long)max);
         config_refuse(name, why);
     }
     return n;
@@ -43,7 +44,8 @@ int64_t config_seconds(const char *name, const char *fallback, int64_t min, int6
     int64_t value = unit ? (int64_t)n * seconds[unit - units] : 0;
     if (good && value >= min && value <= max) return value;
     char why[200];
-    snprintf(why, sizeof why, "\"%.40s\" is not a time from %lld to %lld seconds, such as 30s, 5m, 12h or 180d", text.p, (long long)min, (long long)max);
+    snprintf(why, sizeof why, "\"%.40s\" is not a time from %lld to %lld seconds, such as 30s, 5m, 12h or 180d", text.p,
+             (long long)min, (long long)max);
     config_refuse(name, why);
 }
 
@@ -68,7 +70,8 @@ char *config_secret(const char *name, bool required) {
     FILE *f = fopen(config_secret_path(name, path), "re");
     if (!f) {
         if (required)
-            config_refuse(path, "this secret file is missing or cannot be read: run the setup step, which makes what is missing, or put the file there");
+            config_refuse(path, "this secret file is missing or cannot be read: run the setup step, which makes what "
+                                "is missing, or put the file there");
         return NULL;
     }
     char *text = memory_alloc(SECRET_MAX_BYTES + 1);

@@ -1,6 +1,6 @@
-/* Settings come from the environment (POSTBUS_*), secrets from files in the directory POSTBUS_SECRETS (default /run/secrets/postbus).
- * Compose and Kubernetes give a service the same names. Start-up reads them; what is missing or wrong ends the process with a sentence that
- * says which setting, what was found and what is expected. */
+/* Settings come from the environment (POSTBUS_*), secrets from files in the directory POSTBUS_SECRETS (default
+ * /run/secrets/postbus). Compose and Kubernetes give a service the same names. Start-up reads them; what is missing or
+ * wrong ends the process with a sentence that says which setting, what was found and what is expected. */
 #ifndef POSTBUS_BASE_CONFIG_H
 #define POSTBUS_BASE_CONFIG_H
 
@@ -14,8 +14,8 @@ int64_t config_number(const char *name, int64_t fallback, int64_t min, int64_t m
 int64_t config_seconds(const char *name, const char *fallback, int64_t min, int64_t max);
 /* true, yes, on, 1 / false, no, off, 0 */
 bool config_flag(const char *name, bool fallback);
-/* The content of the secret file `name`, without white space at its end; NULL when there is no such file and it is not required.
- * The caller frees it. At most 64 KiB. */
+/* The content of the secret file `name`, without white space at its end; NULL when there is no such file and it is not
+ * required. The caller frees it. At most 64 KiB. */
 char *config_secret(const char *name, bool required);
 /* The path of the secret file `name` in out. */
 const char *config_secret_path(const char *name, char out[512]);

@@ -27,7 +27,11 @@ int log_level_enabled(enum log_level level) { return level >= settings.level; }
 
 /* The length of the UTF-8 sequence at s, or 0 when it is not one. */
 static size_t utf8_length(const unsigned char *s) {
-    size_t n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
+    size_t n = s[0] < 0x80                   ? 1
+               : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
+               : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
+               : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
+                                             : 0;
     for (size_t i = 1; i < n; i++)
         if ((s[i] & 0xc0) != 0x80) return 0;
     return n;
@@ -62,8 +66,8 @@ static size_t add_pair(char *line, size_t at, const char *name, const char *text
 void log_write(enum log_level level, const char *text, ...) {
     if (!log_level_enabled(level)) return;
     char line[LINE_BYTES + 64], when[CLOCK_TEXT_BYTES];
-    size_t at = (size_t)snprintf(line, LINE_BYTES, "{\"time\":\"%s\",\"level\":\"%s\",\"service\":\"%s\"", clock_rfc3339(clock_wall_ms(), when),
-                                 level_names[level], settings.service);
+    size_t at = (size_t)snprintf(line, LINE_BYTES, "{\"time\":\"%s\",\"level\":\"%s\",\"service\":\"%s\"",
+                                 clock_rfc3339(clock_wall_ms(), when), level_names[level], settings.service);
     at = add_pair(line, at, "msg", text);
     va_list ap;
     va_start(ap, text);

@@ -22,12 +22,18 @@ struct slice {
 /* A slice of a NUL-terminated string; NULL gives an empty slice. */
 static inline struct slice slice_of(const char *s) { return (struct slice){s ? s : "", s ? strlen(s) : 0}; }
 static inline struct slice slice_make(const void *p, size_t n) { return (struct slice){(const char *)p, n}; }
-static inline bool slice_equal(struct slice a, struct slice b) { return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0); }
+static inline bool slice_equal(struct slice a, struct slice b) {
+    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
 /* ASCII case-insensitive, as protocol words are. */
-static inline bool slice_equal_nocase(struct slice a, struct slice b) { return a.n == b.n && (a.n == 0 || strncasecmp(a.p, b.p, a.n) == 0); }
+static inline bool slice_equal_nocase(struct slice a, struct slice b) {
+    return a.n == b.n && (a.n == 0 || strncasecmp(a.p, b.p, a.n) == 0);
+}
 static inline bool slice_is(struct slice a, const char *word) { return slice_equal(a, slice_of(word)); }
 static inline bool slice_is_nocase(struct slice a, const char *word) { return slice_equal_nocase(a, slice_of(word)); }
-static inline bool slice_starts(struct slice s, struct slice prefix) { return s.n >= prefix.n && (prefix.n == 0 || memcmp(s.p, prefix.p, prefix.n) == 0); }
+static inline bool slice_starts(struct slice s, struct slice prefix) {
+    return s.n >= prefix.n && (prefix.n == 0 || memcmp(s.p, prefix.p, prefix.n) == 0);
+}
 static inline bool slice_starts_nocase(struct slice s, struct slice prefix) {
     return s.n >= prefix.n && (prefix.n == 0 || strncasecmp(s.p, prefix.p, prefix.n) == 0);
 }

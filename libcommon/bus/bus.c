@@ -1,5 +1,6 @@
-/* The connection, and the two ways of a message to its handler on the worker's loop: taken from the NATS library right after the loop has read it (direct
- * handlers), or from the library's delivery thread over a locked list and an eventfd. */
+/* The connection, and the two ways of a message to its handler on the worker's loop: taken from the NATS library right
+ * after the loop has read it (direct handlers), or from the library's delivery thread over a locked list and an
+ * eventfd. */
 #include <nats/adapters/libevent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,15 +76,15 @@ static void on_readable(evutil_socket_t fd, short what, void *ctx) {
     event_active(b->take, EV_TIMEOUT, 0);
 }
 
-/* Handlers never run within the read event: a thread of the library that connects again frees that event with the connection locked, and waits for it to end,
- * while a handler that publishes waits for the lock. */
+/* Handlers never run within the read event: a thread of the library that connects again frees that event with the
+ * connection locked, and waits for it to end, while a handler that publishes waits for the lock. */
 static void on_take(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
     take_direct(ctx);
 }
 
-/* As the library's own libevent adapter does it, but that what is read is taken at once. Called on the loop first, on a thread of the library when it connects
- * again; the rest of that adapter is used as it is. */
+/* As the library's own libevent adapter does it, but that what is read is taken at once. Called on the loop first, on a
+ * thread of the library when it connects again; the rest of that adapter is used as it is. */
 static natsStatus attach(void **data, void *ctx, natsConnection *nc, natsSock socket) {
     struct bus *b = ctx;
     natsLibeventEvents *events = *data;
@@ -133,7 +134,8 @@ static natsStatus subscribe(struct handler *h, const char *subject, const char *
     return natsConnection_Subscribe(&h->subscription, nc, subject, on_message, h);
 }
 
-static struct handler *create(struct bus *b, bool direct, const char *subject, const char *group, handler_fn *fn, void *ctx) {
+static struct handler *create(struct bus *b, bool direct, const char *subject, const char *group, handler_fn *fn,
+                              void *ctx) {
     struct handler *h = memory_alloc(sizeof *h);
     h->bus = b;
     h->direct = direct;
@@ -162,7 +164,8 @@ struct handler *handler_create(struct bus *b, const char *subject, const char *g
     return create(b, false, subject, group, fn, ctx);
 }
 
-struct handler *handler_create_direct(struct bus *b, const char *subject, const char *group, handler_fn *fn, void *ctx) {
+struct handler *handler_create_direct(struct bus *b, const char *subject, const char *group, handler_fn *fn,
+                                      void *ctx) {
     return create(b, true, subject, group, fn, ctx);
 }
 
@@ -182,7 +185,8 @@ static void on_disconnected(natsConnection *nc, void *closure) {
     struct bus *b = closure;
     const char *why = NULL;
     natsConnection_GetLastError(nc, &why);
-    if (atomic_exchange(&b->ready, false)) log_warn("lost the bus; trying again", "reason", why && *why ? why : "closed", NULL);
+    if (atomic_exchange(&b->ready, false))
+        log_warn("lost the bus; trying again", "reason", why && *why ? why : "closed", NULL);
 }
 
 static void on_closed(natsConnection *nc, void *closure) {
@@ -198,7 +202,8 @@ static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus err, 
     log_warn("the bus reports an error", "reason", natsStatus_GetText(err), "detail", why, NULL);
 }
 
-struct bus *bus_create(struct event_base *base, const char *url, const char *service, const char *user, const char *password) {
+struct bus *bus_create(struct event_base *base, const char *url, const char *service, const char *user,
+                       const char *password) {
     struct bus *b = memory_alloc(sizeof *b);
     char unique[ULID_BYTES];
     b->base = base;
@@ -229,8 +234,9 @@ struct bus *bus_create(struct event_base *base, const char *url, const char *ser
     natsOptions_SetClosedCB(b->options, on_closed, b);
     natsOptions_SetRetryOnFailedConnect(b->options, true, on_connected, b);
     natsOptions_SetErrorHandler(b->options, on_error, b);
-    /* Reads and writes happen on the worker's loop, so what one turn of the loop publishes leaves in one write; "as soon as possible" means that the loop is
-     * told at once, not over a thread of the library that does nothing else. */
+    /* Reads and writes happen on the worker's loop, so what one turn of the loop publishes leaves in one write; "as
+     * soon as possible" means that the loop is told at once, not over a thread of the library that does nothing else.
+     */
     natsOptions_SetSendAsap(b->options, true);
     natsOptions_SetEventLoop(b->options, b, attach, natsLibevent_Read, natsLibevent_Write, natsLibevent_Detach);
     natsStatus s = natsConnection_Connect(&b->connection, b->options);
@@ -250,7 +256,8 @@ void bus_destroy(struct bus *b) {
     rpc_stop(b);
     if (was_ready) {
         /* the loop still turns while this flushes: the last answers and events leave */
-        for (int i = 0; i < 20 && natsConnection_Buffered(b->connection) > 0; i++) event_base_loop(b->base, EVLOOP_NONBLOCK);
+        for (int i = 0; i < 20 && natsConnection_Buffered(b->connection) > 0; i++)
+            event_base_loop(b->base, EVLOOP_NONBLOCK);
     }
     struct handler *direct = b->direct;
     b->direct = NULL; /* what is read from here on finds no handler */

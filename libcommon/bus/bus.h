@@ -1,7 +1,7 @@
 /* The bus of one worker: a NATS connection whose messages come to callbacks on the worker's own loop.
  *
- * Requests are answered by a queue group a service; a request that gets no answer in its time, or while NATS is away, ends with BUS_UNAVAILABLE.
- * Events are CloudEvents; they may be lost, late or repeated: nothing may depend on one. */
+ * Requests are answered by a queue group a service; a request that gets no answer in its time, or while NATS is away,
+ * ends with BUS_UNAVAILABLE. Events are CloudEvents; they may be lost, late or repeated: nothing may depend on one. */
 #ifndef POSTBUS_BUS_BUS_H
 #define POSTBUS_BUS_BUS_H
 
@@ -13,21 +13,26 @@
 struct bus;
 
 /* service names the source of events and the queue group. Connects in the background and again when lost. */
-struct bus *bus_create(struct event_base *base, const char *url, const char *service, const char *user, const char *password);
+struct bus *bus_create(struct event_base *base, const char *url, const char *service, const char *user,
+                       const char *password);
 /* Waiting requests end with BUS_UNAVAILABLE first; what was published is flushed. */
 void bus_destroy(struct bus *b);
 bool bus_is_ready(const struct bus *b);
 /* The NATS connection, for JetStream reads (admin). */
 void *bus_connection(struct bus *b);
 
-/* Events ------------------------------------------------------------------------------------------------------------------------------ */
+/* Events
+ * ------------------------------------------------------------------------------------------------------------------------------
+ */
 
-/* Publishes a CloudEvent on `postbus.<event>.<about>`, e.g. bus_publish(b, "mail.accepted", id, data). Steals the reference to data. Never waits. */
+/* Publishes a CloudEvent on `postbus.<event>.<about>`, e.g. bus_publish(b, "mail.accepted", id, data). Steals the
+ * reference to data. Never waits. */
 void bus_publish(struct bus *b, const char *event, struct slice about, json_t *data);
 
 /* about: the subject's last token; data: the event's data, valid during the call. */
 typedef void bus_event_fn(void *ctx, struct slice about, const json_t *data);
-/* Hears `postbus.<event>.<about>`, with wildcards, e.g. "mail.accepted.*". With group, one of all replicas' workers hears each; without, every worker does. */
+/* Hears `postbus.<event>.<about>`, with wildcards, e.g. "mail.accepted.*". With group, one of all replicas' workers
+ * hears each; without, every worker does. */
 void bus_hear(struct bus *b, const char *event, bool group, bus_event_fn *heard, void *ctx);
 
 /* Hears one exact subject or pattern with a handle, for sessions that come and go (a user's mailbox.changed). */
@@ -35,7 +40,9 @@ struct bus_subscription;
 struct bus_subscription *bus_subscribe(struct bus *b, const char *event, bus_event_fn *heard, void *ctx);
 void bus_unsubscribe(struct bus_subscription *s);
 
-/* Requests ---------------------------------------------------------------------------------------------------------------------------- */
+/* Requests
+ * ----------------------------------------------------------------------------------------------------------------------------
+ */
 
 enum bus_error {
     BUS_OK = 0,
@@ -43,11 +50,12 @@ enum bus_error {
     BUS_REFUSED = -2,     /* the service answered an error: see reply.error.code */
 };
 
-/* reply: the answer's object (also with BUS_REFUSED, where it holds "error"); NULL when unavailable without one. Valid during the call. */
+/* reply: the answer's object (also with BUS_REFUSED, where it holds "error"); NULL when unavailable without one. Valid
+ * during the call. */
 typedef void bus_reply_fn(void *ctx, int error, const json_t *reply);
 
-/* Asks `postbus.rpc.<verb>`, e.g. "accounts.login". Steals the reference to ask. The callback comes exactly once, never before this returns.
- * Answers a ticket for bus_cancel, never 0. */
+/* Asks `postbus.rpc.<verb>`, e.g. "accounts.login". Steals the reference to ask. The callback comes exactly once, never
+ * before this returns. Answers a ticket for bus_cancel, never 0. */
 uint64_t bus_request(struct bus *b, const char *verb, json_t *ask, int timeout_ms, bus_reply_fn *done, void *ctx);
 /* The callback of this request will not come any more. An unknown or finished ticket changes nothing. */
 void bus_cancel(struct bus *b, uint64_t ticket);

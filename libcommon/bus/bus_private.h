@@ -16,10 +16,12 @@ enum { SUBJECT_MAX = 256, BUS_PAYLOAD_MAX = 900 * 1024 };
 /* Called on the loop with each message of a subscription; owns msg no longer than the call. */
 typedef void handler_fn(void *ctx, natsMsg *msg);
 
-/* One subscription at the NATS library and where its messages go. Lives until the library has said that no more messages come.
+/* One subscription at the NATS library and where its messages go. Lives until the library has said that no more
+ * messages come.
  *
- * Requests and replies, which are many and have few subscriptions, are direct: the loop takes their messages as it reads them. Events may have thousands of
- * subscriptions (a session each), which the loop cannot look through after each read: the library's thread hands their messages over. */
+ * Requests and replies, which are many and have few subscriptions, are direct: the loop takes their messages as it
+ * reads them. Events may have thousands of subscriptions (a session each), which the loop cannot look through after
+ * each read: the library's thread hands their messages over. */
 struct handler {
     struct bus *bus;
     bool direct;

@@ -27,7 +27,8 @@ void bus_publish(struct bus *b, const char *event, struct slice about, json_t *d
         ulid_create(id);
         buf_reset(&b->scratch);
         buf_printf(&b->scratch,
-                   "{\"specversion\":\"1.0\",\"id\":\"%s\",\"source\":\"%s\",\"type\":\"postbus.%s\",\"subject\":\"%.*s\",\"time\":\"%s\",\"datacontenttype\":"
+                   "{\"specversion\":\"1.0\",\"id\":\"%s\",\"source\":\"%s\",\"type\":\"postbus.%s\",\"subject\":\"%.*"
+                   "s\",\"time\":\"%s\",\"datacontenttype\":"
                    "\"application/json\",\"data\":",
                    id, b->source, event, SLICE_FMT(about), clock_rfc3339(clock_wall_ms(), when));
         json_dump_callback(data, add_json, &b->scratch, JSON_COMPACT);

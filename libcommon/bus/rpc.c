@@ -37,10 +37,13 @@ static void on_reply(void *ctx, natsMsg *msg) {
     struct bus *b = ctx;
     struct slice subject = slice_of(natsMsg_GetSubject(msg));
     uint64_t ticket;
-    if (slice_to_u64(slice_skip(subject, (size_t)(slice_find_last(subject, '.') + 1)), UINT64_MAX, &ticket) != 0) return;
+    if (slice_to_u64(slice_skip(subject, (size_t)(slice_find_last(subject, '.') + 1)), UINT64_MAX, &ticket) != 0)
+        return;
     struct request *q = request_of(b, ticket);
     if (!q) return; /* late, or given up */
-    json_t *reply = natsMsg_IsNoResponders(msg) ? NULL : json_loadb(natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg), 0, NULL);
+    json_t *reply = natsMsg_IsNoResponders(msg)
+                        ? NULL
+                        : json_loadb(natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg), 0, NULL);
     const char *code = bus_error_code(reply);
     int error = BUS_OK;
     if (!reply || slice_is(slice_of(code), "unavailable") || slice_is(slice_of(code), "busy"))
@@ -56,7 +59,8 @@ static void on_clock(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
     int64_t now = clock_monotonic_us();
     for (size_t i = 0; i < b->slots && b->in_flight; i++)
-        if (b->requests[i].ticket && b->requests[i].deadline_us <= now) finish(b, &b->requests[i], BUS_UNAVAILABLE, NULL);
+        if (b->requests[i].ticket && b->requests[i].deadline_us <= now)
+            finish(b, &b->requests[i], BUS_UNAVAILABLE, NULL);
     struct timeval wait = {0, CLOCK_MS * 1000};
     if (b->in_flight) event_add(b->clock, &wait);
 }
@@ -66,7 +70,8 @@ static void on_refuse(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
     size_t count = b->refused_count; /* those that a callback adds have their own turn */
     for (size_t i = 0; i < count; i++) {
-        struct request one = b->refused[i]; /* here, and still in the list: a callback before it may have cancelled it, or made the list grow */
+        struct request one = b->refused[i]; /* here, and still in the list: a callback before it may have cancelled it,
+                                               or made the list grow */
         b->refused[i].done = NULL;
         if (one.done) one.done(one.ctx, BUS_UNAVAILABLE, NULL);
     }

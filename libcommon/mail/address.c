@@ -1,6 +1,7 @@
 #include "libcommon/mail/address.h"
 
-/* The value that is read, and where its texts go: one buffer for words, one for comments, each as long as the value, since every byte is put at most once. */
+/* The value that is read, and where its texts go: one buffer for words, one for comments, each as long as the value,
+ * since every byte is put at most once. */
 struct reader {
     struct slice s;
     size_t at;
@@ -13,7 +14,9 @@ static char peek(const struct reader *r) { return r->at < r->s.n ? r->s.p[r->at]
 static bool is_end(const struct reader *r) { return r->at >= r->s.n; }
 static bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 /* Whether the next byte is one of these; never at the end (strchr finds a NUL everywhere). */
-static bool is_next(const struct reader *r, const char *bytes) { return !is_end(r) && peek(r) && strchr(bytes, peek(r)); }
+static bool is_next(const struct reader *r, const char *bytes) {
+    return !is_end(r) && peek(r) && strchr(bytes, peek(r));
+}
 
 static void put(struct reader *r, char c) { r->text[r->used++] = c; }
 
@@ -143,7 +146,8 @@ static bool read_entry(struct reader *r, bool *in_group, struct address *a) {
 }
 
 size_t address_parse(struct arena *arena, struct slice value, size_t max, struct address **out) {
-    struct reader r = {.s = value, .text = arena_alloc(arena, value.n + 1), .comments = arena_alloc(arena, value.n + 1)};
+    struct reader r = {
+        .s = value, .text = arena_alloc(arena, value.n + 1), .comments = arena_alloc(arena, value.n + 1)};
     struct address *list = arena_alloc(arena, 4 * sizeof *list);
     size_t count = 0, room = 4;
     bool in_group = false;

@@ -1,7 +1,9 @@
-/* Address lists as they stand in From, To, Cc … (RFC 5322 §3.4 with the obsolete forms of §4.4, RFC 6531 UTF-8, RFC 6854 groups). Pure.
+/* Address lists as they stand in From, To, Cc … (RFC 5322 §3.4 with the obsolete forms of §4.4, RFC 6531 UTF-8, RFC
+ * 6854 groups). Pure.
  *
- * Reads what senders write, not only what they should: whatever cannot be an address becomes one without a domain. Comments are skipped; a comment after an
- * address without a display name is taken for its name ("bob@example.org (Bob)"). */
+ * Reads what senders write, not only what they should: whatever cannot be an address becomes one without a domain.
+ * Comments are skipped; a comment after an address without a display name is taken for its name ("bob@example.org
+ * (Bob)"). */
 #ifndef POSTBUS_MAIL_ADDRESS_H
 #define POSTBUS_MAIL_ADDRESS_H
 
@@ -11,7 +13,8 @@ enum address_kind { ADDRESS_MAILBOX, ADDRESS_GROUP_BEGIN, ADDRESS_GROUP_END };
 
 struct address {
     enum address_kind kind;
-    struct slice name;   /* display name, a group's name; quotes removed, folds made spaces, encoded words as they stand */
+    struct slice
+        name; /* display name, a group's name; quotes removed, folds made spaces, encoded words as they stand */
     struct slice route;  /* obsolete source route, "@a,@b"; mostly empty */
     struct slice local;  /* without quotes */
     struct slice domain; /* as it stands, without comments and white space; empty when there is none */

@@ -81,12 +81,14 @@ static int month_days(int year, int month) {
     return month == 2 && leap ? 29 : days[month - 1];
 }
 
-/* "+0100", "GMT", "EDT", nothing: minutes east (RFC 5322 §4.3; a military letter says nothing reliable and counts as +0000). */
+/* "+0100", "GMT", "EDT", nothing: minutes east (RFC 5322 §4.3; a military letter says nothing reliable and counts as
+ * +0000). */
 static int read_zone(struct reader *r) {
     static const struct {
         const char *name;
         int hours;
-    } zones[] = {{"EST", -5}, {"EDT", -4}, {"CST", -6}, {"CDT", -5}, {"MST", -7}, {"MDT", -6}, {"PST", -8}, {"PDT", -7}};
+    } zones[] = {{"EST", -5}, {"EDT", -4}, {"CST", -6}, {"CDT", -5},
+                 {"MST", -7}, {"MDT", -6}, {"PST", -8}, {"PDT", -7}};
     char sign = peek(r);
     if (sign == '+' || sign == '-') {
         int value;
@@ -138,6 +140,7 @@ int date_parse(struct slice value, struct date *out) {
     out->year = year;
     out->month = month;
     out->day = day;
-    out->seconds = date_days(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - (int64_t)out->zone_minutes * 60;
+    out->seconds =
+        date_days(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - (int64_t)out->zone_minutes * 60;
     return 0;
 }

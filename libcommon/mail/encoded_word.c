@@ -28,7 +28,9 @@ static bool is_charset_name(struct slice name) {
     if (name.n == 0 || name.n > CHARSET_MAX) return false;
     for (size_t i = 0; i < name.n; i++) {
         char c = name.p[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("-_.:", c)) || c == '\0') return false;
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("-_.:", c)) ||
+            c == '\0')
+            return false;
     }
     return true;
 }
@@ -84,9 +86,12 @@ static void decode_q(struct slice s, struct buf *out) {
 /* "=?charset[*language]?Q|B?text?=" at the start of s: its length and parts; 0: none. */
 static size_t take(struct slice s, struct slice *charset, char *encoding, struct slice *text) {
     struct slice rest = slice_skip(s, 2), language, code;
-    if (!slice_starts(s, SLICE("=?")) || !slice_cut(&rest, '?', charset) || !slice_cut(&rest, '?', &code) || code.n != 1) return 0;
+    if (!slice_starts(s, SLICE("=?")) || !slice_cut(&rest, '?', charset) || !slice_cut(&rest, '?', &code) ||
+        code.n != 1)
+        return 0;
     *encoding = (char)(code.p[0] & ~0x20);
-    if ((*encoding != 'Q' && *encoding != 'B') || !slice_cut(&rest, '?', text) || rest.n == 0 || rest.p[0] != '=') return 0;
+    if ((*encoding != 'Q' && *encoding != 'B') || !slice_cut(&rest, '?', text) || rest.n == 0 || rest.p[0] != '=')
+        return 0;
     for (size_t i = 0; i < text->n; i++)
         if (text->p[i] == ' ' || text->p[i] == '\t' || text->p[i] == '\r' || text->p[i] == '\n') return 0;
     struct slice whole = *charset;
@@ -114,7 +119,9 @@ void encoded_word_decode(struct slice value, struct buf *out) {
     value = slice_trim(value);
     for (size_t at = 0; at < value.n;) {
         size_t gap = at;
-        while (gap < value.n && (value.p[gap] == ' ' || value.p[gap] == '\t' || value.p[gap] == '\r' || value.p[gap] == '\n')) gap++;
+        while (gap < value.n &&
+               (value.p[gap] == ' ' || value.p[gap] == '\t' || value.p[gap] == '\r' || value.p[gap] == '\n'))
+            gap++;
         size_t before = out->n;
         if (gap > at && !after_word) buf_add_char(out, ' ');
         size_t n = decode_word(slice_skip(value, gap), &bytes, out);
@@ -128,7 +135,8 @@ void encoded_word_decode(struct slice value, struct buf *out) {
             buf_add_char(out, ' ');
         }
         after_word = false;
-        size_t end = gap + (gap < value.n && value.p[gap] == '='); /* plain text up to white space or what may be a word */
+        size_t end =
+            gap + (gap < value.n && value.p[gap] == '='); /* plain text up to white space or what may be a word */
         while (end < value.n && !strchr(" \t\r\n=", value.p[end])) end++;
         if (end < value.n && value.p[end] == '\0') end++;
         buf_reset(&plain);

@@ -35,7 +35,8 @@ int header_next(struct slice block, size_t *at, struct header_field *field) {
     ptrdiff_t colon = slice_find(raw, ':');
     if (colon <= 0) return -1;
     struct slice name = slice_head(raw, (size_t)colon);
-    while (name.n && (name.p[name.n - 1] == ' ' || name.p[name.n - 1] == '\t')) name.n--; /* obsolete syntax, RFC 5322 §4.5 */
+    while (name.n && (name.p[name.n - 1] == ' ' || name.p[name.n - 1] == '\t'))
+        name.n--; /* obsolete syntax, RFC 5322 §4.5 */
     if (!name.n) return -1;
     for (size_t i = 0; i < name.n; i++)
         if (name.p[i] <= ' ' || name.p[i] > '~') return -1; /* ftext, RFC 5322 §2.2 */

@@ -2,7 +2,8 @@
 
 #include "libcommon/mail/header.h"
 
-/* A multipart or message that is being read: its part, and a multipart's boundary (empty: a message, or a multipart whose end has come). */
+/* A multipart or message that is being read: its part, and a multipart's boundary (empty: a message, or a multipart
+ * whose end has come). */
 struct level {
     uint32_t part;
     struct slice boundary;
@@ -34,12 +35,14 @@ static uint32_t add_part(struct reader *r, uint32_t parent, size_t start) {
     }
     uint32_t index = (uint32_t)m->count++;
     struct mime_part *p = &m->parts[index];
-    *p = (struct mime_part){.start = start, .body = start, .end = start, .parent = parent, .first_child = MIME_NONE, .next = MIME_NONE};
+    *p = (struct mime_part){
+        .start = start, .body = start, .end = start, .parent = parent, .first_child = MIME_NONE, .next = MIME_NONE};
     if (parent != MIME_NONE) {
         struct mime_part *up = &m->parts[parent];
         if (up->child_count++ == 0) {
             up->first_child = index;
-        } else { /* the last child is the newest part below this parent: its chain is short because children are numbered in order */
+        } else { /* the last child is the newest part below this parent: its chain is short because children are
+                    numbered in order */
             uint32_t last = index - 1;
             while (m->parts[last].parent != parent) last = m->parts[last].parent;
             m->parts[last].next = index;
@@ -52,12 +55,18 @@ static enum mime_encoding encoding_of(struct slice header) {
     static const struct {
         const char *name;
         enum mime_encoding encoding;
-    } names[] = {{"7bit", MIME_7BIT}, {"8bit", MIME_8BIT}, {"binary", MIME_BINARY}, {"quoted-printable", MIME_QUOTED_PRINTABLE}, {"base64", MIME_BASE64}};
+    } names[] = {{"7bit", MIME_7BIT},
+                 {"8bit", MIME_8BIT},
+                 {"binary", MIME_BINARY},
+                 {"quoted-printable", MIME_QUOTED_PRINTABLE},
+                 {"base64", MIME_BASE64}};
     struct header_field field;
     if (!header_find(header, "Content-Transfer-Encoding", &field)) return MIME_7BIT;
     struct slice value = slice_trim(field.value);
     size_t n = 0;
-    while (n < value.n && value.p[n] != ';' && value.p[n] != ' ' && value.p[n] != '\t' && value.p[n] != '(' && value.p[n] != '\r') n++;
+    while (n < value.n && value.p[n] != ';' && value.p[n] != ' ' && value.p[n] != '\t' && value.p[n] != '(' &&
+           value.p[n] != '\r')
+        n++;
     value.n = n;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (slice_is_nocase(value, names[i].name)) return names[i].encoding;
@@ -93,7 +102,8 @@ static void header_done(struct reader *r, size_t header_end, size_t body) {
         p->subtype = message ? SLICE("rfc822") : SLICE("plain");
     }
     bool multipart = typed && slice_is_nocase(p->type, "multipart");
-    bool message = slice_is_nocase(p->type, "message") && (slice_is_nocase(p->subtype, "rfc822") || slice_is_nocase(p->subtype, "global")) &&
+    bool message = slice_is_nocase(p->type, "message") &&
+                   (slice_is_nocase(p->subtype, "rfc822") || slice_is_nocase(p->subtype, "global")) &&
                    p->encoding != MIME_BASE64 && p->encoding != MIME_QUOTED_PRINTABLE;
     if (!multipart && !message) return;
     if (r->depth == MIME_DEPTH_MAX || m->count == MIME_PARTS_MAX) {
@@ -112,7 +122,8 @@ static void header_done(struct reader *r, size_t header_end, size_t body) {
     r->in_header = true;
 }
 
-/* The part ends here, or where its body or its last child does, when the line's end before a delimiter was also the empty line after a header. Answers where.
+/* The part ends here, or where its body or its last child does, when the line's end before a delimiter was also the
+ * empty line after a header. Answers where.
  */
 static size_t end_part(struct reader *r, uint32_t part, size_t at, size_t lines) {
     struct mime_part *p = &r->m->parts[part];
@@ -131,7 +142,8 @@ static bool is_delimiter(struct slice line, struct slice boundary, bool *closes)
     return slice_trim(rest).n == 0;
 }
 
-/* A line that begins with "--": true when it was a delimiter of one of the open multiparts. at: where it begins; next: where the line after it does. */
+/* A line that begins with "--": true when it was a delimiter of one of the open multiparts. at: where it begins; next:
+ * where the line after it does. */
 static bool take_delimiter(struct reader *r, struct slice line, size_t at, size_t next) {
     for (size_t k = r->depth; k-- > 0;) {
         bool closes;
@@ -141,8 +153,9 @@ static bool take_delimiter(struct reader *r, struct slice line, size_t at, size_
             r->m->bounded = true;
             return false;
         }
-        size_t end = at >= 2 && r->m->message.p[at - 1] == '\n' ? at - 2 : at; /* the CRLF before belongs to the delimiter */
-        while (r->in_header) {                                                 /* the header ends without its empty line; what opens now ends at once */
+        size_t end =
+            at >= 2 && r->m->message.p[at - 1] == '\n' ? at - 2 : at; /* the CRLF before belongs to the delimiter */
+        while (r->in_header) { /* the header ends without its empty line; what opens now ends at once */
             size_t start = r->m->parts[r->current].start;
             header_done(r, at, end > start ? end : start);
         }
@@ -223,7 +236,8 @@ struct slice mime_body(const struct mime *m, uint32_t part) {
     return slice_make(m->message.p + p->body, p->end - p->body);
 }
 
-bool mime_section(const struct mime *m, size_t n, const uint32_t numbers[], enum mime_section section, struct slice *out) {
+bool mime_section(const struct mime *m, size_t n, const uint32_t numbers[], enum mime_section section,
+                  struct slice *out) {
     uint32_t part = mime_find(m, n, numbers);
     if (part == MIME_NONE) return false;
     if (section == MIME_SECTION_HEADER || section == MIME_SECTION_TEXT) {

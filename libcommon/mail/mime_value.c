@@ -52,7 +52,8 @@ bool mime_read_type(struct slice value, struct slice *type, struct slice *subtyp
     return true;
 }
 
-/* A quoted string's text (the opening quote is at *at), or without quotes all up to the next ";" or white space: many senders quote too little. */
+/* A quoted string's text (the opening quote is at *at), or without quotes all up to the next ";" or white space: many
+ * senders quote too little. */
 static struct slice parameter_value(struct arena *arena, struct slice s, size_t *at) {
     if (*at < s.n && s.p[*at] == '"') {
         char *text = arena_alloc(arena, s.n - *at);
@@ -160,7 +161,8 @@ static size_t percent_decode(struct slice s, char *out) {
 }
 
 /* Puts the pieces of one parameter together. Missing pieces end it. */
-static void join(struct arena *arena, const struct mime_value *raw, const struct piece pieces[], struct slice name, struct mime_parameter *out) {
+static void join(struct arena *arena, const struct mime_value *raw, const struct piece pieces[], struct slice name,
+                 struct mime_parameter *out) {
     size_t room = 0, n = 0;
     for (size_t i = 0; i < raw->count; i++) room += raw->parameters[i].value.n;
     char *text = arena_alloc(arena, room + 1);
@@ -168,7 +170,9 @@ static void join(struct arena *arena, const struct mime_value *raw, const struct
     for (int number = -1; number < MIME_PARAMETERS_MAX; number++) {
         bool found = false;
         for (size_t i = 0; i < raw->count && !found; i++) {
-            if (pieces[i].number != number || !slice_equal_nocase(pieces[i].name, name) || (number < 0 && !pieces[i].encoded)) continue;
+            if (pieces[i].number != number || !slice_equal_nocase(pieces[i].name, name) ||
+                (number < 0 && !pieces[i].encoded))
+                continue;
             struct slice value = raw->parameters[i].value, charset, language;
             found = true;
             if (pieces[i].encoded && number <= 0 && slice_cut(&value, '\'', &charset)) {
@@ -208,7 +212,8 @@ void mime_read_value(struct arena *arena, struct slice value, struct mime_value 
         struct mime_parameter *p = NULL;
         for (size_t k = 0; k < out->count && !p; k++)
             if (slice_equal(out->parameters[k].name, name)) p = &out->parameters[k];
-        if (p && (!is_extended || p->is_extended)) continue; /* the first one counts; the extended form before the plain one (RFC 2231 §4, RFC 6266 §4.3) */
+        if (p && (!is_extended || p->is_extended))
+            continue; /* the first one counts; the extended form before the plain one (RFC 2231 §4, RFC 6266 §4.3) */
         if (!p) p = &out->parameters[out->count++];
         *p = (struct mime_parameter){.name = name, .value = raw->parameters[i].value};
         if (is_extended) join(arena, raw, pieces, name, p);

@@ -41,7 +41,8 @@ static void write_field(struct slice header, const char *name, struct buf *scrat
     write_nstring(buf_slice(scratch), present, out);
 }
 
-/* Envelope (RFC 9051 §7.5.2) --------------------------------------------------------------------------------------------------------------- */
+/* Envelope (RFC 9051 §7.5.2)
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static void write_address(const struct address *a, struct buf *out) {
     buf_add_char(out, '(');
@@ -100,7 +101,9 @@ void structure_envelope(struct slice header, struct buf *out) {
     buf_free(&scratch);
 }
 
-/* Body structure ------------------------------------------------------------------------------------------------------------------------------ */
+/* Body structure
+ * ------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static bool find_value(const struct mime *m, uint32_t part, const char *name, struct header_field *field) {
     return header_find(mime_header(m, part), name, field);
@@ -188,14 +191,16 @@ static void write_encoding(const struct mime *m, uint32_t part, struct buf *out)
     if (encoding != MIME_ENCODING_OTHER)
         structure_string(slice_of(names[encoding]), out);
     else
-        structure_string(find_value(m, part, "Content-Transfer-Encoding", &field) ? slice_trim(field.value) : SLICE("7bit"), out);
+        structure_string(
+            find_value(m, part, "Content-Transfer-Encoding", &field) ? slice_trim(field.value) : SLICE("7bit"), out);
 }
 
 /* The fields of a part that is not a multipart, up to its size. */
 static void write_basic(const struct mime *m, uint32_t part, struct buf *scratch, struct buf *out) {
     const struct mime_part *p = &m->parts[part];
     /* A multipart or message beyond the depth that we follow is told as bytes. */
-    bool opaque = slice_is_nocase(p->type, "multipart") || (slice_is_nocase(p->type, "message") && slice_is_nocase(p->subtype, "rfc822") && !p->is_message);
+    bool opaque = slice_is_nocase(p->type, "multipart") ||
+                  (slice_is_nocase(p->type, "message") && slice_is_nocase(p->subtype, "rfc822") && !p->is_message);
     if (opaque) {
         buf_add_str(out, "\"application\" \"octet-stream\" NIL");
     } else {
@@ -249,8 +254,9 @@ void structure_body(const struct mime *m, bool extended, struct buf *out) {
         buf_add_char(out, '(');
         if (!p->is_multipart) write_basic(m, at, &scratch, out);
         if (p->is_multipart && p->child_count == 0) /* the syntax asks for at least one */
-            buf_add_str(out, extended ? "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 0 0 NIL NIL NIL NIL)"
-                                      : "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 0 0)");
+            buf_add_str(
+                out, extended ? "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 0 0 NIL NIL NIL NIL)"
+                              : "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 0 0)");
         if (p->is_message) {
             buf_add_char(out, ' ');
             structure_envelope(mime_header(m, p->first_child), out);

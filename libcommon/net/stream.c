@@ -129,7 +129,9 @@ static void remember_addresses(struct stream *s) {
         char *out = which ? s->local : s->peer;
         n = sizeof a;
         memset(&a, 0, sizeof a);
-        if ((which ? getsockname(s->fd, (struct sockaddr *)&a, &n) : getpeername(s->fd, (struct sockaddr *)&a, &n)) != 0) continue;
+        if ((which ? getsockname(s->fd, (struct sockaddr *)&a, &n) : getpeername(s->fd, (struct sockaddr *)&a, &n)) !=
+            0)
+            continue;
         if (a.ss_family == AF_INET) {
             const struct sockaddr_in *v4 = (const struct sockaddr_in *)&a;
             inet_ntop(AF_INET, &v4->sin_addr, out, ADDRESS_BYTES);
@@ -224,8 +226,9 @@ static void on_connect_failed(evutil_socket_t fd, short what, void *ctx) {
     leave(s);
 }
 
-struct stream *stream_connect(struct event_base *base, const struct sockaddr *to, socklen_t n, const struct sockaddr *source, socklen_t source_n,
-                              int timeout_ms, stream_fn *fn, void *ctx) {
+struct stream *stream_connect(struct event_base *base, const struct sockaddr *to, socklen_t n,
+                              const struct sockaddr *source, socklen_t source_n, int timeout_ms, stream_fn *fn,
+                              void *ctx) {
     evutil_socket_t fd = socket(to->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     int bound = fd >= 0 && source ? bind(fd, source, source_n) : 0;
     struct stream *s = stream_create(base, fd, fn, ctx);
@@ -269,8 +272,9 @@ static void switch_to_tls(struct stream *s) {
     s->ssl = s->next_ssl;
     s->next_ssl = NULL;
     s->handshaking = true;
-    struct bufferevent *bev = bufferevent_openssl_socket_new(s->base, s->fd, s->ssl, s->next_is_server ? BUFFEREVENT_SSL_ACCEPTING : BUFFEREVENT_SSL_CONNECTING,
-                                                             BEV_OPT_DEFER_CALLBACKS); /* socket and ssl stay ours to close */
+    struct bufferevent *bev = bufferevent_openssl_socket_new(
+        s->base, s->fd, s->ssl, s->next_is_server ? BUFFEREVENT_SSL_ACCEPTING : BUFFEREVENT_SSL_CONNECTING,
+        BEV_OPT_DEFER_CALLBACKS); /* socket and ssl stay ours to close */
     if (!bev) memory_exhausted();
     bufferevent_openssl_set_allow_dirty_shutdown(bev, 1);
     use_bufferevent(s, bev);
@@ -351,7 +355,8 @@ void stream_resume(struct stream *s) {
     s->paused = false;
     if (s->closed || s->next_ssl) return;
     bufferevent_enable(s->bev, EV_READ);
-    if (stream_pending_input(s)) bufferevent_trigger(s->bev, EV_READ, BEV_TRIG_IGNORE_WATERMARKS | BEV_TRIG_DEFER_CALLBACKS);
+    if (stream_pending_input(s))
+        bufferevent_trigger(s->bev, EV_READ, BEV_TRIG_IGNORE_WATERMARKS | BEV_TRIG_DEFER_CALLBACKS);
 }
 
 void stream_set_timeout(struct stream *s, int ms) {
@@ -366,5 +371,9 @@ const char *stream_peer(const struct stream *s) { return s->peer; }
 int stream_peer_port(const struct stream *s) { return s->peer_port; }
 const char *stream_local(const struct stream *s) { return s->local; }
 const char *stream_error(const struct stream *s) { return s->error; }
-const char *stream_tls_version(const struct stream *s) { return s->ssl && !s->handshaking ? SSL_get_version(s->ssl) : ""; }
-const char *stream_tls_cipher(const struct stream *s) { return s->ssl && !s->handshaking ? SSL_get_cipher_name(s->ssl) : ""; }
+const char *stream_tls_version(const struct stream *s) {
+    return s->ssl && !s->handshaking ? SSL_get_version(s->ssl) : "";
+}
+const char *stream_tls_cipher(const struct stream *s) {
+    return s->ssl && !s->handshaking ? SSL_get_cipher_name(s->ssl) : "";
+}

@@ -1,7 +1,8 @@
-/* One connection under every line protocol: plain TCP or TLS, reading lines or counted bytes, with bounds on all of it. Built on libevent's bufferevents.
+/* One connection under every line protocol: plain TCP or TLS, reading lines or counted bytes, with bounds on all of it.
+ * Built on libevent's bufferevents.
  *
- * A line ends with CRLF and nothing else: a bare LF or CR is part of the line, and the protocol refuses it (RFC 5321 §2.3.8).
- * All callbacks come on the worker's loop. */
+ * A line ends with CRLF and nothing else: a bare LF or CR is part of the line, and the protocol refuses it (RFC 5321
+ * §2.3.8). All callbacks come on the worker's loop. */
 #ifndef POSTBUS_NET_STREAM_H
 #define POSTBUS_NET_STREAM_H
 
@@ -26,25 +27,29 @@ typedef void stream_fn(void *ctx, struct stream *s, enum stream_event event);
 
 /* An accepted socket. fn may destroy the stream. */
 struct stream *stream_accept(struct event_base *base, evutil_socket_t fd, stream_fn *fn, void *ctx);
-/* Connects to an address (family and port in it); source NULL or an address to bind. STREAM_CONNECTED or STREAM_CLOSED follows. */
-struct stream *stream_connect(struct event_base *base, const struct sockaddr *to, socklen_t n, const struct sockaddr *source, socklen_t source_n,
-                              int timeout_ms, stream_fn *fn, void *ctx);
+/* Connects to an address (family and port in it); source NULL or an address to bind. STREAM_CONNECTED or STREAM_CLOSED
+ * follows. */
+struct stream *stream_connect(struct event_base *base, const struct sockaddr *to, socklen_t n,
+                              const struct sockaddr *source, socklen_t source_n, int timeout_ms, stream_fn *fn,
+                              void *ctx);
 /* Closes at once; unsent output is dropped. Safe inside its own callback; after it, no callback comes. */
 void stream_destroy(struct stream *s);
 /* Sends what is left, then closes and destroys itself (at most 10 s); no callback comes any more. */
 void stream_finish(struct stream *s);
 
-/* Starts TLS on this connection as server or client. What was received in plain text and not yet read is thrown away (RFC 3207 §4.2), and
- * stream_had_pipelined_before_tls() tells that there was some. ssl is owned by the stream then. */
+/* Starts TLS on this connection as server or client. What was received in plain text and not yet read is thrown away
+ * (RFC 3207 §4.2), and stream_had_pipelined_before_tls() tells that there was some. ssl is owned by the stream then. */
 void stream_start_tls(struct stream *s, SSL *ssl, bool server);
 bool stream_had_pipelined_before_tls(const struct stream *s);
 /* NULL on a plain connection. */
 SSL *stream_ssl(const struct stream *s);
 
-/* The next whole line without its CRLF: 1 and *line (valid until the next call on s), 0 when it is not whole yet, -1 when more than max bytes came without CRLF
- * (they are dropped up to the next CRLF, so that the protocol can answer once and go on). */
+/* The next whole line without its CRLF: 1 and *line (valid until the next call on s), 0 when it is not whole yet, -1
+ * when more than max bytes came without CRLF (they are dropped up to the next CRLF, so that the protocol can answer
+ * once and go on). */
 int stream_line(struct stream *s, size_t max, struct slice *line);
-/* What is there, at most max bytes: a view, valid until the next call; stream_consume() takes it. n 0: nothing there. */
+/* What is there, at most max bytes: a view, valid until the next call; stream_consume() takes it. n 0: nothing there.
+ */
 struct slice stream_bytes(struct stream *s, size_t max);
 void stream_consume(struct stream *s, size_t n);
 size_t stream_pending_input(const struct stream *s);
@@ -53,7 +58,8 @@ void stream_write(struct stream *s, struct slice bytes);
 void stream_printf(struct stream *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Bytes not yet with the kernel: a server stops producing above its bound and goes on at STREAM_DRAINED. */
 size_t stream_pending_output(const struct stream *s);
-/* Stops and goes on reading from the socket (back-pressure). Buffered input may still be taken; resuming calls fn with STREAM_READABLE when some is there. */
+/* Stops and goes on reading from the socket (back-pressure). Buffered input may still be taken; resuming calls fn with
+ * STREAM_READABLE when some is there. */
 void stream_pause(struct stream *s);
 void stream_resume(struct stream *s);
 

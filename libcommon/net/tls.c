@@ -16,10 +16,11 @@ const char *tls_error_text(char out[256]) {
 SSL_CTX *tls_server_context(const char *certificate_file, const char *key_file) {
     char why[256];
     SSL_CTX *c = SSL_CTX_new(TLS_server_method());
-    if (!c || SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION) != 1 || SSL_CTX_use_certificate_chain_file(c, certificate_file) != 1 ||
+    if (!c || SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION) != 1 ||
+        SSL_CTX_use_certificate_chain_file(c, certificate_file) != 1 ||
         SSL_CTX_use_PrivateKey_file(c, key_file, SSL_FILETYPE_PEM) != 1 || SSL_CTX_check_private_key(c) != 1) {
-        log_error("cannot use this TLS certificate and key: both must be PEM files that fit each other", "certificate", certificate_file, "key", key_file,
-                  "reason", tls_error_text(why), NULL);
+        log_error("cannot use this TLS certificate and key: both must be PEM files that fit each other", "certificate",
+                  certificate_file, "key", key_file, "reason", tls_error_text(why), NULL);
         SSL_CTX_free(c);
         return NULL;
     }
@@ -38,7 +39,8 @@ SSL_CTX *tls_client_context(const char *ca_file) {
     SSL_CTX_set_mode(c, SSL_MODE_RELEASE_BUFFERS);
     int known = ca_file && *ca_file ? SSL_CTX_load_verify_file(c, ca_file) : SSL_CTX_set_default_verify_paths(c);
     if (known != 1) {
-        log_error("cannot read the CA certificates", "file", ca_file ? ca_file : "the system's", "reason", tls_error_text(why), NULL);
+        log_error("cannot read the CA certificates", "file", ca_file ? ca_file : "the system's", "reason",
+                  tls_error_text(why), NULL);
         SSL_CTX_free(c);
         return NULL;
     }

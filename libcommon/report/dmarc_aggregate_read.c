@@ -1,4 +1,5 @@
-/* The XML by expat. What an element means is one row of a table: its path below <feedback>, the object it belongs to and the member it becomes. */
+/* The XML by expat. What an element means is one row of a table: its path below <feedback>, the object it belongs to
+ * and the member it becomes. */
 #include <ctype.h>
 #include <expat.h>
 #include <stdio.h>
@@ -170,10 +171,12 @@ static void take(struct reader *r, const struct rule *rule, struct slice text) {
     } else if (rule->kind == NUMBER) {
         ptrdiff_t dot = slice_find(text, '.'); /* some write 1504742400.0 */
         if (dot > 0) text.n = (size_t)dot;
-        if (slice_to_u64(text, INT64_MAX, &number) == 0) json_object_set_new(object, rule->member, json_integer((json_int_t)number));
+        if (slice_to_u64(text, INT64_MAX, &number) == 0)
+            json_object_set_new(object, rule->member, json_integer((json_int_t)number));
     } else {
         if (rule->kind == WORD)
-            for (char *c = (char *)(uintptr_t)text.p; c < text.p + text.n; c++) *c = (char)(*c >= 'A' && *c <= 'Z' ? *c | 0x20 : *c);
+            for (char *c = (char *)(uintptr_t)text.p; c < text.p + text.n; c++)
+                *c = (char)(*c >= 'A' && *c <= 'Z' ? *c | 0x20 : *c);
         json_object_set_new(object, rule->member, json_stringn(text.p, text.n));
     }
 }
@@ -199,7 +202,8 @@ static void on_doctype(void *ctx, const char *name, const char *system, const ch
     refuse(ctx, "the XML has a document type, which no report needs");
 }
 
-/* Encodings that expat does not know are read as ISO 8859-1: names and numbers of a report are ASCII in all of them that are in use. */
+/* Encodings that expat does not know are read as ISO 8859-1: names and numbers of a report are ASCII in all of them
+ * that are in use. */
 static int on_encoding(void *ctx, const char *name, XML_Encoding *info) {
     (void)ctx;
     if (strncasecmp(name, "windows-", 8) != 0 && strncasecmp(name, "iso-8859-", 9) != 0) return XML_STATUS_ERROR;
@@ -252,8 +256,8 @@ json_t *dmarc_aggregate_read(struct slice xml, char why[160]) {
         snprintf(why, 160, "the report is empty or too large");
         r.failed = true;
     } else if (XML_Parse(r.parser, xml.p, (int)xml.n, 1) == XML_STATUS_ERROR && !r.failed) {
-        snprintf(why, 160, "the XML is malformed in line %llu: %.90s", (unsigned long long)XML_GetCurrentLineNumber64(r.parser),
-                 XML_ErrorString(XML_GetErrorCode(r.parser)));
+        snprintf(why, 160, "the XML is malformed in line %llu: %.90s",
+                 (unsigned long long)XML_GetCurrentLineNumber64(r.parser), XML_ErrorString(XML_GetErrorCode(r.parser)));
         r.failed = true;
     }
     XML_ParserFree(r.parser);

@@ -24,7 +24,8 @@ static void add_element(struct buf *out, int indent, const char *name, const cha
 }
 
 /* A member of the object as an element, where it is there; must: an empty element where it is not. */
-static void add_member(struct buf *out, int indent, const char *name, const json_t *object, const char *member, bool must) {
+static void add_member(struct buf *out, int indent, const char *name, const json_t *object, const char *member,
+                       bool must) {
     const json_t *value = json_object_get(object, member);
     char number[24];
     if (json_is_integer(value)) {
@@ -49,7 +50,8 @@ static void add_metadata(struct buf *out, const json_t *report) {
     add_member(out, 6, "begin", report, "begin", true);
     add_member(out, 6, "end", report, "end", true);
     buf_add_str(out, "    </date_range>\n");
-    json_array_foreach(json_object_get(report, "errors"), i, error) if (json_is_string(error)) add_element(out, 4, "error", json_string_value(error));
+    json_array_foreach(json_object_get(report, "errors"), i, error) if (json_is_string(error))
+        add_element(out, 4, "error", json_string_value(error));
     add_member(out, 4, "generator", report, "generator", false);
     buf_add_str(out, "  </report_metadata>\n");
 }
@@ -58,7 +60,8 @@ static void add_policy(struct buf *out, const json_t *policy) {
     static const char *const members[] = {"discovery_method", "p", "sp", "np", "fo", "adkim", "aspf", "testing"};
     buf_add_str(out, "  <policy_published>\n");
     add_member(out, 4, "domain", policy, "domain", true);
-    for (size_t i = 0; i < sizeof members / sizeof *members; i++) add_member(out, 4, members[i], policy, members[i], false);
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++)
+        add_member(out, 4, members[i], policy, members[i], false);
     buf_add_str(out, "  </policy_published>\n");
 }
 
@@ -105,7 +108,8 @@ static void add_record(struct buf *out, const json_t *record) {
 void dmarc_aggregate_write(const json_t *report, struct buf *xml) {
     size_t i;
     json_t *record;
-    buf_printf(xml, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<feedback xmlns=\"%s\">\n  <version>1.0</version>\n", namespace); /* §3.1.1.2 */
+    buf_printf(xml, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<feedback xmlns=\"%s\">\n  <version>1.0</version>\n",
+               namespace); /* §3.1.1.2 */
     add_metadata(xml, report);
     add_policy(xml, json_object_get(report, "policy"));
     json_array_foreach(json_object_get(report, "records"), i, record) add_record(xml, record);
@@ -117,7 +121,8 @@ void dmarc_aggregate_totals(const json_t *report, json_int_t *messages, json_int
     json_t *record;
     *messages = *passed = 0;
     json_array_foreach(json_object_get(report, "records"), i, record) {
-        const char *dkim = json_string_value(json_object_get(record, "dkim")), *spf = json_string_value(json_object_get(record, "spf"));
+        const char *dkim = json_string_value(json_object_get(record, "dkim")),
+                   *spf = json_string_value(json_object_get(record, "spf"));
         json_int_t n = json_integer_value(json_object_get(record, "count"));
         if (n > INT32_MAX) n = INT32_MAX; /* a sum of these cannot overflow */
         *messages += n;

@@ -35,7 +35,9 @@ static json_t *clean(struct slice s, size_t max) {
     struct buf text = {0}, utf8 = {0};
     buf_add_slice(&text, slice_head(s, max));
     for (size_t i = 0; i < text.n; i++)
-        if (((unsigned char)text.data[i] < ' ' && text.data[i] != '\n' && text.data[i] != '\r' && text.data[i] != '\t') || text.data[i] == 0x7f)
+        if (((unsigned char)text.data[i] < ' ' && text.data[i] != '\n' && text.data[i] != '\r' &&
+             text.data[i] != '\t') ||
+            text.data[i] == 0x7f)
             text.data[i] = ' ';
     charset_to_utf8(SLICE("utf-8"), buf_slice(&text), &utf8);
     json_t *made = json_stringn(buf_str(&utf8), utf8.n);
@@ -50,7 +52,8 @@ static void take(json_t *report, const struct field *f, struct slice value) {
     header_unfold(value, &text);
     struct slice unfolded = slice_trim(buf_slice(&text));
     if (f->number) {
-        if (slice_to_u64(unfolded, INT32_MAX, &n) == 0) json_object_set_new(report, f->member, json_integer((json_int_t)n));
+        if (slice_to_u64(unfolded, INT32_MAX, &n) == 0)
+            json_object_set_new(report, f->member, json_integer((json_int_t)n));
     } else if (f->list) {
         json_t *list = json_object_get(report, f->member);
         if (!list) {
@@ -106,6 +109,7 @@ void dmarc_failure_write(const json_t *report, struct buf *out) {
         } else if (json_is_string(value)) {
             add_field(out, fields[i].name, json_string_value(value));
         }
-        json_array_foreach(value, k, each) if (json_is_string(each)) add_field(out, fields[i].name, json_string_value(each));
+        json_array_foreach(value, k, each) if (json_is_string(each))
+            add_field(out, fields[i].name, json_string_value(each));
     }
 }

@@ -38,7 +38,8 @@ static int take_entry(struct archive *a, struct buf *out, const char **why) {
 static bool has_report_name(struct archive_entry *entry) {
     const char *name = archive_entry_pathname(entry);
     struct slice s = slice_of(name);
-    return slice_is_nocase(slice_skip(s, s.n > 4 ? s.n - 4 : 0), ".xml") || slice_is_nocase(slice_skip(s, s.n > 5 ? s.n - 5 : 0), ".json");
+    return slice_is_nocase(slice_skip(s, s.n > 4 ? s.n - 4 : 0), ".xml") ||
+           slice_is_nocase(slice_skip(s, s.n > 5 ? s.n - 5 : 0), ".json");
 }
 
 /* One pass: named: only a file with a report's name. 1: found and taken; 0: there is none; -1. */
@@ -100,7 +101,8 @@ void report_pack(struct slice bytes, struct buf *out) {
     archive_write_set_bytes_in_last_block(a, 1);
     archive_entry_set_filetype(entry, AE_IFREG);
     archive_entry_set_size(entry, (la_int64_t)bytes.n);
-    if (archive_write_open(a, out, NULL, on_write, NULL) != ARCHIVE_OK || archive_write_header(a, entry) != ARCHIVE_OK ||
+    if (archive_write_open(a, out, NULL, on_write, NULL) != ARCHIVE_OK ||
+        archive_write_header(a, entry) != ARCHIVE_OK ||
         archive_write_data(a, bytes.p, bytes.n) != (la_ssize_t)bytes.n || archive_write_close(a) != ARCHIVE_OK)
         memory_exhausted(); /* into memory, nothing else can fail */
     archive_entry_free(entry);

@@ -42,8 +42,8 @@ static void add_header(const struct report_mail *m, struct buf *out) {
     add_value(out, m->submitter);
     buf_add_str(out, "\r\n\tReport-ID: <");
     add_value(out, m->report_id);
-    buf_printf(out, ">\r\nDate: %s\r\nMessage-ID: <%s@%s>\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n", clock_rfc5322(m->now_ms, when), m->id,
-               m->host);
+    buf_printf(out, ">\r\nDate: %s\r\nMessage-ID: <%s@%s>\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n",
+               clock_rfc5322(m->now_ms, when), m->id, m->host);
 }
 
 static void begin_part(const struct report_mail *m, struct buf *out) { buf_printf(out, "--report-%s\r\n", m->id); }
@@ -53,11 +53,14 @@ static void add_text_part(const struct report_mail *m, const char *text, struct 
     buf_printf(out, "Content-Type: text/plain; charset=us-ascii\r\n\r\n%s\r\n", text);
 }
 
-static void add_attachment(const struct report_mail *m, const char *type, const char *extension, struct slice bytes, struct buf *out) {
+static void add_attachment(const struct report_mail *m, const char *type, const char *extension, struct slice bytes,
+                           struct buf *out) {
     struct buf name = {0};
     report_file_name(m, extension, &name);
     begin_part(m, out);
-    buf_printf(out, "Content-Type: %s;\r\n\tname=\"%s\"\r\nContent-Disposition: attachment;\r\n\tfilename=\"%s\"\r\nContent-Transfer-Encoding: base64\r\n\r\n",
+    buf_printf(out,
+               "Content-Type: %s;\r\n\tname=\"%s\"\r\nContent-Disposition: "
+               "attachment;\r\n\tfilename=\"%s\"\r\nContent-Transfer-Encoding: base64\r\n\r\n",
                type, buf_str(&name), buf_str(&name));
     add_base64(out, bytes);
     buf_free(&name);
@@ -75,8 +78,10 @@ void report_mail_tls(const struct report_mail *m, struct slice gzip, struct buf 
     add_header(m, out);
     add_field(out, "TLS-Report-Domain", "", m->domain, "");
     add_field(out, "TLS-Report-Submitter", "", m->submitter, "");
-    buf_add_str(out, "TLS-Required: No\r\n"); /* it is to arrive whatever is wrong with TLS there (RFC 8460 §3), which is said so (RFC 8689 §3) */
-    buf_printf(out, "Content-Type: multipart/report; report-type=\"tlsrpt\";\r\n\tboundary=\"report-%s\"\r\n\r\n", m->id);
+    buf_add_str(out, "TLS-Required: No\r\n"); /* it is to arrive whatever is wrong with TLS there (RFC 8460 §3), which
+                                                 is said so (RFC 8689 §3) */
+    buf_printf(out, "Content-Type: multipart/report; report-type=\"tlsrpt\";\r\n\tboundary=\"report-%s\"\r\n\r\n",
+               m->id);
     add_text_part(m, "This is an aggregate TLS report (RFC 8460). The attachment holds it, as JSON.\r\n", out);
     add_attachment(m, "application/tlsrpt+gzip", "json.gz", gzip, out);
     buf_printf(out, "--report-%s--\r\n", m->id);
@@ -88,11 +93,13 @@ void report_mail_failure(const struct report_mail *m, struct slice fields, struc
     add_field(out, "To", "<", m->to, ">");
     add_field(out, "Subject", "DMARC failure report for ", m->domain, "");
     buf_printf(out,
-               "Date: %s\r\nMessage-ID: <%s@%s>\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\nContent-Type: multipart/report; "
+               "Date: %s\r\nMessage-ID: <%s@%s>\r\nAuto-Submitted: auto-generated\r\nMIME-Version: "
+               "1.0\r\nContent-Type: multipart/report; "
                "report-type=feedback-report;\r\n\tboundary=\"report-%s\"\r\n\r\n",
                clock_rfc5322(m->now_ms, when), m->id, m->host, m->id);
     add_text_part(m,
-                  "This is a DMARC failure report (RFC 9991) for a message that came in from the\r\naddress below with your domain in its From field. Of its "
+                  "This is a DMARC failure report (RFC 9991) for a message that came in from the\r\naddress below with "
+                  "your domain in its From field. Of its "
                   "header, only what names\r\nno person is given; its text is not.\r\n",
                   out);
     begin_part(m, out);

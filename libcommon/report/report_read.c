@@ -85,7 +85,9 @@ static void read_packed(struct slice bytes, struct report_read *out) {
     buf_free(&content);
 }
 
-/* A mail ------------------------------------------------------------------------------------------------------------------------------------ */
+/* A mail
+ * ------------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static bool ends_with(struct slice s, const char *end) {
     size_t n = strlen(end);
@@ -94,9 +96,10 @@ static bool ends_with(struct slice s, const char *end) {
 
 /* Whether a leaf can hold a report, by its type or its file name. */
 static bool is_candidate(struct arena *arena, const struct mime *m, uint32_t part) {
-    static const char *const types[] = {"application/gzip",        "application/x-gzip",      "application/zip", "application/x-zip-compressed",
-                                        "application/tlsrpt+gzip", "application/tlsrpt+json", "text/xml",        "application/xml",
-                                        "application/json"},
+    static const char *const types[] =
+        {"application/gzip",        "application/x-gzip",      "application/zip", "application/x-zip-compressed",
+         "application/tlsrpt+gzip", "application/tlsrpt+json", "text/xml",        "application/xml",
+         "application/json"},
                              *const names[] = {".gz", ".zip", ".xml", ".json"};
     const struct mime_part *p = &m->parts[part];
     const char *type = arena_printf(arena, "%.*s/%.*s", SLICE_FMT(p->type), SLICE_FMT(p->subtype));

@@ -2,7 +2,9 @@
 
 #include <stdio.h>
 
-static int hex(char c) { return c >= '0' && c <= '9' ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : -1; }
+static int hex(char c) {
+    return c >= '0' && c <= '9' ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : -1;
+}
 
 /* RFC 3986 §2.1 into out of n bytes: its length, or -1. */
 static ptrdiff_t percent_decode(struct slice s, char *out, size_t n) {

@@ -1,4 +1,5 @@
-/* The addresses that a policy names for its reports: rua and ruf of DMARC (RFC 9989 §4.7, sizes of RFC 7489 §6.2), rua of TLSRPT (RFC 8460 §3). Pure. */
+/* The addresses that a policy names for its reports: rua and ruf of DMARC (RFC 9989 §4.7, sizes of RFC 7489 §6.2), rua
+ * of TLSRPT (RFC 8460 §3). Pure. */
 #ifndef POSTBUS_REPORT_REPORT_URI_H
 #define POSTBUS_REPORT_REPORT_URI_H
 
@@ -15,8 +16,9 @@ struct report_uri {
     uint64_t max_bytes;              /* of the whole mail; 0: none given */
 };
 
-/* The next usable URI of a comma-separated list: start with *rest = the tag's value. false: no more. Unknown schemes, malformed addresses and mailto parameters
- * other than an address are passed over; a "!10m" of an https URI (DMARC only knows mailto) too. */
+/* The next usable URI of a comma-separated list: start with *rest = the tag's value. false: no more. Unknown schemes,
+ * malformed addresses and mailto parameters other than an address are passed over; a "!10m" of an https URI (DMARC only
+ * knows mailto) too. */
 bool report_uri_next(struct slice *rest, struct report_uri *out);
 
 #endif

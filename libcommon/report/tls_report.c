@@ -5,8 +5,9 @@
 
 #include "libcommon/mail/date.h"
 
-static const char *const detail_texts[] = {"result-type",  "sending-mta-ip",         "receiving-mx-hostname", "receiving-mx-helo",
-                                           "receiving-ip", "additional-information", "failure-reason-code"};
+static const char *const detail_texts[] = {"result-type",        "sending-mta-ip", "receiving-mx-hostname",
+                                           "receiving-mx-helo",  "receiving-ip",   "additional-information",
+                                           "failure-reason-code"};
 
 bool tls_report_is_result(const char *word) {
     static const char *const words[] = {"starttls-not-supported", "certificate-host-mismatch",
@@ -54,8 +55,12 @@ static void copy_list(json_t *to, const json_t *from, const char *name) {
 static json_int_t count_of(const json_t *object, const char *name) {
     const json_t *value = json_object_get(object, name);
     uint64_t n = 0;
-    if (json_is_integer(value)) return json_integer_value(value) < 0 ? 0 : json_integer_value(value) > INT32_MAX ? INT32_MAX : json_integer_value(value);
-    if (json_is_string(value) && slice_to_u64(slice_of(json_string_value(value)), INT32_MAX, &n) == 0) return (json_int_t)n;
+    if (json_is_integer(value))
+        return json_integer_value(value) < 0           ? 0
+               : json_integer_value(value) > INT32_MAX ? INT32_MAX
+                                                       : json_integer_value(value);
+    if (json_is_string(value) && slice_to_u64(slice_of(json_string_value(value)), INT32_MAX, &n) == 0)
+        return (json_int_t)n;
     return 0;
 }
 
@@ -66,7 +71,8 @@ static json_t *read_details(const json_t *list) {
         if (json_array_size(details) == TLS_REPORT_DETAILS_MAX) break;
         if (!json_is_object(each)) continue;
         json_t *detail = json_object();
-        for (size_t k = 0; k < sizeof detail_texts / sizeof *detail_texts; k++) copy_text(detail, each, detail_texts[k]);
+        for (size_t k = 0; k < sizeof detail_texts / sizeof *detail_texts; k++)
+            copy_text(detail, each, detail_texts[k]);
         json_object_set_new(detail, "failed-session-count", json_integer(count_of(each, "failed-session-count")));
         json_array_append_new(details, detail);
     }
@@ -80,9 +86,9 @@ static json_t *read_policy(const json_t *one) {
     copy_list(policy, from, "policy-string");
     copy_text(policy, from, "policy-domain");
     copy_list(policy, from, "mx-host");
-    json_t *made =
-        json_pack("{s:o,s:{s:I,s:I}}", "policy", policy, "summary", "total-successful-session-count", count_of(summary, "total-successful-session-count"),
-                  "total-failure-session-count", count_of(summary, "total-failure-session-count"));
+    json_t *made = json_pack("{s:o,s:{s:I,s:I}}", "policy", policy, "summary", "total-successful-session-count",
+                             count_of(summary, "total-successful-session-count"), "total-failure-session-count",
+                             count_of(summary, "total-failure-session-count"));
     if (json_array_size(details))
         json_object_set_new(made, "failure-details", details);
     else
@@ -97,7 +103,8 @@ json_t *tls_report_read(struct slice json, char why[160]) {
     size_t i;
     why[0] = 0;
     if (!json_is_object(whole)) {
-        snprintf(why, 160, "the report is not JSON: %.100s (line %d)", whole ? "it is no object" : error.text, error.line);
+        snprintf(why, 160, "the report is not JSON: %.100s (line %d)", whole ? "it is no object" : error.text,
+                 error.line);
         json_decref(whole);
         json_decref(policies);
         return NULL;
@@ -138,14 +145,17 @@ static int digits(const char *p, size_t n) {
 /* RFC 3339 §5.6; a fraction is passed over. 0 or -1. */
 static int read_time(const char *text, int64_t *seconds) {
     size_t n = text ? strlen(text) : 0, at = 19;
-    if (n < 20 || text[4] != '-' || text[7] != '-' || (text[10] | 0x20) != 't' || text[13] != ':' || text[16] != ':') return -1;
-    int year = digits(text, 4), month = digits(text + 5, 2), day = digits(text + 8, 2), hour = digits(text + 11, 2), minute = digits(text + 14, 2),
-        second = digits(text + 17, 2), zone = 0;
-    if (year < 1970 || month < 1 || month > 12 || day < 1 || day > 31 || hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 60)
+    if (n < 20 || text[4] != '-' || text[7] != '-' || (text[10] | 0x20) != 't' || text[13] != ':' || text[16] != ':')
+        return -1;
+    int year = digits(text, 4), month = digits(text + 5, 2), day = digits(text + 8, 2), hour = digits(text + 11, 2),
+        minute = digits(text + 14, 2), second = digits(text + 17, 2), zone = 0;
+    if (year < 1970 || month < 1 || month > 12 || day < 1 || day > 31 || hour < 0 || hour > 23 || minute < 0 ||
+        minute > 59 || second < 0 || second > 60)
         return -1;
     if (text[at] == '.')
         for (at++; at < n && text[at] >= '0' && text[at] <= '9';) at++;
-    if ((text[at] == '+' || text[at] == '-') && n - at == 6 && digits(text + at + 1, 2) >= 0 && digits(text + at + 4, 2) >= 0)
+    if ((text[at] == '+' || text[at] == '-') && n - at == 6 && digits(text + at + 1, 2) >= 0 &&
+        digits(text + at + 4, 2) >= 0)
         zone = (digits(text + at + 1, 2) * 60 + digits(text + at + 4, 2)) * (text[at] == '-' ? -1 : 1);
     else if ((text[at] | 0x20) != 'z' || n - at != 1)
         return -1;

@@ -25,5 +25,6 @@ int64_t metric_value(const struct metric *m) { return atomic_load(&m->value); }
 
 void metrics_write(struct buf *out) {
     for (struct metric *m = atomic_load(&all_metrics); m; m = m->next)
-        buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n%s %" PRId64 "\n", m->name, m->help, m->name, m->type, m->name, metric_value(m));
+        buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n%s %" PRId64 "\n", m->name, m->help, m->name, m->type, m->name,
+                   metric_value(m));
 }

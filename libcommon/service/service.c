@@ -43,7 +43,9 @@ static void on_drain(evutil_socket_t fd, short what, void *ctx) {
         service_drained(&w->public);
 }
 
-/* Listening ------------------------------------------------------------------------------------------------------------------------------- */
+/* Listening
+ * -------------------------------------------------------------------------------------------------------------------------------
+ */
 
 struct accept_target {
     struct worker *worker;
@@ -71,7 +73,8 @@ static void on_accept_error(struct evconnlistener *listener, void *ctx) {
     event_base_once(t->worker->base, -1, EV_TIMEOUT, on_listener_again, listener, &wait);
 }
 
-void service_listen(struct worker *public, const char *setting, const char *fallback, service_accept_fn *accepted, void *ctx) {
+void service_listen(struct worker *public, const char *setting, const char *fallback, service_accept_fn *accepted,
+                    void *ctx) {
     struct worker_full *w = (struct worker_full *)public;
     const char *address = config_text(setting, fallback);
     struct sockaddr_storage a;
@@ -82,7 +85,8 @@ void service_listen(struct worker *public, const char *setting, const char *fall
     struct accept_target *t = memory_alloc(sizeof *t);
     *t = (struct accept_target){public, accepted, ctx};
     unsigned flags = LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE | LEV_OPT_REUSEABLE_PORT;
-    struct evconnlistener *listener = evconnlistener_new_bind(public->base, on_accept, t, flags, BACKLOG, (struct sockaddr *)&a, n);
+    struct evconnlistener *listener =
+        evconnlistener_new_bind(public->base, on_accept, t, flags, BACKLOG, (struct sockaddr *)&a, n);
     if (!listener && strncmp(address, "[::]:", 5) == 0) { /* a host without IPv6 */
         char v4[64];
         snprintf(v4, sizeof v4, "0.0.0.0:%s", address + 5);
@@ -90,14 +94,17 @@ void service_listen(struct worker *public, const char *setting, const char *fall
         if (evutil_parse_sockaddr_port(v4, (struct sockaddr *)&a, &n) == 0)
             listener = evconnlistener_new_bind(public->base, on_accept, t, flags, BACKLOG, (struct sockaddr *)&a, n);
     }
-    if (!listener || w->listener_count == LISTENERS_MAX) config_refuse(setting, evutil_socket_error_to_string(EVUTIL_SOCKET_ERROR()));
+    if (!listener || w->listener_count == LISTENERS_MAX)
+        config_refuse(setting, evutil_socket_error_to_string(EVUTIL_SOCKET_ERROR()));
     evconnlistener_set_error_cb(listener, on_accept_error);
     w->accepts[w->listener_count] = t;
     w->listeners[w->listener_count++] = listener;
     if (public->index == 0) log_info("listening", "address", address, NULL);
 }
 
-/* A worker --------------------------------------------------------------------------------------------------------------------------------- */
+/* A worker
+ * ---------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void *worker_thread(void *ctx) {
     struct worker_full *w = ctx;
@@ -130,20 +137,26 @@ static struct worker_full *worker_create(int index, const char *nats_password, c
     w->offload_done = event_new(w->public.base, -1, EV_PERSIST, offload_on_done, w);
     struct timeval never = {100000, 0}; /* keeps the loop turning when nothing else is registered */
     event_add(w->drain, &never);
-    w->public.bus = bus_create(w->public.base, config_text("POSTBUS_NATS", "nats://nats:4222"), d->name, nats_password ? d->name : NULL, nats_password);
+    w->public.bus = bus_create(w->public.base, config_text("POSTBUS_NATS", "nats://nats:4222"), d->name,
+                               nats_password ? d->name : NULL, nats_password);
     if (!d->without_redis)
-        w->public.redis = redis_create(w->public.base, config_text("POSTBUS_REDIS", "redis:6379"), redis_password ? d->name : NULL, redis_password);
+        w->public.redis = redis_create(w->public.base, config_text("POSTBUS_REDIS", "redis:6379"),
+                                       redis_password ? d->name : NULL, redis_password);
     if (d->tls) {
         char certificate[512], key[512];
-        w->public.tls = tls_server_context(config_secret_path("tls.crt", certificate), config_secret_path("tls.key", key));
+        w->public.tls =
+            tls_server_context(config_secret_path("tls.crt", certificate), config_secret_path("tls.key", key));
         if (!w->public.tls)
-            config_refuse("tls.crt", "no usable certificate and key in the secrets directory: run the setup step, which makes them, or put yours there");
+            config_refuse("tls.crt", "no usable certificate and key in the secrets directory: run the setup step, "
+                                     "which makes them, or put yours there");
     }
     d->start(&w->public);
     return w;
 }
 
-/* The process ------------------------------------------------------------------------------------------------------------------------------ */
+/* The process
+ * ------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static bool all_ready(struct buf *why) {
     bool bus = true, store = true;
@@ -152,8 +165,8 @@ static bool all_ready(struct buf *why) {
         store = store && (!process.workers[i]->public.redis || redis_is_ready(process.workers[i]->public.redis));
     }
     if (bus && store && !service_is_draining()) return true;
-    buf_printf(why, "{\"status\":\"unavailable\",\"bus\":%s,\"store\":%s,\"draining\":%s}\n", bus ? "true" : "false", store ? "true" : "false",
-               service_is_draining() ? "true" : "false");
+    buf_printf(why, "{\"status\":\"unavailable\",\"bus\":%s,\"store\":%s,\"draining\":%s}\n", bus ? "true" : "false",
+               store ? "true" : "false", service_is_draining() ? "true" : "false");
     return false;
 }
 
@@ -191,18 +204,25 @@ int service_run(const struct service *definition) {
     evthread_use_pthreads();
     process.base = event_base_new();
     process.ended = event_new(process.base, -1, EV_PERSIST, on_ended, NULL);
-    process.count = (int)config_number("POSTBUS_WORKERS", cores < 1 ? 1 : cores > DEFAULT_WORKERS_MAX ? DEFAULT_WORKERS_MAX : cores, 1, WORKERS_MAX);
+    process.count = (int)config_number("POSTBUS_WORKERS",
+                                       cores < 1                     ? 1
+                                       : cores > DEFAULT_WORKERS_MAX ? DEFAULT_WORKERS_MAX
+                                                                     : cores,
+                                       1, WORKERS_MAX);
     if (definition->configure) definition->configure();
     offload_start(cores < 1 ? 1 : (int)cores);
-    char *nats_password = config_secret("nats.password", false), *redis_password = config_secret("redis.password", false);
+    char *nats_password = config_secret("nats.password", false),
+         *redis_password = config_secret("redis.password", false);
     for (int i = 0; i < process.count; i++) process.workers[i] = worker_create(i, nats_password, redis_password);
     free(nats_password);
     free(redis_password);
     side_door_open(process.base, config_text("POSTBUS_HTTP", "0.0.0.0:9090"), all_ready);
-    struct event *term = evsignal_new(process.base, SIGTERM, on_signal, NULL), *interrupt = evsignal_new(process.base, SIGINT, on_signal, NULL);
+    struct event *term = evsignal_new(process.base, SIGTERM, on_signal, NULL),
+                 *interrupt = evsignal_new(process.base, SIGINT, on_signal, NULL);
     event_add(term, NULL);
     event_add(interrupt, NULL);
-    for (int i = 0; i < process.count; i++) pthread_create(&process.workers[i]->thread, NULL, worker_thread, process.workers[i]);
+    for (int i = 0; i < process.count; i++)
+        pthread_create(&process.workers[i]->thread, NULL, worker_thread, process.workers[i]);
     log_info("started", NULL);
     event_base_dispatch(process.base);
     for (int i = 0; i < process.count; i++) {

@@ -1,11 +1,11 @@
 /* The start-up that all services share: settings, log, signals, workers, listeners, the HTTP side door, draining.
  *
  * main() of a service is:
- *   static const struct service definition = {.name = "smtpd", .start = smtpd_start, .drain = smtpd_drain, .stop = smtpd_stop};
- *   int main(void) { return service_run(&definition); }
+ *   static const struct service definition = {.name = "smtpd", .start = smtpd_start, .drain = smtpd_drain, .stop =
+ * smtpd_stop}; int main(void) { return service_run(&definition); }
  *
- * SIGTERM: listeners close, drain() is called on every worker (finish what runs, say 421/BYE to the idle), and the process ends when every worker called
- * service_drained() or 20 s later. */
+ * SIGTERM: listeners close, drain() is called on every worker (finish what runs, say 421/BYE to the idle), and the
+ * process ends when every worker called service_drained() or 20 s later. */
 #ifndef POSTBUS_SERVICE_SERVICE_H
 #define POSTBUS_SERVICE_SERVICE_H
 
@@ -43,12 +43,14 @@ void service_drained(struct worker *w);
 /* Whether SIGTERM came. */
 bool service_is_draining(void);
 
-/* Listens on the address of a setting ("[::]:25", "0.0.0.0:25"; "off" or empty: not at all) with SO_REUSEPORT, so that each worker has its own socket. Called
- * in start(). */
+/* Listens on the address of a setting ("[::]:25", "0.0.0.0:25"; "off" or empty: not at all) with SO_REUSEPORT, so that
+ * each worker has its own socket. Called in start(). */
 typedef void service_accept_fn(struct worker *w, evutil_socket_t fd, void *ctx);
-void service_listen(struct worker *w, const char *setting, const char *fallback, service_accept_fn *accepted, void *ctx);
+void service_listen(struct worker *w, const char *setting, const char *fallback, service_accept_fn *accepted,
+                    void *ctx);
 
-/* Costly arithmetic (argon2, RSA) off the loop: run() on a small pool's thread (as many as cores), then done() on the worker's loop. */
+/* Costly arithmetic (argon2, RSA) off the loop: run() on a small pool's thread (as many as cores), then done() on the
+ * worker's loop. */
 void service_offload(struct worker *w, void (*run)(void *job), void (*done)(void *job), void *job);
 
 #endif

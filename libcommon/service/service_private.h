@@ -12,7 +12,8 @@ enum { WORKERS_MAX = 64, LISTENERS_MAX = 8, DRAIN_SECONDS = 20 };
 
 struct offload_job;
 
-/* A worker and what the services need not see of it. `public` is first, so that a struct worker * is a struct worker_full *. */
+/* A worker and what the services need not see of it. `public` is first, so that a struct worker * is a struct
+ * worker_full *. */
 struct worker_full {
     struct worker public;
     const struct service *definition;

@@ -27,7 +27,8 @@ static void on_metrics(struct evhttp_request *request, void *unused) {
     buf_free(&text);
 }
 
-/* 200 while the process works and reaches what it needs; 503 with the reason otherwise. ?live asks only whether the process answers. */
+/* 200 while the process works and reaches what it needs; 503 with the reason otherwise. ?live asks only whether the
+ * process answers. */
 static void on_health(struct evhttp_request *request, void *unused) {
     struct buf why = {0};
     (void)unused;
@@ -42,10 +43,12 @@ static void on_health(struct evhttp_request *request, void *unused) {
 void side_door_open(struct event_base *base, const char *address, bool (*ready)(struct buf *why)) {
     char host[256];
     const char *colon = strrchr(address, ':');
-    if (!colon || (size_t)(colon - address) >= sizeof host) config_refuse("POSTBUS_HTTP", "expected address:port, such as 0.0.0.0:9090");
+    if (!colon || (size_t)(colon - address) >= sizeof host)
+        config_refuse("POSTBUS_HTTP", "expected address:port, such as 0.0.0.0:9090");
     snprintf(host, sizeof host, "%.*s", (int)(colon - address), address);
     uint64_t port;
-    if (slice_to_u64(slice_of(colon + 1), 65535, &port) != 0) config_refuse("POSTBUS_HTTP", "expected address:port, such as 0.0.0.0:9090");
+    if (slice_to_u64(slice_of(colon + 1), 65535, &port) != 0)
+        config_refuse("POSTBUS_HTTP", "expected address:port, such as 0.0.0.0:9090");
     is_ready = ready;
     struct evhttp *http = evhttp_new(base);
     evhttp_set_timeout(http, REQUEST_SECONDS);

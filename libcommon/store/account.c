@@ -35,9 +35,11 @@ static void on_done(void *ctx, const redisReply *reply) {
     free(w);
 }
 
-void account_change(struct redis *r, const char *function, const char *domain, size_t argc, const struct slice argv[], account_done_fn *done, void *ctx) {
+void account_change(struct redis *r, const char *function, const char *domain, size_t argc, const struct slice argv[],
+                    account_done_fn *done, void *ctx) {
     char key[KEY_BYTES];
-    redis_fcall(r, on_done, waiting_create((struct waiting){.done = done, .ctx = ctx}), function, domain_key(key, domain, ""), argc, argv);
+    redis_fcall(r, on_done, waiting_create((struct waiting){.done = done, .ctx = ctx}), function,
+                domain_key(key, domain, ""), argc, argv);
 }
 
 static void on_names(void *ctx, const redisReply *reply) {
@@ -45,7 +47,8 @@ static void on_names(void *ctx, const redisReply *reply) {
     int error = redis_reply_error(reply);
     json_t *names = json_array();
     if (!error && reply->type == REDIS_REPLY_ARRAY)
-        for (size_t i = 0; i < reply->elements; i++) json_array_append_new(names, json_stringn(reply->element[i]->str, reply->element[i]->len));
+        for (size_t i = 0; i < reply->elements; i++)
+            json_array_append_new(names, json_stringn(reply->element[i]->str, reply->element[i]->len));
     w->json(w->ctx, error, error ? NULL : names);
     json_decref(names);
     free(w);
@@ -56,15 +59,18 @@ void account_domains(struct redis *r, account_json_fn *done, void *ctx) {
     redis_command(r, on_names, waiting_create((struct waiting){.json = done, .ctx = ctx}), 5, command);
 }
 
-void account_keys_change(struct redis *r, const char *function, const char *domain, size_t argc, const struct slice argv[], account_json_fn *done, void *ctx) {
+void account_keys_change(struct redis *r, const char *function, const char *domain, size_t argc,
+                         const struct slice argv[], account_json_fn *done, void *ctx) {
     char key[KEY_BYTES];
-    redis_fcall(r, on_names, waiting_create((struct waiting){.json = done, .ctx = ctx}), function, domain_key(key, domain, ""), argc, argv);
+    redis_fcall(r, on_names, waiting_create((struct waiting){.json = done, .ctx = ctx}), function,
+                domain_key(key, domain, ""), argc, argv);
 }
 
 void account_domain_listed(struct redis *r, const char *domain, bool listed, account_done_fn *done, void *ctx) {
     struct slice add[] = {SLICE("ZADD"), slice_of(domains_key), SLICE("0"), slice_of(domain)},
                  drop[] = {SLICE("ZREM"), slice_of(domains_key), slice_of(domain)};
-    redis_command(r, on_done, waiting_create((struct waiting){.done = done, .ctx = ctx}), listed ? 4 : 3, listed ? add : drop);
+    redis_command(r, on_done, waiting_create((struct waiting){.done = done, .ctx = ctx}), listed ? 4 : 3,
+                  listed ? add : drop);
 }
 
 /* A stored value: JSON, or (for the domain's own fields) plain text. */
@@ -92,7 +98,9 @@ void account_read_all(struct redis *r, const char *domain, const char *kind, acc
     char key[KEY_BYTES];
     bool own = strcmp(kind, "d") == 0;
     struct slice command[] = {SLICE("HGETALL"), domain_key(key, domain, kind)};
-    redis_command(r, on_all, waiting_create((struct waiting){.json = done, .ctx = ctx, .must_exist = own, .raw_values = own}), 2, command);
+    redis_command(r, on_all,
+                  waiting_create((struct waiting){.json = done, .ctx = ctx, .must_exist = own, .raw_values = own}), 2,
+                  command);
 }
 
 static void on_one(void *ctx, const redisReply *reply) {
@@ -105,7 +113,8 @@ static void on_one(void *ctx, const redisReply *reply) {
     free(w);
 }
 
-void account_read(struct redis *r, const char *domain, const char *kind, struct slice name, account_json_fn *done, void *ctx) {
+void account_read(struct redis *r, const char *domain, const char *kind, struct slice name, account_json_fn *done,
+                  void *ctx) {
     char key[KEY_BYTES];
     struct slice command[] = {SLICE("HGET"), domain_key(key, domain, kind), name};
     redis_command(r, on_one, waiting_create((struct waiting){.json = done, .ctx = ctx}), 3, command);
@@ -113,7 +122,8 @@ void account_read(struct redis *r, const char *domain, const char *kind, struct 
 
 void account_delete(struct redis *r, const char *domain, struct slice local, account_json_fn *done, void *ctx) {
     char key[KEY_BYTES];
-    redis_fcall(r, on_one, waiting_create((struct waiting){.json = done, .ctx = ctx}), "account_delete", domain_key(key, domain, ""), 1, &local);
+    redis_fcall(r, on_one, waiting_create((struct waiting){.json = done, .ctx = ctx}), "account_delete",
+                domain_key(key, domain, ""), 1, &local);
 }
 
 static void on_resolve(void *ctx, const redisReply *reply) {
@@ -129,7 +139,8 @@ static void on_resolve(void *ctx, const redisReply *reply) {
 
 void account_resolve(struct redis *r, const char *domain, struct slice local, account_resolve_fn *done, void *ctx) {
     char key[KEY_BYTES];
-    redis_fcall(r, on_resolve, waiting_create((struct waiting){.resolve = done, .ctx = ctx}), "account_resolve", domain_key(key, domain, ""), 1, &local);
+    redis_fcall(r, on_resolve, waiting_create((struct waiting){.resolve = done, .ctx = ctx}), "account_resolve",
+                domain_key(key, domain, ""), 1, &local);
 }
 
 static void on_count(void *ctx, const redisReply *reply) {
@@ -140,7 +151,8 @@ static void on_count(void *ctx, const redisReply *reply) {
 
 void account_login_wait(struct redis *r, const char *domain, struct slice who, account_count_fn *done, void *ctx) {
     char key[KEY_BYTES];
-    redis_fcall(r, on_count, waiting_create((struct waiting){.count = done, .ctx = ctx}), "account_login_wait", domain_key(key, domain, ""), 1, &who);
+    redis_fcall(r, on_count, waiting_create((struct waiting){.count = done, .ctx = ctx}), "account_login_wait",
+                domain_key(key, domain, ""), 1, &who);
 }
 
 void account_failed(struct redis *r, const char *domain, struct slice who, int window_seconds, int free_failures) {

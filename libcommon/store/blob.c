@@ -8,7 +8,8 @@
 #include "libcommon/base/arena.h"
 #include "libcommon/base/log.h"
 
-/* Level 1 takes about 20 µs for a 4 KB mail and halves it. A message is never larger than MESSAGE_MAX, whatever a damaged frame claims. */
+/* Level 1 takes about 20 µs for a 4 KB mail and halves it. A message is never larger than MESSAGE_MAX, whatever a
+ * damaged frame claims. */
 enum { ZSTD_LEVEL = 1, KEY_BYTES = 64, MESSAGE_MAX = 256 * 1024 * 1024 };
 
 /* One set a thread, freed when the thread ends: building a context costs more than compressing a mail. */
@@ -69,12 +70,14 @@ static void on_done(void *ctx, const redisReply *reply) {
     free(w);
 }
 
-void blob_write(struct redis *r, struct slice id, struct slice message, const char *ref, blob_done_fn *done, void *ctx) {
+void blob_write(struct redis *r, struct slice id, struct slice message, const char *ref, blob_done_fn *done,
+                void *ctx) {
     char key[KEY_BYTES], size[24];
     struct codec *codec = codec_get();
     buf_reset(&codec->scratch);
     size_t room = ZSTD_compressBound(message.n);
-    size_t n = ZSTD_compressCCtx(codec->compressor, buf_reserve(&codec->scratch, room), room, message.p, message.n, ZSTD_LEVEL);
+    size_t n = ZSTD_compressCCtx(codec->compressor, buf_reserve(&codec->scratch, room), room, message.p, message.n,
+                                 ZSTD_LEVEL);
     if (ZSTD_isError(n)) memory_exhausted(); /* with room for the bound, only memory can be missing */
     int size_n = snprintf(size, sizeof size, "%zu", message.n);
     struct slice args[] = {slice_make(codec->scratch.data, n), slice_make(size, (size_t)size_n), slice_of(ref)};
@@ -86,18 +89,22 @@ static void on_read(void *ctx, const redisReply *reply) {
     struct waiting *w = ctx;
     int error = redis_reply_error(reply);
     struct buf message = {0};
-    if (!error && (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 || reply->element[0]->type != REDIS_REPLY_STRING)) error = STORE_NOT_FOUND;
+    if (!error &&
+        (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 || reply->element[0]->type != REDIS_REPLY_STRING))
+        error = STORE_NOT_FOUND;
     if (!error) {
         struct slice z = redis_reply_slice(reply->element[0]);
         long long size = redis_reply_integer(reply->element[1]);
         if (size < 0 || size > MESSAGE_MAX) {
             error = STORE_INVALID;
         } else {
-            size_t n = ZSTD_decompressDCtx(codec_get()->decompressor, buf_reserve(&message, (size_t)size), (size_t)size, z.p, z.n);
+            size_t n = ZSTD_decompressDCtx(codec_get()->decompressor, buf_reserve(&message, (size_t)size), (size_t)size,
+                                           z.p, z.n);
             if (ZSTD_isError(n) || n != (size_t)size) error = STORE_INVALID;
             message.n = error ? 0 : n;
         }
-        if (error) log_error("a stored message is damaged", "reason", "its bytes do not decompress to their size", NULL);
+        if (error)
+            log_error("a stored message is damaged", "reason", "its bytes do not decompress to their size", NULL);
     }
     w->read(w->ctx, error, buf_slice(&message));
     buf_free(&message);

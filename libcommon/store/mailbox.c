@@ -8,7 +8,9 @@ const char *mailbox_blob_ref(char out[MAILBOX_REF_MAX], struct slice user, struc
     return out;
 }
 
-/* Deliver ------------------------------------------------------------------------------------------------------------------------------ */
+/* Deliver
+ * ------------------------------------------------------------------------------------------------------------------------------
+ */
 
 struct delivering {
     struct redis *r;
@@ -38,14 +40,16 @@ static void on_delivered(void *ctx, const redisReply *reply) {
     d->done(d->ctx, error, (uint32_t)v[0], (uint32_t)v[1], (uint64_t)v[2], v[3] != 0);
     if (v[4]) {
         char ref[MAILBOX_REF_MAX];
-        blob_release(d->r, slice_of(d->id), mailbox_blob_ref(ref, mailbox_user_of(d->key), d->rcpt), on_unused_released, d);
+        blob_release(d->r, slice_of(d->id), mailbox_blob_ref(ref, mailbox_user_of(d->key), d->rcpt), on_unused_released,
+                     d);
         return;
     }
     free(d->key);
     free(d);
 }
 
-void mailbox_deliver(struct redis *r, struct slice user, const struct mailbox_delivery *delivery, mailbox_deliver_fn *done, void *ctx) {
+void mailbox_deliver(struct redis *r, struct slice user, const struct mailbox_delivery *delivery,
+                     mailbox_deliver_fn *done, void *ctx) {
     char size[NUMBER_BYTES], flags[NUMBER_BYTES], date[NUMBER_BYTES], name[MAILBOX_NAME_MAX + 1];
     struct slice folder;
     struct buf cached = {0};
@@ -69,7 +73,8 @@ void mailbox_deliver(struct redis *r, struct slice user, const struct mailbox_de
     buf_free(&cached);
 }
 
-/* Append: the blob first, then the record; what could not be recorded is released. ----------------------------------------------------------- */
+/* Append: the blob first, then the record; what could not be recorded is released.
+ * ----------------------------------------------------------- */
 
 struct appending {
     struct redis *r;
@@ -97,11 +102,13 @@ static void on_appended(void *ctx, const redisReply *reply) {
     if (error) {
         char ref[MAILBOX_REF_MAX];
         /* Without an answer it may have happened: then the blob stays, at worst for the janitor. */
-        if (error != STORE_UNAVAILABLE) blob_release(a->r, slice_of(a->id), mailbox_blob_ref(ref, mailbox_user_of(a->key), SLICE("")), NULL, NULL);
+        if (error != STORE_UNAVAILABLE)
+            blob_release(a->r, slice_of(a->id), mailbox_blob_ref(ref, mailbox_user_of(a->key), SLICE("")), NULL, NULL);
         appending_end(a, error, 0, 0);
         return;
     }
-    appending_end(a, 0, (uint32_t)redis_reply_integer(reply->element[0]), (uint32_t)redis_reply_integer(reply->element[1]));
+    appending_end(a, 0, (uint32_t)redis_reply_integer(reply->element[0]),
+                  (uint32_t)redis_reply_integer(reply->element[1]));
 }
 
 static void on_blob_written(void *ctx, int error) {
@@ -123,11 +130,18 @@ static void on_blob_written(void *ctx, int error) {
     mailbox_fcall(a->r, on_appended, a, "mailbox_append", a->key, 7, args);
 }
 
-void mailbox_append(struct redis *r, struct slice user, uint32_t folder_id, struct slice message, uint64_t system_flags, size_t keyword_count,
-                    const struct slice keywords[], int64_t date, mailbox_append_fn *done, void *ctx) {
+void mailbox_append(struct redis *r, struct slice user, uint32_t folder_id, struct slice message, uint64_t system_flags,
+                    size_t keyword_count, const struct slice keywords[], int64_t date, mailbox_append_fn *done,
+                    void *ctx) {
     char ref[MAILBOX_REF_MAX];
     struct appending *a = memory_alloc(sizeof *a);
-    *a = (struct appending){.r = r, .done = done, .ctx = ctx, .key = mailbox_key(user), .folder_id = folder_id, .flags = system_flags, .date = date};
+    *a = (struct appending){.r = r,
+                            .done = done,
+                            .ctx = ctx,
+                            .key = mailbox_key(user),
+                            .folder_id = folder_id,
+                            .flags = system_flags,
+                            .date = date};
     ulid_create(a->id);
     a->size = message.n;
     a->keywords = mailbox_join_keywords(keyword_count, keywords);
@@ -135,7 +149,9 @@ void mailbox_append(struct redis *r, struct slice user, uint32_t folder_id, stru
     blob_write(r, slice_of(a->id), message, mailbox_blob_ref(ref, user, SLICE("")), on_blob_written, a);
 }
 
-/* Reading ------------------------------------------------------------------------------------------------------------------------------- */
+/* Reading
+ * -------------------------------------------------------------------------------------------------------------------------------
+ */
 
 struct reading {
     struct redis *r;
@@ -170,7 +186,8 @@ static void on_located(void *ctx, const redisReply *reply) {
     blob_read(o->r, redis_reply_slice(reply->element[0]), NULL, on_blob, o);
 }
 
-void mailbox_read(struct redis *r, struct slice user, uint32_t folder_id, uint32_t uid, mailbox_read_fn *done, void *ctx) {
+void mailbox_read(struct redis *r, struct slice user, uint32_t folder_id, uint32_t uid, mailbox_read_fn *done,
+                  void *ctx) {
     char folder[NUMBER_BYTES], number[NUMBER_BYTES], *key = mailbox_key(user);
     struct reading *o = memory_alloc(sizeof *o);
     *o = (struct reading){.r = r, .done = done, .ctx = ctx};
@@ -201,7 +218,9 @@ static void caching_end(struct caching *c, int error) {
     free(c);
 }
 
-static bool is_complete(const struct mailbox_cached *one) { return one->envelope.p && one->body.p && one->bodystructure.p && one->header.p; }
+static bool is_complete(const struct mailbox_cached *one) {
+    return one->envelope.p && one->body.p && one->bodystructure.p && one->header.p;
+}
 
 static void complete_next(struct caching *c);
 
@@ -249,10 +268,12 @@ static void on_cached(void *ctx, const redisReply *reply) {
         complete_next(c);
 }
 
-void mailbox_cached(struct redis *r, struct slice user, uint32_t folder_id, size_t count, const uint32_t uids[], mailbox_cached_fn *done, void *ctx) {
+void mailbox_cached(struct redis *r, struct slice user, uint32_t folder_id, size_t count, const uint32_t uids[],
+                    mailbox_cached_fn *done, void *ctx) {
     char folder[NUMBER_BYTES];
     struct caching *c = memory_alloc(sizeof *c + count * sizeof *uids);
-    *c = (struct caching){.r = r, .key = mailbox_key(user), .folder_id = folder_id, .done = done, .ctx = ctx, .count = count};
+    *c = (struct caching){
+        .r = r, .key = mailbox_key(user), .folder_id = folder_id, .done = done, .ctx = ctx, .count = count};
     if (count) memcpy(c->uids, uids, count * sizeof *uids);
     struct buf packed = mailbox_pack_uids(count, uids);
     struct slice args[] = {mailbox_number(folder, folder_id), buf_slice(&packed)};

@@ -1,5 +1,6 @@
-/* The mailboxes: folders, messages, flags, modseqs. The only door to {u:<user>} keys; every change is one atomic Redis Function (mailbox.lua), so that all
- * replicas of all services see one order. Used by mailbox (delivery), imapd and pop3d.
+/* The mailboxes: folders, messages, flags, modseqs. The only door to {u:<user>} keys; every change is one atomic Redis
+ * Function (mailbox.lua), so that all replicas of all services see one order. Used by mailbox (delivery), imapd and
+ * pop3d.
  *
  * Who changes a mailbox says so afterwards on the bus (`mailbox.changed`); nothing depends on that being heard.
  *
@@ -25,7 +26,8 @@
 #include "libcommon/base/buf.h"
 #include "libcommon/store/redis.h"
 
-/* System flags (RFC 9051 §2.3.2) are bits 0–4; a folder's keywords are bits 8–63, in the order of struct mailbox_folder.keywords. \Recent does not exist. */
+/* System flags (RFC 9051 §2.3.2) are bits 0–4; a folder's keywords are bits 8–63, in the order of struct
+ * mailbox_folder.keywords. \Recent does not exist. */
 enum mailbox_flag {
     MAILBOX_SEEN = 1,
     MAILBOX_ANSWERED = 2,
@@ -62,81 +64,96 @@ struct mailbox_record {
 
 /* Everything a callback is given is valid during the call only. error: 0 or enum store_error. */
 
-/* All folders, in name order with INBOX first. A user's first use makes INBOX, Drafts, Sent, Junk, Trash and Archive. */
+/* All folders, in name order with INBOX first. A user's first use makes INBOX, Drafts, Sent, Junk, Trash and Archive.
+ */
 typedef void mailbox_folders_fn(void *ctx, int error, size_t count, const struct mailbox_folder folders[]);
 void mailbox_folders(struct redis *r, struct slice user, mailbox_folders_fn *done, void *ctx);
 
 typedef void mailbox_done_fn(void *ctx, int error);
 typedef void mailbox_folder_fn(void *ctx, int error, uint32_t folder_id, uint32_t uidvalidity);
 /* STORE_EXISTS, STORE_INVALID (name), STORE_FULL (too many). Parents are made too. special_use may be empty. */
-void mailbox_folder_create(struct redis *r, struct slice user, struct slice name, struct slice special_use, mailbox_folder_fn *done, void *ctx);
+void mailbox_folder_create(struct redis *r, struct slice user, struct slice name, struct slice special_use,
+                           mailbox_folder_fn *done, void *ctx);
 /* STORE_NOT_FOUND; INBOX is STORE_INVALID; one with children is STORE_CONFLICT. Its messages go. */
 void mailbox_folder_delete(struct redis *r, struct slice user, struct slice name, mailbox_done_fn *done, void *ctx);
 /* With its children (RFC 9051 §6.3.6). Renaming INBOX moves its messages to the new folder. */
-void mailbox_folder_rename(struct redis *r, struct slice user, struct slice from, struct slice to, mailbox_done_fn *done, void *ctx);
-void mailbox_folder_subscribe(struct redis *r, struct slice user, struct slice name, bool subscribed, mailbox_done_fn *done, void *ctx);
+void mailbox_folder_rename(struct redis *r, struct slice user, struct slice from, struct slice to,
+                           mailbox_done_fn *done, void *ctx);
+void mailbox_folder_subscribe(struct redis *r, struct slice user, struct slice name, bool subscribed,
+                              mailbox_done_fn *done, void *ctx);
 
-/* A folder as it is and what changed in it after `since` (0: everything): changed records in uid order, and vanished uids. since must be a modseq once seen,
- * else all records come and `vanished` is empty with full = true. */
-typedef void mailbox_sync_fn(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count, const struct mailbox_record records[],
-                             size_t vanished_count, const uint32_t vanished[]);
-void mailbox_sync(struct redis *r, struct slice user, uint32_t folder_id, uint64_t since, mailbox_sync_fn *done, void *ctx);
+/* A folder as it is and what changed in it after `since` (0: everything): changed records in uid order, and vanished
+ * uids. since must be a modseq once seen, else all records come and `vanished` is empty with full = true. */
+typedef void mailbox_sync_fn(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count,
+                             const struct mailbox_record records[], size_t vanished_count, const uint32_t vanished[]);
+void mailbox_sync(struct redis *r, struct slice user, uint32_t folder_id, uint64_t since, mailbox_sync_fn *done,
+                  void *ctx);
 
-/* What was worked out at delivery, so that no listing opens a body; only texts over MAILBOX_CACHED_MAX are worked out each time, from the message. */
+/* What was worked out at delivery, so that no listing opens a body; only texts over MAILBOX_CACHED_MAX are worked out
+ * each time, from the message. */
 enum { MAILBOX_CACHED_MAX = 256 * 1024 };
 struct mailbox_cached {
     uint32_t uid;
     struct slice envelope;      /* IMAP ENVELOPE, in its parentheses */
     struct slice body;          /* IMAP BODY */
     struct slice bodystructure; /* IMAP BODYSTRUCTURE */
-    struct slice header;        /* the common header fields as they stand in the message (see mailbox_header_is_cached), each with CRLF */
+    struct slice header; /* the common header fields as they stand in the message (see mailbox_header_is_cached), each
+                            with CRLF */
 };
 /* Whether `header` holds every field of this name that the message has. */
 bool mailbox_header_is_cached(struct slice field_name);
 typedef void mailbox_cached_fn(void *ctx, int error, size_t count, const struct mailbox_cached cached[]);
 /* At most 1,000 uids a call; those that are gone are left out. */
-void mailbox_cached(struct redis *r, struct slice user, uint32_t folder_id, size_t count, const uint32_t uids[], mailbox_cached_fn *done, void *ctx);
+void mailbox_cached(struct redis *r, struct slice user, uint32_t folder_id, size_t count, const uint32_t uids[],
+                    mailbox_cached_fn *done, void *ctx);
 
 /* The message's bytes. STORE_NOT_FOUND when it was expunged meanwhile. */
 typedef void mailbox_read_fn(void *ctx, int error, struct slice message);
-void mailbox_read(struct redis *r, struct slice user, uint32_t folder_id, uint32_t uid, mailbox_read_fn *done, void *ctx);
+void mailbox_read(struct redis *r, struct slice user, uint32_t folder_id, uint32_t uid, mailbox_read_fn *done,
+                  void *ctx);
 
-/* A delivery: the blob `id` gets into folder (a name; made when missing; empty: INBOX), once per (id, rcpt), however often it is asked.
- * prefix is put before the blob's bytes (Return-Path, Delivered-To, each with CRLF).
- * message: the blob's bytes, read with blob_read and the reference mailbox_blob_ref(): what is cached is worked out from them. */
+/* A delivery: the blob `id` gets into folder (a name; made when missing; empty: INBOX), once per (id, rcpt), however
+ * often it is asked. prefix is put before the blob's bytes (Return-Path, Delivered-To, each with CRLF). message: the
+ * blob's bytes, read with blob_read and the reference mailbox_blob_ref(): what is cached is worked out from them. */
 struct mailbox_delivery {
     struct slice id, rcpt, folder, prefix, message;
     uint64_t flags;
     int64_t date;
 };
 enum { MAILBOX_REF_MAX = 512 };
-/* The name under which this delivery holds its blob, "u:<user>/<rcpt>": each delivery its own, so that releasing one never takes another's blob away. */
+/* The name under which this delivery holds its blob, "u:<user>/<rcpt>": each delivery its own, so that releasing one
+ * never takes another's blob away. */
 const char *mailbox_blob_ref(char out[MAILBOX_REF_MAX], struct slice user, struct slice rcpt);
-typedef void mailbox_deliver_fn(void *ctx, int error, uint32_t folder_id, uint32_t uid, uint64_t modseq, bool duplicate);
-void mailbox_deliver(struct redis *r, struct slice user, const struct mailbox_delivery *delivery, mailbox_deliver_fn *done, void *ctx);
+typedef void mailbox_deliver_fn(void *ctx, int error, uint32_t folder_id, uint32_t uid, uint64_t modseq,
+                                bool duplicate);
+void mailbox_deliver(struct redis *r, struct slice user, const struct mailbox_delivery *delivery,
+                     mailbox_deliver_fn *done, void *ctx);
 
 /* APPEND: stores a new message; keywords are created as needed. */
 typedef void mailbox_append_fn(void *ctx, int error, uint32_t uidvalidity, uint32_t uid);
-void mailbox_append(struct redis *r, struct slice user, uint32_t folder_id, struct slice message, uint64_t system_flags, size_t keyword_count,
-                    const struct slice keywords[], int64_t date, mailbox_append_fn *done, void *ctx);
+void mailbox_append(struct redis *r, struct slice user, uint32_t folder_id, struct slice message, uint64_t system_flags,
+                    size_t keyword_count, const struct slice keywords[], int64_t date, mailbox_append_fn *done,
+                    void *ctx);
 
 enum mailbox_store_how { MAILBOX_ADD, MAILBOX_REMOVE, MAILBOX_REPLACE };
-/* Changes flags of uids. unchanged_since 0: none (RFC 7162 §3.1.3). changed: the records as they are now (also those not changed in value are left out);
- * refused: uids whose modseq was above unchanged_since. */
-typedef void mailbox_store_fn(void *ctx, int error, size_t changed_count, const struct mailbox_record changed[], size_t refused_count,
-                              const uint32_t refused[]);
-void mailbox_store(struct redis *r, struct slice user, uint32_t folder_id, size_t count, const uint32_t uids[], enum mailbox_store_how how,
-                   uint64_t system_flags, size_t keyword_count, const struct slice keywords[], uint64_t unchanged_since, mailbox_store_fn *done, void *ctx);
+/* Changes flags of uids. unchanged_since 0: none (RFC 7162 §3.1.3). changed: the records as they are now (also those
+ * not changed in value are left out); refused: uids whose modseq was above unchanged_since. */
+typedef void mailbox_store_fn(void *ctx, int error, size_t changed_count, const struct mailbox_record changed[],
+                              size_t refused_count, const uint32_t refused[]);
+void mailbox_store(struct redis *r, struct slice user, uint32_t folder_id, size_t count, const uint32_t uids[],
+                   enum mailbox_store_how how, uint64_t system_flags, size_t keyword_count,
+                   const struct slice keywords[], uint64_t unchanged_since, mailbox_store_fn *done, void *ctx);
 
 /* COPY and MOVE: from_uids[i] became to_uids[i]; uids that are gone are left out. STORE_NOT_FOUND: no such target. */
-typedef void mailbox_copy_fn(void *ctx, int error, uint32_t to_uidvalidity, size_t count, const uint32_t from_uids[], const uint32_t to_uids[]);
-void mailbox_copy(struct redis *r, struct slice user, uint32_t from_folder, size_t count, const uint32_t uids[], struct slice to_name, bool move,
-                  mailbox_copy_fn *done, void *ctx);
+typedef void mailbox_copy_fn(void *ctx, int error, uint32_t to_uidvalidity, size_t count, const uint32_t from_uids[],
+                             const uint32_t to_uids[]);
+void mailbox_copy(struct redis *r, struct slice user, uint32_t from_folder, size_t count, const uint32_t uids[],
+                  struct slice to_name, bool move, mailbox_copy_fn *done, void *ctx);
 
 /* Removes messages: with only_deleted, those of uids that have \Deleted. count 0: all with \Deleted. */
 typedef void mailbox_expunge_fn(void *ctx, int error, size_t count, const uint32_t uids[], uint64_t modseq);
-void mailbox_expunge(struct redis *r, struct slice user, uint32_t folder_id, size_t count, const uint32_t uids[], bool only_deleted, mailbox_expunge_fn *done,
-                     void *ctx);
+void mailbox_expunge(struct redis *r, struct slice user, uint32_t folder_id, size_t count, const uint32_t uids[],
+                     bool only_deleted, mailbox_expunge_fn *done, void *ctx);
 
 struct mailbox_stat {
     uint64_t bytes, quota_bytes; /* quota 0: none */

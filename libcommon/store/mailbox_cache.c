@@ -2,7 +2,8 @@
 #include "libcommon/mail/structure.h"
 #include "libcommon/store/mailbox_private.h"
 
-/* The fields that mail clients list folders by; Return-Path and Delivered-To are left to the message, since the prefix brings them. */
+/* The fields that mail clients list folders by; Return-Path and Delivered-To are left to the message, since the prefix
+ * brings them. */
 static const char *const cached_fields[] = {
     "From",
     "To",

@@ -1,4 +1,5 @@
-/* Flags stored, messages copied, moved and expunged: in chunks of MAILBOX_CHUNK messages, each one Function, results put together. */
+/* Flags stored, messages copied, moved and expunged: in chunks of MAILBOX_CHUNK messages, each one Function, results
+ * put together. */
 #include "libcommon/store/mailbox_private.h"
 
 enum change_kind { CHANGE_STORE, CHANGE_COPY, CHANGE_EXPUNGE };
@@ -33,8 +34,8 @@ static int by_number(const void *one, const void *other) {
     return (*a > *b) - (*a < *b);
 }
 
-static struct change *change_create(struct redis *r, struct slice user, enum change_kind kind, uint32_t folder_id, size_t count, const uint32_t uids[],
-                                    void *ctx) {
+static struct change *change_create(struct redis *r, struct slice user, enum change_kind kind, uint32_t folder_id,
+                                    size_t count, const uint32_t uids[], void *ctx) {
     struct change *c = memory_alloc(sizeof *c);
     *c = (struct change){.r = r, .key = mailbox_key(user), .kind = kind, .folder_id = folder_id, .ctx = ctx};
     c->uids = memory_alloc((count + 1) * sizeof *uids);
@@ -134,8 +135,9 @@ static void change_step(struct change *c) {
     buf_free(&packed);
 }
 
-void mailbox_store(struct redis *r, struct slice user, uint32_t folder_id, size_t count, const uint32_t uids[], enum mailbox_store_how how,
-                   uint64_t system_flags, size_t keyword_count, const struct slice keywords[], uint64_t unchanged_since, mailbox_store_fn *done, void *ctx) {
+void mailbox_store(struct redis *r, struct slice user, uint32_t folder_id, size_t count, const uint32_t uids[],
+                   enum mailbox_store_how how, uint64_t system_flags, size_t keyword_count,
+                   const struct slice keywords[], uint64_t unchanged_since, mailbox_store_fn *done, void *ctx) {
     struct change *c = change_create(r, user, CHANGE_STORE, folder_id, count, uids, ctx);
     c->stored = done;
     c->how = how;
@@ -147,8 +149,8 @@ void mailbox_store(struct redis *r, struct slice user, uint32_t folder_id, size_
 
 static void on_refused(void *ctx, int error) { change_end(ctx, error); }
 
-void mailbox_copy(struct redis *r, struct slice user, uint32_t from_folder, size_t count, const uint32_t uids[], struct slice to_name, bool move,
-                  mailbox_copy_fn *done, void *ctx) {
+void mailbox_copy(struct redis *r, struct slice user, uint32_t from_folder, size_t count, const uint32_t uids[],
+                  struct slice to_name, bool move, mailbox_copy_fn *done, void *ctx) {
     char bytes[MAILBOX_NAME_MAX + 1];
     struct slice name;
     struct change *c = change_create(r, user, CHANGE_COPY, from_folder, count, uids, ctx);
@@ -162,8 +164,8 @@ void mailbox_copy(struct redis *r, struct slice user, uint32_t from_folder, size
     change_step(c);
 }
 
-void mailbox_expunge(struct redis *r, struct slice user, uint32_t folder_id, size_t count, const uint32_t uids[], bool only_deleted, mailbox_expunge_fn *done,
-                     void *ctx) {
+void mailbox_expunge(struct redis *r, struct slice user, uint32_t folder_id, size_t count, const uint32_t uids[],
+                     bool only_deleted, mailbox_expunge_fn *done, void *ctx) {
     struct change *c = change_create(r, user, CHANGE_EXPUNGE, folder_id, count, uids, ctx);
     c->expunged = done;
     c->all = count == 0;

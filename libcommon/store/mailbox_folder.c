@@ -41,7 +41,9 @@ static void on_folders(void *ctx, const redisReply *reply) {
     struct mailbox_folder *folders = memory_alloc((room + 1) * sizeof *folders);
     for (size_t i = 0; i < room; i++) {
         const redisReply *one = reply->element[i];
-        if (mailbox_read_folder((uint32_t)redis_reply_integer(mailbox_element(one, 0)), mailbox_element(one, 1), &folders[count])) count++;
+        if (mailbox_read_folder((uint32_t)redis_reply_integer(mailbox_element(one, 0)), mailbox_element(one, 1),
+                                &folders[count]))
+            count++;
     }
     if (count) qsort(folders, count, sizeof *folders, by_name);
     j->listed(j->ctx, error, count, folders);
@@ -61,7 +63,8 @@ static void on_made(void *ctx, const redisReply *reply) {
     if (error)
         j->made(j->ctx, error, 0, 0);
     else
-        j->made(j->ctx, 0, (uint32_t)redis_reply_integer(reply->element[0]), (uint32_t)redis_reply_integer(reply->element[1]));
+        j->made(j->ctx, 0, (uint32_t)redis_reply_integer(reply->element[0]),
+                (uint32_t)redis_reply_integer(reply->element[1]));
     job_free(j);
 }
 
@@ -74,7 +77,8 @@ static void on_name_refused(void *ctx, int error) {
     job_free(j);
 }
 
-void mailbox_folder_create(struct redis *r, struct slice user, struct slice name, struct slice special_use, mailbox_folder_fn *done, void *ctx) {
+void mailbox_folder_create(struct redis *r, struct slice user, struct slice name, struct slice special_use,
+                           mailbox_folder_fn *done, void *ctx) {
     char bytes[MAILBOX_NAME_MAX + 1];
     struct slice args[2];
     struct folder_job *j = job_create(r, user, ctx);
@@ -106,7 +110,8 @@ void mailbox_folder_delete(struct redis *r, struct slice user, struct slice name
         mailbox_fail_done(r, on_name_refused, j, STORE_NOT_FOUND);
 }
 
-void mailbox_folder_rename(struct redis *r, struct slice user, struct slice from, struct slice to, mailbox_done_fn *done, void *ctx) {
+void mailbox_folder_rename(struct redis *r, struct slice user, struct slice from, struct slice to,
+                           mailbox_done_fn *done, void *ctx) {
     char from_bytes[MAILBOX_NAME_MAX + 1], to_bytes[MAILBOX_NAME_MAX + 1];
     struct slice args[2];
     struct folder_job *j = job_create(r, user, ctx);
@@ -119,7 +124,8 @@ void mailbox_folder_rename(struct redis *r, struct slice user, struct slice from
         mailbox_fcall(r, on_done, j, "mailbox_folder_rename", j->key, 2, args);
 }
 
-void mailbox_folder_subscribe(struct redis *r, struct slice user, struct slice name, bool subscribed, mailbox_done_fn *done, void *ctx) {
+void mailbox_folder_subscribe(struct redis *r, struct slice user, struct slice name, bool subscribed,
+                              mailbox_done_fn *done, void *ctx) {
     char bytes[MAILBOX_NAME_MAX + 1];
     struct slice args[2];
     struct folder_job *j = job_create(r, user, ctx);

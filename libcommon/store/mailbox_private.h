@@ -8,14 +8,16 @@
 #include "libcommon/store/blob.h"
 #include "libcommon/store/mailbox.h"
 
-/* CHUNK: messages that one Function looks at, so that none holds Redis for long. PAGE: records of one page of a first sync. */
+/* CHUNK: messages that one Function looks at, so that none holds Redis for long. PAGE: records of one page of a first
+ * sync. */
 enum { MAILBOX_RECORD_BYTES = 58, MAILBOX_CHUNK = 200, MAILBOX_PAGE = 1000, NUMBER_BYTES = 24 };
 
 /* "{u:<user>}" and the user in it; freed with free(). */
 char *mailbox_key(struct slice user);
 struct slice mailbox_user_of(const char *key);
 struct slice mailbox_number(char out[NUMBER_BYTES], int64_t value);
-void mailbox_fcall(struct redis *r, redis_reply_fn *done, void *ctx, const char *function, const char *key, size_t argc, const struct slice argv[]);
+void mailbox_fcall(struct redis *r, redis_reply_fn *done, void *ctx, const char *function, const char *key, size_t argc,
+                   const struct slice argv[]);
 
 /* The reply's element i; NULL when there is none. */
 const redisReply *mailbox_element(const redisReply *reply, size_t i);
@@ -33,10 +35,12 @@ bool mailbox_read_folder(uint32_t id, const redisReply *fields, struct mailbox_f
 /* Keywords as the Functions take them: parted by spaces. */
 struct buf mailbox_join_keywords(size_t count, const struct slice keywords[]);
 
-/* A folder's name in its one form: INBOX in capitals, UTF-8 without controls, no empty level, at most MAILBOX_NAME_MAX bytes. False: not allowed. */
+/* A folder's name in its one form: INBOX in capitals, UTF-8 without controls, no empty level, at most MAILBOX_NAME_MAX
+ * bytes. False: not allowed. */
 bool mailbox_name_clean(struct slice name, char out[MAILBOX_NAME_MAX + 1], struct slice *clean);
 
-/* The cached value of a message: prefix, envelope, body, bodystructure, header fields, each with its length before it. */
+/* The cached value of a message: prefix, envelope, body, bodystructure, header fields, each with its length before it.
+ */
 void mailbox_cache_build(struct slice prefix, struct slice message, struct buf *out);
 /* Works out the texts that were too large to keep (p NULL) from the whole message; they live in arena. */
 void mailbox_cache_complete(struct arena *arena, struct slice message, struct mailbox_cached *out);

@@ -19,7 +19,8 @@ struct slice mailbox_number(char out[NUMBER_BYTES], int64_t value) {
     return slice_make(out, (size_t)n);
 }
 
-void mailbox_fcall(struct redis *r, redis_reply_fn *done, void *ctx, const char *function, const char *key, size_t argc, const struct slice argv[]) {
+void mailbox_fcall(struct redis *r, redis_reply_fn *done, void *ctx, const char *function, const char *key, size_t argc,
+                   const struct slice argv[]) {
     redis_fcall(r, done, ctx, function, slice_of(key), argc, argv);
 }
 
@@ -30,7 +31,9 @@ const redisReply *mailbox_element(const redisReply *reply, size_t i) {
 int mailbox_reply_array(const redisReply *reply, size_t n) {
     int error = redis_reply_error(reply);
     if (!error && (reply->type != REDIS_REPLY_ARRAY || reply->elements < n)) {
-        log_error("a mailbox Function answered another shape than expected; are the Functions loaded from this version?", NULL);
+        log_error(
+            "a mailbox Function answered another shape than expected; are the Functions loaded from this version?",
+            NULL);
         error = STORE_INVALID;
     }
     return error;
@@ -72,7 +75,9 @@ void mailbox_read_record(const char *p, struct mailbox_record *out) {
 }
 
 bool mailbox_read_folder(uint32_t id, const redisReply *fields, struct mailbox_folder *out) {
-    if (!fields || fields->type != REDIS_REPLY_ARRAY || fields->elements < 10 || fields->element[0]->type != REDIS_REPLY_STRING) return false;
+    if (!fields || fields->type != REDIS_REPLY_ARRAY || fields->elements < 10 ||
+        fields->element[0]->type != REDIS_REPLY_STRING)
+        return false;
     long long number[10];
     for (size_t i = 0; i < 10; i++) number[i] = redis_reply_integer(fields->element[i]);
     memset(out, 0, sizeof *out);
@@ -110,7 +115,8 @@ bool mailbox_name_clean(struct slice name, char out[MAILBOX_NAME_MAX + 1], struc
     if (name.n == 0 || name.n > MAILBOX_NAME_MAX || name.p[0] == '/' || name.p[name.n - 1] == '/') return false;
     for (size_t i = 0; i < name.n;) {
         utf8proc_int32_t code;
-        utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)name.p + i, (utf8proc_ssize_t)(name.n - i), &code);
+        utf8proc_ssize_t n =
+            utf8proc_iterate((const utf8proc_uint8_t *)name.p + i, (utf8proc_ssize_t)(name.n - i), &code);
         if (n <= 0 || code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x2028 || code == 0x2029) return false;
         if (code == '/' && name.p[i + 1] == '/') return false;
         i += (size_t)n;
@@ -122,7 +128,8 @@ bool mailbox_name_clean(struct slice name, char out[MAILBOX_NAME_MAX + 1], struc
     return true;
 }
 
-/* A refusal that still comes from the loop: a command that Redis answers at once, and the error instead of its answer. */
+/* A refusal that still comes from the loop: a command that Redis answers at once, and the error instead of its answer.
+ */
 struct failing {
     mailbox_done_fn *done;
     void *ctx;

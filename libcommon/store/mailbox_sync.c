@@ -3,8 +3,8 @@
 
 enum { RESTARTS_MAX = 3 };
 
-/* Pages come in modseq order. What changes between two pages comes again, later; what vanishes between them is in the last page's list. So the records
- * as the last page leaves them are one consistent state. */
+/* Pages come in modseq order. What changes between two pages comes again, later; what vanishes between them is in the
+ * last page's list. So the records as the last page leaves them are one consistent state. */
 struct syncing {
     struct redis *r;
     mailbox_sync_fn *done;
@@ -22,8 +22,9 @@ static void on_page(void *ctx, const redisReply *reply);
 
 static void ask_page(struct syncing *s) {
     char folder[NUMBER_BYTES], since[NUMBER_BYTES], vanished[NUMBER_BYTES], max[NUMBER_BYTES];
-    struct slice args[] = {mailbox_number(folder, s->folder_id), mailbox_number(since, (int64_t)s->since), mailbox_number(vanished, (int64_t)s->vanished_since),
-                           s->first ? SLICE("1") : SLICE("0"), mailbox_number(max, MAILBOX_PAGE)};
+    struct slice args[] = {mailbox_number(folder, s->folder_id), mailbox_number(since, (int64_t)s->since),
+                           mailbox_number(vanished, (int64_t)s->vanished_since), s->first ? SLICE("1") : SLICE("0"),
+                           mailbox_number(max, MAILBOX_PAGE)};
     mailbox_fcall(s->r, on_page, s, "mailbox_sync", s->key, 5, args);
 }
 
@@ -35,7 +36,8 @@ static void start(struct syncing *s, uint64_t since) {
     ask_page(s);
 }
 
-static void end(struct syncing *s, int error, const struct mailbox_folder *folder, size_t vanished_count, const uint32_t vanished[]) {
+static void end(struct syncing *s, int error, const struct mailbox_folder *folder, size_t vanished_count,
+                const uint32_t vanished[]) {
     s->done(s->ctx, error, folder, s->full, error ? 0 : s->count, s->records, vanished_count, vanished);
     free(s->records);
     free(s->key);
@@ -111,8 +113,10 @@ static void on_page(void *ctx, const redisReply *reply) {
     free(vanished);
 }
 
-void mailbox_sync(struct redis *r, struct slice user, uint32_t folder_id, uint64_t since, mailbox_sync_fn *done, void *ctx) {
+void mailbox_sync(struct redis *r, struct slice user, uint32_t folder_id, uint64_t since, mailbox_sync_fn *done,
+                  void *ctx) {
     struct syncing *s = memory_alloc(sizeof *s);
-    *s = (struct syncing){.r = r, .done = done, .ctx = ctx, .key = mailbox_key(user), .folder_id = folder_id, .asked_since = since};
+    *s = (struct syncing){
+        .r = r, .done = done, .ctx = ctx, .key = mailbox_key(user), .folder_id = folder_id, .asked_since = since};
     start(s, since);
 }

@@ -3,7 +3,8 @@
 
 #include "libcommon/base/ulid.h"
 
-/* Release: each blob first, then the note in {u}:x. Whoever dies in between leaves the note, and the next sweep finds it. --------------------- */
+/* Release: each blob first, then the note in {u}:x. Whoever dies in between leaves the note, and the next sweep finds
+ * it. --------------------- */
 
 struct releasing {
     struct redis *r;
@@ -36,7 +37,8 @@ static void on_released(void *ctx, int error) {
     if (--o->waiting == 0) releasing_end(o);
 }
 
-static void release_then(struct redis *r, const char *key, const redisReply *list, void (*then)(void *ctx), void *then_ctx) {
+static void release_then(struct redis *r, const char *key, const redisReply *list, void (*then)(void *ctx),
+                         void *then_ctx) {
     struct releasing *o = memory_alloc(sizeof *o);
     size_t elements = list && list->type == REDIS_REPLY_ARRAY ? list->elements : 0;
     *o = (struct releasing){.r = r, .key = memory_copy(slice_of(key)), .then = then, .then_ctx = then_ctx};
@@ -90,7 +92,9 @@ void mailbox_sweep(struct redis *r, const char *key) {
     sweep_step(s);
 }
 
-/* Figures ----------------------------------------------------------------------------------------------------------------------------------- */
+/* Figures
+ * -----------------------------------------------------------------------------------------------------------------------------------
+ */
 
 struct asking {
     mailbox_stat_fn *stat;
@@ -135,7 +139,8 @@ void mailbox_set_quota(struct redis *r, struct slice user, uint64_t quota_bytes,
     free(key);
 }
 
-/* Deletion: in steps, each of which can be done again. --------------------------------------------------------------------------------------- */
+/* Deletion: in steps, each of which can be done again.
+ * --------------------------------------------------------------------------------------- */
 
 struct deleting {
     struct redis *r;

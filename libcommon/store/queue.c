@@ -56,7 +56,8 @@ static void on_updated(void *ctx, const redisReply *reply) {
     free(w);
 }
 
-static void fcall(struct redis *r, redis_reply_fn *fn, struct waiting *w, const char *function, int shard, size_t argc, const struct slice argv[]) {
+static void fcall(struct redis *r, redis_reply_fn *fn, struct waiting *w, const char *function, int shard, size_t argc,
+                  const struct slice argv[]) {
     char key[KEY_BYTES];
     redis_fcall(r, fn, w, function, shard_key(key, shard), argc, argv);
 }
@@ -65,12 +66,15 @@ void queue_commit(struct redis *r, struct slice id, const json_t *envelope, queu
     char open[NUMBER_BYTES];
     char *text = json_dumps(envelope, JSON_COMPACT);
     if (!text) memory_exhausted();
-    struct slice args[] = {id, slice_of(text), number(open, (int64_t)json_array_size(json_object_get(envelope, "rcpts")))};
-    fcall(r, on_done, waiting_create((struct waiting){.done = done, .ctx = ctx}), "queue_commit", queue_shard_of(id), 3, args);
+    struct slice args[] = {id, slice_of(text),
+                           number(open, (int64_t)json_array_size(json_object_get(envelope, "rcpts")))};
+    fcall(r, on_done, waiting_create((struct waiting){.done = done, .ctx = ctx}), "queue_commit", queue_shard_of(id), 3,
+          args);
     free(text);
 }
 
-/* One entry of a lease or list reply, {id, env, index, state, …}, as the envelope with its recipients' states merged in; NULL when it is damaged. */
+/* One entry of a lease or list reply, {id, env, index, state, …}, as the envelope with its recipients' states merged
+ * in; NULL when it is damaged. */
 static json_t *entry_envelope(const redisReply *entry, struct slice *id) {
     if (entry->type != REDIS_REPLY_ARRAY || entry->elements < 2) return NULL;
     struct slice text = redis_reply_slice(entry->element[1]);
@@ -120,7 +124,8 @@ void queue_extend(struct redis *r, struct slice id, int64_t lease_ms) {
     fcall(r, on_done, NULL, "queue_extend", queue_shard_of(id), 2, args);
 }
 
-void queue_update(struct redis *r, struct slice id, const json_t *changes, bool others_in_work, queue_done_fn *done, void *ctx) {
+void queue_update(struct redis *r, struct slice id, const json_t *changes, bool others_in_work, queue_done_fn *done,
+                  void *ctx) {
     size_t count = json_object_size(changes), n = 0;
     struct slice *args = memory_alloc((2 + 4 * count) * sizeof *args);
     char(*numbers)[NUMBER_BYTES] = memory_alloc((count + 1) * sizeof *numbers);
@@ -130,7 +135,8 @@ void queue_update(struct redis *r, struct slice id, const json_t *changes, bool 
     args[n++] = id;
     args[n++] = others_in_work ? SLICE("1") : SLICE("0");
     size_t i = 0;
-    for (void *at = json_object_iter((json_t *)(uintptr_t)changes); at; at = json_object_iter_next((json_t *)(uintptr_t)changes, at), i++) {
+    for (void *at = json_object_iter((json_t *)(uintptr_t)changes); at;
+         at = json_object_iter_next((json_t *)(uintptr_t)changes, at), i++) {
         index = json_object_iter_key(at);
         change = json_object_iter_value(at);
         const char *state = json_string_value(json_object_get(change, "state"));
@@ -141,7 +147,8 @@ void queue_update(struct redis *r, struct slice id, const json_t *changes, bool 
         args[n++] = slice_of(texts[i]);
         args[n++] = number(numbers[i], json_integer_value(json_object_get(change, "next")));
     }
-    fcall(r, on_updated, waiting_create((struct waiting){.done = done, .ctx = ctx}), "queue_update", queue_shard_of(id), n, args);
+    fcall(r, on_updated, waiting_create((struct waiting){.done = done, .ctx = ctx}), "queue_update", queue_shard_of(id),
+          n, args);
     for (i = 0; i < count; i++) free(texts[i]);
     free(texts);
     free(numbers);
@@ -149,11 +156,13 @@ void queue_update(struct redis *r, struct slice id, const json_t *changes, bool 
 }
 
 void queue_retry(struct redis *r, struct slice id, queue_done_fn *done, void *ctx) {
-    fcall(r, on_done, waiting_create((struct waiting){.done = done, .ctx = ctx}), "queue_retry", queue_shard_of(id), 1, &id);
+    fcall(r, on_done, waiting_create((struct waiting){.done = done, .ctx = ctx}), "queue_retry", queue_shard_of(id), 1,
+          &id);
 }
 
 void queue_delete(struct redis *r, struct slice id, queue_done_fn *done, void *ctx) {
-    fcall(r, on_done, waiting_create((struct waiting){.done = done, .ctx = ctx}), "queue_delete", queue_shard_of(id), 1, &id);
+    fcall(r, on_done, waiting_create((struct waiting){.done = done, .ctx = ctx}), "queue_delete", queue_shard_of(id), 1,
+          &id);
 }
 
 void queue_list(struct redis *r, int shard, size_t offset, size_t max, queue_lease_fn *done, void *ctx) {
@@ -166,7 +175,8 @@ static void on_stat(void *ctx, const redisReply *reply) {
     struct waiting *w = ctx;
     int error = redis_reply_error(reply);
     bool whole = !error && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2;
-    w->stat(w->ctx, error, whole ? redis_reply_integer(reply->element[0]) : 0, whole ? redis_reply_integer(reply->element[1]) : 0);
+    w->stat(w->ctx, error, whole ? redis_reply_integer(reply->element[0]) : 0,
+            whole ? redis_reply_integer(reply->element[1]) : 0);
     free(w);
 }
 

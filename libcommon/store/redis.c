@@ -8,7 +8,8 @@
 #include "libcommon/base/arena.h"
 #include "libcommon/base/log.h"
 
-/* Bounds: how long an answer may take before the connection is given up (fsync of a busy disk included), and the pauses between attempts. */
+/* Bounds: how long an answer may take before the connection is given up (fsync of a busy disk included), and the pauses
+ * between attempts. */
 enum { ANSWER_SECONDS = 10, CONNECT_SECONDS = 3, RETRY_FIRST_MS = 100, RETRY_LAST_MS = 2000, ARGUMENTS_MAX = 1024 };
 
 /* A command that waits for its answer. hiredis calls back with NULL when the connection is lost. */
@@ -65,7 +66,8 @@ static void on_login(redisAsyncContext *c, void *answer, void *unused) {
     (void)unused;
     if (!reply || r->destroying) return;
     if (reply->type == REDIS_REPLY_ERROR) {
-        log_error("redis refuses our login: check the ACL user and the secret redis.password", "user", r->user, "reason", reply->str, NULL);
+        log_error("redis refuses our login: check the ACL user and the secret redis.password", "user", r->user,
+                  "reason", reply->str, NULL);
         redisAsyncDisconnect(c);
         return;
     }
@@ -188,7 +190,8 @@ void redis_command(struct redis *r, redis_reply_fn *done, void *ctx, size_t argc
     }
 }
 
-void redis_fcall(struct redis *r, redis_reply_fn *done, void *ctx, const char *function, struct slice key, size_t argc, const struct slice argv[]) {
+void redis_fcall(struct redis *r, redis_reply_fn *done, void *ctx, const char *function, struct slice key, size_t argc,
+                 const struct slice argv[]) {
     struct slice all[ARGUMENTS_MAX];
     if (argc > ARGUMENTS_MAX - 4) {
         refuse_soon(r, done, ctx);
@@ -207,8 +210,9 @@ int redis_reply_error(const redisReply *reply) {
         const char *word;
         int error;
     } words[] = {
-        {"NOTFOUND", STORE_NOT_FOUND}, {"EXISTS", STORE_EXISTS}, {"OVERQUOTA", STORE_OVER_QUOTA}, {"CONFLICT", STORE_CONFLICT}, {"INVALID", STORE_INVALID},
-        {"FULL", STORE_FULL},          {"OOM", STORE_FULL},      {"MISCONF", STORE_FULL},
+        {"NOTFOUND", STORE_NOT_FOUND}, {"EXISTS", STORE_EXISTS},   {"OVERQUOTA", STORE_OVER_QUOTA},
+        {"CONFLICT", STORE_CONFLICT},  {"INVALID", STORE_INVALID}, {"FULL", STORE_FULL},
+        {"OOM", STORE_FULL},           {"MISCONF", STORE_FULL},
     };
     if (!reply) return STORE_UNAVAILABLE;
     if (reply->type != REDIS_REPLY_ERROR) return STORE_OK;
@@ -220,12 +224,14 @@ int redis_reply_error(const redisReply *reply) {
 }
 
 const char *store_error_text(int error) {
-    static const char *const texts[] = {"ok", "unavailable", "full", "not found", "exists", "over quota", "conflict", "invalid"};
+    static const char *const texts[] = {"ok",     "unavailable", "full",     "not found",
+                                        "exists", "over quota",  "conflict", "invalid"};
     return error <= 0 && error >= STORE_INVALID ? texts[-error] : "ok";
 }
 
 struct slice redis_reply_slice(const redisReply *reply) {
-    if (reply && (reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_STATUS || reply->type == REDIS_REPLY_VERB))
+    if (reply &&
+        (reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_STATUS || reply->type == REDIS_REPLY_VERB))
         return slice_make(reply->str, reply->len);
     return SLICE("");
 }

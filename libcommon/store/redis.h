@@ -1,7 +1,8 @@
-/* One asynchronous Redis connection of one worker. Commands are pipelined: write as many as you like, each answer comes to its callback on the
- * worker's loop, in order. When Redis cannot be reached, or its answer takes longer than the bound, every waiting callback gets a NULL reply at
- * once (REDIS_UNAVAILABLE) and the connection is made again in the background, 100 ms to 2 s apart. A command that was given a NULL reply may or
- * may not have happened: everything stored can be done twice. */
+/* One asynchronous Redis connection of one worker. Commands are pipelined: write as many as you like, each answer comes
+ * to its callback on the worker's loop, in order. When Redis cannot be reached, or its answer takes longer than the
+ * bound, every waiting callback gets a NULL reply at once (REDIS_UNAVAILABLE) and the connection is made again in the
+ * background, 100 ms to 2 s apart. A command that was given a NULL reply may or may not have happened: everything
+ * stored can be done twice. */
 #ifndef POSTBUS_STORE_REDIS_H
 #define POSTBUS_STORE_REDIS_H
 
@@ -25,10 +26,11 @@ typedef void redis_reply_fn(void *ctx, const redisReply *reply);
 /* Sends one command. done may be NULL; it is never called before redis_command returns. At most 1,024 arguments. */
 void redis_command(struct redis *r, redis_reply_fn *done, void *ctx, size_t argc, const struct slice argv[]);
 /* FCALL function 1 key args… */
-void redis_fcall(struct redis *r, redis_reply_fn *done, void *ctx, const char *function, struct slice key, size_t argc, const struct slice argv[]);
+void redis_fcall(struct redis *r, redis_reply_fn *done, void *ctx, const char *function, struct slice key, size_t argc,
+                 const struct slice argv[]);
 
-/* What a reply says: 0, or a negative enum store_error. "-OOM …" and a full disk are STORE_FULL; "-NOTFOUND …" from our Functions STORE_NOT_FOUND,
- * and so on: our Functions answer errors as "<WORD> text" with the words below. */
+/* What a reply says: 0, or a negative enum store_error. "-OOM …" and a full disk are STORE_FULL; "-NOTFOUND …" from our
+ * Functions STORE_NOT_FOUND, and so on: our Functions answer errors as "<WORD> text" with the words below. */
 enum store_error {
     STORE_OK = 0,
     STORE_UNAVAILABLE = -1, /* no Redis, or it is loading, or our Functions are not there yet: try later */

@@ -44,16 +44,21 @@ static void on_number(void *ctx, const redisReply *reply) {
     free(w);
 }
 
-static void ask_number(struct redis *r, const char *function, size_t argc, const struct slice argv[], report_number_fn *done, void *ctx) {
+static void ask_number(struct redis *r, const char *function, size_t argc, const struct slice argv[],
+                       report_number_fn *done, void *ctx) {
     redis_fcall(r, on_number, waiting_create((struct waiting){.number = done, .ctx = ctx}), function, key, argc, argv);
 }
 
-/* Out: what was counted ---------------------------------------------------------------------------------------------------------------------- */
+/* Out: what was counted
+ * ----------------------------------------------------------------------------------------------------------------------
+ */
 
-void report_count(struct redis *r, const struct report_fact *fact, size_t count, const struct slice rows[], report_number_fn *done, void *ctx) {
+void report_count(struct redis *r, const struct report_fact *fact, size_t count, const struct slice rows[],
+                  report_number_fn *done, void *ctx) {
     char time[NUMBER_BYTES], start[NUMBER_BYTES], end[NUMBER_BYTES], due[NUMBER_BYTES];
-    struct slice args[8 + REPORT_ROWS_ONCE_MAX] = {slice_of(fact->kind),   number(time, fact->time), number(start, fact->start), number(end, fact->end),
-                                                   number(due, fact->due), slice_of(fact->domain),   slice_of(fact->id),         slice_of(fact->policy)};
+    struct slice args[8 + REPORT_ROWS_ONCE_MAX] = {
+        slice_of(fact->kind),   number(time, fact->time), number(start, fact->start), number(end, fact->end),
+        number(due, fact->due), slice_of(fact->domain),   slice_of(fact->id),         slice_of(fact->policy)};
     if (count > REPORT_ROWS_ONCE_MAX) count = REPORT_ROWS_ONCE_MAX;
     for (size_t i = 0; i < count; i++) args[8 + i] = rows[i];
     ask_number(r, "report_count", 8 + count, args, done, ctx);
@@ -82,7 +87,8 @@ static void on_take(void *ctx, const redisReply *reply) {
     int error = redis_reply_error(reply);
     json_t *policy = NULL, *rows = NULL;
     char *parts = NULL;
-    if (!error && reply->type == REDIS_REPLY_ARRAY && reply->elements == 5 && reply->element[4]->type == REDIS_REPLY_ARRAY) {
+    if (!error && reply->type == REDIS_REPLY_ARRAY && reply->elements == 5 &&
+        reply->element[4]->type == REDIS_REPLY_ARRAY) {
         struct slice bucket = redis_reply_slice(reply->element[0]), text = redis_reply_slice(reply->element[1]);
         const redisReply *all = reply->element[4];
         policy = json_loadb(text.p, text.n, 0, NULL);
@@ -117,7 +123,8 @@ void report_put_off(struct redis *r, const char *bucket, int64_t until, report_n
     ask_number(r, "report_put_off", 2, args, done, ctx);
 }
 
-void report_sent(struct redis *r, const char *bucket, size_t count, const struct report_outcome outcomes[], report_number_fn *done, void *ctx) {
+void report_sent(struct redis *r, const char *bucket, size_t count, const struct report_outcome outcomes[],
+                 report_number_fn *done, void *ctx) {
     struct slice args[1 + 2 * REPORT_SENT_ONCE_MAX] = {slice_of(bucket)};
     char *texts[REPORT_SENT_ONCE_MAX];
     size_t n = count < REPORT_SENT_ONCE_MAX ? count : REPORT_SENT_ONCE_MAX;
@@ -131,9 +138,11 @@ void report_sent(struct redis *r, const char *bucket, size_t count, const struct
     for (size_t i = 0; i < count; i++) json_decref(outcomes[i].what);
 }
 
-void report_failure_allowed(struct redis *r, const char *domain, int64_t hour, const char *id, int most, report_number_fn *done, void *ctx) {
+void report_failure_allowed(struct redis *r, const char *domain, int64_t hour, const char *id, int most,
+                            report_number_fn *done, void *ctx) {
     char a[NUMBER_BYTES], b[NUMBER_BYTES];
-    struct slice args[] = {slice_of(domain), number(a, hour), slice_of(id), number(b, most), SLICE("691200")}; /* longer than the stream keeps events */
+    struct slice args[] = {slice_of(domain), number(a, hour), slice_of(id), number(b, most),
+                           SLICE("691200")}; /* longer than the stream keeps events */
     ask_number(r, "report_failure_allowed", 5, args, done, ctx);
 }
 
@@ -151,7 +160,9 @@ void report_own(struct redis *r, const char *id, int64_t now) {
     redis_fcall(r, on_number, NULL, "report_own", key, 2, args);
 }
 
-/* In ---------------------------------------------------------------------------------------------------------------------------------------- */
+/* In
+ * ----------------------------------------------------------------------------------------------------------------------------------------
+ */
 
 void report_keep(struct redis *r, const struct report_kept *kept, report_number_fn *done, void *ctx) {
     size_t n = kept->summary_count < REPORT_SUMMARY_MAX ? kept->summary_count : REPORT_SUMMARY_MAX, argc = 8;
@@ -181,13 +192,16 @@ void report_keep(struct redis *r, const struct report_kept *kept, report_number_
     free(packed);
 }
 
-void report_forget(struct redis *r, const char *first_id, int64_t first_day, int most, report_number_fn *done, void *ctx) {
+void report_forget(struct redis *r, const char *first_id, int64_t first_day, int most, report_number_fn *done,
+                   void *ctx) {
     char a[NUMBER_BYTES], b[NUMBER_BYTES];
     struct slice args[] = {slice_of(first_id), number(a, first_day), number(b, most)};
     ask_number(r, "report_forget", 3, args, done, ctx);
 }
 
-/* For people -------------------------------------------------------------------------------------------------------------------------------- */
+/* For people
+ * --------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static json_t *load(const redisReply *reply) {
     struct slice text = redis_reply_slice(reply);
@@ -210,7 +224,8 @@ static void on_list(void *ctx, const redisReply *reply) {
     free(w);
 }
 
-void report_list(struct redis *r, const char *kind, const char *domain, const char *after, size_t limit, report_json_fn *done, void *ctx) {
+void report_list(struct redis *r, const char *kind, const char *domain, const char *after, size_t limit,
+                 report_json_fn *done, void *ctx) {
     char a[NUMBER_BYTES];
     struct slice args[] = {slice_of(kind), slice_of(domain), slice_of(after), number(a, (int64_t)limit)};
     redis_fcall(r, on_list, waiting_create((struct waiting){.json = done, .ctx = ctx}), "report_list", key, 4, args);
@@ -219,7 +234,8 @@ void report_list(struct redis *r, const char *kind, const char *domain, const ch
 void report_sent_list(struct redis *r, const char *after, size_t limit, report_json_fn *done, void *ctx) {
     char a[NUMBER_BYTES];
     struct slice args[] = {slice_of(after), number(a, (int64_t)limit)};
-    redis_fcall(r, on_list, waiting_create((struct waiting){.json = done, .ctx = ctx}), "report_sent_list", key, 2, args);
+    redis_fcall(r, on_list, waiting_create((struct waiting){.json = done, .ctx = ctx}), "report_sent_list", key, 2,
+                args);
 }
 
 /* The JSON of a kept report; null when it is damaged. */
@@ -244,7 +260,8 @@ static void on_read(void *ctx, const redisReply *reply) {
         struct slice kind = redis_reply_slice(reply->element[0]);
         value = load(reply->element[1]);
         json_object_set_new(value, "kind", json_stringn(kind.p, kind.n));
-        json_object_set_new(value, "report", unpack(redis_reply_slice(reply->element[2]), redis_reply_integer(reply->element[3])));
+        json_object_set_new(value, "report",
+                            unpack(redis_reply_slice(reply->element[2]), redis_reply_integer(reply->element[3])));
     }
     w->json(w->ctx, error, value);
     json_decref(value);
@@ -270,8 +287,10 @@ static void on_summary(void *ctx, const redisReply *reply) {
     free(w);
 }
 
-void report_summary(struct redis *r, const char *domain, int64_t first_day, int64_t last_day, report_json_fn *done, void *ctx) {
+void report_summary(struct redis *r, const char *domain, int64_t first_day, int64_t last_day, report_json_fn *done,
+                    void *ctx) {
     char a[NUMBER_BYTES], b[NUMBER_BYTES];
     struct slice args[] = {slice_of(domain), number(a, first_day), number(b, last_day)};
-    redis_fcall(r, on_summary, waiting_create((struct waiting){.json = done, .ctx = ctx}), "report_summary", key, 3, args);
+    redis_fcall(r, on_summary, waiting_create((struct waiting){.json = done, .ctx = ctx}), "report_summary", key, 3,
+                args);
 }

@@ -1,7 +1,8 @@
-/* Reports, counted, sent and received: the only door to {rep} keys, used by the reporter service alone. Everything a callback is given is valid during the
- * call.
+/* Reports, counted, sent and received: the only door to {rep} keys, used by the reporter service alone. Everything a
+ * callback is given is valid during the call.
  *
- * What is to be reported is counted in buckets, one a kind, period and domain. A period is closed once and for all; then its buckets are sent. */
+ * What is to be reported is counted in buckets, one a kind, period and domain. A period is closed once and for all;
+ * then its buckets are sent. */
 #ifndef POSTBUS_STORE_REPORT_H
 #define POSTBUS_STORE_REPORT_H
 
@@ -28,12 +29,15 @@ struct report_fact {
     const char *policy;            /* JSON, the last one seen stays */
 };
 enum { REPORT_COUNTED = 1, REPORT_SEEN = 0, REPORT_LATE = -1, REPORT_NO_ROOM = -2 };
-/* Counts rows (JSON texts) of a fact once, however often it comes. value: one of the above. Bounds are in report.lua. */
-void report_count(struct redis *r, const struct report_fact *fact, size_t count, const struct slice rows[], report_number_fn *done, void *ctx);
+/* Counts rows (JSON texts) of a fact once, however often it comes. value: one of the above. Bounds are in report.lua.
+ */
+void report_count(struct redis *r, const struct report_fact *fact, size_t count, const struct slice rows[],
+                  report_number_fn *done, void *ctx);
 /* No fact before `time` is counted any more. */
 void report_close(struct redis *r, int64_t time, report_number_fn *done, void *ctx);
 
-/* A bucket that is to be sent now: rows is {"<row>":count}, with "+" for facts that found no room. bucket NULL: there is none. */
+/* A bucket that is to be sent now: rows is {"<row>":count}, with "+" for facts that found no room. bucket NULL: there
+ * is none. */
 struct report_due {
     const char *bucket, *kind, *domain;
     int64_t start, end, due;
@@ -52,10 +56,12 @@ struct report_outcome {
     json_t *what;
 };
 /* Ends a bucket. value 0: somebody did so before, and nothing is changed. */
-void report_sent(struct redis *r, const char *bucket, size_t count, const struct report_outcome outcomes[], report_number_fn *done, void *ctx);
+void report_sent(struct redis *r, const char *bucket, size_t count, const struct report_outcome outcomes[],
+                 report_number_fn *done, void *ctx);
 
 /* Whether one more failure report may be sent for this message: at most `most` a domain and hour, once a message. */
-void report_failure_allowed(struct redis *r, const char *domain, int64_t hour, const char *id, int most, report_number_fn *done, void *ctx);
+void report_failure_allowed(struct redis *r, const char *domain, int64_t hour, const char *id, int most,
+                            report_number_fn *done, void *ctx);
 /* what: stolen. */
 void report_failure_sent(struct redis *r, const char *id, json_t *what, report_number_fn *done, void *ctx);
 /* This message is a TLS report of ours: how it travels is not reported (RFC 8460 §3). */
@@ -77,17 +83,21 @@ struct report_kept {
 };
 enum { REPORT_KEPT = 1, REPORT_HERE = 0, REPORT_DUPLICATE = 2 };
 void report_keep(struct redis *r, const struct report_kept *kept, report_number_fn *done, void *ctx);
-/* Drops what is older: reports with an id below first_id, summaries of days before first_day, at most `most` of each. value: how many. */
-void report_forget(struct redis *r, const char *first_id, int64_t first_day, int most, report_number_fn *done, void *ctx);
+/* Drops what is older: reports with an id below first_id, summaries of days before first_day, at most `most` of each.
+ * value: how many. */
+void report_forget(struct redis *r, const char *first_id, int64_t first_day, int most, report_number_fn *done,
+                   void *ctx);
 
 /* NULL with an error. */
 typedef void report_json_fn(void *ctx, int error, json_t *value);
 /* A page of listings, newest first: an array of them, each with its "id". domain and after: "" for none. */
-void report_list(struct redis *r, const char *kind, const char *domain, const char *after, size_t limit, report_json_fn *done, void *ctx);
+void report_list(struct redis *r, const char *kind, const char *domain, const char *after, size_t limit,
+                 report_json_fn *done, void *ctx);
 void report_sent_list(struct redis *r, const char *after, size_t limit, report_json_fn *done, void *ctx);
 /* One report: its listing with "kind" and "report" (null when unreadable). STORE_NOT_FOUND. */
 void report_read(struct redis *r, const char *id, report_json_fn *done, void *ctx);
 /* {"<row>":messages} of a domain from one day to another, both included. */
-void report_summary(struct redis *r, const char *domain, int64_t first_day, int64_t last_day, report_json_fn *done, void *ctx);
+void report_summary(struct redis *r, const char *domain, int64_t first_day, int64_t last_day, report_json_fn *done,
+                    void *ctx);
 
 #endif

@@ -1,6 +1,7 @@
-/* How the proofs ask DNS. A proof is a function of what DNS answered: it looks names up here, and when an answer is not known yet it asks for whatever else it
- * can already ask for and ends with TRUST_PENDING; whoever runs it fetches what was asked (all at once) and runs it again from the start. So the same proof
- * serves an asynchronous service and a blocking command line, and is as pure as a parser. */
+/* How the proofs ask DNS. A proof is a function of what DNS answered: it looks names up here, and when an answer is not
+ * known yet it asks for whatever else it can already ask for and ends with TRUST_PENDING; whoever runs it fetches what
+ * was asked (all at once) and runs it again from the start. So the same proof serves an asynchronous service and a
+ * blocking command line, and is as pure as a parser. */
 #ifndef POSTBUS_TRUST_DNS_H
 #define POSTBUS_TRUST_DNS_H
 
@@ -19,7 +20,8 @@ enum trust_dns_status {
 
 struct trust_record {
     uint16_t preference; /* MX */
-    struct slice data;   /* A: 4 bytes, AAAA: 16; TXT: its strings put together; MX, PTR: the name, lower case, without final dot */
+    struct slice data;   /* A: 4 bytes, AAAA: 16; TXT: its strings put together; MX, PTR: the name, lower case, without
+                            final dot */
 };
 
 struct trust_answer {
@@ -31,7 +33,8 @@ struct trust_answer {
 };
 
 struct trust_dns {
-    /* The answer, valid as long as the arena of the run; NULL: not known yet, and noted as asked. name: without final dot, any case. */
+    /* The answer, valid as long as the arena of the run; NULL: not known yet, and noted as asked. name: without final
+     * dot, any case. */
     const struct trust_answer *(*lookup)(void *ctx, struct slice name, int type);
     void *ctx;
 };

@@ -1,4 +1,5 @@
-/* Tag lists, "a=b; c=d" (RFC 6376 §3.2): in DKIM signatures and keys, ARC fields, DMARC records, MTA-STS and TLS-RPT records. */
+/* Tag lists, "a=b; c=d" (RFC 6376 §3.2): in DKIM signatures and keys, ARC fields, DMARC records, MTA-STS and TLS-RPT
+ * records. */
 #ifndef POSTBUS_TRUST_TAGS_H
 #define POSTBUS_TRUST_TAGS_H
 

@@ -1,4 +1,5 @@
-/* accounts: who has a mailbox here. Answers login, resolve, owns, and the administration of domains, accounts, aliases and DKIM keys. */
+/* accounts: who has a mailbox here. Answers login, resolve, owns, and the administration of domains, accounts, aliases
+ * and DKIM keys. */
 #ifndef POSTBUS_ACCOUNTS_H
 #define POSTBUS_ACCOUNTS_H
 
@@ -15,8 +16,9 @@ enum {
     LOGIN_WINDOW_SECONDS = 900,
     LOGIN_CACHE_SECONDS = 60,
     LOGIN_CACHE_MAX = 10000,
-    LIST_MAX = 1000,      /* items of a listing */
-    KEYS_TTL_MAX = 86400, /* seconds between a key seen in DNS and its first signature [a longer TTL is not waited for] */
+    LIST_MAX = 1000, /* items of a listing */
+    KEYS_TTL_MAX =
+        86400, /* seconds between a key seen in DNS and its first signature [a longer TTL is not waited for] */
 };
 
 struct login_cache;
@@ -25,7 +27,8 @@ struct login_cache;
 struct accounts {
     struct worker *worker;
     struct login_cache *cache;
-    unsigned char cache_key[32]; /* the passwords of the cache are keyed hashes, with a key that only this process knows */
+    unsigned char
+        cache_key[32]; /* the passwords of the cache are keyed hashes, with a key that only this process knows */
 };
 
 /* One request on its way. Freed when it is answered. */
@@ -47,7 +50,8 @@ const char *ask_text(const struct ask *a, const char *field); /* "" when it is m
 /* Reads the field into a->address (or only its domain): false after refusing. */
 bool ask_take_address(struct ask *a, const char *field);
 bool ask_take_domain(struct ask *a, const char *field);
-/* A page of items (sorted here by the string field `by`) as {"<field>":[…],"next":…}, as the request's `after` and `limit` want it. Steals items. */
+/* A page of items (sorted here by the string field `by`) as {"<field>":[…],"next":…}, as the request's `after` and
+ * `limit` want it. Steals items. */
 json_t *ask_page(const struct ask *a, json_t *items, const char *by, const char *field);
 /* Tells the other services that something changed. */
 void accounts_tell(struct accounts *s, const char *domain, const char *what, const char *name, const char *change);
@@ -68,11 +72,12 @@ json_t *domain_settings_read(const json_t *fields);
 
 /* argon2id of a password, for the store; off the loop. 0 or -1. */
 int password_hash(const char *password, char out[128]);
-/* Makes an rsa-2048 or ed25519 DKIM key: {"algorithm","private_pem","public_b64","created"}; NULL on failure. Costly (RSA). */
+/* Makes an rsa-2048 or ed25519 DKIM key: {"algorithm","private_pem","public_b64","created"}; NULL on failure. Costly
+ * (RSA). */
 json_t *dkim_key_create(const char *algorithm);
 
-/* keys.c: a pair of keys for the ask's domain, rsa-2048 for everyone and ed25519 for those who can (RFC 8463), made off the loop. done is called with them
- * (valid during the call), or the ask is refused. */
+/* keys.c: a pair of keys for the ask's domain, rsa-2048 for everyone and ed25519 for those who can (RFC 8463), made off
+ * the loop. done is called with them (valid during the call), or the ask is refused. */
 enum { KEYS_MADE = 2, KEYS_MONTH_BYTES = 16 };
 typedef void keys_made_fn(struct ask *a, json_t *const keys[KEYS_MADE]);
 void keys_make(struct ask *a, keys_made_fn *done);

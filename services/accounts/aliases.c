@@ -48,7 +48,8 @@ static void on_add(void *ctx, struct bus_call *call, const json_t *body) {
         if (!json_is_string(each) || address_normalise(slice_of(json_string_value(each)), &target) != 0) break;
         json_array_append_new(normal, json_string(address_text(&target, text)));
     }
-    if (json_array_size(normal) == 0 || json_array_size(normal) != json_array_size(targets) || json_array_size(targets) > ALIAS_TARGETS_MAX) {
+    if (json_array_size(normal) == 0 || json_array_size(normal) != json_array_size(targets) ||
+        json_array_size(targets) > ALIAS_TARGETS_MAX) {
         json_decref(normal);
         ask_refuse(a, "invalid", "targets is a list of 1 to 100 addresses of the form local@domain");
         return;
@@ -68,9 +69,11 @@ static void on_all(void *ctx, int error, const json_t *all) {
         return;
     }
     json_t *aliases = json_array();
-    for (void *at = json_object_iter((json_t *)(uintptr_t)all); at; at = json_object_iter_next((json_t *)(uintptr_t)all, at))
-        json_array_append_new(
-            aliases, json_pack("{s:s,s:O}", "address", alias_text(json_object_iter_key(at), a->address.domain, text), "targets", json_object_iter_value(at)));
+    for (void *at = json_object_iter((json_t *)(uintptr_t)all); at;
+         at = json_object_iter_next((json_t *)(uintptr_t)all, at))
+        json_array_append_new(aliases, json_pack("{s:s,s:O}", "address",
+                                                 alias_text(json_object_iter_key(at), a->address.domain, text),
+                                                 "targets", json_object_iter_value(at)));
     ask_answer(a, ask_page(a, aliases, "address", "aliases"));
 }
 
@@ -85,12 +88,14 @@ static void on_found(void *ctx, int error, const json_t *targets) {
     if (error)
         ask_refuse_store(a, error, "alias");
     else
-        ask_answer(a, json_pack("{s:s,s:O}", "address", alias_text(a->address.local, a->address.domain, text), "targets", targets));
+        ask_answer(a, json_pack("{s:s,s:O}", "address", alias_text(a->address.local, a->address.domain, text),
+                                "targets", targets));
 }
 
 static void on_get(void *ctx, struct bus_call *call, const json_t *body) {
     struct ask *a = ask_create(ctx, call, body);
-    if (take_alias(a)) account_read(a->accounts->worker->redis, a->address.domain, "a", slice_of(a->address.local), on_found, a);
+    if (take_alias(a))
+        account_read(a->accounts->worker->redis, a->address.domain, "a", slice_of(a->address.local), on_found, a);
 }
 
 static void on_deleted(void *ctx, int error) {
@@ -100,7 +105,8 @@ static void on_deleted(void *ctx, int error) {
         ask_refuse_store(a, error, "alias");
         return;
     }
-    accounts_tell(a->accounts, a->address.domain, "alias", alias_text(a->address.local, a->address.domain, text), "deleted");
+    accounts_tell(a->accounts, a->address.domain, "alias", alias_text(a->address.local, a->address.domain, text),
+                  "deleted");
     ask_answer(a, json_object());
 }
 

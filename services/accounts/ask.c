@@ -81,7 +81,9 @@ struct sortable {
     json_t *item;
 };
 
-static int by_key(const void *x, const void *y) { return strcmp(((const struct sortable *)x)->key, ((const struct sortable *)y)->key); }
+static int by_key(const void *x, const void *y) {
+    return strcmp(((const struct sortable *)x)->key, ((const struct sortable *)y)->key);
+}
 
 json_t *ask_page(const struct ask *a, json_t *items, const char *by, const char *field) {
     json_int_t wanted = json_integer_value(json_object_get(a->body, "limit"));

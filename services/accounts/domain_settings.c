@@ -1,5 +1,6 @@
-/* accounts.domain.set: what a domain wants to publish in DNS, where that is not what the site's settings say. Each setting is a field of its own of the domain,
- * "dns.<name>", as JSON, so that two changes at a time do not undo each other. */
+/* accounts.domain.set: what a domain wants to publish in DNS, where that is not what the site's settings say. Each
+ * setting is a field of its own of the domain, "dns.<name>", as JSON, so that two changes at a time do not undo each
+ * other. */
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"
@@ -29,14 +30,16 @@ static bool are_report_uris(const json_t *value) {
     struct slice left = slice_of(json_string_value(value)), one;
     while (left.n) {
         if (!slice_cut(&left, ',', &one)) one = left, left.n = 0;
-        bool mail = slice_starts_nocase(one, SLICE("mailto:")) && slice_find(one, '@') > 7, web = slice_starts_nocase(one, SLICE("https://")) && one.n > 8;
+        bool mail = slice_starts_nocase(one, SLICE("mailto:")) && slice_find(one, '@') > 7,
+             web = slice_starts_nocase(one, SLICE("https://")) && one.n > 8;
         if (!mail && !web) return false;
     }
     return true;
 }
 
 static bool is_https(const json_t *value) {
-    return is_plain(value) && (!json_string_length(value) || (strncmp(json_string_value(value), "https://", 8) == 0 && !strchr(json_string_value(value), ',')));
+    return is_plain(value) && (!json_string_length(value) || (strncmp(json_string_value(value), "https://", 8) == 0 &&
+                                                              !strchr(json_string_value(value), ',')));
 }
 
 static bool is_caa(const json_t *value) {
@@ -48,24 +51,31 @@ static bool is_caa(const json_t *value) {
 }
 
 const char *domain_setting_problem(const char *name, const json_t *value) {
-    static const char *const policies[] = {"none", "quarantine", "reject", NULL}, *const modes[] = {"", "none", "testing", "enforce", NULL};
+    static const char *const policies[] = {"none", "quarantine", "reject", NULL}, *const modes[] = {"", "none",
+                                                                                                    "testing",
+                                                                                                    "enforce", NULL};
     if (json_is_null(value)) value = NULL; /* back to the site's setting */
-    if (strcmp(name, "dmarc_policy") == 0) return !value || is_one_of(value, policies) ? NULL : "dmarc_policy is none, quarantine or reject";
-    if (strcmp(name, "mta_sts") == 0) return !value || is_one_of(value, modes) ? NULL : "mta_sts is none, testing or enforce, or empty for no policy";
+    if (strcmp(name, "dmarc_policy") == 0)
+        return !value || is_one_of(value, policies) ? NULL : "dmarc_policy is none, quarantine or reject";
+    if (strcmp(name, "mta_sts") == 0)
+        return !value || is_one_of(value, modes) ? NULL : "mta_sts is none, testing or enforce, or empty for no policy";
     if (strcmp(name, "dmarc_rua") == 0 || strcmp(name, "dmarc_ruf") == 0)
-        return !value || are_report_uris(value)
-                   ? NULL
-                   : "dmarc_rua and dmarc_ruf are URIs, comma-separated, as in mailto:reports@example.org; or empty for no reports";
+        return !value || are_report_uris(value) ? NULL
+                                                : "dmarc_rua and dmarc_ruf are URIs, comma-separated, as in "
+                                                  "mailto:reports@example.org; or empty for no reports";
     if (strcmp(name, "bimi_location") == 0 || strcmp(name, "bimi_authority") == 0)
         return !value || is_https(value) ? NULL : "bimi_location and bimi_authority are https URLs";
     if (strcmp(name, "caa") == 0)
-        return !value || is_caa(value) ? NULL : "caa is a list of at most 8 issuers, as in letsencrypt.org, wild:ca.example, iodef:mailto:security@example.org";
+        return !value || is_caa(value) ? NULL
+                                       : "caa is a list of at most 8 issuers, as in letsencrypt.org, wild:ca.example, "
+                                         "iodef:mailto:security@example.org";
     return "there is no such setting: dmarc_policy, dmarc_rua, dmarc_ruf, mta_sts, bimi_location, bimi_authority, caa";
 }
 
 json_t *domain_settings_read(const json_t *fields) {
     json_t *dns = json_object();
-    for (void *at = json_object_iter((json_t *)(uintptr_t)fields); at; at = json_object_iter_next((json_t *)(uintptr_t)fields, at)) {
+    for (void *at = json_object_iter((json_t *)(uintptr_t)fields); at;
+         at = json_object_iter_next((json_t *)(uintptr_t)fields, at)) {
         const char *name = json_object_iter_key(at);
         if (strncmp(name, prefix, sizeof prefix - 1) != 0) continue;
         json_t *value = json_loads(json_string_value(json_object_iter_value(at)), JSON_DECODE_ANY, NULL);
@@ -81,7 +91,8 @@ static void on_read(void *ctx, int error, const json_t *fields) {
         return;
     }
     const char *created = json_string_value(json_object_get(fields, "created"));
-    ask_answer(a, json_pack("{s:s,s:s,s:o}", "domain", a->address.domain, "created", created ? created : "", "dns", domain_settings_read(fields)));
+    ask_answer(a, json_pack("{s:s,s:s,s:o}", "domain", a->address.domain, "created", created ? created : "", "dns",
+                            domain_settings_read(fields)));
 }
 
 static void on_set(void *ctx, int error) {
@@ -101,11 +112,13 @@ static void on_ask(void *ctx, struct bus_call *call, const json_t *body) {
     struct slice args[2 * SETTINGS];
     size_t n = 0;
     const char *problem = json_is_object(dns) ? NULL : "dns must be an object of settings";
-    for (void *at = json_object_iter((json_t *)(uintptr_t)dns); at && !problem; at = json_object_iter_next((json_t *)(uintptr_t)dns, at)) {
+    for (void *at = json_object_iter((json_t *)(uintptr_t)dns); at && !problem;
+         at = json_object_iter_next((json_t *)(uintptr_t)dns, at)) {
         const json_t *value = json_object_iter_value(at);
         problem = domain_setting_problem(json_object_iter_key(at), value);
         if (problem) break;
-        char *text = json_is_null(value) ? NULL : json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY); /* empty: the field goes */
+        char *text =
+            json_is_null(value) ? NULL : json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY); /* empty: the field goes */
         args[n++] = slice_of(arena_printf(arena, "%s%s", prefix, json_object_iter_key(at)));
         args[n++] = arena_slice(arena, slice_of(text));
         free(text);

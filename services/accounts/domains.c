@@ -8,7 +8,9 @@
 
 static void refuse(struct ask *a, int error) { ask_refuse_store(a, error, "domain"); }
 
-/* add ------------------------------------------------------------------------------------------------------------------------------------- */
+/* add
+ * -------------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void on_listed(void *ctx, int error) {
     struct ask *a = ctx;
@@ -23,11 +25,13 @@ static void on_listed(void *ctx, int error) {
 static void on_added(void *ctx, int error) {
     struct ask *a = ctx;
     /* listed also when it was there: an earlier add may have been cut off before it came to that */
-    if (!error || error == STORE_EXISTS) account_domain_listed(a->accounts->worker->redis, a->address.domain, true, error ? NULL : on_listed, a);
+    if (!error || error == STORE_EXISTS)
+        account_domain_listed(a->accounts->worker->redis, a->address.domain, true, error ? NULL : on_listed, a);
     if (error) refuse(a, error);
 }
 
-/* The first keys sign at once: a signature whose key is not in DNS yet is to a receiver what no signature is (RFC 6376 §6.1.2), and one less to wait for. */
+/* The first keys sign at once: a signature whose key is not in DNS yet is to a receiver what no signature is (RFC 6376
+ * §6.1.2), and one less to wait for. */
 static void on_keys(struct ask *a, json_t *const keys[KEYS_MADE]) {
     char when[CLOCK_TEXT_BYTES], month[KEYS_MONTH_BYTES], selectors[KEYS_MADE][KEYS_MONTH_BYTES + 1], *texts[KEYS_MADE];
     struct slice args[1 + 2 * KEYS_MADE] = {slice_of(clock_rfc3339(clock_wall_ms(), when))};
@@ -43,7 +47,8 @@ static void on_keys(struct ask *a, json_t *const keys[KEYS_MADE]) {
         args[1 + 2 * i] = slice_of(selectors[i]);
         args[2 + 2 * i] = slice_of(texts[i]);
     }
-    account_change(a->accounts->worker->redis, "account_domain_add", a->address.domain, 1 + 2 * KEYS_MADE, args, on_added, a);
+    account_change(a->accounts->worker->redis, "account_domain_add", a->address.domain, 1 + 2 * KEYS_MADE, args,
+                   on_added, a);
     for (int i = 0; i < KEYS_MADE; i++) free(texts[i]);
 }
 
@@ -52,7 +57,9 @@ static void on_add(void *ctx, struct bus_call *call, const json_t *body) {
     if (ask_take_domain(a, "domain")) keys_make(a, on_keys);
 }
 
-/* get, list, delete ------------------------------------------------------------------------------------------------------------------------ */
+/* get, list, delete
+ * ------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void on_got(void *ctx, int error, const json_t *value) {
     struct ask *a = ctx;
@@ -61,7 +68,8 @@ static void on_got(void *ctx, int error, const json_t *value) {
         return;
     }
     const char *created = json_string_value(json_object_get(value, "created"));
-    ask_answer(a, json_pack("{s:s,s:s,s:o}", "domain", a->address.domain, "created", created ? created : "", "dns", domain_settings_read(value)));
+    ask_answer(a, json_pack("{s:s,s:s,s:o}", "domain", a->address.domain, "created", created ? created : "", "dns",
+                            domain_settings_read(value)));
 }
 
 static void on_get(void *ctx, struct bus_call *call, const json_t *body) {

@@ -1,5 +1,6 @@
-/* accounts.key.*: the DKIM keys of a domain and their roll-over. What a key's states are and which way they go: account.lua. When a step is due, and whether a
- * key is in DNS, is the verifier's to say (services/verifier/keys/rotate.c). */
+/* accounts.key.*: the DKIM keys of a domain and their roll-over. What a key's states are and which way they go:
+ * account.lua. When a step is due, and whether a key is in DNS, is the verifier's to say
+ * (services/verifier/keys/rotate.c). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -10,7 +11,9 @@
 
 enum { SELECTORS_MAX = 16 };
 
-/* Making ---------------------------------------------------------------------------------------------------------------------------------- */
+/* Making
+ * ----------------------------------------------------------------------------------------------------------------------------------
+ */
 
 struct making {
     struct ask *ask;
@@ -50,7 +53,9 @@ const char *keys_month(char out[KEYS_MONTH_BYTES]) {
     return out;
 }
 
-/* Showing --------------------------------------------------------------------------------------------------------------------------------- */
+/* Showing
+ * ---------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static const char *text_of(const json_t *key, const char *name, const char *fallback) {
     const char *text = json_string_value(json_object_get(key, name));
@@ -60,7 +65,8 @@ static const char *text_of(const json_t *key, const char *name, const char *fall
 /* All keys as the store has them, each with what one from before the states lacks: they were active. */
 static json_t *whole_keys(const json_t *all) {
     json_t *keys = json_array();
-    for (void *at = json_object_iter((json_t *)(uintptr_t)all); at; at = json_object_iter_next((json_t *)(uintptr_t)all, at)) {
+    for (void *at = json_object_iter((json_t *)(uintptr_t)all); at;
+         at = json_object_iter_next((json_t *)(uintptr_t)all, at)) {
         json_t *key = json_copy(json_object_iter_value(at));
         json_object_set_new(key, "state", json_string(text_of(key, "state", "active")));
         json_object_set_new(key, "changed", json_string(text_of(key, "changed", text_of(key, "created", ""))));
@@ -88,10 +94,13 @@ static void on_get(void *ctx, struct bus_call *call, const json_t *body) {
 static const char *note_of(const json_t *key) {
     const char *state = text_of(key, "state", "");
     if (strcmp(state, "active") == 0) return "signs every message of the domain; its record must stay";
-    if (strcmp(state, "published") == 0 && json_object_get(key, "seen")) return "is in DNS, and signs as soon as that is known everywhere";
+    if (strcmp(state, "published") == 0 && json_object_get(key, "seen"))
+        return "is in DNS, and signs as soon as that is known everywhere";
     if (strcmp(state, "published") == 0)
-        return "is not in DNS yet: where Postbus does not serve the zone, publish this record; it signs nothing before it is seen there";
-    if (json_is_true(json_object_get(key, "revoked"))) return "is revoked: where Postbus does not serve the zone, publish this record, with its empty p=";
+        return "is not in DNS yet: where Postbus does not serve the zone, publish this record; it signs nothing before "
+               "it is seen there";
+    if (json_is_true(json_object_get(key, "revoked")))
+        return "is revoked: where Postbus does not serve the zone, publish this record, with its empty p=";
     return "signs nothing any more; its record stays for mail on its way and goes by itself";
 }
 
@@ -109,7 +118,8 @@ static void on_listed(void *ctx, int error, const json_t *all) {
         struct buf name = {0}, value = {0};
         json_object_del(key, "private_pem");
         buf_printf(&name, "%s._domainkey.%s", text_of(key, "selector", ""), a->address.domain);
-        buf_printf(&value, "v=DKIM1; k=%s; p=%s", text_of(key, "algorithm", ""), text_of(key, "public_b64", "")); /* RFC 6376 §3.6.1 */
+        buf_printf(&value, "v=DKIM1; k=%s; p=%s", text_of(key, "algorithm", ""),
+                   text_of(key, "public_b64", "")); /* RFC 6376 §3.6.1 */
         json_object_set_new(key, "name", json_string(buf_str(&name)));
         json_object_set_new(key, "value", json_string(buf_str(&value)));
         json_object_set_new(key, "note", json_string(note_of(key)));
@@ -122,38 +132,52 @@ static void on_listed(void *ctx, int error, const json_t *all) {
 /* Without them: for people, and for the clock of the roll-over. */
 static void on_list(void *ctx, struct bus_call *call, const json_t *body) {
     struct ask *a = ask_create(ctx, call, body);
-    if (ask_take_domain(a, "domain")) account_read_all(a->accounts->worker->redis, a->address.domain, "k", on_listed, a);
+    if (ask_take_domain(a, "domain"))
+        account_read_all(a->accounts->worker->redis, a->address.domain, "k", on_listed, a);
 }
 
-/* Changing -------------------------------------------------------------------------------------------------------------------------------- */
+/* Changing
+ * --------------------------------------------------------------------------------------------------------------------------------
+ */
 
 /* Tells of each change and answers them: {"changed":[…]}. change: "created", "changed" or "deleted". */
 static void answer_changed(struct ask *a, int error, const json_t *selectors, const char *change) {
     size_t i;
     json_t *each;
     if (error == STORE_CONFLICT) {
-        ask_refuse(a, "exists", "the keys' states do not allow it: a key must be seen in DNS before it signs, and too many may not be retired at once");
+        ask_refuse(a, "exists",
+                   "the keys' states do not allow it: a key must be seen in DNS before it signs, and too many may not "
+                   "be retired at once");
         return;
     }
     if (error) {
         ask_refuse_store(a, error, error == STORE_NOT_FOUND ? "domain or key" : "key");
         return;
     }
-    json_array_foreach((json_t *)(uintptr_t)selectors, i, each) accounts_tell(a->accounts, a->address.domain, "key", json_string_value(each), change);
+    json_array_foreach((json_t *)(uintptr_t)selectors, i, each)
+        accounts_tell(a->accounts, a->address.domain, "key", json_string_value(each), change);
     ask_answer(a, json_pack("{s:O}", "changed", selectors));
 }
 
-static void on_added(void *ctx, int error, const json_t *selectors) { answer_changed(ctx, error, selectors, "created"); }
-static void on_changed(void *ctx, int error, const json_t *selectors) { answer_changed(ctx, error, selectors, "changed"); }
-static void on_removed(void *ctx, int error, const json_t *selectors) { answer_changed(ctx, error, selectors, "deleted"); }
+static void on_added(void *ctx, int error, const json_t *selectors) {
+    answer_changed(ctx, error, selectors, "created");
+}
+static void on_changed(void *ctx, int error, const json_t *selectors) {
+    answer_changed(ctx, error, selectors, "changed");
+}
+static void on_removed(void *ctx, int error, const json_t *selectors) {
+    answer_changed(ctx, error, selectors, "deleted");
+}
 
 static bool is_urgent(const struct ask *a) { return json_is_true(json_object_get(a->body, "now")); }
 
 static void add_keys(struct ask *a, json_t *const keys[KEYS_MADE]) {
     char when[CLOCK_TEXT_BYTES], month[KEYS_MONTH_BYTES], *texts[KEYS_MADE];
-    struct slice args[3 + KEYS_MADE] = {slice_of(clock_rfc3339(clock_wall_ms(), when)), slice_of(keys_month(month)), is_urgent(a) ? SLICE("1") : SLICE("0")};
+    struct slice args[3 + KEYS_MADE] = {slice_of(clock_rfc3339(clock_wall_ms(), when)), slice_of(keys_month(month)),
+                                        is_urgent(a) ? SLICE("1") : SLICE("0")};
     for (int i = 0; i < KEYS_MADE; i++) args[3 + i] = slice_of(texts[i] = json_dumps(keys[i], JSON_COMPACT));
-    account_keys_change(a->accounts->worker->redis, "account_keys_add", a->address.domain, 3 + KEYS_MADE, args, on_added, a);
+    account_keys_change(a->accounts->worker->redis, "account_keys_add", a->address.domain, 3 + KEYS_MADE, args,
+                        on_added, a);
     for (int i = 0; i < KEYS_MADE; i++) free(texts[i]);
 }
 
@@ -173,7 +197,8 @@ static void on_may_rotate(void *ctx, int error, const json_t *all) {
         ask_refuse_store(a, error, "domain");
         return;
     }
-    for (void *at = json_object_iter((json_t *)(uintptr_t)all); at; at = json_object_iter_next((json_t *)(uintptr_t)all, at)) {
+    for (void *at = json_object_iter((json_t *)(uintptr_t)all); at;
+         at = json_object_iter_next((json_t *)(uintptr_t)all, at)) {
         const json_t *key = json_object_iter_value(at);
         bool pending = strcmp(text_of(key, "state", "active"), "published") == 0;
         if (pending && (!is_urgent(a) || json_is_true(json_object_get(key, "urgent")))) {
@@ -189,11 +214,14 @@ static void on_may_rotate(void *ctx, int error, const json_t *all) {
 
 static void on_rotate(void *ctx, struct bus_call *call, const json_t *body) {
     struct ask *a = ask_create(ctx, call, body);
-    if (ask_take_domain(a, "domain")) account_read_all(a->accounts->worker->redis, a->address.domain, "k", on_may_rotate, a);
+    if (ask_take_domain(a, "domain"))
+        account_read_all(a->accounts->worker->redis, a->address.domain, "k", on_may_rotate, a);
 }
 
-/* The selectors of a field into args, from *n on, each followed by `flag` where there is one; false when there are too many or another thing. */
-static bool take_selectors(const struct ask *a, const char *field, const char *flag, struct slice args[], size_t *n, size_t max) {
+/* The selectors of a field into args, from *n on, each followed by `flag` where there is one; false when there are too
+ * many or another thing. */
+static bool take_selectors(const struct ask *a, const char *field, const char *flag, struct slice args[], size_t *n,
+                           size_t max) {
     size_t i;
     json_t *each;
     json_array_foreach(json_object_get(a->body, field), i, each) {
@@ -214,14 +242,16 @@ static void on_seen(void *ctx, struct bus_call *call, const json_t *body) {
     if (ttl < 0 || ttl > KEYS_TTL_MAX) ttl = KEYS_TTL_MAX;
     args[0] = slice_of(clock_rfc3339(wall, now));
     args[1] = slice_of(clock_rfc3339(wall + ttl * 1000, ready));
-    if (take_selectors(a, "seen", "1", args, &n, sizeof args / sizeof *args) && take_selectors(a, "unseen", "0", args, &n, sizeof args / sizeof *args))
+    if (take_selectors(a, "seen", "1", args, &n, sizeof args / sizeof *args) &&
+        take_selectors(a, "unseen", "0", args, &n, sizeof args / sizeof *args))
         account_keys_change(a->accounts->worker->redis, "account_keys_seen", a->address.domain, n, args, on_changed, a);
     else
         ask_refuse(a, "invalid", "seen and unseen are lists of selectors");
 }
 
 /* The two that take a list of selectors; now: their first argument is the time. */
-static void change_listed(struct accounts *s, struct bus_call *call, const json_t *body, const char *function, bool timed, account_json_fn *done) {
+static void change_listed(struct accounts *s, struct bus_call *call, const json_t *body, const char *function,
+                          bool timed, account_json_fn *done) {
     struct ask *a = ask_create(s, call, body);
     char now[CLOCK_TEXT_BYTES];
     struct slice args[2 + SELECTORS_MAX];
@@ -234,8 +264,12 @@ static void change_listed(struct accounts *s, struct bus_call *call, const json_
         ask_refuse(a, "invalid", "selectors is a list of 1 to 16 selectors");
 }
 
-static void on_activate(void *ctx, struct bus_call *call, const json_t *body) { change_listed(ctx, call, body, "account_keys_activate", true, on_changed); }
-static void on_remove(void *ctx, struct bus_call *call, const json_t *body) { change_listed(ctx, call, body, "account_keys_remove", false, on_removed); }
+static void on_activate(void *ctx, struct bus_call *call, const json_t *body) {
+    change_listed(ctx, call, body, "account_keys_activate", true, on_changed);
+}
+static void on_remove(void *ctx, struct bus_call *call, const json_t *body) {
+    change_listed(ctx, call, body, "account_keys_remove", false, on_removed);
+}
 
 void keys_start(struct accounts *s) {
     bus_serve(s->worker->bus, "key.get", on_get, s);

@@ -1,5 +1,6 @@
-/* accounts.login: a password checked with argon2id off the loop, with a throttle that all replicas share and a short memory for right passwords.
- * A wrong password, an unknown user and a user without a password take the same time and get the same answer. */
+/* accounts.login: a password checked with argon2id off the loop, with a throttle that all replicas share and a short
+ * memory for right passwords. A wrong password, an unknown user and a user without a password take the same time and
+ * get the same answer. */
 #include <arpa/inet.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -13,10 +14,13 @@
 enum { BUCKETS = 1024, DIGEST_BYTES = 32, WHO_BYTES = 400 };
 
 static struct metric logins_right = METRIC_COUNTER("postbus_accounts_logins_total", "Logins with the right password");
-static struct metric logins_wrong = METRIC_COUNTER("postbus_accounts_logins_denied_total", "Logins with a wrong password or unknown user");
-static struct metric logins_throttled = METRIC_COUNTER("postbus_accounts_logins_throttled_total", "Logins refused because of too many failures before");
+static struct metric logins_wrong =
+    METRIC_COUNTER("postbus_accounts_logins_denied_total", "Logins with a wrong password or unknown user");
+static struct metric logins_throttled =
+    METRIC_COUNTER("postbus_accounts_logins_throttled_total", "Logins refused because of too many failures before");
 
-/* A right password, as a keyed hash of address, password and the stored hash: it stops fitting when the password changes. */
+/* A right password, as a keyed hash of address, password and the stored hash: it stops fitting when the password
+ * changes. */
 struct login_entry {
     struct login_entry *next;
     unsigned char digest[DIGEST_BYTES];
@@ -36,7 +40,8 @@ struct login {
     bool known, right;
 };
 
-/* Verified against when there is no such user, so that the time says nothing. Made once, before the workers' loops turn. */
+/* Verified against when there is no such user, so that the time says nothing. Made once, before the workers' loops
+ * turn. */
 static char nobody[128];
 
 static bool cache_has(struct login_cache *c, const unsigned char digest[DIGEST_BYTES]) {
@@ -88,8 +93,10 @@ static void finish(struct login *l) {
         return;
     }
     metric_add(&logins_wrong, 1);
-    account_failed(a->accounts->worker->redis, a->address.domain, slice_of(l->who), LOGIN_WINDOW_SECONDS, LOGIN_FAILURES_FREE);
-    log_info("login denied", "login", ask_text(a, "login"), "client", ask_text(a, "client_ip"), "protocol", ask_text(a, "protocol"), NULL);
+    account_failed(a->accounts->worker->redis, a->address.domain, slice_of(l->who), LOGIN_WINDOW_SECONDS,
+                   LOGIN_FAILURES_FREE);
+    log_info("login denied", "login", ask_text(a, "login"), "client", ask_text(a, "client_ip"), "protocol",
+             ask_text(a, "protocol"), NULL);
     free(l);
     ask_refuse(a, "denied", "the login or the password is wrong");
 }
@@ -171,7 +178,8 @@ static void client_network(const char *ip, char out[64]) {
 static void on_login(void *ctx, struct bus_call *call, const json_t *body) {
     struct ask *a = ask_create(ctx, call, body);
     char network[64];
-    if (strlen(ask_text(a, "password")) > PASSWORD_BYTES_MAX || address_normalise(slice_of(ask_text(a, "login")), &a->address) != 0) {
+    if (strlen(ask_text(a, "password")) > PASSWORD_BYTES_MAX ||
+        address_normalise(slice_of(ask_text(a, "login")), &a->address) != 0) {
         metric_add(&logins_wrong, 1);
         ask_refuse(a, "denied", "the login is an address, local@domain, and its password");
         return;

@@ -8,10 +8,12 @@
 
 int password_hash(const char *password, char out[128]) {
     _Static_assert(crypto_pwhash_STRBYTES <= 128, "room for libsodium's text");
-    return crypto_pwhash_str(out, password, strlen(password), crypto_pwhash_OPSLIMIT_INTERACTIVE, crypto_pwhash_MEMLIMIT_INTERACTIVE);
+    return crypto_pwhash_str(out, password, strlen(password), crypto_pwhash_OPSLIMIT_INTERACTIVE,
+                             crypto_pwhash_MEMLIMIT_INTERACTIVE);
 }
 
-/* The public half as DKIM publishes it: SubjectPublicKeyInfo for RSA (RFC 6376 §3.6.1), the 32 raw bytes for Ed25519 (RFC 8463 §4.2). */
+/* The public half as DKIM publishes it: SubjectPublicKeyInfo for RSA (RFC 6376 §3.6.1), the 32 raw bytes for Ed25519
+ * (RFC 8463 §4.2). */
 static int public_half(EVP_PKEY *key, bool ed25519, struct buf *out) {
     unsigned char raw[32], *der = NULL;
     size_t raw_n = sizeof raw;
@@ -34,10 +36,11 @@ json_t *dkim_key_create(const char *algorithm) {
     struct buf public = {0};
     json_t *made = NULL;
     char when[CLOCK_TEXT_BYTES], *text;
-    if (key && pem && PEM_write_bio_PrivateKey(pem, key, NULL, NULL, 0, NULL, NULL) == 1 && public_half(key, ed25519, &public) == 0) {
+    if (key && pem && PEM_write_bio_PrivateKey(pem, key, NULL, NULL, 0, NULL, NULL) == 1 &&
+        public_half(key, ed25519, &public) == 0) {
         long n = BIO_get_mem_data(pem, &text);
-        made = json_pack("{s:s,s:s%,s:s,s:s}", "algorithm", algorithm, "private_pem", text, (size_t)n, "public_b64", buf_str(&public), "created",
-                         clock_rfc3339(clock_wall_ms(), when));
+        made = json_pack("{s:s,s:s%,s:s,s:s}", "algorithm", algorithm, "private_pem", text, (size_t)n, "public_b64",
+                         buf_str(&public), "created", clock_rfc3339(clock_wall_ms(), when));
     }
     buf_free(&public);
     BIO_free(pem);

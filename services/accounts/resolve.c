@@ -1,5 +1,6 @@
-/* accounts.resolve: whose mailbox an address is, aliases expanded; accounts.owns: whether a user may send as an address.
- * The expansion goes breadth first over a list of addresses that only grows, with bounds on its length and depth, so a loop of aliases ends. */
+/* accounts.resolve: whose mailbox an address is, aliases expanded; accounts.owns: whether a user may send as an
+ * address. The expansion goes breadth first over a list of addresses that only grows, with bounds on its length and
+ * depth, so a loop of aliases ends. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -33,7 +34,8 @@ static void expansion_free(struct expansion *x) {
 
 static bool target_add(struct expansion *x, const struct mail_address *address, int depth) {
     for (size_t i = 0; i < x->count; i++)
-        if (strcmp(x->targets[i].address.local, address->local) == 0 && strcmp(x->targets[i].address.domain, address->domain) == 0)
+        if (strcmp(x->targets[i].address.local, address->local) == 0 &&
+            strcmp(x->targets[i].address.domain, address->domain) == 0)
             return true; /* seen: a loop or a duplicate */
     if (x->count >= ALIAS_TARGETS_MAX || depth > ALIAS_DEPTH_MAX) return false;
     x->targets = memory_resize(x->targets, (x->count + 1) * sizeof *x->targets);
@@ -45,11 +47,14 @@ static void user_add(struct expansion *x, const json_t *account) {
     size_t i;
     json_t *known;
     const char *user = json_string_value(json_object_get(account, "user"));
-    json_array_foreach(x->users, i, known) if (strcmp(json_string_value(json_object_get(known, "user")), user) == 0) return;
-    json_array_append_new(x->users, json_pack("{s:s,s:s}", "user", user, "address", json_string_value(json_object_get(account, "address"))));
+    json_array_foreach(x->users, i,
+                       known) if (strcmp(json_string_value(json_object_get(known, "user")), user) == 0) return;
+    json_array_append_new(x->users, json_pack("{s:s,s:s}", "user", user, "address",
+                                              json_string_value(json_object_get(account, "address"))));
 }
 
-/* Whether the address is one of those that our own DNS records name for reports about a hosted domain: the reporter gets what comes to it, whoever else does.
+/* Whether the address is one of those that our own DNS records name for reports about a hosted domain: the reporter
+ * gets what comes to it, whoever else does.
  */
 static bool takes_reports(const struct mail_address *address) {
     struct slice rest = slice_of(config_text("POSTBUS_REPORT_ADDRESSES", "dmarc-reports,tls-reports")), one;
@@ -96,13 +101,14 @@ static void on_resolved(void *ctx, int error, struct slice kind, struct slice na
             struct mail_address target;
             if (address_normalise(slice_of(json_string_value(each)), &target) != 0) continue;
             if (!target_add(x, &target, at.depth + 1))
-                log_warn("an alias leads to too many addresses or too deep; the rest is left out", "alias", at.address.local, "domain", at.address.domain,
-                         NULL);
+                log_warn("an alias leads to too many addresses or too deep; the rest is left out", "alias",
+                         at.address.local, "domain", at.address.domain, NULL);
         }
     } else if (x->next == 0) {
         x->first_unknown = true;
     } else {
-        log_warn("an alias leads to an address that is not there", "address", at.address.local, "domain", at.address.domain, NULL);
+        log_warn("an alias leads to an address that is not there", "address", at.address.local, "domain",
+                 at.address.domain, NULL);
     }
     x->next++;
     expansion_step(x);
@@ -150,7 +156,8 @@ static void owns_done(struct expansion *x) {
     bool owns = false;
     size_t i;
     json_t *each;
-    json_array_foreach(x->users, i, each) owns = owns || strcmp(json_string_value(json_object_get(each, "user")), ask_text(a, "user")) == 0;
+    json_array_foreach(x->users, i, each) owns =
+        owns || strcmp(json_string_value(json_object_get(each, "user")), ask_text(a, "user")) == 0;
     expansion_free(x);
     ask_answer(a, json_pack("{s:b}", "owns", owns));
 }

@@ -1,4 +1,5 @@
-/* accounts.account.*: accounts of people. A user's id is made once and stays, also when the address should ever change. */
+/* accounts.account.*: accounts of people. A user's id is made once and stays, also when the address should ever change.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -16,8 +17,9 @@ struct change {
 
 /* What others may see of an account: never the password. */
 static json_t *public_view(const json_t *account) {
-    return json_pack("{s:O,s:O,s:O,s:O}", "user", json_object_get(account, "user"), "address", json_object_get(account, "address"), "quota_bytes",
-                     json_object_get(account, "quota_bytes"), "created", json_object_get(account, "created"));
+    return json_pack("{s:O,s:O,s:O,s:O}", "user", json_object_get(account, "user"), "address",
+                     json_object_get(account, "address"), "quota_bytes", json_object_get(account, "quota_bytes"),
+                     "created", json_object_get(account, "created"));
 }
 
 static void change_free(struct change *c) {
@@ -34,7 +36,8 @@ static void on_written(void *ctx, int error) {
         return;
     }
     json_t *reply = public_view(c->account);
-    accounts_tell(a->accounts, a->address.domain, "account", json_string_value(json_object_get(c->account, "address")), c->creating ? "created" : "changed");
+    accounts_tell(a->accounts, a->address.domain, "account", json_string_value(json_object_get(c->account, "address")),
+                  c->creating ? "created" : "changed");
     change_free(c);
     ask_answer(a, reply);
 }
@@ -43,7 +46,8 @@ static void write_account(struct change *c) {
     struct ask *a = c->ask;
     char *text = json_dumps(c->account, JSON_COMPACT);
     struct slice args[] = {slice_of(a->address.local), slice_of(text)};
-    account_change(a->accounts->worker->redis, c->creating ? "account_add" : "account_set", a->address.domain, 2, args, on_written, c);
+    account_change(a->accounts->worker->redis, c->creating ? "account_add" : "account_set", a->address.domain, 2, args,
+                   on_written, c);
     free(text);
 }
 
@@ -66,10 +70,13 @@ static void password_hashed(void *job) {
 
 /* The request's fields into the account: NULL, or what is wrong. */
 static const char *take_fields(struct change *c) {
-    const json_t *quota = json_object_get(c->ask->body, "quota_bytes"), *password = json_object_get(c->ask->body, "password");
-    if (password && (!json_is_string(password) || json_string_length(password) < 1 || json_string_length(password) > PASSWORD_BYTES_MAX))
+    const json_t *quota = json_object_get(c->ask->body, "quota_bytes"),
+                 *password = json_object_get(c->ask->body, "password");
+    if (password && (!json_is_string(password) || json_string_length(password) < 1 ||
+                     json_string_length(password) > PASSWORD_BYTES_MAX))
         return "the password is a text of 1 to 1024 bytes";
-    if (quota && (!json_is_integer(quota) || json_integer_value(quota) < 0)) return "quota_bytes is a number of bytes, 0 for none";
+    if (quota && (!json_is_integer(quota) || json_integer_value(quota) < 0))
+        return "quota_bytes is a number of bytes, 0 for none";
     if (quota) json_object_set_new(c->account, "quota_bytes", json_integer(json_integer_value(quota)));
     return NULL;
 }
@@ -96,8 +103,8 @@ static void on_add(void *ctx, struct bus_call *call, const json_t *body) {
     c->ask = a;
     c->creating = true;
     ulid_create(user);
-    c->account = json_pack("{s:s,s:s,s:i,s:s,s:s}", "user", user, "address", address_text(&a->address, address), "quota_bytes", 0, "created",
-                           clock_rfc3339(clock_wall_ms(), when), "password", "");
+    c->account = json_pack("{s:s,s:s,s:i,s:s,s:s}", "user", user, "address", address_text(&a->address, address),
+                           "quota_bytes", 0, "created", clock_rfc3339(clock_wall_ms(), when), "password", "");
     apply(c);
 }
 
@@ -115,7 +122,9 @@ static void on_found_for_change(void *ctx, int error, const json_t *value) {
 
 static void on_set(void *ctx, struct bus_call *call, const json_t *body) {
     struct ask *a = ask_create(ctx, call, body);
-    if (ask_take_address(a, "address")) account_read(a->accounts->worker->redis, a->address.domain, "u", slice_of(a->address.local), on_found_for_change, a);
+    if (ask_take_address(a, "address"))
+        account_read(a->accounts->worker->redis, a->address.domain, "u", slice_of(a->address.local),
+                     on_found_for_change, a);
 }
 
 static void on_found(void *ctx, int error, const json_t *value) {
@@ -128,7 +137,8 @@ static void on_found(void *ctx, int error, const json_t *value) {
 
 static void on_get(void *ctx, struct bus_call *call, const json_t *body) {
     struct ask *a = ask_create(ctx, call, body);
-    if (ask_take_address(a, "address")) account_read(a->accounts->worker->redis, a->address.domain, "u", slice_of(a->address.local), on_found, a);
+    if (ask_take_address(a, "address"))
+        account_read(a->accounts->worker->redis, a->address.domain, "u", slice_of(a->address.local), on_found, a);
 }
 
 static void on_all(void *ctx, int error, const json_t *all) {
@@ -138,7 +148,8 @@ static void on_all(void *ctx, int error, const json_t *all) {
         return;
     }
     json_t *accounts = json_array();
-    for (void *at = json_object_iter((json_t *)(uintptr_t)all); at; at = json_object_iter_next((json_t *)(uintptr_t)all, at))
+    for (void *at = json_object_iter((json_t *)(uintptr_t)all); at;
+         at = json_object_iter_next((json_t *)(uintptr_t)all, at))
         json_array_append_new(accounts, public_view(json_object_iter_value(at)));
     ask_answer(a, ask_page(a, accounts, "address", "accounts"));
 }
@@ -161,7 +172,8 @@ static void on_deleted(void *ctx, int error, const json_t *was) {
 
 static void on_delete(void *ctx, struct bus_call *call, const json_t *body) {
     struct ask *a = ask_create(ctx, call, body);
-    if (ask_take_address(a, "address")) account_delete(a->accounts->worker->redis, a->address.domain, slice_of(a->address.local), on_deleted, a);
+    if (ask_take_address(a, "address"))
+        account_delete(a->accounts->worker->redis, a->address.domain, slice_of(a->address.local), on_deleted, a);
 }
 
 void users_start(struct accounts *s) {

@@ -16,7 +16,8 @@ static void add_location(struct request *r, const char *collection, const char *
     struct buf path = {0};
     buf_printf(&path, "/api/v1/%s/", collection);
     for (const char *c = address; *c; c++) {
-        if ((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') || strchr("-._~@+!$&'()*,;=:", *c))
+        if ((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') ||
+            strchr("-._~@+!$&'()*,;=:", *c))
             buf_add_char(&path, *c);
         else
             buf_printf(&path, "%%%02X", (unsigned char)*c);
@@ -55,7 +56,9 @@ static json_t *ask_address(struct request *r) {
 }
 
 static void on_account_made(struct request *r, int error, const json_t *reply) { made(r, error, reply, "accounts"); }
-void account_add_request(struct request *r) { request_ask(r, "accounts.account.add", json_copy(r->json), ASK_MS, on_account_made); }
+void account_add_request(struct request *r) {
+    request_ask(r, "accounts.account.add", json_copy(r->json), ASK_MS, on_account_made);
+}
 void account_list(struct request *r) { list(r, "accounts.account.list"); }
 
 void account_get(struct request *r) {
@@ -76,8 +79,11 @@ static void on_mail_deleted(struct request *r, int error, const json_t *reply) {
         request_answer(r, 204, NULL);
         return;
     }
-    log_error("an account is deleted, but its mail could not be", "path", r->path, "user", json_string_value(json_object_get(r->state, "user")), NULL);
-    request_problem(r, 503, "the account is deleted, but its mail could not be deleted now; it stays in the store under the account's user id");
+    log_error("an account is deleted, but its mail could not be", "path", r->path, "user",
+              json_string_value(json_object_get(r->state, "user")), NULL);
+    request_problem(r, 503,
+                    "the account is deleted, but its mail could not be deleted now; it stays in the store under the "
+                    "account's user id");
 }
 
 static void on_account_deleted(struct request *r, int error, const json_t *reply) {
@@ -86,7 +92,8 @@ static void on_account_deleted(struct request *r, int error, const json_t *reply
         return;
     }
     r->state = json_deep_copy(reply);
-    request_ask(r, "mailbox.delete", json_pack("{s:O}", "user", json_object_get(reply, "user")), LONG_ASK_MS, on_mail_deleted);
+    request_ask(r, "mailbox.delete", json_pack("{s:O}", "user", json_object_get(reply, "user")), LONG_ASK_MS,
+                on_mail_deleted);
 }
 
 void account_delete_request(struct request *r) {
@@ -94,7 +101,9 @@ void account_delete_request(struct request *r) {
     if (ask) request_ask(r, "accounts.account.delete", ask, ASK_MS, on_account_deleted);
 }
 
-/* aliases ------------------------------------------------------------------------------------------------------------------------------------ */
+/* aliases
+ * ------------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void on_alias_made(struct request *r, int error, const json_t *reply) { made(r, error, reply, "aliases"); }
 void alias_add(struct request *r) { request_ask(r, "accounts.alias.add", json_copy(r->json), ASK_MS, on_alias_made); }

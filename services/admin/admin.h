@@ -1,6 +1,7 @@
 /* admin: the REST API, journeys, autoconfig, MTA-STS policies. What the files of this folder share.
  *
- * No thread waits: a request that asks another service is suspended in libmicrohttpd and goes on when the bus answers. */
+ * No thread waits: a request that asks another service is suspended in libmicrohttpd and goes on when the bus answers.
+ */
 #ifndef POSTBUS_ADMIN_H
 #define POSTBUS_ADMIN_H
 
@@ -59,10 +60,13 @@ struct request {
     json_t *state; /* the handler's own */
 };
 
-/* http.c ---------------------------------------------------------------------------------------------------------------------------------- */
+/* http.c
+ * ----------------------------------------------------------------------------------------------------------------------------------
+ */
 
 /* Opens a listener of a worker on the setting's address; certificate and key: PEM for TLS, or NULL. */
-void http_listen(struct admin *a, int index, const char *setting, const char *fallback, const char *certificate, const char *key);
+void http_listen(struct admin *a, int index, const char *setting, const char *fallback, const char *certificate,
+                 const char *key);
 /* Stops listening; running requests go on. */
 void http_quiesce(struct admin *a);
 void http_close(struct admin *a);
@@ -149,15 +153,17 @@ const char *mta_sts_mode_setting(void);
 /* journal.c: the JetStream stream of postbus.mail.> and reads of it. */
 void journal_start(struct admin *a);
 void journal_stop(struct admin *a);
-/* Reads the events of the message whose id is r->part (an array of CloudEvents, at least one, valid during the call); answers itself when it cannot. */
+/* Reads the events of the message whose id is r->part (an array of CloudEvents, at least one, valid during the call);
+ * answers itself when it cannot. */
 typedef void journal_fn(struct request *r, const json_t *events);
 void journal_read(struct request *r, journal_fn *then);
 
 /* journey.c: events (an array of CloudEvents of one message, in any order) as the ten steps; a new array. */
 json_t *journey_steps(const json_t *events);
 
-/* words.c: details of a step, in words; each appends to lines, and only what was recorded. A verdict's proofs with their reasons; how each recipient's copy of
- * an accepted message goes on (data of mail.accepted); what vouches for the hosts of a route (data of mail.routed). */
+/* words.c: details of a step, in words; each appends to lines, and only what was recorded. A verdict's proofs with
+ * their reasons; how each recipient's copy of an accepted message goes on (data of mail.accepted); what vouches for the
+ * hosts of a route (data of mail.routed). */
 void words_of_verdict(json_t *lines, const json_t *verdict);
 void words_of_recipients(json_t *lines, const json_t *accepted);
 void words_of_route(json_t *lines, const json_t *routed);

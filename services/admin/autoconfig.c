@@ -1,5 +1,5 @@
-/* How a mail client finds its servers: Thunderbird's autoconfig, Outlook's autodiscover (POX). And the MTA-STS policy (RFC 8461 §3.2), which lives at a
- * well-known path too. Each is given for hosted domains only. */
+/* How a mail client finds its servers: Thunderbird's autoconfig, Outlook's autodiscover (POX). And the MTA-STS policy
+ * (RFC 8461 §3.2), which lives at a well-known path too. Each is given for hosted domains only. */
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"
@@ -24,8 +24,8 @@ static void add_xml(struct buf *out, const char *text) {
     }
 }
 
-/* The domain of the Host field behind the first label `prefix`; a host without it counts as the domain itself unless the prefix is required. False when there
- * is none. */
+/* The domain of the Host field behind the first label `prefix`; a host without it counts as the domain itself unless
+ * the prefix is required. False when there is none. */
 static bool find_host_domain(struct request *r, struct slice prefix, bool required, char out[DOMAIN_BYTES]) {
     struct slice host = slice_of(request_head(r, "Host")), name = host;
     ptrdiff_t colon = slice_find_last(host, ':');
@@ -47,13 +47,17 @@ static void ask_for_domain(struct request *r, const char *domain, request_reply_
     request_ask(r, "accounts.domain.get", json_pack("{s:s}", "domain", domain), ASK_MS, then);
 }
 
-/* autoconfig ---------------------------------------------------------------------------------------------------------------------------------- */
+/* autoconfig
+ * ----------------------------------------------------------------------------------------------------------------------------------
+ */
 
-static void add_server(struct buf *out, const char *element, const char *type, const char *host, int port, const char *socket) {
+static void add_server(struct buf *out, const char *element, const char *type, const char *host, int port,
+                       const char *socket) {
     buf_printf(out, "    <%s type=\"%s\">\n      <hostname>", element, type);
     add_xml(out, host);
     buf_printf(out,
-               "</hostname>\n      <port>%d</port>\n      <socketType>%s</socketType>\n      <authentication>password-cleartext</authentication>\n"
+               "</hostname>\n      <port>%d</port>\n      <socketType>%s</socketType>\n      "
+               "<authentication>password-cleartext</authentication>\n"
                "      <username>%%EMAILADDRESS%%</username>\n    </%s>\n",
                port, socket, element);
 }
@@ -65,7 +69,8 @@ static void on_autoconfig(struct request *r, int error, const json_t *reply) {
         return;
     }
     struct buf xml = {0};
-    buf_add_str(&xml, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<clientConfig version=\"1.1\">\n  <emailProvider id=\"");
+    buf_add_str(&xml,
+                "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<clientConfig version=\"1.1\">\n  <emailProvider id=\"");
     add_xml(&xml, domain);
     buf_add_str(&xml, "\">\n    <domain>");
     add_xml(&xml, domain);
@@ -92,14 +97,19 @@ void autoconfig_get(struct request *r) {
         request_problem(r, 400, "say which domain: ?emailaddress=name@example.org");
 }
 
-/* autodiscover -------------------------------------------------------------------------------------------------------------------------------- */
+/* autodiscover
+ * --------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void add_protocol(struct buf *out, const char *type, const char *host, int port, const char *login) {
     buf_printf(out, "      <Protocol>\n        <Type>%s</Type>\n        <Server>", type);
     add_xml(out, host);
-    buf_printf(out, "</Server>\n        <Port>%d</Port>\n        <DomainRequired>off</DomainRequired>\n        <LoginName>", port);
+    buf_printf(out,
+               "</Server>\n        <Port>%d</Port>\n        <DomainRequired>off</DomainRequired>\n        <LoginName>",
+               port);
     add_xml(out, login);
-    buf_add_str(out, "</LoginName>\n        <SPA>off</SPA>\n        <SSL>on</SSL>\n        <AuthRequired>on</AuthRequired>\n      </Protocol>\n");
+    buf_add_str(out, "</LoginName>\n        <SPA>off</SPA>\n        <SSL>on</SSL>\n        "
+                     "<AuthRequired>on</AuthRequired>\n      </Protocol>\n");
 }
 
 static void on_autodiscover(struct request *r, int error, const json_t *reply) {
@@ -109,10 +119,13 @@ static void on_autodiscover(struct request *r, int error, const json_t *reply) {
         return;
     }
     struct buf xml = {0};
-    buf_add_str(&xml,
-                "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Autodiscover xmlns=\"http://schemas.microsoft.com/exchange/autodiscover/responseschema/2006\">\n"
-                "  <Response xmlns=\"http://schemas.microsoft.com/exchange/autodiscover/outlook/responseschema/2006a\">\n    <Account>\n"
-                "      <AccountType>email</AccountType>\n      <Action>settings</Action>\n");
+    buf_add_str(
+        &xml,
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Autodiscover "
+        "xmlns=\"http://schemas.microsoft.com/exchange/autodiscover/responseschema/2006\">\n"
+        "  <Response xmlns=\"http://schemas.microsoft.com/exchange/autodiscover/outlook/responseschema/2006a\">\n    "
+        "<Account>\n"
+        "      <AccountType>email</AccountType>\n      <Action>settings</Action>\n");
     add_protocol(&xml, "IMAP", host, 993, login);
     add_protocol(&xml, "POP3", host, 995, login);
     add_protocol(&xml, "SMTP", host, 465, login);
@@ -141,17 +154,22 @@ void autodiscover_post(struct request *r) {
     json_object_set_new(r->state, "address", json_string(address_text(&address, text)));
 }
 
-/* MTA-STS ------------------------------------------------------------------------------------------------------------------------------------- */
+/* MTA-STS
+ * -------------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void on_mta_sts(struct request *r, int error, const json_t *reply) {
     const char *own = json_string_value(json_object_get(json_object_get(reply, "dns"), "mta_sts"));
-    const char *mode = !own ? r->admin->mta_sts : *own ? own : "none"; /* the domain's own setting goes before the site's */
+    const char *mode = !own   ? r->admin->mta_sts
+                       : *own ? own
+                              : "none"; /* the domain's own setting goes before the site's */
     if (error) {
         request_problem_bus(r, reply);
         return;
     }
     struct buf policy = {0};
-    buf_printf(&policy, "version: STSv1\r\nmode: %s\r\nmx: %s\r\nmax_age: %d\r\n", mode, r->admin->worker->hostname, STS_MAX_AGE);
+    buf_printf(&policy, "version: STSv1\r\nmode: %s\r\nmx: %s\r\nmax_age: %d\r\n", mode, r->admin->worker->hostname,
+               STS_MAX_AGE);
     request_answer_text(r, 200, "text/plain; charset=utf-8", buf_slice(&policy));
     buf_free(&policy);
 }
@@ -166,8 +184,9 @@ void mta_sts_get(struct request *r) {
 }
 
 const char *mta_sts_mode_setting(void) {
-    const char *mode =
-        config_text("POSTBUS_MTA_STS", "none"); /* while nothing is announced, whoever kept a policy of ours hears that it is over (RFC 8461 §8.3) */
+    const char *mode = config_text(
+        "POSTBUS_MTA_STS",
+        "none"); /* while nothing is announced, whoever kept a policy of ours hears that it is over (RFC 8461 §8.3) */
     if (strcmp(mode, "enforce") != 0 && strcmp(mode, "testing") != 0 && strcmp(mode, "none") != 0)
         config_refuse("POSTBUS_MTA_STS", "expected enforce, testing or none");
     return mode;

@@ -56,9 +56,13 @@ static void on_domain_for_dns(struct request *r, int error, const json_t *reply)
     request_ask(r, "verifier.dns.records", json_pack("{s:O}", "domain", r->state), ASK_MS, on_records);
 }
 
-void domain_dns(struct request *r) { request_ask(r, "accounts.domain.get", json_pack("{s:s}", "domain", r->part), ASK_MS, on_domain_for_dns); }
+void domain_dns(struct request *r) {
+    request_ask(r, "accounts.domain.get", json_pack("{s:s}", "domain", r->part), ASK_MS, on_domain_for_dns);
+}
 
-/* check ------------------------------------------------------------------------------------------------------------------------------------- */
+/* check
+ * -------------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void on_checked(struct request *r, int error, const json_t *reply) {
     if (error)
@@ -71,11 +75,17 @@ static void ask_check(struct request *r, int error, const json_t *reply, bool fr
     if (error)
         request_problem_bus(r, reply);
     else
-        request_ask(r, "verifier.dns.check", json_pack("{s:O,s:b}", "domain", json_object_get(reply, "domain"), "fresh", (int)fresh), LONG_ASK_MS, on_checked);
+        request_ask(r, "verifier.dns.check",
+                    json_pack("{s:O,s:b}", "domain", json_object_get(reply, "domain"), "fresh", (int)fresh),
+                    LONG_ASK_MS, on_checked);
 }
 
 static void on_domain_for_last(struct request *r, int error, const json_t *reply) { ask_check(r, error, reply, false); }
 static void on_domain_for_fresh(struct request *r, int error, const json_t *reply) { ask_check(r, error, reply, true); }
 
-void domain_check_get(struct request *r) { request_ask(r, "accounts.domain.get", json_pack("{s:s}", "domain", r->part), ASK_MS, on_domain_for_last); }
-void domain_check_post(struct request *r) { request_ask(r, "accounts.domain.get", json_pack("{s:s}", "domain", r->part), ASK_MS, on_domain_for_fresh); }
+void domain_check_get(struct request *r) {
+    request_ask(r, "accounts.domain.get", json_pack("{s:s}", "domain", r->part), ASK_MS, on_domain_for_last);
+}
+void domain_check_post(struct request *r) {
+    request_ask(r, "accounts.domain.get", json_pack("{s:s}", "domain", r->part), ASK_MS, on_domain_for_fresh);
+}

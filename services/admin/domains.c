@@ -1,4 +1,5 @@
-/* /api/v1/domains. A forced deletion takes the accounts first, each with its mail, so that nothing stays behind that nobody owns. */
+/* /api/v1/domains. A forced deletion takes the accounts first, each with its mail, so that nothing stays behind that
+ * nobody owns. */
 #include <stdio.h>
 
 #include "libcommon/mail/domain.h"
@@ -35,9 +36,13 @@ void domain_patch(struct request *r) {
     request_ask(r, "accounts.domain.set", ask, ASK_MS, on_object);
 }
 
-void domain_get(struct request *r) { request_ask(r, "accounts.domain.get", json_pack("{s:s}", "domain", r->part), ASK_MS, on_object); }
+void domain_get(struct request *r) {
+    request_ask(r, "accounts.domain.get", json_pack("{s:s}", "domain", r->part), ASK_MS, on_object);
+}
 
-/* delete ------------------------------------------------------------------------------------------------------------------------------------ */
+/* delete
+ * ------------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void on_deleted(struct request *r, int error, const json_t *reply) {
     if (error)
@@ -61,7 +66,8 @@ static void on_account_deleted(struct request *r, int error, const json_t *reply
     else if (error)
         next_account(r);
     else
-        request_ask(r, "mailbox.delete", json_pack("{s:O}", "user", json_object_get(reply, "user")), LONG_ASK_MS, on_mail_deleted);
+        request_ask(r, "mailbox.delete", json_pack("{s:O}", "user", json_object_get(reply, "user")), LONG_ASK_MS,
+                    on_mail_deleted);
 }
 
 static void on_accounts(struct request *r, int error, const json_t *reply) {
@@ -69,7 +75,8 @@ static void on_accounts(struct request *r, int error, const json_t *reply) {
     if (error) {
         request_problem_bus(r, reply);
     } else if (json_array_size(accounts) == 0) {
-        request_ask(r, "accounts.domain.delete", json_pack("{s:s,s:b}", "domain", r->part, "force", 1), ASK_MS, on_deleted);
+        request_ask(r, "accounts.domain.delete", json_pack("{s:s,s:b}", "domain", r->part, "force", 1), ASK_MS,
+                    on_deleted);
     } else {
         json_decref(r->state);
         r->state = json_deep_copy(accounts);
@@ -80,7 +87,8 @@ static void on_accounts(struct request *r, int error, const json_t *reply) {
 static void next_account(struct request *r) {
     size_t left = json_array_size(r->state);
     if (left == 0) {
-        request_ask(r, "accounts.account.list", json_pack("{s:s,s:i}", "domain", r->part, "limit", 200), ASK_MS, on_accounts);
+        request_ask(r, "accounts.account.list", json_pack("{s:s,s:i}", "domain", r->part, "limit", 200), ASK_MS,
+                    on_accounts);
         return;
     }
     json_t *ask = json_pack("{s:O}", "address", json_object_get(json_array_get(r->state, left - 1), "address"));
@@ -90,8 +98,9 @@ static void next_account(struct request *r) {
 
 void domain_delete(struct request *r) {
     const char *force = request_query(r, "force");
-    bool forced = MHD_lookup_connection_value_n(r->connection, MHD_GET_ARGUMENT_KIND, "force", 5, NULL, NULL) == MHD_YES &&
-                  (!force || !*force || strcmp(force, "true") == 0 || strcmp(force, "1") == 0);
+    bool forced =
+        MHD_lookup_connection_value_n(r->connection, MHD_GET_ARGUMENT_KIND, "force", 5, NULL, NULL) == MHD_YES &&
+        (!force || !*force || strcmp(force, "true") == 0 || strcmp(force, "1") == 0);
     if (forced)
         next_account(r);
     else

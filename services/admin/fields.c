@@ -17,7 +17,8 @@ static void complain(json_t **errors, const char *name, const char *detail) {
     pointer[n] = 0;
     if (!*errors) *errors = json_array();
     json_t *error = json_pack("{s:s,s:s}", "pointer", pointer, "detail", detail);
-    if (!error) error = json_pack("{s:s,s:s}", "pointer", "#", "detail", detail); /* the name was cut inside a character */
+    if (!error)
+        error = json_pack("{s:s,s:s}", "pointer", "#", "detail", detail); /* the name was cut inside a character */
     json_array_append_new(*errors, error);
 }
 
@@ -44,7 +45,8 @@ json_t *fields_check(const json_t *body, const struct field *fields, size_t coun
             complain(&errors, fields[i].name, "an object is expected");
         }
     }
-    for (void *at = json_object_iter((json_t *)(uintptr_t)body); at; at = json_object_iter_next((json_t *)(uintptr_t)body, at)) {
+    for (void *at = json_object_iter((json_t *)(uintptr_t)body); at;
+         at = json_object_iter_next((json_t *)(uintptr_t)body, at)) {
         bool known = false;
         for (size_t i = 0; i < count; i++) known = known || strcmp(fields[i].name, json_object_iter_key(at)) == 0;
         if (!known) complain(&errors, json_object_iter_key(at), "there is no such field");

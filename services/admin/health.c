@@ -1,5 +1,5 @@
-/* /api/v1/health: what each part of the system says when it is asked. Ready (200) when the bus, the store and accounts answer; else 503. One look serves all
- * who ask within a second, so that asking costs the other services nothing. */
+/* /api/v1/health: what each part of the system says when it is asked. Ready (200) when the bus, the store and accounts
+ * answer; else 503. One look serves all who ask within a second, so that asking costs the other services nothing. */
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"
@@ -46,7 +46,8 @@ static void finish(struct look *l) {
     json_object_set_new(l->components, "bus", json_pack("{s:s}", "state", bus ? "up" : "down"));
     json_object_set_new(l->components, "store", json_pack("{s:s}", "state", l->store ? "up" : "down"));
     json_object_set_new(l->components, "journal", json_pack("{s:s}", "state", a->journal_ready ? "up" : "down"));
-    json_object_foreach(l->components, key, component) all = all && strcmp(json_string_value(json_object_get(component, "state")), "up") == 0;
+    json_object_foreach(l->components, key, component) all =
+        all && strcmp(json_string_value(json_object_get(component, "state")), "up") == 0;
     json_decref(a->health);
     a->health = json_pack("{s:s,s:s,s:o}", "status",
                           !bus || !l->store || !l->accounts ? "unavailable"
@@ -64,7 +65,11 @@ static void on_answer(void *ctx, int error, const json_t *reply) {
     const char *code = bus_error_code(reply);
     bool up = error == BUS_OK || (error == BUS_REFUSED && strcmp(code, "unavailable") != 0);
     if (strcmp(one->name, "accounts") == 0) l->accounts = up;
-    json_object_set_new(l->components, one->name, json_pack("{s:s}", "state", up ? "up" : error == BUS_REFUSED || reply ? "failing" : "down"));
+    json_object_set_new(l->components, one->name,
+                        json_pack("{s:s}", "state",
+                                  up                              ? "up"
+                                  : error == BUS_REFUSED || reply ? "failing"
+                                                                  : "down"));
     free(one);
     if (--l->waiting == 0) finish(l);
 }

@@ -9,9 +9,12 @@
 #include "services/admin/admin.h"
 
 static struct metric requests_total = METRIC_COUNTER("postbus_admin_requests_total", "HTTP requests answered");
-static struct metric requests_failed = METRIC_COUNTER("postbus_admin_requests_unavailable_total", "HTTP requests answered with 5xx");
+static struct metric requests_failed =
+    METRIC_COUNTER("postbus_admin_requests_unavailable_total", "HTTP requests answered with 5xx");
 
-/* The loop ------------------------------------------------------------------------------------------------------------------------------------ */
+/* The loop
+ * ------------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void turn(struct admin *a) {
     uint64_t wait, soonest = 1000;
@@ -30,9 +33,12 @@ static void on_turn(evutil_socket_t fd, short what, void *ctx) {
     turn(ctx);
 }
 
-/* A request --------------------------------------------------------------------------------------------------------------------------------- */
+/* A request
+ * ---------------------------------------------------------------------------------------------------------------------------------
+ */
 
-static struct request *request_create(struct admin *a, struct MHD_Connection *connection, const char *method, const char *path) {
+static struct request *request_create(struct admin *a, struct MHD_Connection *connection, const char *method,
+                                      const char *path) {
     struct request *r = memory_alloc(sizeof *r);
     r->admin = a;
     r->connection = connection;
@@ -60,8 +66,8 @@ static void request_free(struct request *r) {
     free(r);
 }
 
-static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, const char *url, const char *method, const char *version, const char *data,
-                                  size_t *size, void **own) {
+static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, const char *url, const char *method,
+                                  const char *version, const char *data, size_t *size, void **own) {
     struct request *r = *own;
     (void)version;
     if (!r) {
@@ -96,7 +102,8 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
     return MHD_queue_response(connection, r->status, r->response);
 }
 
-static void on_completed(void *ctx, struct MHD_Connection *connection, void **own, enum MHD_RequestTerminationCode why) {
+static void on_completed(void *ctx, struct MHD_Connection *connection, void **own,
+                         enum MHD_RequestTerminationCode why) {
     (void)ctx, (void)connection, (void)why;
     if (*own) request_free(*own);
     *own = NULL;
@@ -128,7 +135,9 @@ static void respond(struct request *r, unsigned status, struct MHD_Response *res
     }
 }
 
-void request_header(struct request *r, const char *name, const char *value) { MHD_add_response_header(r->response, name, value); }
+void request_header(struct request *r, const char *name, const char *value) {
+    MHD_add_response_header(r->response, name, value);
+}
 
 void request_answer_text(struct request *r, unsigned status, const char *type, struct slice text) {
     respond(r, status, MHD_create_response_from_buffer_copy(text.n, text.p), type);
@@ -153,14 +162,19 @@ void request_problem_fields(struct request *r, unsigned status, const char *deta
     answer_json(r, status, problem_create(status, detail, errors), "application/problem+json");
 }
 
-void request_problem(struct request *r, unsigned status, const char *detail) { request_problem_fields(r, status, detail, NULL); }
+void request_problem(struct request *r, unsigned status, const char *detail) {
+    request_problem_fields(r, status, detail, NULL);
+}
 
 void request_problem_bus(struct request *r, const json_t *reply) {
     const char *message = json_string_value(json_object_get(json_object_get(reply, "error"), "message"));
-    request_problem(r, problem_status(bus_error_code(reply)), message ? message : "a part of the system does not answer: try again");
+    request_problem(r, problem_status(bus_error_code(reply)),
+                    message ? message : "a part of the system does not answer: try again");
 }
 
-/* Asking -------------------------------------------------------------------------------------------------------------------------------------- */
+/* Asking
+ * --------------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void on_reply(void *ctx, int error, const json_t *reply) {
     struct request *r = ctx;
@@ -172,8 +186,12 @@ void request_ask(struct request *r, const char *verb, json_t *ask, int timeout_m
     bus_request(r->admin->worker->bus, verb, ask, timeout_ms, on_reply, r);
 }
 
-const char *request_query(const struct request *r, const char *name) { return MHD_lookup_connection_value(r->connection, MHD_GET_ARGUMENT_KIND, name); }
-const char *request_head(const struct request *r, const char *name) { return MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, name); }
+const char *request_query(const struct request *r, const char *name) {
+    return MHD_lookup_connection_value(r->connection, MHD_GET_ARGUMENT_KIND, name);
+}
+const char *request_head(const struct request *r, const char *name) {
+    return MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, name);
+}
 
 bool request_page(struct request *r, json_t *ask) {
     const char *limit = request_query(r, "limit"), *after = request_query(r, "after");
@@ -188,7 +206,9 @@ bool request_page(struct request *r, json_t *ask) {
     return true;
 }
 
-/* Listening ----------------------------------------------------------------------------------------------------------------------------------- */
+/* Listening
+ * -----------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void on_library_log(void *ctx, const char *format, va_list arguments) {
     char text[512];
@@ -197,7 +217,8 @@ static void on_library_log(void *ctx, const char *format, va_list arguments) {
     log_debug("http library", "text", text, NULL);
 }
 
-void http_listen(struct admin *a, int index, const char *setting, const char *fallback, const char *certificate, const char *key) {
+void http_listen(struct admin *a, int index, const char *setting, const char *fallback, const char *certificate,
+                 const char *key) {
     const char *address = config_text(setting, fallback);
     struct sockaddr_storage where;
     int n = sizeof where;
@@ -208,18 +229,24 @@ void http_listen(struct admin *a, int index, const char *setting, const char *fa
     }
     if (strcmp(address, "off") == 0) return;
     memset(&where, 0, sizeof where);
-    if (evutil_parse_sockaddr_port(address, (struct sockaddr *)&where, &n) != 0) config_refuse(setting, "expected address:port, such as [::]:8080, or off");
-    unsigned flags =
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG | (where.ss_family == AF_INET6 ? MHD_USE_DUAL_STACK : 0) | (certificate ? MHD_USE_TLS : 0);
-    struct MHD_OptionItem tls[] = {
-        {MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)certificate}, {MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)key}, {MHD_OPTION_END, 0, NULL}};
+    if (evutil_parse_sockaddr_port(address, (struct sockaddr *)&where, &n) != 0)
+        config_refuse(setting, "expected address:port, such as [::]:8080, or off");
+    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
+                     (where.ss_family == AF_INET6 ? MHD_USE_DUAL_STACK : 0) | (certificate ? MHD_USE_TLS : 0);
+    struct MHD_OptionItem tls[] = {{MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)certificate},
+                                   {MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)key},
+                                   {MHD_OPTION_END, 0, NULL}};
     struct MHD_OptionItem plain[] = {{MHD_OPTION_END, 0, NULL}};
-    a->daemons[index] =
-        MHD_start_daemon(flags, 0, NULL, NULL, on_request, a, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL, MHD_OPTION_SOCK_ADDR, &where,
-                         MHD_OPTION_LISTENING_ADDRESS_REUSE, 1U, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-                         (unsigned)CONNECTION_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
-                         a, MHD_OPTION_ARRAY, certificate ? tls : plain, MHD_OPTION_END);
-    if (!a->daemons[index]) config_refuse(setting, "cannot listen there: the port is taken, the address is not of this host, or the certificate does not fit");
+    a->daemons[index] = MHD_start_daemon(
+        flags, 0, NULL, NULL, on_request, a, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL, MHD_OPTION_SOCK_ADDR,
+        &where, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1U, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CONNECTION_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, on_completed, a, MHD_OPTION_ARRAY,
+        certificate ? tls : plain, MHD_OPTION_END);
+    if (!a->daemons[index])
+        config_refuse(
+            setting,
+            "cannot listen there: the port is taken, the address is not of this host, or the certificate does not fit");
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(a->daemons[index], MHD_DAEMON_INFO_EPOLL_FD);
     a->turns[index] = event_new(a->worker->base, info->epoll_fd, EV_READ | EV_PERSIST, on_turn, a);
     event_add(a->turns[index], NULL);

@@ -1,6 +1,6 @@
-/* The stream POSTBUS_MAIL, which keeps what happened to every message for some days, and the reading of one message's events from it.
- * The library's JetStream calls wait for their answers, so they run on the pool's threads. NATS may lose a stream (its disk, a kill): it is looked for again
- * every minute and made anew. */
+/* The stream POSTBUS_MAIL, which keeps what happened to every message for some days, and the reading of one message's
+ * events from it. The library's JetStream calls wait for their answers, so they run on the pool's threads. NATS may
+ * lose a stream (its disk, a kill): it is looked for again every minute and made anew. */
 #include <nats/nats.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +20,9 @@ static bool context(jsCtx **js, natsConnection *connection) {
     return natsConnection_JetStream(js, connection, &options) == NATS_OK;
 }
 
-/* The stream ----------------------------------------------------------------------------------------------------------------------------------- */
+/* The stream
+ * -----------------------------------------------------------------------------------------------------------------------------------
+ */
 
 struct look {
     struct admin *admin;
@@ -95,7 +97,9 @@ void journal_stop(struct admin *a) {
     a->journal_clock = NULL;
 }
 
-/* A message's events ------------------------------------------------------------------------------------------------------------------------------------- */
+/* A message's events
+ * -------------------------------------------------------------------------------------------------------------------------------------
+ */
 
 struct reading {
     struct request *request;
@@ -106,7 +110,8 @@ struct reading {
     bool failed, lost;
 };
 
-/* One direct get a message, each the next of this subject after the one before: no consumer is made, nothing stays behind. */
+/* One direct get a message, each the next of this subject after the one before: no consumer is made, nothing stays
+ * behind. */
 static void read_events(void *job) { /* on a pool thread */
     struct reading *g = job;
     jsCtx *js = NULL;
@@ -151,7 +156,8 @@ static void events_read(void *job) {
 
 void journal_read(struct request *r, journal_fn *then) {
     if (!ulid_is_valid(slice_of(r->part))) {
-        request_problem(r, 400, "this is not a message id: 26 characters as in the Received field or the reply to DATA");
+        request_problem(r, 400,
+                        "this is not a message id: 26 characters as in the Received field or the reply to DATA");
         return;
     }
     if (!bus_is_ready(r->admin->worker->bus)) {

@@ -1,5 +1,6 @@
-/* A message's events as the ten steps of its journey. An event shows as one step or more: an accepted submission tells of the writing (1), the submission (2)
- * and whose the recipients are (3); a route of the question for the MX (4) and of how far the answer can be trusted (5). Pure functions over JSON. */
+/* A message's events as the ten steps of its journey. An event shows as one step or more: an accepted submission tells
+ * of the writing (1), the submission (2) and whose the recipients are (3); a route of the question for the MX (4) and
+ * of how far the answer can be trusted (5). Pure functions over JSON. */
 #include <stdlib.h>
 
 #include "services/admin/admin.h"
@@ -46,8 +47,9 @@ static void add(struct step *s, int number, const char *name, json_t *data) {
         service = source;
         source = SLICE("");
     }
-    json_t *step = json_pack("{s:i,s:s,s:s,s:s%,s:s%,s:s,s:o,s:o}", "step", number, "name", name, "time", text_of(s->event, "time"), "service", service.p,
-                             service.n, "host", source.p, source.n, "what", buf_str(&s->what), "details", s->details, "data", data);
+    json_t *step = json_pack("{s:i,s:s,s:s,s:s%,s:s%,s:s,s:o,s:o}", "step", number, "name", name, "time",
+                             text_of(s->event, "time"), "service", service.p, service.n, "host", source.p, source.n,
+                             "what", buf_str(&s->what), "details", s->details, "data", data);
     s->details = json_array();
     if (step) json_array_append_new(s->steps, step);
     buf_reset(&s->what);
@@ -80,24 +82,28 @@ static void add_verdict(struct step *s, const json_t *verdict) {
     static const struct {
         const char *field, *name;
     } parts[] = {{"spf", "SPF"}, {"dkim", "DKIM"}, {"dmarc", "DMARC"}, {"arc", "ARC"}, {"iprev", "reverse name"}};
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) add_result(&s->what, parts[i].name, json_object_get(verdict, parts[i].field));
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        add_result(&s->what, parts[i].name, json_object_get(verdict, parts[i].field));
 }
 
 static void on_submission(struct step *s) {
-    static const char *const written[] = {"from", "message_id", "size", NULL}, *const submitted[] = {"client", "reply", "origin", "verdict", NULL},
+    static const char *const written[] = {"from", "message_id", "size", NULL},
+                             *const submitted[] = {"client", "reply", "origin", "verdict", NULL},
                              *const sorted[] = {"rcpts", "shard", NULL};
     const json_t *client = json_object_get(s->data, "client"), *rcpts = json_object_get(s->data, "rcpts");
     json_t *local = json_array(), *remote = json_array(), *each;
     size_t i;
-    buf_printf(&s->what, "%s wrote a message of %lld bytes and pressed Send", or_none(text_of(s->data, "from"), "somebody"),
-               json_integer_value(json_object_get(s->data, "size")));
+    buf_printf(&s->what, "%s wrote a message of %lld bytes and pressed Send",
+               or_none(text_of(s->data, "from"), "somebody"), json_integer_value(json_object_get(s->data, "size")));
     add(s, 1, "written", fields_of(s->data, written));
     buf_printf(&s->what, "%s, logged in as %s, submitted it from %s ", or_none(text_of(client, "helo"), "a client"),
-               or_none(text_of(client, "login"), text_of(s->data, "from")), or_none(text_of(client, "ip"), "an unknown address"));
+               or_none(text_of(client, "login"), text_of(s->data, "from")),
+               or_none(text_of(client, "ip"), "an unknown address"));
     add_tls(&s->what, client);
     add(s, 2, "submitted", fields_of(s->data, submitted));
     json_array_foreach(rcpts, i, each) {
-        if (strcmp(text_of(each, "user"), "reporter") != 0) json_array_append(json_is_string(json_object_get(each, "user")) ? local : remote, each);
+        if (strcmp(text_of(each, "user"), "reporter") != 0)
+            json_array_append(json_is_string(json_object_get(each, "user")) ? local : remote, each);
     }
     if (json_array_size(local)) {
         add_list(&s->what, local, "address");
@@ -108,7 +114,8 @@ static void on_submission(struct step *s) {
         add_list(&s->what, remote, "address");
         buf_add_str(&s->what, json_array_size(remote) == 1 ? " is at another site" : " are at other sites");
     }
-    if (!s->what.n) buf_add_str(&s->what, json_array_size(rcpts) ? "every recipient is a report address" : "nobody is to get it");
+    if (!s->what.n)
+        buf_add_str(&s->what, json_array_size(rcpts) ? "every recipient is a report address" : "nobody is to get it");
     words_of_recipients(s->details, s->data);
     add(s, 3, "sorted", fields_of(s->data, sorted));
     json_decref(local);
@@ -116,8 +123,11 @@ static void on_submission(struct step *s) {
 }
 
 static void on_accepted(struct step *s) {
-    static const char *const verified[] = {"client", "from", "verdict", "origin", NULL}, *const accepted[] = {"rcpts", "size",   "message_id", "shard",
-                                                                                                              "reply", "sealed", NULL};
+    static const char *const verified[] = {"client", "from", "verdict", "origin", NULL}, *const accepted[] = {
+                                                                                             "rcpts",      "size",
+                                                                                             "message_id", "shard",
+                                                                                             "reply",      "sealed",
+                                                                                             NULL};
     const char *origin = text_of(s->data, "origin");
     const json_t *client = json_object_get(s->data, "client");
     if (strcmp(origin, "submission") == 0) {
@@ -125,14 +135,16 @@ static void on_accepted(struct step *s) {
         return;
     }
     if (strcmp(origin, "mx") == 0) {
-        buf_printf(&s->what, "%s (%s) brought it from <%s> ", or_none(text_of(client, "helo"), "a server"), text_of(client, "ip"), text_of(s->data, "from"));
+        buf_printf(&s->what, "%s (%s) brought it from <%s> ", or_none(text_of(client, "helo"), "a server"),
+                   text_of(client, "ip"), text_of(s->data, "from"));
         add_tls(&s->what, client);
         buf_add_str(&s->what, "; ");
         add_verdict(s, json_object_get(s->data, "verdict"));
         words_of_verdict(s->details, json_object_get(s->data, "verdict"));
         add(s, 7, "verified", fields_of(s->data, verified));
     }
-    buf_printf(&s->what, strcmp(origin, "bounce") == 0 || strcmp(origin, "report") == 0 ? "a report to " : "accepted for ");
+    buf_printf(&s->what,
+               strcmp(origin, "bounce") == 0 || strcmp(origin, "report") == 0 ? "a report to " : "accepted for ");
     add_list(&s->what, json_object_get(s->data, "rcpts"), "address");
     buf_add_str(&s->what, " and on disk in the queue");
     words_of_recipients(s->details, s->data);
@@ -141,22 +153,26 @@ static void on_accepted(struct step *s) {
 
 static void on_refused(struct step *s) {
     const json_t *client = json_object_get(s->data, "client");
-    buf_printf(&s->what, "refused %s (%s): %lld %s %s", or_none(text_of(client, "helo"), "a client"), text_of(client, "ip"),
-               json_integer_value(json_object_get(s->data, "code")), text_of(s->data, "enhanced"), text_of(s->data, "reason"));
+    buf_printf(&s->what, "refused %s (%s): %lld %s %s", or_none(text_of(client, "helo"), "a client"),
+               text_of(client, "ip"), json_integer_value(json_object_get(s->data, "code")),
+               text_of(s->data, "enhanced"), text_of(s->data, "reason"));
     words_of_verdict(s->details, json_object_get(s->data, "verdict"));
     whole(s, 7, "refused");
 }
 
 static void on_routed(struct step *s) {
-    static const char *const asked[] = {"domain", "hosts", NULL}, *const trusted[] = {"domain", "dnssec", "mta_sts", "dane", NULL};
+    static const char *const asked[] = {"domain", "hosts", NULL}, *const trusted[] = {"domain", "dnssec", "mta_sts",
+                                                                                      "dane", NULL};
     const json_t *dane = json_object_get(s->data, "dane"), *sts = json_object_get(s->data, "mta_sts");
     const char *mode = json_is_object(sts) ? text_of(sts, "mode") : json_is_string(sts) ? json_string_value(sts) : "";
-    const char *dane_text = json_is_string(dane) ? json_string_value(dane) : json_is_true(dane) ? "applies" : "does not apply";
+    const char *dane_text = json_is_string(dane) ? json_string_value(dane)
+                            : json_is_true(dane) ? "applies"
+                                                 : "does not apply";
     buf_printf(&s->what, "DNS was asked for the MX of %s: ", text_of(s->data, "domain"));
     add_list(&s->what, json_object_get(s->data, "hosts"), "name");
     add(s, 4, "asked for the MX", fields_of(s->data, asked));
-    buf_printf(&s->what, "the answer is %s by DNSSEC; DANE %s; MTA-STS %s", or_none(text_of(s->data, "dnssec"), "not judged"), dane_text,
-               or_none(mode, "has no policy"));
+    buf_printf(&s->what, "the answer is %s by DNSSEC; DANE %s; MTA-STS %s",
+               or_none(text_of(s->data, "dnssec"), "not judged"), dane_text, or_none(mode, "has no policy"));
     words_of_route(s->details, s->data);
     add(s, 5, "answer judged", fields_of(s->data, trusted));
 }
@@ -181,16 +197,17 @@ static void on_tls(struct step *s) {
 }
 
 static void on_sent(struct step *s) {
-    buf_printf(&s->what, "%s [%s]:%lld took it for %s ", text_of(s->data, "host"), text_of(s->data, "ip"), json_integer_value(json_object_get(s->data, "port")),
-               text_of(s->data, "rcpt"));
+    buf_printf(&s->what, "%s [%s]:%lld took it for %s ", text_of(s->data, "host"), text_of(s->data, "ip"),
+               json_integer_value(json_object_get(s->data, "port")), text_of(s->data, "rcpt"));
     add_tls(&s->what, s->data);
-    buf_printf(&s->what, ", identity proved by %s: %s", or_none(text_of(s->data, "tls_verified"), "none"), text_of(s->data, "reply"));
+    buf_printf(&s->what, ", identity proved by %s: %s", or_none(text_of(s->data, "tls_verified"), "none"),
+               text_of(s->data, "reply"));
     whole(s, 6, "sent");
 }
 
 static void on_deferred(struct step *s) {
-    buf_printf(&s->what, "not yet for %s (attempt %lld): %s", text_of(s->data, "rcpt"), json_integer_value(json_object_get(s->data, "attempt")),
-               text_of(s->data, "reason"));
+    buf_printf(&s->what, "not yet for %s (attempt %lld): %s", text_of(s->data, "rcpt"),
+               json_integer_value(json_object_get(s->data, "attempt")), text_of(s->data, "reason"));
     whole(s, 6, "deferred");
 }
 
@@ -207,7 +224,8 @@ static void on_delivered(struct step *s) {
 
 static void connected(struct step *s) {
     static const char *const names[] = {"user", "client", "protocol", "tls", NULL};
-    buf_printf(&s->what, "the recipient's client at %s is connected by %s ", text_of(json_object_get(s->data, "client"), "ip"),
+    buf_printf(&s->what, "the recipient's client at %s is connected by %s ",
+               text_of(json_object_get(s->data, "client"), "ip"),
                strcmp(text_of(s->data, "protocol"), "pop3") == 0 ? "POP3" : "IMAP");
     add_tls(&s->what, s->data);
     add(s, 9, "connected", fields_of(s->data, names));
@@ -215,16 +233,17 @@ static void connected(struct step *s) {
 
 static void on_announced(struct step *s) {
     connected(s);
-    buf_printf(&s->what, "it appeared in %s at %s as uid %lld", text_of(s->data, "folder"), text_of(json_object_get(s->data, "client"), "ip"),
-               json_integer_value(json_object_get(s->data, "uid")));
+    buf_printf(&s->what, "it appeared in %s at %s as uid %lld", text_of(s->data, "folder"),
+               text_of(json_object_get(s->data, "client"), "ip"), json_integer_value(json_object_get(s->data, "uid")));
     whole(s, 10, "appeared");
 }
 
 static void on_fetched(struct step *s) {
     bool pop3 = strcmp(text_of(s->data, "protocol"), "pop3") == 0;
     if (pop3) connected(s);
-    buf_printf(&s->what, "the client at %s read its %lld bytes by %s", text_of(json_object_get(s->data, "client"), "ip"),
-               json_integer_value(json_object_get(s->data, "size")), pop3 ? "POP3" : "IMAP");
+    buf_printf(&s->what, "the client at %s read its %lld bytes by %s",
+               text_of(json_object_get(s->data, "client"), "ip"), json_integer_value(json_object_get(s->data, "size")),
+               pop3 ? "POP3" : "IMAP");
     whole(s, 10, "read");
 }
 
@@ -255,7 +274,8 @@ json_t *journey_steps(const json_t *events) {
     size_t n = json_array_size(events);
     struct step s = {.steps = json_array(), .details = json_array()};
     struct timed *sorted = calloc(n + 1, sizeof *sorted);
-    for (size_t i = 0; sorted && i < n; i++) sorted[i] = (struct timed){text_of(json_array_get(events, i), "time"), i, json_array_get(events, i)};
+    for (size_t i = 0; sorted && i < n; i++)
+        sorted[i] = (struct timed){text_of(json_array_get(events, i), "time"), i, json_array_get(events, i)};
     if (sorted) qsort(sorted, n, sizeof *sorted, by_time);
     for (size_t i = 0; sorted && i < n; i++) {
         s.event = sorted[i].event;

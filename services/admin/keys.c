@@ -1,4 +1,5 @@
-/* /api/v1/domains/{domain}/keys: the DKIM keys of a domain and their roll-over. Private halves never come here: the bus does not let admin ask for them. */
+/* /api/v1/domains/{domain}/keys: the DKIM keys of a domain and their roll-over. Private halves never come here: the bus
+ * does not let admin ask for them. */
 #include "services/admin/admin.h"
 
 static void on_keys(struct request *r, int error, const json_t *reply) {
@@ -8,7 +9,9 @@ static void on_keys(struct request *r, int error, const json_t *reply) {
         request_answer(r, 200, json_deep_copy(reply));
 }
 
-void key_list(struct request *r) { request_ask(r, "accounts.key.list", json_pack("{s:s}", "domain", r->part), ASK_MS, on_keys); }
+void key_list(struct request *r) {
+    request_ask(r, "accounts.key.list", json_pack("{s:s}", "domain", r->part), ASK_MS, on_keys);
+}
 
 /* The answer is what there is now: the new keys, or those that were pending already. */
 static void on_rotated(struct request *r, int error, const json_t *reply) {
@@ -23,5 +26,6 @@ void key_rotate(struct request *r) {
     const char *now = request_query(r, "now");
     bool given = MHD_lookup_connection_value_n(r->connection, MHD_GET_ARGUMENT_KIND, "now", 3, NULL, NULL) == MHD_YES;
     bool urgent = given && (!now || !*now || strcmp(now, "true") == 0 || strcmp(now, "1") == 0);
-    request_ask(r, "accounts.key.rotate", json_pack("{s:s,s:b}", "domain", r->part, "now", (int)urgent), LONG_ASK_MS, on_rotated);
+    request_ask(r, "accounts.key.rotate", json_pack("{s:s,s:b}", "domain", r->part, "now", (int)urgent), LONG_ASK_MS,
+                on_rotated);
 }

@@ -13,7 +13,9 @@ static void admin_start(struct worker *w) {
     a->worker = w;
     w->state = a;
     a->token = config_secret("admin.token", true);
-    if (strlen(a->token) < 16) config_refuse("admin.token", "the token has fewer than 16 characters: make a longer one, such as 32 random bytes in base 64");
+    if (strlen(a->token) < 16)
+        config_refuse("admin.token",
+                      "the token has fewer than 16 characters: make a longer one, such as 32 random bytes in base 64");
     a->mta_sts = mta_sts_mode_setting();
     char *certificate = config_secret("tls.crt", false), *key = config_secret("tls.key", false);
     http_listen(a, 0, "POSTBUS_API_LISTEN", "[::]:8080", NULL, NULL);

@@ -11,5 +11,7 @@ __asm__(".section .rodata\n"
 extern const char admin_openapi_start[], admin_openapi_end[];
 
 void openapi_get(struct request *r) {
-    request_answer_text(r, 200, "application/json", slice_make(admin_openapi_start, (size_t)((uintptr_t)admin_openapi_end - (uintptr_t)admin_openapi_start)));
+    request_answer_text(
+        r, 200, "application/json",
+        slice_make(admin_openapi_start, (size_t)((uintptr_t)admin_openapi_end - (uintptr_t)admin_openapi_start)));
 }

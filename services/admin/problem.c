@@ -25,7 +25,8 @@ json_t *problem_create(unsigned status, const char *detail, json_t *errors) {
     char type[96];
     while (i < last && problems[i].status != status) i++;
     snprintf(type, sizeof type, "tag:postbus.example,2026:problem/%s", problems[i].kind);
-    json_t *problem = json_pack("{s:s,s:s,s:i,s:s}", "type", type, "title", problems[i].title, "status", (int)status, "detail", detail);
+    json_t *problem = json_pack("{s:s,s:s,s:i,s:s}", "type", type, "title", problems[i].title, "status", (int)status,
+                                "detail", detail);
     if (errors) json_object_set_new(problem, "errors", errors);
     return problem;
 }

@@ -25,7 +25,8 @@ static void with_id(struct request *r, const char *verb) {
     if (ulid_is_valid(slice_of(r->part)))
         request_ask(r, verb, json_pack("{s:s}", "id", r->part), ASK_MS, on_done);
     else
-        request_problem(r, 400, "this is not a message id: 26 characters as in the Received field or the reply to DATA");
+        request_problem(r, 400,
+                        "this is not a message id: 26 characters as in the Received field or the reply to DATA");
 }
 
 void queue_retry_request(struct request *r) { with_id(r, "delivery.queue.retry"); }

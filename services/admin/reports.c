@@ -1,4 +1,5 @@
-/* /api/v1/reports: what other sites report of ours (DMARC, TLS, failures), what came and could not be read, and what was sent to others. */
+/* /api/v1/reports: what other sites report of ours (DMARC, TLS, failures), what came and could not be read, and what
+ * was sent to others. */
 #include "libcommon/base/ulid.h"
 #include "services/admin/admin.h"
 
@@ -47,7 +48,9 @@ void reports_summary(struct request *r) {
         request_problem(r, 400, "days is a number from 1 to 400");
     } else {
         json_t *name = json_string(domain);
-        request_ask(r, "reporter.summary", json_pack("{s:o,s:I}", "domain", name ? name : json_string("?"), "days", (json_int_t)n), ASK_MS, on_object);
+        request_ask(r, "reporter.summary",
+                    json_pack("{s:o,s:I}", "domain", name ? name : json_string("?"), "days", (json_int_t)n), ASK_MS,
+                    on_object);
     }
 }
 

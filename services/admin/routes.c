@@ -7,7 +7,8 @@
 
 static const struct field domain_fields[] = {{"domain", FIELD_TEXT, true}};
 static const struct field domain_changes[] = {{"dns", FIELD_OBJECT, true}};
-static const struct field account_fields[] = {{"address", FIELD_TEXT, true}, {"password", FIELD_TEXT, true}, {"quota_bytes", FIELD_BYTES, false}};
+static const struct field account_fields[] = {
+    {"address", FIELD_TEXT, true}, {"password", FIELD_TEXT, true}, {"quota_bytes", FIELD_BYTES, false}};
 static const struct field account_changes[] = {{"password", FIELD_TEXT, false}, {"quota_bytes", FIELD_BYTES, false}};
 static const struct field alias_fields[] = {{"address", FIELD_TEXT, true}, {"targets", FIELD_TEXTS, true}};
 
@@ -96,7 +97,8 @@ static bool take_body(struct request *r, const struct route *route) {
     r->json = json_loadb(buf_str(&r->body), r->body.n, JSON_REJECT_DUPLICATES, &error);
     if (!json_is_object(r->json)) {
         char detail[256];
-        snprintf(detail, sizeof detail, "the body is not a JSON object: %.160s (line %d)", r->json ? "it is another value" : error.text, error.line);
+        snprintf(detail, sizeof detail, "the body is not a JSON object: %.160s (line %d)",
+                 r->json ? "it is another value" : error.text, error.line);
         request_problem(r, 400, r->json ? "the body is not a JSON object" : detail);
         return false;
     }

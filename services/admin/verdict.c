@@ -1,5 +1,6 @@
-/* /api/v1/messages/{id}/verdict: what was found about a message's sender when it came, from its journal; and what the same proofs say now, step by step, while
- * the store still has the message (the verifier makes them again: DNS may have changed, and keys may be gone). */
+/* /api/v1/messages/{id}/verdict: what was found about a message's sender when it came, from its journal; and what the
+ * same proofs say now, step by step, while the store still has the message (the verifier makes them again: DNS may have
+ * changed, and keys may be gone). */
 #include "services/admin/admin.h"
 
 static const char *text_of(const json_t *object, const char *name) {
@@ -13,7 +14,8 @@ static const json_t *find_arrival(const json_t *events) {
     const json_t *event;
     json_array_foreach((json_t *)(uintptr_t)events, i, event) {
         const json_t *data = json_object_get(event, "data");
-        bool accepted = strcmp(text_of(event, "type"), "postbus.mail.accepted") == 0, refused = strcmp(text_of(event, "type"), "postbus.mail.refused") == 0;
+        bool accepted = strcmp(text_of(event, "type"), "postbus.mail.accepted") == 0,
+             refused = strcmp(text_of(event, "type"), "postbus.mail.refused") == 0;
         if ((accepted || refused) && json_is_object(json_object_get(data, "verdict"))) return event;
     }
     return NULL;
@@ -22,8 +24,8 @@ static const json_t *find_arrival(const json_t *events) {
 /* {"id","received":{…},"now":{…}|null,"now_reason":…}; now is stolen. */
 static void answer(struct request *r, json_t *now, const char *now_reason) {
     request_answer(r, 200,
-                   json_pack("{s:s,s:O,s:o,s:o}", "id", r->part, "received", r->state, "now", now ? now : json_null(), "now_reason",
-                             now ? json_null() : json_string(now_reason)));
+                   json_pack("{s:s,s:O,s:o,s:o}", "id", r->part, "received", r->state, "now", now ? now : json_null(),
+                             "now_reason", now ? json_null() : json_string(now_reason)));
 }
 
 static void on_explained(struct request *r, int error, const json_t *reply) {
@@ -39,20 +41,22 @@ static void on_explained(struct request *r, int error, const json_t *reply) {
 }
 
 static void on_events(struct request *r, const json_t *events) {
-    const json_t *event = find_arrival(events), *data = json_object_get(event, "data"), *client = json_object_get(data, "client");
+    const json_t *event = find_arrival(events), *data = json_object_get(event, "data"),
+                 *client = json_object_get(data, "client");
     if (!event) {
         request_problem(r, 404, "this message did not come from outside, so that nothing was verified");
         return;
     }
     bool refused = strcmp(text_of(event, "type"), "postbus.mail.refused") == 0;
-    r->state = json_pack("{s:s,s:s,s:s,s:O?,s:O}", "time", text_of(event, "time"), "outcome", refused ? "refused" : "accepted", "from", text_of(data, "from"),
-                         "client", client, "verdict", json_object_get(data, "verdict"));
+    r->state =
+        json_pack("{s:s,s:s,s:s,s:O?,s:O}", "time", text_of(event, "time"), "outcome", refused ? "refused" : "accepted",
+                  "from", text_of(data, "from"), "client", client, "verdict", json_object_get(data, "verdict"));
     if (refused) {
         answer(r, NULL, "the message was refused, and is not here");
         return;
     }
-    json_t *ask =
-        json_pack("{s:s,s:s,s:s,s:s}", "id", r->part, "client_ip", text_of(client, "ip"), "helo", text_of(client, "helo"), "mail_from", text_of(data, "from"));
+    json_t *ask = json_pack("{s:s,s:s,s:s,s:s}", "id", r->part, "client_ip", text_of(client, "ip"), "helo",
+                            text_of(client, "helo"), "mail_from", text_of(data, "from"));
     request_ask(r, "verifier.explain", ask, LONG_ASK_MS, on_explained);
 }
 

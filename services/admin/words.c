@@ -1,5 +1,5 @@
-/* The details of a journey's steps, in words: every proof of a verdict, how a forwarded copy goes on, and what vouches for the hosts of a route. Only what was
- * recorded. */
+/* The details of a journey's steps, in words: every proof of a verdict, how a forwarded copy goes on, and what vouches
+ * for the hosts of a route. Only what was recorded. */
 #include "services/admin/admin.h"
 
 static const char *text_of(const json_t *object, const char *name) {
@@ -7,7 +7,9 @@ static const char *text_of(const json_t *object, const char *name) {
     return text ? text : "";
 }
 
-static json_int_t number_of(const json_t *object, const char *name) { return json_integer_value(json_object_get(object, name)); }
+static json_int_t number_of(const json_t *object, const char *name) {
+    return json_integer_value(json_object_get(object, name));
+}
 
 static void add_field(struct buf *out, const char *before, const json_t *object, const char *name, const char *after) {
     const char *text = text_of(object, name);
@@ -33,14 +35,16 @@ static void spf(json_t *lines, struct buf *line, const json_t *spf) {
 static void dkim(json_t *lines, struct buf *line, const json_t *list) {
     size_t i;
     const json_t *one;
-    if (json_is_array(list) && json_array_size(list) == 0) json_array_append_new(lines, json_string("DKIM: none: the message carries no signature"));
+    if (json_is_array(list) && json_array_size(list) == 0)
+        json_array_append_new(lines, json_string("DKIM: none: the message carries no signature"));
     json_array_foreach((json_t *)(uintptr_t)list, i, one) {
         buf_add_str(line, "DKIM");
         add_field(line, " d=", one, "domain", "");
         add_field(line, " s=", one, "selector", "");
         buf_printf(line, ": %s", text_of(one, "result"));
         add_field(line, ": ", one, "reason", "");
-        if (number_of(one, "bits")) buf_printf(line, " (%s, %lld bits)", text_of(one, "algorithm"), number_of(one, "bits"));
+        if (number_of(one, "bits"))
+            buf_printf(line, " (%s, %lld bits)", text_of(one, "algorithm"), number_of(one, "bits"));
         if (json_is_true(json_object_get(one, "testing"))) buf_add_str(line, "; the key is in testing");
         put(lines, line);
     }
@@ -105,7 +109,8 @@ void words_of_recipients(json_t *lines, const json_t *accepted) {
         }
     }
     if (*text_of(accepted, "sealed")) {
-        buf_printf(&line, "what was found is sealed for those who come after us: ARC seal of %s", text_of(accepted, "sealed"));
+        buf_printf(&line, "what was found is sealed for those who come after us: ARC seal of %s",
+                   text_of(accepted, "sealed"));
         put(lines, &line);
     }
     buf_free(&line);
@@ -123,7 +128,8 @@ void words_of_route(json_t *lines, const json_t *routed) {
         buf_printf(&line, " %zu TLSA record%s", tlsa, tlsa == 1 ? "" : "s");
         put(lines, &line);
     }
-    json_array_foreach((json_t *)(uintptr_t)patterns, i, each) buf_printf(&line, "%s%s", i ? ", " : "MTA-STS allows the hosts ", json_string_value(each));
+    json_array_foreach((json_t *)(uintptr_t)patterns, i, each)
+        buf_printf(&line, "%s%s", i ? ", " : "MTA-STS allows the hosts ", json_string_value(each));
     if (line.n) put(lines, &line);
     buf_free(&line);
 }

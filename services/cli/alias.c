@@ -23,7 +23,8 @@ static int finish(struct cli *c, int failed, json_t *answer) {
 static int add(struct cli *c) {
     json_t *targets = json_array(), *answer;
     for (int i = 1; i < c->count; i++) json_array_append_new(targets, json_string(c->words[i]));
-    int failed = api_call(c, "POST", "/api/v1/aliases", json_pack("{s:s,s:o}", "address", c->words[0], "targets", targets), &answer);
+    int failed = api_call(c, "POST", "/api/v1/aliases",
+                          json_pack("{s:s,s:o}", "address", c->words[0], "targets", targets), &answer);
     return finish(c, failed, answer);
 }
 

@@ -24,8 +24,10 @@ static char *authorization(const struct cli *c) {
     if (!path || !*path) path = default_token_file;
     FILE *f = fopen(path, "re");
     if (!f) {
-        fprintf(stderr, "postbus: cannot read the admin token from %s: %s\n         name its file with --token-file or POSTBUS_TOKEN_FILE\n", path,
-                strerror(errno));
+        fprintf(stderr,
+                "postbus: cannot read the admin token from %s: %s\n         name its file with --token-file or "
+                "POSTBUS_TOKEN_FILE\n",
+                path, strerror(errno));
         return NULL;
     }
     static const char start[] = "Authorization: Bearer ";
@@ -43,11 +45,13 @@ static void tell_problem(long status, const json_t *problem) {
     json_t *error;
     const char *detail = text_of(problem, "detail");
     fprintf(stderr, "postbus: %s (%ld)\n", *detail ? detail : "the server refused", status);
-    json_array_foreach(json_object_get(problem, "errors"), i, error) fprintf(stderr, "         %s: %s\n", text_of(error, "pointer"), text_of(error, "detail"));
+    json_array_foreach(json_object_get(problem, "errors"), i, error)
+        fprintf(stderr, "         %s: %s\n", text_of(error, "pointer"), text_of(error, "detail"));
 }
 
 /* HTTP status in *status; 0 or the exit status. */
-static int call(const struct cli *c, const char *method, const char *path, const char *accept, const char *body, struct buf *out, long *status) {
+static int call(const struct cli *c, const char *method, const char *path, const char *accept, const char *body,
+                struct buf *out, long *status) {
     const char *url = c->url ? c->url : getenv("POSTBUS_API");
     char *header = authorization(c), error[CURL_ERROR_SIZE] = "";
     if (!header) return CLI_USAGE;
@@ -76,8 +80,10 @@ static int call(const struct cli *c, const char *method, const char *path, const
     CURLcode result = curl_easy_perform(curl);
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, status);
     if (result != CURLE_OK)
-        fprintf(stderr, "postbus: no answer from %.*s: %s\n         is this the address of the admin API? name it with --url or POSTBUS_API\n", (int)n, url,
-                *error ? error : curl_easy_strerror(result));
+        fprintf(stderr,
+                "postbus: no answer from %.*s: %s\n         is this the address of the admin API? name it with --url "
+                "or POSTBUS_API\n",
+                (int)n, url, *error ? error : curl_easy_strerror(result));
     curl_slist_free_all(headers);
     curl_easy_cleanup(curl);
     explicit_bzero(header, strlen(header));
@@ -122,7 +128,8 @@ int api_call_text(const struct cli *c, const char *path, const char *accept, str
 
 void api_add(struct buf *path, const char *text) {
     for (; *text; text++) {
-        if ((*text >= 'a' && *text <= 'z') || (*text >= 'A' && *text <= 'Z') || (*text >= '0' && *text <= '9') || strchr("-._~@", *text))
+        if ((*text >= 'a' && *text <= 'z') || (*text >= 'A' && *text <= 'Z') || (*text >= '0' && *text <= '9') ||
+            strchr("-._~@", *text))
             buf_add_char(path, *text);
         else
             buf_printf(path, "%%%02X", (unsigned char)*text);

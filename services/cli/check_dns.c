@@ -1,12 +1,12 @@
-/* The DNS of `postbus check`: asks the given server, or the system's, one question after the other, and waits. It is no resolver: it follows aliases, but
- * leaves recursion and DNSSEC to the server (an answer is as secure as the server says: AD). So any server can be asked that speaks DNS: one that only serves
- * zones, one without EDNS, a script.
+/* The DNS of `postbus check`: asks the given server, or the system's, one question after the other, and waits. It is no
+ * resolver: it follows aliases, but leaves recursion and DNSSEC to the server (an answer is as secure as the server
+ * says: AD). So any server can be asked that speaks DNS: one that only serves zones, one without EDNS, a script.
  *
- * A server that serves zones and does not recurse is all the DNS there is for a check. What a DMARC tree walk asks for above its zones it refuses; that counts
- * as not there. Every other refusal is a failure.
+ * A server that serves zones and does not recurse is all the DNS there is for a check. What a DMARC tree walk asks for
+ * above its zones it refuses; that counts as not there. Every other refusal is a failure.
  *
- * Bounds: a question UDP_TRIES times, at all servers; TCP_MS over TCP; aliases ALIASES_MAX. When WASTED_MS have gone by in waiting for answers that did not
- * come, or when nothing ever came, further questions fail at once. */
+ * Bounds: a question UDP_TRIES times, at all servers; TCP_MS over TCP; aliases ALIASES_MAX. When WASTED_MS have gone by
+ * in waiting for answers that did not come, or when nothing ever came, further questions fail at once. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -14,7 +14,15 @@
 #include "services/cli/check.h"
 #include "services/cli/check_wire.h"
 
-enum { SERVERS_MAX = 3, UDP_TRIES = 2, UDP_FIRST_MS = 2000, UDP_AGAIN_MS = 3000, TCP_MS = 5000, WASTED_MS = 15000, ALIASES_MAX = 16 };
+enum {
+    SERVERS_MAX = 3,
+    UDP_TRIES = 2,
+    UDP_FIRST_MS = 2000,
+    UDP_AGAIN_MS = 3000,
+    TCP_MS = 5000,
+    WASTED_MS = 15000,
+    ALIASES_MAX = 16
+};
 
 struct known {
     struct known *next;
@@ -39,18 +47,22 @@ static void print_answer(const struct known *k) {
     static const char *const words[] = {"", "no such record", "no such name", "no answer"};
     const char *type = wire_type_text(k->type);
     char line[80];
-    if (k->answer.status != TRUST_DNS_OK) printf("dns    %.*s %s: %s\n", SLICE_FMT(k->name), type, words[k->answer.status]);
+    if (k->answer.status != TRUST_DNS_OK)
+        printf("dns    %.*s %s: %s\n", SLICE_FMT(k->name), type, words[k->answer.status]);
     for (size_t i = 0; i < k->answer.count; i++) {
         const struct trust_record *r = &k->answer.records[i];
         printf("dns    %.*s %s: ", SLICE_FMT(k->name), type);
         if (k->type == TRUST_MX) printf("%u ", r->preference);
         struct slice s = k->type == TRUST_A || k->type == TRUST_AAAA ? wire_address_text(r->data, line) : r->data;
-        for (size_t b = 0; b < s.n; b++) putchar(s.p[b] >= ' ' && s.p[b] < 0x7f ? s.p[b] : '?'); /* foreign text: nothing of it may steer the terminal */
+        for (size_t b = 0; b < s.n; b++)
+            putchar(s.p[b] >= ' ' && s.p[b] < 0x7f ? s.p[b]
+                                                   : '?'); /* foreign text: nothing of it may steer the terminal */
         putchar('\n');
     }
 }
 
-/* One packet that answers, in d->last: from any server, over UDP, then over TCP if it was cut. False when none came that says more than SERVFAIL or REFUSED. */
+/* One packet that answers, in d->last: from any server, over UDP, then over TCP if it was cut. False when none came
+ * that says more than SERVFAIL or REFUSED. */
 static bool exchange(struct check_dns *d, struct slice name, int type, struct wire_answer *out) {
     bool got = false;
     for (int round = 0; round < UDP_TRIES; round++)
@@ -102,7 +114,9 @@ static void resolve(struct check_dns *d, struct known *k) {
         if (a.rcode != WIRE_NOERROR && a.rcode != WIRE_NXDOMAIN) return;
         k->answer.secure = a.secure && (aliases == 0 || k->answer.secure);
         if (a.count || a.rcode == WIRE_NXDOMAIN || !a.alias.n) {
-            k->answer.status = a.count ? TRUST_DNS_OK : a.rcode == WIRE_NXDOMAIN ? TRUST_DNS_NXDOMAIN : TRUST_DNS_NODATA;
+            k->answer.status = a.count                    ? TRUST_DNS_OK
+                               : a.rcode == WIRE_NXDOMAIN ? TRUST_DNS_NXDOMAIN
+                                                          : TRUST_DNS_NODATA;
             k->answer.count = a.count;
             k->answer.records = a.records;
             return;
@@ -147,7 +161,9 @@ static bool take_given_server(struct check_dns *d, struct slice text) {
     bool bracketed = text.n && text.p[0] == '[', one_colon = colon >= 0 && slice_find(text, ':') == colon;
     if (bracketed || one_colon) {
         if (bracketed && text.p[text.n - 1] == ']') colon = (ptrdiff_t)text.n;
-        if (colon < 1 || ((size_t)colon < text.n && (slice_to_u64(slice_skip(text, (size_t)colon + 1), 65535, &port) || !port))) return false;
+        if (colon < 1 ||
+            ((size_t)colon < text.n && (slice_to_u64(slice_skip(text, (size_t)colon + 1), 65535, &port) || !port)))
+            return false;
         host = slice_head(text, (size_t)colon);
     }
     if (bracketed) {
@@ -168,7 +184,8 @@ struct check_dns *check_dns_create(const char *resolver, bool trace) {
     else
         take_given_server(d, slice_of(resolver));
     if (d->server_count) return d;
-    fprintf(stderr, "postbus: no resolver can be asked at %s: give ADDRESS:PORT, such as 192.0.2.1:53 or [2001:db8::1]:53\n",
+    fprintf(stderr,
+            "postbus: no resolver can be asked at %s: give ADDRESS:PORT, such as 192.0.2.1:53 or [2001:db8::1]:53\n",
             resolver ? resolver : "this machine");
     check_dns_destroy(d);
     return NULL;

@@ -1,4 +1,5 @@
-/* postbus check domain: what a receiver or a sender sees of a domain's mail, part by part, with what to change. Of any domain of the world, with no system up.
+/* postbus check domain: what a receiver or a sender sees of a domain's mail, part by part, with what to change. Of any
+ * domain of the world, with no system up.
  */
 #include "services/cli/check_domain.h"
 
@@ -6,7 +7,8 @@
 
 #include "libcommon/mail/domain.h"
 
-void domain_problem(struct domain_check *c, const char *part, json_t *part_json, enum problem severity, const char *say) {
+void domain_problem(struct domain_check *c, const char *part, json_t *part_json, enum problem severity,
+                    const char *say) {
     const char *word = severity == PROBLEM_ERROR ? "error" : "warning";
     json_array_append_new(c->problems, json_pack("{s:s,s:s,s:s}", "part", part, "verdict", word, "say", say));
     c->errors = c->errors || severity == PROBLEM_ERROR;
@@ -55,14 +57,18 @@ static void print_all(const struct domain_check *c) {
     json_array_foreach(json_object_get(c->out, "mx"), i, one) {
         printf("%-8s %lld %s\n", "mx", json_integer_value(json_object_get(one, "preference")), text_of(one, "host"));
         json_array_foreach(json_object_get(one, "addresses"), k, address)
-            printf("%-8s   %s is %s\n", "mx", text_of(address, "address"), *text_of(address, "name") ? text_of(address, "name") : "without a name");
+            printf("%-8s   %s is %s\n", "mx", text_of(address, "address"),
+                   *text_of(address, "name") ? text_of(address, "name") : "without a name");
     }
     json_array_foreach(json_object_get(c->out, "dkim"), i, one)
-        printf("%-8s %s: %s, %lld bits\n", "dkim", text_of(one, "selector"), text_of(one, "result"), json_integer_value(json_object_get(one, "bits")));
+        printf("%-8s %s: %s, %lld bits\n", "dkim", text_of(one, "selector"), text_of(one, "result"),
+               json_integer_value(json_object_get(one, "bits")));
     for (i = 0; i < sizeof parts / sizeof *parts; i++) print_part(parts[i], json_object_get(c->out, parts[i]));
-    json_array_foreach(json_object_get(c->out, "tlsa"), i, one) printf("%-8s %s %s\n", "tlsa", text_of(one, "host"), text_of(one, "found"));
+    json_array_foreach(json_object_get(c->out, "tlsa"), i, one)
+        printf("%-8s %s %s\n", "tlsa", text_of(one, "host"), text_of(one, "found"));
     printf("%-8s %s\n", "dnssec", text_of(c->out, "dnssec"));
-    json_array_foreach(c->problems, i, one) printf("%-8s %s: %s\n", text_of(one, "verdict"), text_of(one, "part"), text_of(one, "say"));
+    json_array_foreach(c->problems, i, one)
+        printf("%-8s %s: %s\n", text_of(one, "verdict"), text_of(one, "part"), text_of(one, "say"));
     if (!json_array_size(c->problems) && !c->unanswered) puts("nothing to mend");
 }
 
@@ -74,8 +80,12 @@ int check_domain(struct cli *cli) {
     }
     struct check_dns *d = check_dns_create(cli->resolver, !cli->json);
     if (!d) return CLI_UNAVAILABLE;
-    struct domain_check c = {
-        .cli = cli, .arena = arena_create(), .dns = check_dns_lookups(d), .domain = domain, .out = json_object(), .problems = json_array()};
+    struct domain_check c = {.cli = cli,
+                             .arena = arena_create(),
+                             .dns = check_dns_lookups(d),
+                             .domain = domain,
+                             .out = json_object(),
+                             .problems = json_array()};
     json_object_set_new(c.out, "domain", json_string(domain));
     check_domain_mx(&c);
     check_domain_spf(&c);
@@ -86,8 +96,8 @@ int check_domain(struct cli *cli) {
     check_domain_tlsa(&c);
     check_domain_others(&c);
     if (c.unanswered)
-        json_array_append_new(c.problems,
-                              json_pack("{s:s,s:s,s:s}", "part", "dns", "verdict", "temperror", "say", "DNS did not answer everything: look again later"));
+        json_array_append_new(c.problems, json_pack("{s:s,s:s,s:s}", "part", "dns", "verdict", "temperror", "say",
+                                                    "DNS did not answer everything: look again later"));
     json_object_set_new(c.out, "resolved", json_boolean(!c.unanswered));
     json_object_set_new(c.out, "problems", json_incref(c.problems));
     if (cli->json)

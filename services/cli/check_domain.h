@@ -26,8 +26,10 @@ struct domain_check {
 
 enum problem { PROBLEM_WARNING, PROBLEM_ERROR };
 
-/* Notes what is wrong with a part ("mx", "spf", …), in words with what to change; says it as the part's verdict too, when part_json is not NULL. */
-void domain_problem(struct domain_check *c, const char *part, json_t *part_json, enum problem severity, const char *say);
+/* Notes what is wrong with a part ("mx", "spf", …), in words with what to change; says it as the part's verdict too,
+ * when part_json is not NULL. */
+void domain_problem(struct domain_check *c, const char *part, json_t *part_json, enum problem severity,
+                    const char *say);
 /* The answer; DNS that did not answer is noted. */
 const struct trust_answer *domain_lookup(struct domain_check *c, const char *name, int type);
 /* Foreign bytes as printable ASCII of the arena. */
@@ -44,8 +46,9 @@ void check_domain_tls_rpt(struct domain_check *c);
 void check_domain_tlsa(struct domain_check *c);
 void check_domain_others(struct domain_check *c); /* BIMI, CAA, DNSSEC */
 
-/* Gets https://<host>/.well-known/mta-sts.txt from one of addresses ("192.0.2.1,2001:db8::1"), with all PKIX checks, no redirections, at most 64 KiB, 10 s
- * (RFC 8461 §3.3). The HTTP status with the body in *out (the caller's), or 0 with the reason in words. */
+/* Gets https://<host>/.well-known/mta-sts.txt from one of addresses ("192.0.2.1,2001:db8::1"), with all PKIX checks, no
+ * redirections, at most 64 KiB, 10 s (RFC 8461 §3.3). The HTTP status with the body in *out (the caller's), or 0 with
+ * the reason in words. */
 long check_domain_fetch(const char *host, const char *addresses, struct buf *out, char reason[256]);
 
 #endif

@@ -1,7 +1,7 @@
 #include <curl/curl.h>
 #include <stdlib.h>
 
-#include "libcommon/trust/mta_sts.h"
+#include "libcommon/trust/transport/mta_sts.h"
 #include "services/cli/check_domain.h"
 
 enum { FETCH_SECONDS = 10 };

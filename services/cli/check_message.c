@@ -25,8 +25,8 @@ static int read_message(const char *path, struct buf *out) {
     return whole ? 0 : -1;
 }
 
-/* What is mail in there: not the byte order mark that an editor has set before it, nor the "From " line that mbox files have (RFC 4155), which no reader of
- * fields would get past. */
+/* What is mail in there: not the byte order mark that an editor has set before it, nor the "From " line that mbox files
+ * have (RFC 4155), which no reader of fields would get past. */
 static struct slice mail_of(struct slice file) {
     if (slice_starts(file, SLICE("\xef\xbb\xbf"))) file = slice_skip(file, 3);
     if (!slice_starts(file, SLICE("From "))) return file;
@@ -38,7 +38,8 @@ static struct slice mail_of(struct slice file) {
 
 /* The worst of the proofs: something that cannot be known now, before what failed. */
 static int status_of(const struct trust_result *r, bool envelope) {
-    bool temporary = r->dmarc.result == DMARC_TEMPERROR, failed = r->dmarc.result == DMARC_FAIL || r->dmarc.result == DMARC_PERMERROR;
+    bool temporary = r->dmarc.result == DMARC_TEMPERROR,
+         failed = r->dmarc.result == DMARC_FAIL || r->dmarc.result == DMARC_PERMERROR;
     if (envelope) {
         temporary |= check_spf_status(r->spf.result) == CLI_TEMPORARY;
         failed |= check_spf_status(r->spf.result) == CLI_FAILED;
@@ -80,9 +81,9 @@ static json_t *verdict_of(const struct trust_result *r, bool envelope) {
 
 int check_message(struct cli *c) {
     if (c->ip && !check_is_address(c->ip)) {
-        fputs(
-            "postbus: --ip is no IPv4 and no IPv6 address\nusage: postbus check message FILE [--ip A --helo H --mail-from M] [--resolver ADDR:PORT] [--json]\n",
-            stderr);
+        fputs("postbus: --ip is no IPv4 and no IPv6 address\nusage: postbus check message FILE [--ip A --helo H "
+              "--mail-from M] [--resolver ADDR:PORT] [--json]\n",
+              stderr);
         return CLI_USAGE;
     }
     struct buf message = {0};
@@ -98,7 +99,8 @@ int check_message(struct cli *c) {
     struct trust_dns dns = check_dns_lookups(d);
     struct body_digest digests[BODY_HASHES_MAX];
     size_t body_at;
-    struct slice mail = mail_of(buf_slice(&message)), header = header_block(mail, &body_at), body = slice_skip(mail, body_at);
+    struct slice mail = mail_of(buf_slice(&message)), header = header_block(mail, &body_at),
+                 body = slice_skip(mail, body_at);
     struct arena *arena = arena_create();
     struct dkim_key_cache *cache = dkim_key_cache_create();
     struct trust_result r;
@@ -118,8 +120,9 @@ int check_message(struct cli *c) {
         check_print(o);
     } else {
         verdict_print(o);
-        printf("a receiver would %s it%s%s %s\n", r.disposition == TRUST_TEMPFAIL ? "defer" : trust_disposition_text(r.disposition), *r.enhanced ? ": " : "",
-               r.enhanced, r.reason);
+        printf("a receiver would %s it%s%s %s\n",
+               r.disposition == TRUST_TEMPFAIL ? "defer" : trust_disposition_text(r.disposition),
+               *r.enhanced ? ": " : "", r.enhanced, r.reason);
     }
     json_decref(o);
     int status = status_of(&r, envelope);

@@ -7,20 +7,24 @@
 
 enum { CHECK_MS = 20000 }; /* of all DNS questions together (RFC 7208 §4.6.4) */
 
-int check_spf_status(enum spf_result r) { return r == SPF_TEMPERROR ? CLI_TEMPORARY : r == SPF_FAIL || r == SPF_PERMERROR ? CLI_FAILED : CLI_OK; }
+int check_spf_status(enum spf_result r) {
+    return r == SPF_TEMPERROR ? CLI_TEMPORARY : r == SPF_FAIL || r == SPF_PERMERROR ? CLI_FAILED : CLI_OK;
+}
 
 void check_print_spf(const struct spf_verdict *v) {
     for (size_t i = 0; i < v->step_count; i++) printf("spf    %s\n", v->steps[i]);
-    printf("spf    %s: %s (%d terms asked DNS, %d lookups in vain)\n", spf_result_text(v->result), v->reason, v->lookups, v->void_lookups);
+    printf("spf    %s: %s (%d terms asked DNS, %d lookups in vain)\n", spf_result_text(v->result), v->reason,
+           v->lookups, v->void_lookups);
     if (*v->explanation) printf("spf    the domain explains: %s\n", v->explanation);
 }
 
 static void print_json_verdict(const struct spf_verdict *v) {
     json_t *steps = json_array();
     for (size_t i = 0; i < v->step_count; i++) json_array_append_new(steps, json_string(v->steps[i]));
-    json_t *o = json_pack("{s:{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:i,s:o}}", "spf", "result", spf_result_text(v->result), "reason", v->reason, "scope", v->scope,
-                          "domain", v->domain, "mechanism", v->mechanism, "record_domain", v->record_domain, "explanation", v->explanation, "lookups",
-                          v->lookups, "void_lookups", v->void_lookups, "steps", steps);
+    json_t *o = json_pack("{s:{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:i,s:o}}", "spf", "result", spf_result_text(v->result),
+                          "reason", v->reason, "scope", v->scope, "domain", v->domain, "mechanism", v->mechanism,
+                          "record_domain", v->record_domain, "explanation", v->explanation, "lookups", v->lookups,
+                          "void_lookups", v->void_lookups, "steps", steps);
     check_print(o);
     json_decref(o);
 }
@@ -48,7 +52,9 @@ static const struct trust_answer *look_up(void *ctx, struct slice name, int type
 }
 
 static int usage(const char *why) {
-    fprintf(stderr, "postbus: %s\nusage: postbus check spf --ip A [--helo H] [--mail-from M] [--resolver ADDR:PORT] [--json]\n", why);
+    fprintf(stderr,
+            "postbus: %s\nusage: postbus check spf --ip A [--helo H] [--mail-from M] [--resolver ADDR:PORT] [--json]\n",
+            why);
     return CLI_USAGE;
 }
 
@@ -62,7 +68,8 @@ int check_spf(struct cli *c) {
                           .now = time(NULL),
                           .explain = true};
     if (!q.helo.n && !q.sender.n)
-        return usage(c->mail_from ? "the null reverse-path is checked by its HELO name: --helo is missing" : "--helo or --mail-from is missing");
+        return usage(c->mail_from ? "the null reverse-path is checked by its HELO name: --helo is missing"
+                                  : "--helo or --mail-from is missing");
     struct check_dns *d = check_dns_create(c->resolver, false);
     if (!d) return CLI_UNAVAILABLE;
     struct timed_dns timed = {check_dns_lookups(d), clock_monotonic_us() + CHECK_MS * 1000LL};

@@ -69,7 +69,9 @@ struct slice wire_address_text(struct slice address, char out[80]) {
     return inet_ntop(address.n == 4 ? AF_INET : AF_INET6, address.p, out, 80) ? slice_of(out) : SLICE("");
 }
 
-/* Asking ------------------------------------------------------------------------------------------------------------------------------------- */
+/* Asking
+ * -------------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void add_u16(struct buf *out, unsigned n) {
     buf_add_char(out, (char)(n >> 8 & 0xff));
@@ -104,11 +106,15 @@ static void write_question(struct buf *out, struct slice name, int type, unsigne
 
 /* Whether a packet answers the question that was sent: its id and its question section, in any case. */
 static bool answers(struct slice packet, struct slice question, size_t question_bytes) {
-    if (packet.n < HEADER_BYTES || memcmp(packet.p, question.p, 2) != 0 || !((unsigned char)packet.p[2] & FLAG_QR)) return false;
+    if (packet.n < HEADER_BYTES || memcmp(packet.p, question.p, 2) != 0 || !((unsigned char)packet.p[2] & FLAG_QR))
+        return false;
     bool has_question = packet.p[4] == 0 && packet.p[5] == 1;
-    if (!has_question) return packet.p[4] == 0 && packet.p[5] == 0 && (packet.p[3] & 0x0f) != WIRE_NOERROR; /* FORMERR may come without it */
+    if (!has_question)
+        return packet.p[4] == 0 && packet.p[5] == 0 &&
+               (packet.p[3] & 0x0f) != WIRE_NOERROR; /* FORMERR may come without it */
     struct slice asked = slice_make(question.p + HEADER_BYTES, question_bytes);
-    return packet.n >= HEADER_BYTES + question_bytes && slice_equal_nocase(slice_make(packet.p + HEADER_BYTES, question_bytes), asked);
+    return packet.n >= HEADER_BYTES + question_bytes &&
+           slice_equal_nocase(slice_make(packet.p + HEADER_BYTES, question_bytes), asked);
 }
 
 /* Waits for the descriptor until the moment; false when it has passed. */
@@ -150,7 +156,8 @@ int wire_ask_udp(struct wire_server *s, struct slice name, int type, int millise
             if (n < 0 && errno != EAGAIN) break; /* nobody listens there */
             if (n <= 0) continue;
             packet->n = (size_t)n;
-            if (!answers(buf_slice(packet), buf_slice(&question), name.n + 6)) continue; /* a lie, or an answer that comes late */
+            if (!answers(buf_slice(packet), buf_slice(&question), name.n + 6))
+                continue; /* a lie, or an answer that comes late */
             said = (unsigned char)packet->data[2] & FLAG_TC ? WIRE_CUT : WIRE_ANSWERED;
         }
     }
@@ -199,7 +206,9 @@ int wire_ask_tcp(struct wire_server *s, struct slice name, int type, int millise
     return good ? WIRE_ANSWERED : WIRE_SILENT;
 }
 
-/* Reading ------------------------------------------------------------------------------------------------------------------------------------ */
+/* Reading
+ * ------------------------------------------------------------------------------------------------------------------------------------
+ */
 
 /* Dotted text of a name in wire format, lower case; empty for the root. */
 static struct slice name_text(struct arena *arena, const ldns_rdf *rdf) {
@@ -210,13 +219,15 @@ static struct slice name_text(struct arena *arena, const ldns_rdf *rdf) {
         size_t label = (unsigned char)*wire.p;
         if (label > LABEL_MAX || label >= wire.n) return SLICE("");
         if (n) text[n++] = '.';
-        for (size_t i = 1; i <= label; i++) text[n++] = (char)(wire.p[i] >= 'A' && wire.p[i] <= 'Z' ? wire.p[i] | 0x20 : wire.p[i]);
+        for (size_t i = 1; i <= label; i++)
+            text[n++] = (char)(wire.p[i] >= 'A' && wire.p[i] <= 'Z' ? wire.p[i] | 0x20 : wire.p[i]);
         wire = slice_skip(wire, label + 1);
     }
     return slice_make(text, n);
 }
 
-/* A TXT record's strings without anything between them (RFC 7208 §3.3, RFC 6376 §3.6.2.2); other data as on the wire. */
+/* A TXT record's strings without anything between them (RFC 7208 §3.3, RFC 6376 §3.6.2.2); other data as on the wire.
+ */
 static struct slice joined(struct arena *arena, const ldns_rr *rr, bool strings) {
     struct buf all = {0};
     for (size_t i = 0; i < ldns_rr_rd_count(rr); i++) {

@@ -28,7 +28,8 @@ const char *wire_type_text(int type);
 /* An A or AAAA record's text, in out. */
 struct slice wire_address_text(struct slice address, char out[80]);
 
-/* Asks and waits; the packet in *packet. Only one that answers this question counts: another id, name or sender is passed over. */
+/* Asks and waits; the packet in *packet. Only one that answers this question counts: another id, name or sender is
+ * passed over. */
 int wire_ask_udp(struct wire_server *s, struct slice name, int type, int milliseconds, struct buf *packet);
 int wire_ask_tcp(struct wire_server *s, struct slice name, int type, int milliseconds, struct buf *packet);
 
@@ -39,7 +40,8 @@ struct wire_answer {
     struct trust_record *records; /* of the asked type, at the end of the aliases in the packet */
     struct slice alias;           /* where the aliases end, when that is not the name itself; else empty */
 };
-/* Reads a packet: 0, or -1 when it is malformed. TXT: its strings put together; MX, PTR, NS, CNAME: the name, lower case; other types as on the wire. */
+/* Reads a packet: 0, or -1 when it is malformed. TXT: its strings put together; MX, PTR, NS, CNAME: the name, lower
+ * case; other types as on the wire. */
 int wire_read(struct arena *arena, struct slice packet, struct slice name, int type, struct wire_answer *out);
 
 #endif

@@ -1,5 +1,6 @@
 /* postbus: the command line of a Postbus site. One file a family of commands; a command is one row of its table.
- * Commands of the admin API go through api.h; a command that needs no site (such as a check of a stored message) needs only struct cli. */
+ * Commands of the admin API go through api.h; a command that needs no site (such as a check of a stored message) needs
+ * only struct cli. */
 #ifndef POSTBUS_CLI_H
 #define POSTBUS_CLI_H
 
@@ -31,10 +32,11 @@ struct command {
     int (*run)(struct cli *c);
 };
 
-extern const struct command domain_commands[], key_commands[], account_commands[], alias_commands[], message_commands[], queue_commands[], system_commands[],
-    check_commands[], report_commands[];
+extern const struct command domain_commands[], key_commands[], account_commands[], alias_commands[], message_commands[],
+    queue_commands[], system_commands[], check_commands[], report_commands[];
 
-/* Asks the admin API. 0 and *answer (NULL for none; the caller's) when it said 2xx; else the exit status, after telling the person why. body is stolen. */
+/* Asks the admin API. 0 and *answer (NULL for none; the caller's) when it said 2xx; else the exit status, after telling
+ * the person why. body is stolen. */
 int api_call(const struct cli *c, const char *method, const char *path, json_t *body, json_t **answer);
 /* The same for an answer in text. accept: a media type. */
 int api_call_text(const struct cli *c, const char *path, const char *accept, struct buf *out);
@@ -48,7 +50,8 @@ bool print_json(const struct cli *c, const json_t *answer);
 void print_next(const json_t *answer);
 const char *text_of(const json_t *object, const char *name);
 
-/* A password from --password-file, --password-stdin, or asked for twice on the terminal. NULL after telling why; the caller wipes and frees it. */
+/* A password from --password-file, --password-stdin, or asked for twice on the terminal. NULL after telling why; the
+ * caller wipes and frees it. */
 char *password_get(const struct cli *c);
 void password_free(char *password);
 

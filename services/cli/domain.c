@@ -99,7 +99,8 @@ static void print_table(const json_t *answer) {
     size_t i;
     const json_t *one;
     json_array_foreach(json_object_get(answer, "records"), i, one) {
-        printf("%s\n  %s %s %s%s\n", text_of(one, "purpose"), text_of(one, "name"), text_of(one, "type"), text_of(one, "value"),
+        printf("%s\n  %s %s %s%s\n", text_of(one, "purpose"), text_of(one, "name"), text_of(one, "type"),
+               text_of(one, "value"),
                json_is_true(json_object_get(one, "outside")) ? "  (in that domain's own zone)" : "");
     }
     json_array_foreach(json_object_get(answer, "ds"), i, one)
@@ -116,7 +117,8 @@ static int dns(struct cli *c) {
         return CLI_USAGE;
     }
     domain_path(c, "/dns", &path);
-    int failed = table ? api_call(c, "GET", buf_str(&path), NULL, &answer) : api_call_text(c, buf_str(&path), json ? "application/json" : "text/plain", &out);
+    int failed = table ? api_call(c, "GET", buf_str(&path), NULL, &answer)
+                       : api_call_text(c, buf_str(&path), json ? "application/json" : "text/plain", &out);
     if (!failed && table) print_table(answer);
     if (!failed && !table) fwrite(buf_str(&out), 1, out.n, stdout);
     json_decref(answer);
@@ -130,9 +132,11 @@ static void print_finding(const json_t *f) {
     const json_t *one;
     printf("%-11s %s %s: %s\n", text_of(f, "state"), text_of(f, "name"), text_of(f, "type"), text_of(f, "purpose"));
     if (strcmp(text_of(f, "state"), "right") != 0)
-        json_array_foreach(json_object_get(f, "found"), i, one) printf("            found   %s\n", json_string_value(one));
+        json_array_foreach(json_object_get(f, "found"), i, one)
+            printf("            found   %s\n", json_string_value(one));
     if (*text_of(f, "say")) printf("            %s\n", text_of(f, "say"));
-    json_array_foreach(json_object_get(f, "publish"), i, one) printf("            publish %s\n", json_string_value(one));
+    json_array_foreach(json_object_get(f, "publish"), i, one)
+        printf("            publish %s\n", json_string_value(one));
 }
 
 static int check(struct cli *c) {
@@ -142,10 +146,12 @@ static int check(struct cli *c) {
     const json_t *one;
     domain_path(c, "/check", &path);
     int failed = api_call(c, "POST", buf_str(&path), NULL, &answer);
-    long long wrong = json_integer_value(json_object_get(answer, "wrong")), unknown = json_integer_value(json_object_get(answer, "unknown"));
+    long long wrong = json_integer_value(json_object_get(answer, "wrong")),
+              unknown = json_integer_value(json_object_get(answer, "unknown"));
     if (!failed && !print_json(c, answer)) {
         json_array_foreach(json_object_get(answer, "findings"), i, one) print_finding(one);
-        printf("%s: %lld to mend, %lld not answered, DNSSEC %s\n", c->words[0], wrong, unknown, text_of(answer, "dnssec"));
+        printf("%s: %lld to mend, %lld not answered, DNSSEC %s\n", c->words[0], wrong, unknown,
+               text_of(answer, "dnssec"));
     }
     if (!failed) failed = wrong ? CLI_FAILED : unknown ? CLI_TEMPORARY : CLI_OK;
     json_decref(answer);
@@ -158,9 +164,13 @@ const struct command domain_commands[] = {
     {"domain", "list", "", "all domains", 0, 0, list},
     {"domain", "get", "DOMAIN", "one domain", 1, 1, get},
     {"domain", "set", "DOMAIN NAME=VALUE…",
-     "what it publishes: dmarc_policy, dmarc_rua, dmarc_ruf, mta_sts, bimi_location, bimi_authority, caa; =default: as the site", 2, 9, set},
-    {"domain", "delete", "DOMAIN [--force]", "remove a domain; with --force also its accounts and their mail", 1, 1, delete},
+     "what it publishes: dmarc_policy, dmarc_rua, dmarc_ruf, mta_sts, bimi_location, bimi_authority, caa; =default: as "
+     "the site",
+     2, 9, set},
+    {"domain", "delete", "DOMAIN [--force]", "remove a domain; with --force also its accounts and their mail", 1, 1,
+     delete},
     {"domain", "dns", "DOMAIN [--format F]", "the records it should publish, as lines of a zone file", 1, 1, dns},
-    {"domain", "check", "DOMAIN", "how its DNS looks from outside, and what to change; exit status 1 when something is wrong", 1, 1, check},
+    {"domain", "check", "DOMAIN",
+     "how its DNS looks from outside, and what to change; exit status 1 when something is wrong", 1, 1, check},
     {0},
 };

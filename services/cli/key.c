@@ -6,7 +6,8 @@
 /* As a zone file has it: strings of at most 255 bytes (RFC 1035 §3.3.14). */
 static void print_record(const char *name, const char *value) {
     printf("    %s. TXT", name);
-    for (size_t at = 0, n = strlen(value); at == 0 || at < n; at += 255) printf(" \"%.*s\"", (int)(n - at < 255 ? n - at : 255), value + at);
+    for (size_t at = 0, n = strlen(value); at == 0 || at < n; at += 255)
+        printf(" \"%.*s\"", (int)(n - at < 255 ? n - at : 255), value + at);
     putchar('\n');
 }
 
@@ -15,7 +16,8 @@ static void print_keys(const json_t *answer) {
     json_t *key;
     json_array_foreach(json_object_get(answer, "keys"), i, key) {
         const char *state = json_is_true(json_object_get(key, "revoked")) ? "revoked" : text_of(key, "state");
-        printf("%s\t%s\t%s\tsince %s\n    %s\n", text_of(key, "selector"), text_of(key, "algorithm"), state, text_of(key, "changed"), text_of(key, "note"));
+        printf("%s\t%s\t%s\tsince %s\n    %s\n", text_of(key, "selector"), text_of(key, "algorithm"), state,
+               text_of(key, "changed"), text_of(key, "note"));
         if (strcmp(text_of(key, "state"), "retired") != 0 || json_is_true(json_object_get(key, "revoked")))
             print_record(text_of(key, "name"), text_of(key, "value"));
     }
@@ -39,6 +41,7 @@ static int rotate(struct cli *c) { return call(c, "POST", c->now ? "/keys/rotate
 
 const struct command key_commands[] = {
     {"key", "list", "DOMAIN", "a domain's DKIM keys: state, record, what to do", 1, 1, list},
-    {"key", "rotate", "DOMAIN [--now]", "new DKIM keys; --now: the present ones are compromised and are revoked", 1, 1, rotate},
+    {"key", "rotate", "DOMAIN [--now]", "new DKIM keys; --now: the present ones are compromised and are revoked", 1, 1,
+     rotate},
     {0},
 };

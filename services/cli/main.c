@@ -5,8 +5,9 @@
 
 #include "services/cli/cli.h"
 
-static const struct command *const families[] = {domain_commands, key_commands,    account_commands, alias_commands, message_commands,
-                                                 queue_commands,  system_commands, check_commands,   report_commands};
+static const struct command *const families[] = {domain_commands, key_commands,     account_commands,
+                                                 alias_commands,  message_commands, queue_commands,
+                                                 system_commands, check_commands,   report_commands};
 
 static void help(FILE *out) {
     fputs("usage: postbus COMMAND [options]\n\n", out);
@@ -106,7 +107,8 @@ int main(int argc, char **argv) {
     }
     const struct command *k = find(c.words[0], c.count > 1 ? c.words[1] : NULL);
     if (!k) {
-        fprintf(stderr, "postbus: there is no command %s%s%s: see postbus help\n", c.words[0], family_exists(c.words[0]) && c.count > 1 ? " " : "",
+        fprintf(stderr, "postbus: there is no command %s%s%s: see postbus help\n", c.words[0],
+                family_exists(c.words[0]) && c.count > 1 ? " " : "",
                 family_exists(c.words[0]) && c.count > 1 ? c.words[1] : "");
         return CLI_USAGE;
     }

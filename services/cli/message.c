@@ -15,8 +15,8 @@ static int journey(struct cli *c) {
     if (!failed && !print_json(c, answer)) {
         printf("message %s\n", text_of(answer, "id"));
         json_array_foreach(json_object_get(answer, "steps"), i, each) {
-            printf("%2lld  %-24s  %-16s  %s@%s: ", json_integer_value(json_object_get(each, "step")), text_of(each, "time"), text_of(each, "name"),
-                   text_of(each, "service"), text_of(each, "host"));
+            printf("%2lld  %-24s  %-16s  %s@%s: ", json_integer_value(json_object_get(each, "step")),
+                   text_of(each, "time"), text_of(each, "name"), text_of(each, "service"), text_of(each, "host"));
             print_foreign(text_of(each, "what"));
             putchar('\n');
             json_array_foreach(json_object_get(each, "details"), j, line) {
@@ -40,8 +40,8 @@ static int verdict(struct cli *c) {
     int failed = api_call(c, "GET", buf_str(&path), NULL, &answer);
     if (!failed && !print_json(c, answer)) {
         const json_t *received = json_object_get(answer, "received"), *now = json_object_get(answer, "now");
-        printf("message %s, %s %s from %s\n\n", text_of(answer, "id"), text_of(received, "outcome"), text_of(received, "time"),
-               text_of(json_object_get(received, "client"), "ip"));
+        printf("message %s, %s %s from %s\n\n", text_of(answer, "id"), text_of(received, "outcome"),
+               text_of(received, "time"), text_of(json_object_get(received, "client"), "ip"));
         verdict_print(json_object_get(received, "verdict"));
         if (json_is_object(now)) {
             puts("\nthe same proofs now:\n");
@@ -130,7 +130,8 @@ static int health(struct cli *c) {
     bool well = *status && *status != 'u';
     if (!print_json(c, answer)) {
         printf("%s: %s\n", text_of(answer, "hostname"), status);
-        json_object_foreach(json_object_get(answer, "components"), name, component) printf("    %-10s %s\n", name, text_of(component, "state"));
+        json_object_foreach(json_object_get(answer, "components"), name, component)
+            printf("    %-10s %s\n", name, text_of(component, "state"));
     }
     json_decref(answer);
     return well ? CLI_OK : CLI_UNAVAILABLE;

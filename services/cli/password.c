@@ -37,7 +37,8 @@ static char *ask(FILE *terminal, const char *question) {
 static char *from_terminal(void) {
     FILE *terminal = fopen("/dev/tty", "r+e");
     if (!terminal) {
-        fputs("postbus: there is no terminal to ask for the password: use --password-file or --password-stdin\n", stderr);
+        fputs("postbus: there is no terminal to ask for the password: use --password-file or --password-stdin\n",
+              stderr);
         return NULL;
     }
     char *one = ask(terminal, "Password: "), *two = ask(terminal, "Again: ");

@@ -16,7 +16,9 @@ static const char *day(json_int_t seconds, char out[16]) {
     return out;
 }
 
-static json_int_t number_of(const json_t *object, const char *name) { return json_integer_value(json_object_get(object, name)); }
+static json_int_t number_of(const json_t *object, const char *name) {
+    return json_integer_value(json_object_get(object, name));
+}
 
 static int list(struct cli *c) {
     static const char *const kinds[] = {"dmarc", "tls", "failures", "unreadable"};
@@ -41,7 +43,8 @@ static int list(struct cli *c) {
         json_array_foreach(json_object_get(answer, "reports"), i, each) {
             char begin[16];
             const char *org = text_of(each, "org"), *reason = text_of(each, "reason");
-            printf("%s\t%s\t%s\t%s\t", text_of(each, "id"), day(number_of(each, "begin"), begin), text_of(each, "domain"), *org ? org : text_of(each, "from"));
+            printf("%s\t%s\t%s\t%s\t", text_of(each, "id"), day(number_of(each, "begin"), begin),
+                   text_of(each, "domain"), *org ? org : text_of(each, "from"));
             if (*reason)
                 printf("%s\n", reason);
             else
@@ -54,18 +57,21 @@ static int list(struct cli *c) {
     return failed;
 }
 
-/* Printing a report ---------------------------------------------------------------------------------------------------------------------------- */
+/* Printing a report
+ * ----------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void print_dmarc(const json_t *report) {
     const json_t *policy = json_object_get(report, "policy");
     json_t *each;
     size_t i;
     char begin[16], end[16];
-    printf("DMARC report of %s (%s) about %s, %s to %s, policy %s\n", text_of(report, "org"), text_of(report, "report_id"), text_of(policy, "domain"),
-           day(number_of(report, "begin"), begin), day(number_of(report, "end"), end), text_of(policy, "p"));
-    json_array_foreach(json_object_get(report, "records"), i, each)
-        printf("%8lld  %-40s  from %-30s  dkim %-4s  spf %-4s  %s\n", number_of(each, "count"), text_of(each, "source_ip"), text_of(each, "header_from"),
-               text_of(each, "dkim"), text_of(each, "spf"), text_of(each, "disposition"));
+    printf("DMARC report of %s (%s) about %s, %s to %s, policy %s\n", text_of(report, "org"),
+           text_of(report, "report_id"), text_of(policy, "domain"), day(number_of(report, "begin"), begin),
+           day(number_of(report, "end"), end), text_of(policy, "p"));
+    json_array_foreach(json_object_get(report, "records"), i, each) printf(
+        "%8lld  %-40s  from %-30s  dkim %-4s  spf %-4s  %s\n", number_of(each, "count"), text_of(each, "source_ip"),
+        text_of(each, "header_from"), text_of(each, "dkim"), text_of(each, "spf"), text_of(each, "disposition"));
     if (number_of(report, "records_cut")) printf("and %lld records more\n", number_of(report, "records_cut"));
 }
 
@@ -73,15 +79,17 @@ static void print_tls(const json_t *report) {
     const json_t *range = json_object_get(report, "date-range");
     json_t *each, *detail;
     size_t i, k;
-    printf("TLS report of %s (%s), %s to %s\n", text_of(report, "organization-name"), text_of(report, "report-id"), text_of(range, "start-datetime"),
-           text_of(range, "end-datetime"));
+    printf("TLS report of %s (%s), %s to %s\n", text_of(report, "organization-name"), text_of(report, "report-id"),
+           text_of(range, "start-datetime"), text_of(range, "end-datetime"));
     json_array_foreach(json_object_get(report, "policies"), i, each) {
         const json_t *policy = json_object_get(each, "policy"), *summary = json_object_get(each, "summary");
-        printf("%s, policy %s: %lld succeeded, %lld failed\n", text_of(policy, "policy-domain"), text_of(policy, "policy-type"),
-               number_of(summary, "total-successful-session-count"), number_of(summary, "total-failure-session-count"));
+        printf("%s, policy %s: %lld succeeded, %lld failed\n", text_of(policy, "policy-domain"),
+               text_of(policy, "policy-type"), number_of(summary, "total-successful-session-count"),
+               number_of(summary, "total-failure-session-count"));
         json_array_foreach(json_object_get(each, "failure-details"), k, detail)
-            printf("%8lld  %-28s  %s [%s]  %s\n", number_of(detail, "failed-session-count"), text_of(detail, "result-type"),
-                   text_of(detail, "receiving-mx-hostname"), text_of(detail, "receiving-ip"), text_of(detail, "failure-reason-code"));
+            printf("%8lld  %-28s  %s [%s]  %s\n", number_of(detail, "failed-session-count"),
+                   text_of(detail, "result-type"), text_of(detail, "receiving-mx-hostname"),
+                   text_of(detail, "receiving-ip"), text_of(detail, "failure-reason-code"));
     }
 }
 
@@ -143,12 +151,14 @@ static int summary(struct cli *c) {
     }
     int failed = api_call(c, "GET", buf_str(&path), NULL, &answer);
     if (!failed && !print_json(c, answer)) {
-        printf("%s, %lld days: %lld messages, %lld passed, %lld failed\n", text_of(answer, "domain"), number_of(answer, "days"), number_of(answer, "messages"),
-               number_of(answer, "passed"), number_of(answer, "failed"));
+        printf("%s, %lld days: %lld messages, %lld passed, %lld failed\n", text_of(answer, "domain"),
+               number_of(answer, "days"), number_of(answer, "messages"), number_of(answer, "passed"),
+               number_of(answer, "failed"));
         json_array_foreach(json_object_get(answer, "sources"), i, each) {
             const char *ip = text_of(each, "source_ip");
-            printf("%8lld  %-40s  %lld passed (dkim %lld, spf %lld), %lld failed, %lld quarantined, %lld rejected\n", number_of(each, "messages"),
-                   *ip ? ip : "(others)", number_of(each, "passed"), number_of(each, "dkim_passed"), number_of(each, "spf_passed"), number_of(each, "failed"),
+            printf("%8lld  %-40s  %lld passed (dkim %lld, spf %lld), %lld failed, %lld quarantined, %lld rejected\n",
+                   number_of(each, "messages"), *ip ? ip : "(others)", number_of(each, "passed"),
+                   number_of(each, "dkim_passed"), number_of(each, "spf_passed"), number_of(each, "failed"),
                    number_of(each, "quarantined"), number_of(each, "rejected"));
         }
     }
@@ -168,8 +178,9 @@ static int sent(struct cli *c) {
         json_array_foreach(json_object_get(answer, "sent"), i, each) {
             char begin[16];
             const char *reason = text_of(each, "reason");
-            printf("%s\t%s\t%s\t%s\t%s\t%s%s%s\n", text_of(each, "id"), day(number_of(each, "begin"), begin), text_of(each, "kind"), text_of(each, "domain"),
-                   text_of(each, "to"), text_of(each, "result"), *reason ? ": " : "", reason);
+            printf("%s\t%s\t%s\t%s\t%s\t%s%s%s\n", text_of(each, "id"), day(number_of(each, "begin"), begin),
+                   text_of(each, "kind"), text_of(each, "domain"), text_of(each, "to"), text_of(each, "result"),
+                   *reason ? ": " : "", reason);
         }
         print_next(answer);
     }
@@ -178,7 +189,9 @@ static int sent(struct cli *c) {
     return failed;
 }
 
-/* A file --------------------------------------------------------------------------------------------------------------------------------------- */
+/* A file
+ * ---------------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static int read_bytes(const char *path, struct buf *out) {
     FILE *f = fopen(strcmp(path, "-") == 0 ? "/dev/stdin" : path, "rbe");
@@ -186,7 +199,8 @@ static int read_bytes(const char *path, struct buf *out) {
         fprintf(stderr, "postbus: %s: %s\n", path, strerror(errno));
         return -1;
     }
-    while (!feof(f) && !ferror(f) && out->n <= FILE_BYTES_MAX) out->n += fread(buf_reserve(out, 1 << 16), 1, 1 << 16, f);
+    while (!feof(f) && !ferror(f) && out->n <= FILE_BYTES_MAX)
+        out->n += fread(buf_reserve(out, 1 << 16), 1, 1 << 16, f);
     bool whole = feof(f) && !ferror(f);
     fclose(f);
     if (!whole) fprintf(stderr, "postbus: %s: cannot be read whole, or is over 64 MiB\n", path);
@@ -218,8 +232,8 @@ static int read_file(struct cli *c) {
     }
     const char *kind = report_kind_text(r.kind);
     if (c->json) {
-        json_t *o = json_pack("{s:s,s:s,s:I,s:I,s:I,s:I}", "kind", kind, "domain", r.domain, "begin", (json_int_t)r.begin, "end", (json_int_t)r.end, "passed",
-                              r.passed, "failed", r.failed);
+        json_t *o = json_pack("{s:s,s:s,s:I,s:I,s:I,s:I}", "kind", kind, "domain", r.domain, "begin",
+                              (json_int_t)r.begin, "end", (json_int_t)r.end, "passed", r.passed, "failed", r.failed);
         json_object_set(o, "report", r.report ? r.report : json_null());
         if (!r.report) json_object_set_new(o, "reason", json_string(r.why));
         print_json(c, o);

@@ -42,7 +42,8 @@ static void print_spf(const json_t *spf, const char *identity) {
     head("spf", text_of(spf, "result"), spf);
     printf(" (%s", identity);
     put_field(" ", spf, "domain", "");
-    printf(", %lld lookups, %lld of them void)", json_integer_value(json_object_get(spf, "lookups")), json_integer_value(json_object_get(spf, "void_lookups")));
+    printf(", %lld lookups, %lld of them void)", json_integer_value(json_object_get(spf, "lookups")),
+           json_integer_value(json_object_get(spf, "void_lookups")));
     steps("spf", spf);
     if (*text_of(spf, "explanation")) put_field("spf        the domain explains: ", spf, "explanation", "\n");
 }
@@ -56,7 +57,8 @@ static void print_dkim(const json_t *list) {
         put_field(" (d=", one, "domain", "");
         put_field(" s=", one, "selector", "");
         put_field(" a=", one, "algorithm", "");
-        printf("%s%s)", *text_of(one, "domain") ? "" : " (", json_is_true(json_object_get(one, "testing")) ? ", the key is in testing" : "");
+        printf("%s%s)", *text_of(one, "domain") ? "" : " (",
+               json_is_true(json_object_get(one, "testing")) ? ", the key is in testing" : "");
         steps("dkim", one);
     }
 }
@@ -68,7 +70,8 @@ static void print_dmarc(const json_t *dmarc) {
     head("dmarc", text_of(dmarc, "result"), dmarc);
     put_field(" (from ", dmarc, "from", "");
     put_field(", record of ", dmarc, "record_domain", "");
-    printf("%spolicy %s, done %s)", *text_of(dmarc, "from") ? ", " : " (", text_of(dmarc, "policy"), text_of(dmarc, "disposition"));
+    printf("%spolicy %s, done %s)", *text_of(dmarc, "from") ? ", " : " (", text_of(dmarc, "policy"),
+           text_of(dmarc, "disposition"));
     steps("dmarc", dmarc);
     json_array_foreach(json_object_get(dmarc, "overrides"), i, one) {
         put_field("dmarc      another disposition than the policy's: ", one, "type", "");
@@ -78,7 +81,8 @@ static void print_dmarc(const json_t *dmarc) {
 }
 
 void verdict_print(const json_t *verdict) {
-    const json_t *spf = json_object_get(verdict, "spf"), *arc = json_object_get(verdict, "arc"), *iprev = json_object_get(verdict, "iprev");
+    const json_t *spf = json_object_get(verdict, "spf"), *arc = json_object_get(verdict, "arc"),
+                 *iprev = json_object_get(verdict, "iprev");
     print_spf(spf, strcmp(text_of(spf, "scope"), "helo") == 0 ? "HELO, for the null reverse-path," : "MAIL FROM");
     print_spf(json_object_get(verdict, "spf_helo"), "HELO");
     print_dkim(json_object_get(verdict, "dkim"));

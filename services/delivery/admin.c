@@ -32,9 +32,10 @@ static void on_listed(void *ctx, int error, size_t count, const struct slice ids
         return;
     }
     for (size_t i = 0; i < count && json_array_size(l->entries) < l->limit; i++) {
-        json_t *entry = json_pack("{s:s%,s:O,s:O,s:O,s:O,s:O}", "id", ids[i].p, ids[i].n, "from", json_object_get(envelopes[i], "from"), "received",
-                                  json_object_get(envelopes[i], "received"), "size", json_object_get(envelopes[i], "size"), "origin",
-                                  json_object_get(envelopes[i], "origin"), "rcpts", json_object_get(envelopes[i], "rcpts"));
+        json_t *entry = json_pack(
+            "{s:s%,s:O,s:O,s:O,s:O,s:O}", "id", ids[i].p, ids[i].n, "from", json_object_get(envelopes[i], "from"),
+            "received", json_object_get(envelopes[i], "received"), "size", json_object_get(envelopes[i], "size"),
+            "origin", json_object_get(envelopes[i], "origin"), "rcpts", json_object_get(envelopes[i], "rcpts"));
         if (entry) json_array_append_new(l->entries, entry);
     }
     l->shard++;

@@ -1,5 +1,6 @@
-/* One attempt to hand a message to another domain: its route (journey steps 4 and 5), then its hosts one after another (step 6) until one has answered for
- * every recipient. How far TLS is asked for comes with the route: DANE before MTA-STS (RFC 8461 §2), else opportunistic. */
+/* One attempt to hand a message to another domain: its route (journey steps 4 and 5), then its hosts one after another
+ * (step 6) until one has answered for every recipient. How far TLS is asked for comes with the route: DANE before
+ * MTA-STS (RFC 8461 §2), else opportunistic. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,10 +43,12 @@ static void attempt_free(struct attempt *a) {
 }
 
 /* The same outcome for all recipients of the attempt. */
-static void settle_all(struct attempt *a, enum outcome_kind kind, int code, const char *enhanced, const char *reason, const char *host, int64_t retry_ms) {
+static void settle_all(struct attempt *a, enum outcome_kind kind, int code, const char *enhanced, const char *reason,
+                       const char *host, int64_t retry_ms) {
     struct outcome *o = memory_alloc(a->count * sizeof *o);
     for (size_t i = 0; i < a->count; i++)
-        o[i] = (struct outcome){.kind = kind, .code = code, .enhanced = enhanced, .reason = reason, .host = host, .retry_ms = retry_ms};
+        o[i] = (struct outcome){
+            .kind = kind, .code = code, .enhanced = enhanced, .reason = reason, .host = host, .retry_ms = retry_ms};
     entry_settle(a->entry, a->count, a->indexes, o);
     free(o);
     attempt_free(a);
@@ -55,8 +58,8 @@ static void settle_all(struct attempt *a, enum outcome_kind kind, int code, cons
 static void settle_each(struct attempt *a, const struct smtp_result *r) {
     const struct target *t = &a->targets.each[a->at];
     struct outcome *o = memory_alloc(a->count * sizeof *o);
-    json_t *details = json_pack("{s:s,s:i,s:s,s:s,s:s}", "ip", t->ip, "port", a->entry->delivery->smtp_port, "tls", r->tls_version, "cipher", r->tls_cipher,
-                                "tls_verified", r->tls_verified);
+    json_t *details = json_pack("{s:s,s:i,s:s,s:s,s:s}", "ip", t->ip, "port", a->entry->delivery->smtp_port, "tls",
+                                r->tls_version, "cipher", r->tls_cipher, "tls_verified", r->tls_verified);
     for (size_t i = 0; i < a->count; i++) {
         const struct smtp_rcpt_result *rcpt = &r->rcpts[i];
         int class = rcpt->code / 100;
@@ -78,8 +81,8 @@ static void settle_each(struct attempt *a, const struct smtp_result *r) {
 
 static void try_target(struct attempt *a);
 
-/* This server cannot be used: the next, or later. With REQUIRETLS there is no later where what it asks for is missing at every server: the sender hears so at
- * once (RFC 8689 §4.2.1). */
+/* This server cannot be used: the next, or later. With REQUIRETLS there is no later where what it asks for is missing
+ * at every server: the sender hears so at once (RFC 8689 §4.2.1). */
 static void next_target(struct attempt *a) {
     a->without_tls = false;
     if (++a->at < a->targets.count) {
@@ -87,7 +90,8 @@ static void next_target(struct attempt *a) {
         return;
     }
     if (a->wish.required && !a->failed_for_now)
-        settle_all(a, OUTCOME_BOUNCED, a->code / 100 == 5 ? a->code : 550, a->enhanced[0] == '5' ? a->enhanced : "5.7.10", a->reason, a->host, 0);
+        settle_all(a, OUTCOME_BOUNCED, a->code / 100 == 5 ? a->code : 550,
+                   a->enhanced[0] == '5' ? a->enhanced : "5.7.10", a->reason, a->host, 0);
     else
         settle_all(a, OUTCOME_DEFERRED, a->code, a->enhanced, a->reason, a->host, 0);
 }
@@ -117,8 +121,10 @@ static void on_session(void *ctx, const struct smtp_result *r) {
     case SMTP_END_TOO_LARGE: settle_all(a, OUTCOME_BOUNCED, r->code, a->enhanced, a->reason, a->host, 0); break;
     case SMTP_END_NOT_NOW:
         a->failed_for_now = true;
-        log_info("a server cannot be used now", "id", a->entry->id, "host", t->name, "ip", t->ip, "reason", r->reason, NULL);
-        if (r->code / 100 == 5 && a->at + 1 == a->targets.count) /* 5xx from the last server to greeting or EHLO (RFC 7504) */
+        log_info("a server cannot be used now", "id", a->entry->id, "host", t->name, "ip", t->ip, "reason", r->reason,
+                 NULL);
+        if (r->code / 100 == 5 &&
+            a->at + 1 == a->targets.count) /* 5xx from the last server to greeting or EHLO (RFC 7504) */
             settle_all(a, OUTCOME_BOUNCED, r->code, a->enhanced, a->reason, a->host, 0);
         else
             next_target(a);
@@ -147,14 +153,17 @@ static void try_target(struct attempt *a) {
 static void begin(struct attempt *a) {
     targets_take(a->entry, a->arena, a->route, a->domain, &a->wish, &a->targets);
     if (targets_lead_home(a->entry, &a->targets))
-        settle_all(a, OUTCOME_BOUNCED, 554, "5.4.6", "the domain's mail server is this one, which does not host the domain: mail would loop", "", 0);
+        settle_all(a, OUTCOME_BOUNCED, 554, "5.4.6",
+                   "the domain's mail server is this one, which does not host the domain: mail would loop", "", 0);
     else if (a->targets.count)
         try_target(a);
     else if (a->targets.refusal && a->wish.required)
         settle_all(a, OUTCOME_BOUNCED, 550, "5.7.10", a->targets.refusal, "", 0); /* RFC 8689 §4.2.1 */
     else
         settle_all(a, OUTCOME_DEFERRED, 451, a->targets.refusal ? "4.7.5" : "4.4.4",
-                   a->targets.refusal ? a->targets.refusal : "none of the domain's mail servers has an address that may be used", "", 0);
+                   a->targets.refusal ? a->targets.refusal
+                                      : "none of the domain's mail servers has an address that may be used",
+                   "", 0);
 }
 
 static void on_message(void *ctx, int error, struct slice message) {
@@ -177,21 +186,23 @@ static void on_message(void *ctx, int error, struct slice message) {
     a->rcpts = memory_alloc(a->count * sizeof *a->rcpts);
     for (size_t i = 0; i < a->count; i++) {
         const json_t *rcpt = entry_rcpt(a->entry, a->indexes[i]);
-        a->rcpts[i] = (struct smtp_rcpt){json_string_value(json_object_get(rcpt, "address")), json_string_value(json_object_get(rcpt, "orcpt")),
+        a->rcpts[i] = (struct smtp_rcpt){json_string_value(json_object_get(rcpt, "address")),
+                                         json_string_value(json_object_get(rcpt, "orcpt")),
                                          json_string_value(json_object_get(rcpt, "notify"))};
     }
-    a->job = (struct smtp_job){.base = d->worker->base,
-                               .tls_context = d->tls,
-                               .hello = d->hello,
-                               .from = slice_of(entry_reverse_path(a->entry, a->indexes[0])),
-                               .smtputf8 = json_is_true(json_object_get(envelope, "smtputf8")),
-                               .eight_bit = strcmp(json_string_value(json_object_get(envelope, "body")), "8bitmime") == 0,
-                               .require_tls = a->wish.required,
-                               .ret = json_string_value(json_object_get(envelope, "ret")),
-                               .envid = json_string_value(json_object_get(envelope, "envid")),
-                               .rcpt_count = a->count,
-                               .rcpts = a->rcpts,
-                               .message = buf_slice(&a->message)};
+    a->job =
+        (struct smtp_job){.base = d->worker->base,
+                          .tls_context = d->tls,
+                          .hello = d->hello,
+                          .from = slice_of(entry_reverse_path(a->entry, a->indexes[0])),
+                          .smtputf8 = json_is_true(json_object_get(envelope, "smtputf8")),
+                          .eight_bit = strcmp(json_string_value(json_object_get(envelope, "body")), "8bitmime") == 0,
+                          .require_tls = a->wish.required,
+                          .ret = json_string_value(json_object_get(envelope, "ret")),
+                          .envid = json_string_value(json_object_get(envelope, "envid")),
+                          .rcpt_count = a->count,
+                          .rcpts = a->rcpts,
+                          .message = buf_slice(&a->message)};
     begin(a);
 }
 
@@ -200,15 +211,18 @@ static void tell_route(const struct attempt *a) {
     const json_t *host;
     bool dane = false;
     size_t i;
-    json_array_foreach(json_object_get(a->route, "hosts"), i, host) dane = dane || json_array_size(json_object_get(host, "tlsa")) > 0;
+    json_array_foreach(json_object_get(a->route, "hosts"), i, host) dane =
+        dane || json_array_size(json_object_get(host, "tlsa")) > 0;
     bus_publish(a->entry->delivery->worker->bus, "mail.routed", slice_of(a->entry->id),
-                json_pack("{s:s,s:O,s:O,s:o,s:b}", "domain", a->domain, "hosts", json_object_get(a->route, "hosts"), "dnssec",
-                          json_object_get(a->route, "dnssec"), "mta_sts", sts ? json_incref(sts) : json_null(), "dane", dane));
+                json_pack("{s:s,s:O,s:O,s:o,s:b}", "domain", a->domain, "hosts", json_object_get(a->route, "hosts"),
+                          "dnssec", json_object_get(a->route, "dnssec"), "mta_sts",
+                          sts ? json_incref(sts) : json_null(), "dane", dane));
 }
 
 static void on_route(void *ctx, int error, const json_t *reply) {
     struct attempt *a = ctx;
-    const char *result = json_string_value(json_object_get(reply, "result")), *reason = json_string_value(json_object_get(reply, "reason"));
+    const char *result = json_string_value(json_object_get(reply, "result")),
+               *reason = json_string_value(json_object_get(reply, "reason"));
     if (!reason) reason = "";
     if (error || !result) {
         settle_all(a, OUTCOME_DEFERRED, 451, "4.4.3", "the domain's servers cannot be looked up now", "", 0);
@@ -217,9 +231,11 @@ static void on_route(void *ctx, int error, const json_t *reply) {
     a->route = json_incref((json_t *)(uintptr_t)reply);
     tls_fact_tell_left_out(a->entry, a->route, a->domain);
     if (strcmp(result, "null_mx") == 0) {
-        settle_all(a, OUTCOME_BOUNCED, 556, "5.1.10", "the domain takes no mail: it publishes a null MX (RFC 7505)", "", 0);
+        settle_all(a, OUTCOME_BOUNCED, 556, "5.1.10", "the domain takes no mail: it publishes a null MX (RFC 7505)", "",
+                   0);
     } else if (strcmp(result, "nxdomain") == 0) {
-        settle_all(a, OUTCOME_BOUNCED, 550, "5.1.2", *reason ? reason : "the domain does not exist, or has no mail servers", "", 0);
+        settle_all(a, OUTCOME_BOUNCED, 550, "5.1.2",
+                   *reason ? reason : "the domain does not exist, or has no mail servers", "", 0);
     } else if (strcmp(result, "ok") != 0) {
         settle_all(a, OUTCOME_DEFERRED, 451, "4.4.3", *reason ? reason : "DNS gives no answer", "", 0);
     } else {
@@ -240,5 +256,6 @@ void attempt_start(struct entry *e, const char *domain, size_t count, const size
     if (++d->remote_sessions > DELIVERY_REMOTE_MAX)
         settle_all(a, OUTCOME_DEFERRED, 451, "4.3.2", "too many deliveries at once here", "", 1000);
     else
-        bus_request(d->worker->bus, "verifier.route", json_pack("{s:s}", "domain", domain), DELIVERY_ROUTE_MS, on_route, a);
+        bus_request(d->worker->bus, "verifier.route", json_pack("{s:s}", "domain", domain), DELIVERY_ROUTE_MS, on_route,
+                    a);
 }

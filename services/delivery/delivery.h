@@ -1,6 +1,7 @@
 /* delivery: the queue's worker. An entry's way, in the order in which it happens:
- * scheduler.c (leases what is due) → entry.c (parts its recipients) → local.c (mailbox.deliver) or attempt.c (MX, then hosts, one after another)
- * → smtp_client.c (the session) → entry.c (records the outcome; retry.c says when again; bounce.c tells the sender). */
+ * scheduler.c (leases what is due) → entry.c (parts its recipients) → local.c (mailbox.deliver) or attempt.c (MX, then
+ * hosts, one after another) → smtp_client.c (the session) → entry.c (records the outcome; retry.c says when again;
+ * bounce.c tells the sender). */
 #ifndef POSTBUS_DELIVERY_H
 #define POSTBUS_DELIVERY_H
 
@@ -60,9 +61,11 @@ void scheduler_check_drained(struct delivery *d);
 void entry_start(struct delivery *d, struct slice id, json_t *envelope);
 void entry_destroy(struct entry *e);
 json_t *entry_rcpt(const struct entry *e, size_t index);
-/* The reverse-path with which a recipient's copy goes on: its own where it was handed on by an alias (SRS), else the message's. */
+/* The reverse-path with which a recipient's copy goes on: its own where it was handed on by an alias (SRS), else the
+ * message's. */
 const char *entry_reverse_path(const struct entry *e, size_t index);
-/* Records how the tries of these recipients ended (one outcome each), tells the bus, writes reports; then done with `parts` of the entry's work. */
+/* Records how the tries of these recipients ended (one outcome each), tells the bus, writes reports; then done with
+ * `parts` of the entry's work. */
 void entry_settle(struct entry *e, size_t count, const size_t indexes[], const struct outcome outcomes[]);
 /* local.c */
 void local_deliver(struct entry *e, size_t index);

@@ -1,5 +1,6 @@
-/* A recipient with a mailbox here: asked of the mailbox service, which does it once however often it is asked. Mail to the site's report addresses is handed to
- * the reporter instead, on the same terms: it has the user "reporter" (accounts.resolve). */
+/* A recipient with a mailbox here: asked of the mailbox service, which does it once however often it is asked. Mail to
+ * the site's report addresses is handed to the reporter instead, on the same terms: it has the user "reporter"
+ * (accounts.resolve). */
 #include <stdlib.h>
 
 #include "libcommon/base/clock.h"
@@ -22,13 +23,15 @@ static void on_delivered(void *ctx, int error, const json_t *reply) {
     bool report = user && strcmp(user, "reporter") == 0;
     json_int_t attempts = json_integer_value(json_object_get(entry_rcpt(e, index), "attempts"));
     int64_t received = json_integer_value(json_object_get(e->envelope, "received")), soon = SOON_MS * (attempts + 1);
-    struct outcome o = {.kind = OUTCOME_DELIVERED, .code = 250, .enhanced = "2.1.5", .reason = "delivered to the mailbox", .host = ""};
+    struct outcome o = {
+        .kind = OUTCOME_DELIVERED, .code = 250, .enhanced = "2.1.5", .reason = "delivered to the mailbox", .host = ""};
     if (report) o.reason = "taken as a report";
     if (error == BUS_UNAVAILABLE) {
         o = (struct outcome){.kind = OUTCOME_DEFERRED,
                              .code = 451,
                              .enhanced = "4.3.0",
-                             .reason = report ? "the reporter cannot be reached" : "the mailbox service cannot be reached",
+                             .reason =
+                                 report ? "the reporter cannot be reached" : "the mailbox service cannot be reached",
                              .host = "",
                              .retry_ms = soon < SOON_LAST_MS ? soon : SOON_LAST_MS};
     } else if (error == BUS_REFUSED && strcmp(code, "over_quota") == 0) {
@@ -39,9 +42,17 @@ static void on_delivered(void *ctx, int error, const json_t *reply) {
                              .reason = "the mailbox is full",
                              .host = ""};
     } else if (error == BUS_REFUSED && strcmp(code, "not_found") == 0) {
-        o = (struct outcome){.kind = OUTCOME_BOUNCED, .code = 550, .enhanced = "5.1.1", .reason = "there is no such mailbox any more", .host = ""};
+        o = (struct outcome){.kind = OUTCOME_BOUNCED,
+                             .code = 550,
+                             .enhanced = "5.1.1",
+                             .reason = "there is no such mailbox any more",
+                             .host = ""};
     } else if (error == BUS_REFUSED) {
-        o = (struct outcome){.kind = OUTCOME_DEFERRED, .code = 451, .enhanced = "4.3.0", .reason = "the mailbox service refuses the delivery", .host = ""};
+        o = (struct outcome){.kind = OUTCOME_DEFERRED,
+                             .code = 451,
+                             .enhanced = "4.3.0",
+                             .reason = "the mailbox service refuses the delivery",
+                             .host = ""};
     }
     entry_settle(e, 1, &index, &o);
 }
@@ -51,7 +62,8 @@ void local_deliver(struct entry *e, size_t index) {
     struct local *l = memory_alloc(sizeof *l);
     *l = (struct local){e, index};
     const char *user = json_string_value(json_object_get(rcpt, "user"));
-    json_t *ask = json_pack("{s:s,s:O,s:O}", "id", e->id, "rcpt", json_object_get(rcpt, "address"), "from", json_object_get(e->envelope, "from"));
+    json_t *ask = json_pack("{s:s,s:O,s:O}", "id", e->id, "rcpt", json_object_get(rcpt, "address"), "from",
+                            json_object_get(e->envelope, "from"));
     if (strcmp(user, "reporter") == 0) {
         bus_request(e->delivery->worker->bus, "reporter.take", ask, DELIVERY_LOCAL_MS, on_delivered, l);
     } else {

@@ -4,7 +4,8 @@
 #include "libcommon/net/tls.h"
 #include "services/delivery/delivery.h"
 
-struct metric delivery_delivered = METRIC_COUNTER("postbus_delivery_delivered_total", "Recipients delivered to a mailbox here");
+struct metric delivery_delivered =
+    METRIC_COUNTER("postbus_delivery_delivered_total", "Recipients delivered to a mailbox here");
 struct metric delivery_sent = METRIC_COUNTER("postbus_delivery_sent_total", "Recipients handed to another server");
 struct metric delivery_deferred = METRIC_COUNTER("postbus_delivery_deferred_total", "Tries that will be made again");
 struct metric delivery_bounced = METRIC_COUNTER("postbus_delivery_bounced_total", "Recipients given up");
@@ -34,6 +35,7 @@ static void delivery_stop(struct worker *w) {
     free(d);
 }
 
-static const struct service delivery = {.name = "delivery", .start = delivery_start, .drain = delivery_drain, .stop = delivery_stop};
+static const struct service delivery = {
+    .name = "delivery", .start = delivery_start, .drain = delivery_drain, .stop = delivery_stop};
 
 int main(void) { return service_run(&delivery); }

@@ -27,7 +27,9 @@ static size_t enhanced_length(struct slice text, int code) {
 }
 
 int smtp_reply_add(struct smtp_reply *r, struct slice line) {
-    if (line.n < 3 || !is_digit(line.p[0]) || !is_digit(line.p[1]) || !is_digit(line.p[2]) || line.p[0] < '2' || line.p[0] > '5') return -1;
+    if (line.n < 3 || !is_digit(line.p[0]) || !is_digit(line.p[1]) || !is_digit(line.p[2]) || line.p[0] < '2' ||
+        line.p[0] > '5')
+        return -1;
     if (line.n > 3 && line.p[3] != ' ' && line.p[3] != '-') return -1;
     int code = (line.p[0] - '0') * 100 + (line.p[1] - '0') * 10 + (line.p[2] - '0');
     if (r->lines && code != r->code) return -1; /* §4.2.1: the same code on every line */

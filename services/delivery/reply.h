@@ -13,7 +13,8 @@ struct smtp_reply {
 };
 
 void smtp_reply_reset(struct smtp_reply *r);
-/* Adds a line without CRLF: 1 when the reply is whole, 0 when more follows, -1 when this is no reply (the peer speaks something else). */
+/* Adds a line without CRLF: 1 when the reply is whole, 0 when more follows, -1 when this is no reply (the peer speaks
+ * something else). */
 int smtp_reply_add(struct smtp_reply *r, struct slice line);
 /* Whether a whole EHLO reply offers this extension; *value: its parameters. */
 bool smtp_reply_offers(const struct smtp_reply *r, const char *extension, struct slice *value);

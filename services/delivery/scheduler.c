@@ -1,4 +1,5 @@
-/* Finds due work: at once when an event says so, and by the clock when no event came. Leases come in batches, one call on its way for each shard. */
+/* Finds due work: at once when an event says so, and by the clock when no event came. Leases come in batches, one call
+ * on its way for each shard. */
 #include <stdlib.h>
 
 #include "libcommon/base/log.h"
@@ -70,11 +71,13 @@ static void on_clock(evutil_socket_t fd, short what, void *ctx) {
 static void on_extend(evutil_socket_t fd, short what, void *ctx) {
     struct delivery *d = ctx;
     (void)fd, (void)what;
-    for (struct entry *e = d->entries; e; e = e->next) queue_extend(d->worker->redis, slice_of(e->id), DELIVERY_LEASE_MS);
+    for (struct entry *e = d->entries; e; e = e->next)
+        queue_extend(d->worker->redis, slice_of(e->id), DELIVERY_LEASE_MS);
 }
 
 void scheduler_start(struct delivery *d) {
-    struct timeval clock = {DELIVERY_CLOCK_MS / 1000, DELIVERY_CLOCK_MS % 1000 * 1000}, extend = {DELIVERY_EXTEND_MS / 1000, DELIVERY_EXTEND_MS % 1000 * 1000};
+    struct timeval clock = {DELIVERY_CLOCK_MS / 1000, DELIVERY_CLOCK_MS % 1000 * 1000},
+                   extend = {DELIVERY_EXTEND_MS / 1000, DELIVERY_EXTEND_MS % 1000 * 1000};
     d->clock = event_new(d->worker->base, -1, EV_PERSIST, on_clock, d);
     d->extend = event_new(d->worker->base, -1, EV_PERSIST, on_extend, d);
     event_add(d->clock, &clock);

@@ -109,7 +109,8 @@ static void send_mail(struct smtp_client *c) {
         return;
     }
     if (j->require_tls && !c->requiretls) {
-        finish(c, SMTP_END_NO_REQUIRETLS, 550, "5.7.30", "REQUIRETLS was asked for, and the server does not offer it"); /* RFC 8689 §4.2.1 */
+        finish(c, SMTP_END_NO_REQUIRETLS, 550, "5.7.30",
+               "REQUIRETLS was asked for, and the server does not offer it"); /* RFC 8689 §4.2.1 */
         return;
     }
     stream_printf(c->stream, "MAIL FROM:<%.*s>", SLICE_FMT(j->from));
@@ -158,7 +159,9 @@ static void start_handshake(struct smtp_client *c) {
 }
 
 /* Whether mail may go without TLS. */
-static bool may_be_plain(const struct smtp_client *c) { return c->job->tls->level == TLS_MAY || c->job->tls->level == TLS_NEVER; }
+static bool may_be_plain(const struct smtp_client *c) {
+    return c->job->tls->level == TLS_MAY || c->job->tls->level == TLS_NEVER;
+}
 
 static void on_ehlo(struct smtp_client *c) {
     struct slice value;
@@ -194,7 +197,8 @@ static void keep_peer_name(struct smtp_client *c) {
     if (!slice_cut(&line, ' ', &name)) name = line;
     size_t n = 0;
     for (; n < name.n && n + 1 < sizeof c->peer_name; n++)
-        c->peer_name[n] = name.p[n] > ' ' && name.p[n] < 0x7f ? name.p[n] : '?'; /* nothing but ASCII goes into our JSON */
+        c->peer_name[n] =
+            name.p[n] > ' ' && name.p[n] < 0x7f ? name.p[n] : '?'; /* nothing but ASCII goes into our JSON */
     c->peer_name[n] = '\0';
 }
 
@@ -266,7 +270,8 @@ static void on_reply(struct smtp_client *c) {
         }
         break;
     case DATA:
-        if (c->reply.code == 354 && !c->rcpt_good) { /* RFC 2920 §3.1: nobody was taken, and yet it wants data: nothing but the dot */
+        if (c->reply.code == 354 &&
+            !c->rcpt_good) { /* RFC 2920 §3.1: nobody was taken, and yet it wants data: nothing but the dot */
             c->state = BODY;
             c->sent = SIZE_MAX;
             stream_write(c->stream, SLICE(".\r\n"));
@@ -277,7 +282,8 @@ static void on_reply(struct smtp_client *c) {
             send_body(c);
         } else if (class == 4 || class == 5) {
             answer_taken(c);
-        } else { /* anything else is no answer to DATA (§4.3.2): above all, a 2xx takes nothing, as there was no body yet */
+        } else { /* anything else is no answer to DATA (§4.3.2): above all, a 2xx takes nothing, as there was no body
+                    yet */
             finish_with_reply(c, SMTP_END_NOT_NOW);
         }
         break;
@@ -301,17 +307,26 @@ static void on_tls(struct smtp_client *c) {
     c->tls_reached = SMTP_TLS_STANDS;
     c->verify_code = SSL_get0_peer_certificate(ssl) ? SSL_get_verify_result(ssl) : X509_V_ERR_UNSPECIFIED;
     bool good = c->verify_code == X509_V_OK;
-    snprintf(c->tls_verified, sizeof c->tls_verified, "%s", !good ? "none" : c->job->tls->level == TLS_DANE ? "dane" : "pkix");
+    snprintf(c->tls_verified, sizeof c->tls_verified, "%s",
+             !good                            ? "none"
+             : c->job->tls->level == TLS_DANE ? "dane"
+                                              : "pkix");
     send_ehlo(c);
 }
 
 static void on_lost(struct smtp_client *c, const char *what) {
     bool handshake = c->state == HANDSHAKE;
-    bool judged = handshake && stream_ssl(c->stream) && !may_be_plain(c) && c->job->tls->level != TLS_ENCRYPT; /* else the certificate was no reason to end */
+    bool judged = handshake && stream_ssl(c->stream) && !may_be_plain(c) &&
+                  c->job->tls->level != TLS_ENCRYPT; /* else the certificate was no reason to end */
     long verify = judged ? SSL_get_verify_result(stream_ssl(c->stream)) : X509_V_OK;
     if (handshake) c->verify_code = verify;
-    snprintf(c->why, sizeof c->why, "%s%s%s", what, verify == X509_V_OK ? "" : ": ", verify == X509_V_OK ? "" : X509_verify_cert_error_string(verify));
-    finish(c, handshake ? SMTP_END_TLS_FAILED : SMTP_END_NOT_NOW, 0, handshake ? "4.7.5" : c->state == CONNECTING ? "4.4.1" : "4.4.2", c->why);
+    snprintf(c->why, sizeof c->why, "%s%s%s", what, verify == X509_V_OK ? "" : ": ",
+             verify == X509_V_OK ? "" : X509_verify_cert_error_string(verify));
+    finish(c, handshake ? SMTP_END_TLS_FAILED : SMTP_END_NOT_NOW, 0,
+           handshake                ? "4.7.5"
+           : c->state == CONNECTING ? "4.4.1"
+                                    : "4.4.2",
+           c->why);
 }
 
 static void on_stream(void *ctx, struct stream *stream, enum stream_event event) {
@@ -333,7 +348,8 @@ static void on_stream(void *ctx, struct stream *stream, enum stream_event event)
     case STREAM_READABLE:
         c->depth++;
         /* finish() frees the client only at depth 0, and here it is deeper */
-        while (!c->ended && (got = stream_line(stream, SMTP_REPLY_LINE_MAX, &line)) != 0) { // NOLINT(clang-analyzer-unix.Malloc)
+        while (!c->ended &&
+               (got = stream_line(stream, SMTP_REPLY_LINE_MAX, &line)) != 0) { // NOLINT(clang-analyzer-unix.Malloc)
             int whole = got < 0 ? -1 : smtp_reply_add(&c->reply, line);
             if (whole < 0) {
                 on_lost(c, "the server does not speak SMTP: its reply is not of the form \"250 text\"");
@@ -358,6 +374,7 @@ struct smtp_client *smtp_client_start(const struct smtp_job *job, smtp_done_fn *
     c->rcpt_count = job->rcpt_count;
     c->rcpts = memory_alloc(job->rcpt_count * sizeof *c->rcpts);
     snprintf(c->tls_verified, sizeof c->tls_verified, "none");
-    c->stream = stream_connect(job->base, (const struct sockaddr *)&job->address, job->address_n, NULL, 0, SMTP_CONNECT_MS, on_stream, c);
+    c->stream = stream_connect(job->base, (const struct sockaddr *)&job->address, job->address_n, NULL, 0,
+                               SMTP_CONNECT_MS, on_stream, c);
     return c;
 }

@@ -1,4 +1,5 @@
-/* One SMTP session as a client (RFC 5321): greeting, EHLO, STARTTLS, one transaction with pipelining (RFC 2920), QUIT. Tells once how it ended. */
+/* One SMTP session as a client (RFC 5321): greeting, EHLO, STARTTLS, one transaction with pipelining (RFC 2920), QUIT.
+ * Tells once how it ended. */
 #ifndef POSTBUS_DELIVERY_SMTP_CLIENT_H
 #define POSTBUS_DELIVERY_SMTP_CLIENT_H
 
@@ -59,7 +60,8 @@ struct smtp_result {
     const char *tls_version, *tls_cipher, *tls_verified; /* "" , "none" … */
     const char *local_ip, *peer_name;                    /* peer_name: as the greeting says, "" */
     enum smtp_tls_reached tls_reached;
-    long verify_code; /* X509_V_…: how the certificate was found, also where nobody asked; X509_V_OK before a handshake */
+    long verify_code; /* X509_V_…: how the certificate was found, also where nobody asked; X509_V_OK before a handshake
+                       */
     bool dsn;         /* the server takes DSN parameters */
 };
 

@@ -6,8 +6,9 @@
 
 #include "services/delivery/tls_demand.h"
 
-/* A TLS session ready for its handshake, the caller's; NULL when the demand cannot be put into OpenSSL's terms (then nothing may be sent). The handshake fails
- * where the demand is TLS_PKIX or TLS_DANE and the certificate does not meet it; under the other levels it is checked too, and SSL_get_verify_result tells. */
+/* A TLS session ready for its handshake, the caller's; NULL when the demand cannot be put into OpenSSL's terms (then
+ * nothing may be sent). The handshake fails where the demand is TLS_PKIX or TLS_DANE and the certificate does not meet
+ * it; under the other levels it is checked too, and SSL_get_verify_result tells. */
 SSL *smtp_tls_create(SSL_CTX *context, const struct tls_demand *demand);
 
 #endif

@@ -34,7 +34,8 @@ static void add_addresses(struct targets *out, const json_t *host, const char *n
     }
 }
 
-void targets_take(const struct entry *e, struct arena *arena, const json_t *route, const char *domain, const struct tls_wish *wish, struct targets *out) {
+void targets_take(const struct entry *e, struct arena *arena, const json_t *route, const char *domain,
+                  const struct tls_wish *wish, struct targets *out) {
     const json_t *hosts = json_object_get(route, "hosts");
     size_t count = json_array_size(hosts);
     json_t **order = shuffle(arena, hosts, count);
@@ -44,8 +45,11 @@ void targets_take(const struct entry *e, struct arena *arena, const json_t *rout
         struct tls_demand *demand = arena_alloc(arena, sizeof *demand);
         tls_demand_make(arena, route, order[i], wish, demand);
         if (demand->refusal) {
-            log_warn("a host of the domain may not be used", "id", e->id, "host", name, "reason", demand->refusal, NULL);
-            if (demand->refusal_result) tls_fact_tell_refusal(e, route, order[i], domain, demand->policy, demand->refusal_result, demand->refusal);
+            log_warn("a host of the domain may not be used", "id", e->id, "host", name, "reason", demand->refusal,
+                     NULL);
+            if (demand->refusal_result)
+                tls_fact_tell_refusal(e, route, order[i], domain, demand->policy, demand->refusal_result,
+                                      demand->refusal);
             out->refusal = demand->refusal;
             continue;
         }

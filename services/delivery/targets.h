@@ -18,9 +18,10 @@ struct targets {
     const char *refusal; /* why the last host that may not be used may not; NULL: none was refused */
 };
 
-/* Hosts by preference, in random order among equals (RFC 5321 §5.1), all addresses of each. A host that its policy forbids is left out, which is logged and
- * told to who wants to hear of it. domain: as in the address. */
-void targets_take(const struct entry *e, struct arena *arena, const json_t *route, const char *domain, const struct tls_wish *wish, struct targets *out);
+/* Hosts by preference, in random order among equals (RFC 5321 §5.1), all addresses of each. A host that its policy
+ * forbids is left out, which is logged and told to who wants to hear of it. domain: as in the address. */
+void targets_take(const struct entry *e, struct arena *arena, const json_t *route, const char *domain,
+                  const struct tls_wish *wish, struct targets *out);
 /* Whether one of them is this server itself. */
 bool targets_lead_home(const struct entry *e, const struct targets *t);
 

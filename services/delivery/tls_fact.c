@@ -3,9 +3,11 @@
 #include <openssl/x509_vfy.h>
 
 #include "libcommon/mail/domain.h"
-#include "libcommon/trust/tls_rpt.h"
+#include "libcommon/trust/transport/tls_rpt.h"
 
-#define FACT(word, text) {text, METRIC_COUNTER("postbus_delivery_tls_" word "_total", "Connection attempts whose TLS result (RFC 8460 4.3) was " text)}
+#define FACT(word, text)                                                                                               \
+    {text, METRIC_COUNTER("postbus_delivery_tls_" word "_total",                                                       \
+                          "Connection attempts whose TLS result (RFC 8460 4.3) was " text)}
 static struct {
     const char *result;
     struct metric metric;
@@ -54,8 +56,12 @@ const char *tls_fact_of_session(const struct tls_demand *demand, const struct sm
     if (demand->level == TLS_NEVER || demand->waived) return NULL;
     switch (r->tls_reached) {
     case SMTP_TLS_UNTRIED: return NULL;
-    case SMTP_TLS_NOT_OFFERED: *reason = *r->reason ? r->reason : "the server does not offer STARTTLS, or refuses it"; return "starttls-not-supported";
-    case SMTP_TLS_BROKEN: *reason = r->reason; return r->verify_code == X509_V_OK ? "validation-failure" : tls_fact_of_verification(r->verify_code);
+    case SMTP_TLS_NOT_OFFERED:
+        *reason = *r->reason ? r->reason : "the server does not offer STARTTLS, or refuses it";
+        return "starttls-not-supported";
+    case SMTP_TLS_BROKEN:
+        *reason = r->reason;
+        return r->verify_code == X509_V_OK ? "validation-failure" : tls_fact_of_verification(r->verify_code);
     case SMTP_TLS_STANDS: break;
     }
     if (demand->policy == TLS_POLICY_TLSA && demand->level != TLS_DANE) {
@@ -67,11 +73,15 @@ const char *tls_fact_of_session(const struct tls_demand *demand, const struct sm
         *reason = "the host is not among those that the policy names";
         return "validation-failure";
     }
-    if (r->verify_code != X509_V_OK) *reason = X509_verify_cert_error_string(r->verify_code); /* the policy only tests: it was delivered all the same */
+    if (r->verify_code != X509_V_OK)
+        *reason =
+            X509_verify_cert_error_string(r->verify_code); /* the policy only tests: it was delivered all the same */
     return tls_fact_of_verification(r->verify_code);
 }
 
-static const char *text_of(const json_t *object, const char *name) { return json_string_value(json_object_get(object, name)); }
+static const char *text_of(const json_t *object, const char *name) {
+    return json_string_value(json_object_get(object, name));
+}
 
 /* RFC 8460 §4.4: TLSA records as RFC 6698 §2.2 writes them. */
 static json_t *tlsa_policy(const json_t *host) {
@@ -79,7 +89,8 @@ static json_t *tlsa_policy(const json_t *host) {
     const json_t *each;
     size_t i;
     json_array_foreach(json_object_get(host, "tlsa"), i, each) json_array_append_new(
-        lines, json_sprintf("%d %d %d %s", (int)json_integer_value(json_object_get(each, "usage")), (int)json_integer_value(json_object_get(each, "selector")),
+        lines, json_sprintf("%d %d %d %s", (int)json_integer_value(json_object_get(each, "usage")),
+                            (int)json_integer_value(json_object_get(each, "selector")),
                             (int)json_integer_value(json_object_get(each, "matching")), text_of(each, "data_hex")));
     return lines;
 }
@@ -92,8 +103,10 @@ static json_t *sts_policy(const json_t *policy) {
     if (!json_is_object(policy)) return lines; /* it could not be had */
     json_array_append_new(lines, json_string("version: STSv1"));
     json_array_append_new(lines, json_sprintf("mode: %s", text_of(policy, "mode")));
-    json_array_foreach(json_object_get(policy, "mx"), i, each) json_array_append_new(lines, json_sprintf("mx: %s", json_string_value(each)));
-    json_array_append_new(lines, json_sprintf("max_age: %lld", (long long)json_integer_value(json_object_get(policy, "max_age"))));
+    json_array_foreach(json_object_get(policy, "mx"), i, each)
+        json_array_append_new(lines, json_sprintf("mx: %s", json_string_value(each)));
+    json_array_append_new(
+        lines, json_sprintf("max_age: %lld", (long long)json_integer_value(json_object_get(policy, "max_age"))));
     return lines;
 }
 
@@ -101,20 +114,25 @@ static json_t *policy_data(const json_t *route, const json_t *host, enum tls_pol
     const json_t *sts = json_object_get(route, "mta_sts"), *mx = json_object_get(sts, "mx");
     json_t *hosts = policy == TLS_POLICY_STS && mx ? json_copy((json_t *)(uintptr_t)mx) : json_array();
     if (policy == TLS_POLICY_TLSA) json_array_append(hosts, json_object_get(host, "name"));
-    json_t *lines = policy == TLS_POLICY_TLSA ? tlsa_policy(host) : policy == TLS_POLICY_STS ? sts_policy(sts) : json_array();
+    json_t *lines = policy == TLS_POLICY_TLSA  ? tlsa_policy(host)
+                    : policy == TLS_POLICY_STS ? sts_policy(sts)
+                                               : json_array();
     const char *type = policy == TLS_POLICY_TLSA ? "tlsa" : policy == TLS_POLICY_STS ? "sts" : "no-policy-found";
     return json_pack("{s:s,s:o,s:s,s:o}", "type", type, "string", lines, "domain", domain, "mx_host", hosts);
 }
 
-json_t *tls_fact_data(const json_t *route, const json_t *host, const char *domain, const char *ip, enum tls_policy policy, const struct smtp_result *session,
-                      const char *result, const char *reason) {
+json_t *tls_fact_data(const json_t *route, const json_t *host, const char *domain, const char *ip,
+                      enum tls_policy policy, const struct smtp_result *session, const char *result,
+                      const char *reason) {
     char ascii[DOMAIN_BYTES];
     struct slice rua;
-    if (tls_rpt_record_parse(slice_of(text_of(route, "tls_rpt")), &rua) || domain_normalise(slice_of(domain), ascii)) return NULL;
+    if (tls_rpt_record_parse(slice_of(text_of(route, "tls_rpt")), &rua) || domain_normalise(slice_of(domain), ascii))
+        return NULL;
     const char *sending = session && session->local_ip && *session->local_ip ? session->local_ip : NULL;
     const char *helo = session && session->peer_name && *session->peer_name ? session->peer_name : NULL;
-    return json_pack("{s:s,s:s%,s:o,s:s,s:s,s:s*,s:s*,s:s*,s:s}", "domain", ascii, "rua", rua.p, rua.n, "policy", policy_data(route, host, policy, ascii),
-                     "result", result, "mx", text_of(host, "name"), "ip", ip, "sending_ip", sending, "helo", helo, "reason", reason);
+    return json_pack("{s:s,s:s%,s:o,s:s,s:s,s:s*,s:s*,s:s*,s:s}", "domain", ascii, "rua", rua.p, rua.n, "policy",
+                     policy_data(route, host, policy, ascii), "result", result, "mx", text_of(host, "name"), "ip", ip,
+                     "sending_ip", sending, "helo", helo, "reason", reason);
 }
 
 static void tell(const struct entry *e, const char *result, json_t *data) {
@@ -123,14 +141,15 @@ static void tell(const struct entry *e, const char *result, json_t *data) {
     if (data) bus_publish(e->delivery->worker->bus, "mail.tls", slice_of(e->id), data);
 }
 
-void tls_fact_tell_session(const struct entry *e, const json_t *route, const json_t *host, const char *domain, const char *ip, const struct tls_demand *demand,
-                           const struct smtp_result *session) {
+void tls_fact_tell_session(const struct entry *e, const json_t *route, const json_t *host, const char *domain,
+                           const char *ip, const struct tls_demand *demand, const struct smtp_result *session) {
     const char *reason, *result = tls_fact_of_session(demand, session, &reason);
     const json_t *failure = json_object_get(route, "mta_sts_failure");
     enum tls_policy policy = demand->policy;
     if (!result) return;
     if (policy == TLS_POLICY_NONE && json_is_null(json_object_get(route, "mta_sts")) && failure) {
-        /* the domain announces a policy that cannot be had: that is what it should hear of, whatever came of the session (RFC 8460 §4.3.2.2) */
+        /* the domain announces a policy that cannot be had: that is what it should hear of, whatever came of the
+         * session (RFC 8460 §4.3.2.2) */
         policy = TLS_POLICY_STS;
         result = text_of(failure, "result");
         reason = text_of(failure, "reason");
@@ -138,14 +157,14 @@ void tls_fact_tell_session(const struct entry *e, const json_t *route, const jso
     tell(e, result, tls_fact_data(route, host, domain, ip, policy, session, result, reason));
 }
 
-void tls_fact_tell_refusal(const struct entry *e, const json_t *route, const json_t *host, const char *domain, enum tls_policy policy, const char *result,
-                           const char *reason) {
+void tls_fact_tell_refusal(const struct entry *e, const json_t *route, const json_t *host, const char *domain,
+                           enum tls_policy policy, const char *result, const char *reason) {
     tell(e, result, tls_fact_data(route, host, domain, NULL, policy, NULL, result, reason));
 }
 
 void tls_fact_tell_left_out(const struct entry *e, const json_t *route, const char *domain) {
     const json_t *each;
     size_t i;
-    json_array_foreach(json_object_get(route, "left_out"), i, each)
-        tls_fact_tell_refusal(e, route, each, domain, TLS_POLICY_TLSA, text_of(each, "result"), text_of(each, "reason"));
+    json_array_foreach(json_object_get(route, "left_out"), i, each) tls_fact_tell_refusal(
+        e, route, each, domain, TLS_POLICY_TLSA, text_of(each, "result"), text_of(each, "reason"));
 }

@@ -31,7 +31,8 @@ static void end_command(struct session *s) {
 }
 
 /* refresh: 1: look; 0: look when news came, and tell no EXPUNGE but after a UID command; -1: do not. */
-__attribute__((format(printf, 4, 0))) static void finish(struct session *s, const char *word, int refresh, const char *format, va_list ap) {
+__attribute__((format(printf, 4, 0))) static void finish(struct session *s, const char *word, int refresh,
+                                                         const char *format, va_list ap) {
     buf_reset(&s->tagged);
     buf_printf(&s->tagged, "%.*s %s ", SLICE_FMT(s->tag), word);
     add_formatted(&s->tagged, format, ap);
@@ -114,7 +115,8 @@ void session_capability(struct session *s, struct buf *out) {
         return;
     }
     buf_printf(out,
-               " IDLE NAMESPACE UNSELECT UIDPLUS MOVE CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE STATUS=SIZE ESEARCH SEARCHRES CONDSTORE QRESYNC"
+               " IDLE NAMESPACE UNSELECT UIDPLUS MOVE CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE STATUS=SIZE "
+               "ESEARCH SEARCHRES CONDSTORE QRESYNC"
                " BINARY QUOTA QUOTA=RES-STORAGE UTF8=ACCEPT APPENDLIMIT=%d",
                LIMIT_APPEND);
 }

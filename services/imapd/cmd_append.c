@@ -1,4 +1,5 @@
-/* APPEND with UIDPLUS (RFC 9051 §6.3.12, RFC 4315). The message came as the command's last literal, and is stored as it is, to the byte. */
+/* APPEND with UIDPLUS (RFC 9051 §6.3.12, RFC 4315). The message came as the command's last literal, and is stored as it
+ * is, to the byte. */
 #include <stdio.h>
 
 #include "libcommon/base/clock.h"
@@ -39,8 +40,8 @@ static void on_folders(void *ctx, int error, size_t count, const struct mailbox_
     }
     job->folder_id = folders[i].id;
     session_wait(s);
-    mailbox_append(session_redis(s), session_user(s), job->folder_id, job->message, job->flags.system, job->flags.keyword_count, job->flags.keywords, job->date,
-                   on_appended, s);
+    mailbox_append(session_redis(s), session_user(s), job->folder_id, job->message, job->flags.system,
+                   job->flags.keyword_count, job->flags.keywords, job->date, on_appended, s);
 }
 
 /* "UTF8 (~{n}…)" (RFC 6855 §4) or a literal. */

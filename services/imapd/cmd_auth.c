@@ -1,4 +1,5 @@
-/* STARTTLS, LOGIN, AUTHENTICATE PLAIN and LOGIN (RFC 9051 §6.2, RFC 4616, SASL-IR RFC 4959). A password is only taken over TLS. */
+/* STARTTLS, LOGIN, AUTHENTICATE PLAIN and LOGIN (RFC 9051 §6.2, RFC 4616, SASL-IR RFC 4959). A password is only taken
+ * over TLS. */
 #include <sodium.h>
 
 #include "libcommon/base/base64.h"
@@ -6,7 +7,8 @@
 #include "services/imapd/imapd.h"
 
 static struct metric logins = METRIC_COUNTER("postbus_imapd_logins_total", "Logins that succeeded");
-static struct metric login_failures = METRIC_COUNTER("postbus_imapd_login_failures_total", "Logins refused for a wrong name or password");
+static struct metric login_failures =
+    METRIC_COUNTER("postbus_imapd_login_failures_total", "Logins refused for a wrong name or password");
 
 struct authentication {
     enum { AUTH_PLAIN, AUTH_LOGIN_NAME, AUTH_LOGIN_PASSWORD } step;
@@ -44,14 +46,15 @@ static void on_login(void *ctx, int error, const json_t *reply) {
     s->login_ticket = 0;
     if (!session_resume(s)) return;
     struct slice code = slice_of(bus_error_code(reply));
-    const char *user = json_string_value(json_object_get(reply, "user")), *address = json_string_value(json_object_get(reply, "address"));
+    const char *user = json_string_value(json_object_get(reply, "user")),
+               *address = json_string_value(json_object_get(reply, "address"));
     if (error == BUS_REFUSED && slice_is(code, "denied")) {
         refuse(s);
         return;
     }
     if (error || !user || !address) {
-        session_no(s,
-                   slice_is(code, "busy") ? "[UNAVAILABLE] Too many attempts; try again later" : "[UNAVAILABLE] Logins cannot be checked now; try again later");
+        session_no(s, slice_is(code, "busy") ? "[UNAVAILABLE] Too many attempts; try again later"
+                                             : "[UNAVAILABLE] Logins cannot be checked now; try again later");
         return;
     }
     if (!user_join(s, slice_of(user))) {
@@ -63,7 +66,8 @@ static void on_login(void *ctx, int error, const json_t *reply) {
     s->state = SESSION_AUTHENTICATED;
     s->login_failures = 0;
     session_reset_timeout(s);
-    log_info("login", "session", s->trace, "user", user, "address", address, "client", stream_peer(s->stream), "tls", stream_tls_version(s->stream), NULL);
+    log_info("login", "session", s->trace, "user", user, "address", address, "client", stream_peer(s->stream), "tls",
+             stream_tls_version(s->stream), NULL);
     struct buf capability = {0};
     session_capability(s, &capability);
     session_ok(s, "[CAPABILITY %s] Logged in", buf_str(&capability));
@@ -71,8 +75,8 @@ static void on_login(void *ctx, int error, const json_t *reply) {
 }
 
 static void check_login(struct session *s, struct slice name, struct slice password) {
-    json_t *ask = json_pack("{s:s%, s:s%, s:s, s:s}", "login", name.p, name.n, "password", password.p, password.n, "client_ip", stream_peer(s->stream),
-                            "protocol", "imap");
+    json_t *ask = json_pack("{s:s%, s:s%, s:s, s:s}", "login", name.p, name.n, "password", password.p, password.n,
+                            "client_ip", stream_peer(s->stream), "protocol", "imap");
     if (!ask) { /* not UTF-8: no account has such a name or password */
         refuse(s);
         return;
@@ -83,7 +87,8 @@ static void check_login(struct session *s, struct slice name, struct slice passw
 
 void cmd_login(struct session *s, struct parser *p) {
     struct slice name, password;
-    if (!parse_space(p) || !parse_astring(p, &name) || !parse_space(p) || !parse_astring(p, &password) || !parse_end(p)) {
+    if (!parse_space(p) || !parse_astring(p, &name) || !parse_space(p) || !parse_astring(p, &password) ||
+        !parse_end(p)) {
         session_bad(s, "LOGIN takes a name and a password");
         return;
     }

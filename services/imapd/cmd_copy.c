@@ -5,7 +5,8 @@ struct copy_job {
     bool move;
 };
 
-static void on_copied(void *ctx, int error, uint32_t to_uidvalidity, size_t count, const uint32_t from_uids[], const uint32_t to_uids[]) {
+static void on_copied(void *ctx, int error, uint32_t to_uidvalidity, size_t count, const uint32_t from_uids[],
+                      const uint32_t to_uids[]) {
     struct session *s = ctx;
     if (!session_resume(s)) return;
     struct copy_job *job = s->job;

@@ -1,4 +1,5 @@
-/* EXPUNGE and UID EXPUNGE (RFC 9051 §6.4.3, §6.4.9). What is gone is told by the look for changes at the command's end. */
+/* EXPUNGE and UID EXPUNGE (RFC 9051 §6.4.3, §6.4.9). What is gone is told by the look for changes at the command's end.
+ */
 #include "services/imapd/imapd.h"
 
 static void on_expunged(void *ctx, int error, size_t count, const uint32_t uids[], uint64_t modseq) {

@@ -1,6 +1,7 @@
 /* FETCH (RFC 9051 §6.4.5) with CHANGEDSINCE and VANISHED (RFC 7162 §3.1.4, §3.2.6), in the order in which it happens:
- * parse, filter by mod-sequence, set \Seen, then message by message. Metadata comes from the view; envelopes and structures from the store's cache, a
- * batch at a time; whole messages one by one, a few asked for ahead. Nothing is made while the client has much to take. */
+ * parse, filter by mod-sequence, set \Seen, then message by message. Metadata comes from the view; envelopes and
+ * structures from the store's cache, a batch at a time; whole messages one by one, a few asked for ahead. Nothing is
+ * made while the client has much to take. */
 #include "services/imapd/fetch.h"
 
 struct slot {
@@ -43,12 +44,14 @@ static bool reads_body(const struct fetch_items *items) {
     for (size_t i = 0; i < items->count; i++) {
         const struct fetch_item *item = &items->items[i];
         if (item->kind == FETCH_BINARY) return true;
-        if (item->kind == FETCH_SECTION && (item->section.text == SECTION_ALL || item->section.text == SECTION_TEXT)) return true;
+        if (item->kind == FETCH_SECTION && (item->section.text == SECTION_ALL || item->section.text == SECTION_TEXT))
+            return true;
     }
     return false;
 }
 
-static void write_message(struct session *s, uint32_t uid, const struct mailbox_cached *cached, const struct slice *message) {
+static void write_message(struct session *s, uint32_t uid, const struct mailbox_cached *cached,
+                          const struct slice *message) {
     struct fetch_job *job = s->job;
     const struct mailbox_record *r = view_find(&s->view, uid);
     if (!r) return;
@@ -68,7 +71,8 @@ static void write_message(struct session *s, uint32_t uid, const struct mailbox_
     }
 }
 
-/* Envelopes and so on, a batch at a time ------------------------------------------------------------------------------------------------ */
+/* Envelopes and so on, a batch at a time
+ * ------------------------------------------------------------------------------------------------ */
 
 static void on_cached_batch(void *ctx, int error, size_t count, const struct mailbox_cached cached[]) {
     struct session *s = ctx;
@@ -95,7 +99,8 @@ static void ask_batch(struct session *s) {
     mailbox_cached(session_redis(s), session_user(s), s->view.folder_id, n, uids, on_cached_batch, s);
 }
 
-/* Whole messages, a few ahead ------------------------------------------------------------------------------------------------------------ */
+/* Whole messages, a few ahead
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static void slot_end(struct slot *slot, int error) {
     struct session *s = slot->s;
@@ -157,7 +162,9 @@ static bool ask_message(struct session *s) {
         job->next++;
         return true;
     }
-    if (job->in_flight == LIMIT_READ_AHEAD || (job->in_flight && job->bytes_in_flight + r->size > LIMIT_READ_AHEAD_BYTES)) return false;
+    if (job->in_flight == LIMIT_READ_AHEAD ||
+        (job->in_flight && job->bytes_in_flight + r->size > LIMIT_READ_AHEAD_BYTES))
+        return false;
     while (slot->busy) slot++;
     job->next++;
     slot->s = s;
@@ -175,7 +182,8 @@ static bool ask_message(struct session *s) {
     return true;
 }
 
-/* ----------------------------------------------------------------------------------------------------------------------------------------- */
+/* -----------------------------------------------------------------------------------------------------------------------------------------
+ */
 
 enum { FLUSH_BYTES = 32 * 1024 };
 
@@ -201,9 +209,11 @@ static void run(struct session *s) {
     if (!job->in_flight) end(s);
 }
 
-/* Before: \Seen, the mod-sequence filter, what vanished ---------------------------------------------------------------------------------- */
+/* Before: \Seen, the mod-sequence filter, what vanished
+ * ---------------------------------------------------------------------------------- */
 
-static void on_seen(void *ctx, int error, size_t changed_count, const struct mailbox_record changed[], size_t refused_count, const uint32_t refused[]) {
+static void on_seen(void *ctx, int error, size_t changed_count, const struct mailbox_record changed[],
+                    size_t refused_count, const uint32_t refused[]) {
     struct session *s = ctx;
     (void)refused_count, (void)refused;
     if (!session_resume(s)) return;
@@ -243,11 +253,12 @@ static void set_seen(struct session *s) {
         return;
     }
     session_wait(s);
-    mailbox_store(session_redis(s), session_user(s), s->view.folder_id, n, unseen, MAILBOX_ADD, MAILBOX_SEEN, 0, NULL, 0, on_seen, s);
+    mailbox_store(session_redis(s), session_user(s), s->view.folder_id, n, unseen, MAILBOX_ADD, MAILBOX_SEEN, 0, NULL,
+                  0, on_seen, s);
 }
 
-static void on_vanished(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count, const struct mailbox_record records[],
-                        size_t vanished_count, const uint32_t vanished[]) {
+static void on_vanished(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count,
+                        const struct mailbox_record records[], size_t vanished_count, const uint32_t vanished[]) {
     struct session *s = ctx;
     (void)folder, (void)count, (void)records;
     if (!session_resume(s)) return;
@@ -284,7 +295,8 @@ static void keep_changed(struct session *s) {
     }
     job->count = n;
     if (job->items.has_modseq) return;
-    job->items.items[job->items.count++] = (struct fetch_item){.kind = FETCH_MODSEQ}; /* as if it were asked for (RFC 7162 §3.1.4.1) */
+    job->items.items[job->items.count++] =
+        (struct fetch_item){.kind = FETCH_MODSEQ}; /* as if it were asked for (RFC 7162 §3.1.4.1) */
     job->items.has_modseq = true;
 }
 

@@ -1,4 +1,5 @@
-/* LIST with LIST-EXTENDED (RFC 5258, RFC 9051 §6.3.9), SPECIAL-USE (RFC 6154) and LIST-STATUS (RFC 5819); LSUB (RFC 3501 §6.3.9). */
+/* LIST with LIST-EXTENDED (RFC 5258, RFC 9051 §6.3.9), SPECIAL-USE (RFC 6154) and LIST-STATUS (RFC 5819); LSUB (RFC
+ * 3501 §6.3.9). */
 #include "services/imapd/list_match.h"
 #include "services/imapd/status.h"
 
@@ -12,7 +13,9 @@ struct list_job {
     struct slice patterns[LIMIT_LIST_PATTERNS]; /* with the reference before them, as the store writes names */
 };
 
-static bool is_child(struct slice parent, struct slice name) { return name.n > parent.n && name.p[parent.n] == '/' && slice_starts(name, parent); }
+static bool is_child(struct slice parent, struct slice name) {
+    return name.n > parent.n && name.p[parent.n] == '/' && slice_starts(name, parent);
+}
 
 static bool is_wanted(const struct list_job *job, const struct mailbox_folder *f) {
     if (job->only_subscribed && !f->subscribed) return false;
@@ -25,8 +28,8 @@ static bool matches_any(const struct list_job *job, struct slice name) {
     return false;
 }
 
-static void write_attributes(struct session *s, const struct list_job *job, size_t count, const struct mailbox_folder folders[],
-                             const struct mailbox_folder *f) {
+static void write_attributes(struct session *s, const struct list_job *job, size_t count,
+                             const struct mailbox_folder folders[], const struct mailbox_folder *f) {
     bool children = false;
     for (size_t i = 0; i < count && !children; i++) children = is_child(f->name, folders[i].name);
     buf_add_str(&s->out, children ? "\\HasChildren" : "\\HasNoChildren");
@@ -34,8 +37,10 @@ static void write_attributes(struct session *s, const struct list_job *job, size
     if (f->special_use.n && !job->lsub) buf_printf(&s->out, " %.*s", SLICE_FMT(f->special_use));
 }
 
-/* RECURSIVEMATCH: a folder that is not wanted itself, with a child that is and that no pattern names (RFC 5258 §3.5). */
-static bool has_wanted_child(const struct list_job *job, size_t count, const struct mailbox_folder folders[], struct slice parent) {
+/* RECURSIVEMATCH: a folder that is not wanted itself, with a child that is and that no pattern names (RFC 5258 §3.5).
+ */
+static bool has_wanted_child(const struct list_job *job, size_t count, const struct mailbox_folder folders[],
+                             struct slice parent) {
     for (size_t i = 0; i < count; i++)
         if (is_child(parent, folders[i].name) && is_wanted(job, &folders[i])) return true;
     return false;
@@ -96,7 +101,8 @@ static bool parse_return(struct parser *p, struct list_job *job) {
             job->return_children = true;
         else if (slice_is_nocase(option, "SPECIAL-USE"))
             job->return_special = true;
-        else if (!slice_is_nocase(option, "STATUS") || !parse_space(p) || !(job->status = parse_status_items(p)) || job->status & STATUS_DELETED)
+        else if (!slice_is_nocase(option, "STATUS") || !parse_space(p) || !(job->status = parse_status_items(p)) ||
+                 job->status & STATUS_DELETED)
             return false;
     } while (parse_space(p));
     return parse_char(p, ')');

@@ -1,5 +1,6 @@
-/* SEARCH and UID SEARCH (RFC 9051 §6.4.4) with RETURN (RFC 4731, SAVE of RFC 5182). Flags, dates and sizes are decided from the view; header fields from the
- * store's cache, a batch at a time; bodies are read one by one, and only of messages that the rest of the search does not rule out. */
+/* SEARCH and UID SEARCH (RFC 9051 §6.4.4) with RETURN (RFC 4731, SAVE of RFC 5182). Flags, dates and sizes are decided
+ * from the view; header fields from the store's cache, a batch at a time; bodies are read one by one, and only of
+ * messages that the rest of the search does not rule out. */
 #include <stdlib.h>
 
 #include "libcommon/mail/header.h"
@@ -26,18 +27,22 @@ static void take(struct session *s, const struct mailbox_record *r, struct slice
     if (r->modseq > job->highest) job->highest = r->modseq;
 }
 
-static uint32_t number_of(struct session *s, uint32_t uid) { return s->by_uid ? uid : (uint32_t)view_sequence(&s->view, view_find(&s->view, uid)); }
+static uint32_t number_of(struct session *s, uint32_t uid) {
+    return s->by_uid ? uid : (uint32_t)view_sequence(&s->view, view_find(&s->view, uid));
+}
 
 static void write_result(struct session *s) {
     struct search_job *job = s->job;
     if (!job->esearch) {
         buf_add_str(&s->out, "* SEARCH");
         for (size_t i = 0; i < job->found_count; i++) buf_printf(&s->out, " %u", number_of(s, job->found[i]));
-        if (job->search.has_modseq && job->found_count) buf_printf(&s->out, " (MODSEQ %llu)", (unsigned long long)job->highest);
+        if (job->search.has_modseq && job->found_count)
+            buf_printf(&s->out, " (MODSEQ %llu)", (unsigned long long)job->highest);
         buf_add_str(&s->out, "\r\n");
         return;
     }
-    if (job->save && !job->min && !job->max && !job->count && !job->all) return; /* RFC 5182 §2.1: SAVE alone tells nothing */
+    if (job->save && !job->min && !job->max && !job->count && !job->all)
+        return; /* RFC 5182 §2.1: SAVE alone tells nothing */
     buf_printf(&s->out, "* ESEARCH (TAG \"%.*s\")%s", SLICE_FMT(s->tag), s->by_uid ? " UID" : "");
     if (job->min && job->found_count) buf_printf(&s->out, " MIN %u", number_of(s, job->found[0]));
     if (job->max && job->found_count) buf_printf(&s->out, " MAX %u", number_of(s, job->found[job->found_count - 1]));
@@ -48,7 +53,8 @@ static void write_result(struct session *s) {
         buf_add_str(&s->out, " ALL ");
         set_write(&s->out, job->found_count, numbers);
     }
-    if (job->search.has_modseq && job->found_count) buf_printf(&s->out, " MODSEQ %llu", (unsigned long long)job->highest);
+    if (job->search.has_modseq && job->found_count)
+        buf_printf(&s->out, " MODSEQ %llu", (unsigned long long)job->highest);
     buf_add_str(&s->out, "\r\n");
 }
 
@@ -59,7 +65,8 @@ static void save(struct session *s) {
     s->saved = memory_alloc((job->found_count + 1) * sizeof *s->saved);
     s->saved_count = 0;
     for (size_t i = 0; i < job->found_count; i++)
-        if (!only_ends || (job->min && i == 0) || (job->max && i + 1 == job->found_count)) s->saved[s->saved_count++] = job->found[i];
+        if (!only_ends || (job->min && i == 0) || (job->max && i + 1 == job->found_count))
+            s->saved[s->saved_count++] = job->found[i];
 }
 
 static void end(struct session *s) {
@@ -115,11 +122,13 @@ static void run(struct session *s) {
     }
 }
 
-/* Whether the message may still fit when everything that needs its text is taken to fit: the keys at the top that the record alone decides. */
+/* Whether the message may still fit when everything that needs its text is taken to fit: the keys at the top that the
+ * record alone decides. */
 static bool may_fit(const struct search *search, const struct search_message *m) {
     for (const struct search_key *k = search->root->children; k; k = k->next) {
-        bool by_record = k->kind != SEARCH_AND && k->kind != SEARCH_OR && k->kind != SEARCH_NOT && k->kind != SEARCH_HEADER && k->kind != SEARCH_BODY &&
-                         k->kind != SEARCH_TEXT && k->kind != SEARCH_SENT_BEFORE && k->kind != SEARCH_SENT_ON && k->kind != SEARCH_SENT_SINCE;
+        bool by_record = k->kind != SEARCH_AND && k->kind != SEARCH_OR && k->kind != SEARCH_NOT &&
+                         k->kind != SEARCH_HEADER && k->kind != SEARCH_BODY && k->kind != SEARCH_TEXT &&
+                         k->kind != SEARCH_SENT_BEFORE && k->kind != SEARCH_SENT_ON && k->kind != SEARCH_SENT_SINCE;
         if (by_record && !search_fits(k, m)) return false;
     }
     return true;
@@ -170,7 +179,9 @@ void cmd_search(struct session *s, struct parser *p) {
         session_bad(s, wrong);
         return;
     }
-    if (s->rev2) job->esearch = true, job->all = job->all || (!job->min && !job->max && !job->count && !job->save); /* RFC 9051 §7.3.4: always ESEARCH */
+    if (s->rev2)
+        job->esearch = true, job->all = job->all || (!job->min && !job->max && !job->count &&
+                                                     !job->save); /* RFC 9051 §7.3.4: always ESEARCH */
     const struct view *v = &s->view;
     s->job = job;
     job->uids = arena_alloc(s->arena, (v->count + 1) * sizeof *job->uids);

@@ -22,8 +22,8 @@ static bool parse_parameters(struct session *s, struct parser *p, struct select_
             s->condstore = true;
             continue;
         }
-        if (!parse_word(p, "QRESYNC") || !s->qresync || !parse_space(p) || !parse_char(p, '(') || !parse_u32(p, &job->uidvalidity) || !parse_space(p) ||
-            !parse_u64(p, &job->modseq))
+        if (!parse_word(p, "QRESYNC") || !s->qresync || !parse_space(p) || !parse_char(p, '(') ||
+            !parse_u32(p, &job->uidvalidity) || !parse_space(p) || !parse_u64(p, &job->modseq))
             return false;
         job->resync = true;
         if (parse_space(p) && parse_peek(p) != '(') {
@@ -31,7 +31,9 @@ static bool parse_parameters(struct session *s, struct parser *p, struct select_
             if (!job->has_known) return false;
             parse_space(p);
         }
-        if (parse_char(p, '(') && (!parse_set(p, &ignored) || !parse_space(p) || !parse_set(p, &ignored) || !parse_char(p, ')'))) return false;
+        if (parse_char(p, '(') &&
+            (!parse_set(p, &ignored) || !parse_space(p) || !parse_set(p, &ignored) || !parse_char(p, ')')))
+            return false;
         if (!parse_char(p, ')')) return false;
     } while (parse_space(p));
     return parse_char(p, ')');
@@ -71,9 +73,10 @@ static void end(struct session *s) {
     session_ok_quietly(s, "[%s] %.*s done", job->read_only ? "READ-ONLY" : "READ-WRITE", SLICE_FMT(s->name));
 }
 
-/* What a client that comes back has missed (RFC 7162 §3.2.5): vanished uids it may know, then the flags that changed. */
-static void on_resync(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count, const struct mailbox_record records[],
-                      size_t vanished_count, const uint32_t vanished[]) {
+/* What a client that comes back has missed (RFC 7162 §3.2.5): vanished uids it may know, then the flags that changed.
+ */
+static void on_resync(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count,
+                      const struct mailbox_record records[], size_t vanished_count, const uint32_t vanished[]) {
     struct session *s = ctx;
     (void)folder, (void)count, (void)records;
     if (!session_resume(s)) return;
@@ -104,8 +107,8 @@ static void on_resync(void *ctx, int error, const struct mailbox_folder *folder,
     end(s);
 }
 
-static void on_sync(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count, const struct mailbox_record records[],
-                    size_t vanished_count, const uint32_t vanished[]) {
+static void on_sync(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count,
+                    const struct mailbox_record records[], size_t vanished_count, const uint32_t vanished[]) {
     struct session *s = ctx;
     (void)full, (void)vanished_count, (void)vanished;
     if (!session_resume(s)) return;
@@ -155,7 +158,8 @@ static void select_folder(struct session *s, struct parser *p, bool read_only) {
     struct slice wire;
     s->job = job;
     job->read_only = read_only;
-    if (!parse_space(p) || !parse_astring(p, &wire) || (parse_space(p) && !parse_parameters(s, p, job)) || !parse_end(p)) {
+    if (!parse_space(p) || !parse_astring(p, &wire) || (parse_space(p) && !parse_parameters(s, p, job)) ||
+        !parse_end(p)) {
         session_bad(s, "SELECT takes a mailbox name");
         return;
     }

@@ -23,7 +23,9 @@ unsigned parse_status_items(struct parser *p) {
 }
 
 void write_status(struct session *s, const struct mailbox_folder *folder, unsigned items, size_t deleted) {
-    const uint64_t values[ITEMS] = {folder->messages, folder->uidnext, folder->uidvalidity, folder->unseen, 0, folder->highestmodseq, folder->bytes, deleted};
+    const uint64_t values[ITEMS] = {
+        folder->messages, folder->uidnext, folder->uidvalidity, folder->unseen, 0, folder->highestmodseq,
+        folder->bytes,    deleted};
     const char *space = "";
     buf_add_str(&s->out, "* STATUS ");
     name_to_client(s, folder->name);
@@ -42,8 +44,8 @@ struct status_job {
 };
 
 /* DELETED is counted from the records: no total is kept for it. */
-static void on_records(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count, const struct mailbox_record records[],
-                       size_t vanished_count, const uint32_t vanished[]) {
+static void on_records(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count,
+                       const struct mailbox_record records[], size_t vanished_count, const uint32_t vanished[]) {
     struct session *s = ctx;
     (void)full, (void)vanished_count, (void)vanished;
     if (!session_resume(s)) return;
@@ -85,7 +87,8 @@ void cmd_status(struct session *s, struct parser *p) {
     struct status_job *job = arena_alloc(s->arena, sizeof *job);
     struct slice wire;
     s->job = job;
-    if (!parse_space(p) || !parse_astring(p, &wire) || !parse_space(p) || !(job->items = parse_status_items(p)) || !parse_end(p)) {
+    if (!parse_space(p) || !parse_astring(p, &wire) || !parse_space(p) || !(job->items = parse_status_items(p)) ||
+        !parse_end(p)) {
         session_bad(s, "STATUS takes a mailbox and a list of items");
         return;
     }

@@ -23,12 +23,14 @@ static void write_modified(struct session *s, struct buf *out, size_t count, con
     buf_add_str(out, "] ");
 }
 
-/* A keyword that is new to the folder is known by name after the next look only: records with bits beyond what the view knows wait for it. */
+/* A keyword that is new to the folder is known by name after the next look only: records with bits beyond what the view
+ * knows wait for it. */
 static bool has_unknown_keyword(const struct view *v, uint64_t flags) {
     return v->keyword_count < MAILBOX_KEYWORDS_MAX && flags >> (MAILBOX_KEYWORD_SHIFT + v->keyword_count);
 }
 
-static void on_stored(void *ctx, int error, size_t changed_count, const struct mailbox_record changed[], size_t refused_count, const uint32_t refused[]) {
+static void on_stored(void *ctx, int error, size_t changed_count, const struct mailbox_record changed[],
+                      size_t refused_count, const uint32_t refused[]) {
     struct session *s = ctx;
     if (!session_resume(s)) return;
     struct store_job *job = s->job;
@@ -50,7 +52,8 @@ static void on_stored(void *ctx, int error, size_t changed_count, const struct m
         if (!job->silent) {
             tell_flags(s, r);
         } else if (s->condstore) { /* SILENT still tells the mod-sequence (RFC 7162 §3.1.3) */
-            session_untagged(s, "%zu FETCH (UID %u MODSEQ (%llu))\r\n", view_sequence(&s->view, r), r->uid, (unsigned long long)r->modseq);
+            session_untagged(s, "%zu FETCH (UID %u MODSEQ (%llu))\r\n", view_sequence(&s->view, r), r->uid,
+                             (unsigned long long)r->modseq);
         }
     }
     if (changed_count) publish_changed(s, s->view.folder_id, modseq, "flags");
@@ -74,7 +77,8 @@ static bool parse_action(struct parser *p, struct store_job *job) {
 
 static bool parse_modifier(struct parser *p, struct store_job *job) {
     job->conditional = true;
-    return parse_word(p, "UNCHANGEDSINCE") && parse_space(p) && parse_u64(p, &job->unchanged_since) && parse_char(p, ')') && parse_space(p);
+    return parse_word(p, "UNCHANGEDSINCE") && parse_space(p) && parse_u64(p, &job->unchanged_since) &&
+           parse_char(p, ')') && parse_space(p);
 }
 
 /* UNCHANGEDSINCE 0 lets nothing through that exists (RFC 7162 §3.1.3). */
@@ -95,7 +99,8 @@ void cmd_store(struct session *s, struct parser *p) {
         session_bad(s, "No such message");
         return;
     }
-    if (set || !parse_space(p) || (parse_char(p, '(') && !parse_modifier(p, job)) || !parse_action(p, job) || !parse_end(p)) {
+    if (set || !parse_space(p) || (parse_char(p, '(') && !parse_modifier(p, job)) || !parse_action(p, job) ||
+        !parse_end(p)) {
         session_bad(s, "STORE takes a set of messages, FLAGS, +FLAGS or -FLAGS, and flags");
         return;
     }
@@ -108,7 +113,7 @@ void cmd_store(struct session *s, struct parser *p) {
         refuse_all(s, count, uids);
     } else {
         session_wait(s);
-        mailbox_store(session_redis(s), session_user(s), s->view.folder_id, count, uids, job->how, job->flags.system, job->flags.keyword_count,
-                      job->flags.keywords, job->unchanged_since, on_stored, s);
+        mailbox_store(session_redis(s), session_user(s), s->view.folder_id, count, uids, job->how, job->flags.system,
+                      job->flags.keyword_count, job->flags.keywords, job->unchanged_since, on_stored, s);
     }
 }

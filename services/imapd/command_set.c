@@ -35,7 +35,8 @@ int resolve_set(struct session *s, struct set *set, uint32_t **uids, size_t *cou
     for (int pass = 0; pass < 2; pass++) {
         if (pass) *uids = arena_alloc(s->arena, (total + 1) * sizeof **uids);
         for (size_t i = 0; i < set->count; i++)
-            for (size_t at = view_lower(v, set->ranges[i].first); at < v->count && v->records[at].uid <= set->ranges[i].last; at++) {
+            for (size_t at = view_lower(v, set->ranges[i].first);
+                 at < v->count && v->records[at].uid <= set->ranges[i].last; at++) {
                 if (pass)
                     (*uids)[n++] = v->records[at].uid;
                 else

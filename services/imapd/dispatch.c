@@ -57,7 +57,9 @@ static const struct command *find(struct slice name) {
 }
 
 /* Bytes that no command may have outside its literals. */
-static bool has_bad_bytes(struct slice line) { return memchr(line.p, 0, line.n) || memchr(line.p, '\n', line.n) || memchr(line.p, '\r', line.n); }
+static bool has_bad_bytes(struct slice line) {
+    return memchr(line.p, 0, line.n) || memchr(line.p, '\n', line.n) || memchr(line.p, '\r', line.n);
+}
 
 void dispatch(struct session *s) {
     struct parser p = {s->input.data, s->input.data + s->input.n, s->arena};

@@ -18,7 +18,14 @@ enum fetch_kind {
     FETCH_BINARY_SIZE,
 };
 
-enum section_text { SECTION_ALL, SECTION_HEADER, SECTION_HEADER_FIELDS, SECTION_HEADER_FIELDS_NOT, SECTION_TEXT, SECTION_MIME };
+enum section_text {
+    SECTION_ALL,
+    SECTION_HEADER,
+    SECTION_HEADER_FIELDS,
+    SECTION_HEADER_FIELDS_NOT,
+    SECTION_TEXT,
+    SECTION_MIME
+};
 
 struct section {
     uint32_t path[LIMIT_SECTION_DEPTH];
@@ -61,7 +68,7 @@ void section_read_fields(struct slice header, const struct section *section, str
 int section_read_binary(struct slice message, const struct section *section, struct buf *out);
 
 /* Writes "* n FETCH (…)". cached and message: NULL where not needed. with_flags: add FLAGS though not asked for. */
-void fetch_write(struct session *s, const struct fetch_items *items, const struct mailbox_record *record, const struct mailbox_cached *cached,
-                 const struct slice *message, bool with_flags);
+void fetch_write(struct session *s, const struct fetch_items *items, const struct mailbox_record *record,
+                 const struct mailbox_cached *cached, const struct slice *message, bool with_flags);
 
 #endif

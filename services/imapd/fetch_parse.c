@@ -15,7 +15,8 @@ static bool parse_names(struct parser *p, struct section *section) {
     section->names = arena_alloc(p->arena, LIMIT_HEADER_NAMES * sizeof *section->names);
     if (!parse_space(p) || !parse_char(p, '(')) return false;
     do {
-        if (section->name_count == LIMIT_HEADER_NAMES || !parse_astring(p, &section->names[section->name_count])) return false;
+        if (section->name_count == LIMIT_HEADER_NAMES || !parse_astring(p, &section->names[section->name_count]))
+            return false;
         section->name_count++;
     } while (parse_space(p));
     return parse_char(p, ')');
@@ -40,7 +41,9 @@ bool parse_section(struct parser *p, struct section *section) {
     if (i == SECTION_TEXTS) return false;
     section->text = section_texts[i].text;
     if (section->text == SECTION_MIME && !section->depth) return false;
-    if ((section->text == SECTION_HEADER_FIELDS || section->text == SECTION_HEADER_FIELDS_NOT) && !parse_names(p, section)) return false;
+    if ((section->text == SECTION_HEADER_FIELDS || section->text == SECTION_HEADER_FIELDS_NOT) &&
+        !parse_names(p, section))
+        return false;
     return parse_char(p, ']');
 }
 
@@ -48,17 +51,20 @@ bool parse_section(struct parser *p, struct section *section) {
 static bool parse_partial(struct parser *p, struct fetch_item *item) {
     if (!parse_char(p, '<')) return true;
     item->partial = true;
-    return parse_u32(p, &item->offset) && parse_char(p, '.') && parse_u32(p, &item->length) && item->length && parse_char(p, '>');
+    return parse_u32(p, &item->offset) && parse_char(p, '.') && parse_u32(p, &item->length) && item->length &&
+           parse_char(p, '>');
 }
 
 static void make_label(struct parser *p, struct fetch_item *item) {
-    static const char *const prefix[] = {[FETCH_SECTION] = "BODY[", [FETCH_BINARY] = "BINARY[", [FETCH_BINARY_SIZE] = "BINARY.SIZE["};
+    static const char *const prefix[] = {
+        [FETCH_SECTION] = "BODY[", [FETCH_BINARY] = "BINARY[", [FETCH_BINARY_SIZE] = "BINARY.SIZE["};
     const struct section *section = &item->section;
     struct buf label = {0};
     buf_add_str(&label, prefix[item->kind]);
     for (size_t i = 0; i < section->depth; i++) buf_printf(&label, i ? ".%u" : "%u", section->path[i]);
     for (size_t i = 0; i < SECTION_TEXTS; i++)
-        if (section->text == section_texts[i].text) buf_printf(&label, "%s%s", section->depth ? "." : "", section_texts[i].name);
+        if (section->text == section_texts[i].text)
+            buf_printf(&label, "%s%s", section->depth ? "." : "", section_texts[i].name);
     for (size_t i = 0; i < section->name_count; i++) {
         buf_add_str(&label, i ? " " : " (");
         write_astring(&label, section->names[i], false);
@@ -95,14 +101,21 @@ static bool add_rfc822(struct fetch_items *items, const char *label, enum sectio
     return true;
 }
 
-static bool is_name_char(char c) { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.'; }
+static bool is_name_char(char c) {
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.';
+}
 
 static bool parse_item(struct parser *p, struct fetch_items *items) {
     static const struct {
         const char *name;
         enum fetch_kind kind;
-    } plain[] = {{"UID", FETCH_UID},       {"FLAGS", FETCH_FLAGS},       {"INTERNALDATE", FETCH_INTERNALDATE},  {"RFC822.SIZE", FETCH_SIZE},
-                 {"MODSEQ", FETCH_MODSEQ}, {"ENVELOPE", FETCH_ENVELOPE}, {"BODYSTRUCTURE", FETCH_BODYSTRUCTURE}};
+    } plain[] = {{"UID", FETCH_UID},
+                 {"FLAGS", FETCH_FLAGS},
+                 {"INTERNALDATE", FETCH_INTERNALDATE},
+                 {"RFC822.SIZE", FETCH_SIZE},
+                 {"MODSEQ", FETCH_MODSEQ},
+                 {"ENVELOPE", FETCH_ENVELOPE},
+                 {"BODYSTRUCTURE", FETCH_BODYSTRUCTURE}};
     struct slice name = {p->p, 0};
     while (p->p < p->end && is_name_char(*p->p)) p->p++, name.n++;
     if (parse_peek(p) == '[') {

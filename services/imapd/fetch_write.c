@@ -8,11 +8,13 @@ static void write_bytes(struct buf *out, const struct fetch_item *item, struct s
         write_literal8(out, bytes);
     else if (!bytes.n)
         buf_add_str(out, "\"\"");
-    else /* as it is stored, byte for byte: a message in the store may hold a NUL only if it came so, and is given back so */
+    else /* as it is stored, byte for byte: a message in the store may hold a NUL only if it came so, and is given back
+            so */
         buf_printf(out, "{%zu}\r\n", bytes.n), buf_add_slice(out, bytes);
 }
 
-static void write_section(struct session *s, const struct fetch_item *item, const struct mailbox_cached *cached, const struct slice *message) {
+static void write_section(struct session *s, const struct fetch_item *item, const struct mailbox_cached *cached,
+                          const struct slice *message) {
     struct buf bytes = {0};
     const struct section *section = &item->section;
     buf_add_slice(&s->out, item->label);
@@ -45,8 +47,8 @@ static void write_binary(struct session *s, const struct fetch_item *item, struc
     buf_free(&bytes);
 }
 
-static void write_item(struct session *s, const struct fetch_item *item, const struct mailbox_record *r, const struct mailbox_cached *cached,
-                       const struct slice *message) {
+static void write_item(struct session *s, const struct fetch_item *item, const struct mailbox_record *r,
+                       const struct mailbox_cached *cached, const struct slice *message) {
     switch (item->kind) {
     case FETCH_UID: buf_printf(&s->out, "UID %u", r->uid); break;
     case FETCH_FLAGS: write_flags(s, r->flags); break;
@@ -74,8 +76,8 @@ static void write_item(struct session *s, const struct fetch_item *item, const s
     }
 }
 
-void fetch_write(struct session *s, const struct fetch_items *items, const struct mailbox_record *r, const struct mailbox_cached *cached,
-                 const struct slice *message, bool with_flags) {
+void fetch_write(struct session *s, const struct fetch_items *items, const struct mailbox_record *r,
+                 const struct mailbox_cached *cached, const struct slice *message, bool with_flags) {
     const char *space = "";
     session_untagged(s, "%zu FETCH (", view_sequence(&s->view, r));
     if (s->by_uid && !items->has_uid) { /* RFC 9051 §6.4.9 */

@@ -4,8 +4,11 @@ static uint64_t system_flag(struct slice name) {
     static const struct {
         const char *name;
         uint64_t bit;
-    } flags[] = {
-        {"\\Seen", MAILBOX_SEEN}, {"\\Answered", MAILBOX_ANSWERED}, {"\\Flagged", MAILBOX_FLAGGED}, {"\\Deleted", MAILBOX_DELETED}, {"\\Draft", MAILBOX_DRAFT}};
+    } flags[] = {{"\\Seen", MAILBOX_SEEN},
+                 {"\\Answered", MAILBOX_ANSWERED},
+                 {"\\Flagged", MAILBOX_FLAGGED},
+                 {"\\Deleted", MAILBOX_DELETED},
+                 {"\\Draft", MAILBOX_DRAFT}};
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
         if (slice_is_nocase(name, flags[i].name)) return flags[i].bit;
     return 0;

@@ -1,10 +1,12 @@
 /* The IMAP server's own objects: the worker, the session, and what every command uses of them. Private to this folder.
  *
- * A session does one command at a time. A command's function reads its arguments, starts what is to be done in the store, and ends, now or in a
- * callback, with session_ok/no/bad; after one of these the command's memory is gone and the session may be too: return at once.
+ * A session does one command at a time. A command's function reads its arguments, starts what is to be done in the
+ * store, and ends, now or in a callback, with session_ok/no/bad; after one of these the command's memory is gone and
+ * the session may be too: return at once.
  *
- * The store's callbacks cannot be called back, and a client may go away meanwhile. So each wait is session_wait(s) before the call and
- * `if (!session_resume(s)) return;` first in the callback; a closed session is freed when its last wait is over. */
+ * The store's callbacks cannot be called back, and a client may go away meanwhile. So each wait is session_wait(s)
+ * before the call and `if (!session_resume(s)) return;` first in the callback; a closed session is freed when its last
+ * wait is over. */
 #ifndef POSTBUS_IMAPD_IMAPD_H
 #define POSTBUS_IMAPD_IMAPD_H
 
@@ -105,12 +107,13 @@ void session_reset_timeout(struct session *s);
 /* Frees closed sessions that wait for nothing. */
 void sessions_reap(struct imapd *i);
 
-/* answer.c: a command's end. `text` begins with a response code where there is one. refresh: whether the selected folder's changes, also EXPUNGE, are told
- * first. */
+/* answer.c: a command's end. `text` begins with a response code where there is one. refresh: whether the selected
+ * folder's changes, also EXPUNGE, are told first. */
 void session_ok(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void session_no(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void session_bad(struct session *s, const char *text);
-/* As session_ok, but tells no EXPUNGE (FETCH, STORE and SEARCH by sequence number, RFC 9051 §7.5.1), and looks for other changes only at the next chance. */
+/* As session_ok, but tells no EXPUNGE (FETCH, STORE and SEARCH by sequence number, RFC 9051 §7.5.1), and looks for
+ * other changes only at the next chance. */
 void session_ok_quietly(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* NO with the words for a store error (negative enum store_error). */
 void session_no_store(struct session *s, int error);
@@ -136,9 +139,10 @@ void tell_flags(struct session *s, const struct mailbox_record *r);
 void publish_changed(struct session *s, uint32_t folder, uint64_t modseq, const char *kind);
 void publish_fetched(struct session *s, const struct mailbox_record *record);
 
-/* vanished.c: the uids of `known` that are gone, as a set, from what mailbox_sync answered (full: the log does not reach back, and every uid that is not there
- * is given; known is resolved). */
-void write_vanished(struct buf *out, const struct view *v, const struct set *known, bool full, size_t count, const uint32_t vanished[]);
+/* vanished.c: the uids of `known` that are gone, as a set, from what mailbox_sync answered (full: the log does not
+ * reach back, and every uid that is not there is given; known is resolved). */
+void write_vanished(struct buf *out, const struct view *v, const struct set *known, bool full, size_t count,
+                    const uint32_t vanished[]);
 
 /* user.c */
 struct user *user_join(struct session *s, struct slice id); /* NULL: too many sessions */
@@ -151,10 +155,11 @@ static inline struct redis *session_redis(const struct session *s) { return s->i
 bool name_from_client(struct session *s, struct slice wire, struct slice *name);
 void name_to_client(struct session *s, struct slice name);
 
-/* Reads a set and turns it into the uids of the selected folder that it names, in rising order. by_uid: the set holds uids. 0; -1: bad syntax; -2: a sequence
- * number that does not exist. */
+/* Reads a set and turns it into the uids of the selected folder that it names, in rising order. by_uid: the set holds
+ * uids. 0; -1: bad syntax; -2: a sequence number that does not exist. */
 int command_set(struct session *s, struct parser *p, uint32_t **uids, size_t *count);
-/* "(\Seen work)" or "\Seen work": system flags as bits, the rest as keywords (in the arena). False: bad syntax or too many. \Recent is passed over. */
+/* "(\Seen work)" or "\Seen work": system flags as bits, the rest as keywords (in the arena). False: bad syntax or too
+ * many. \Recent is passed over. */
 struct flag_list {
     uint64_t system;
     size_t keyword_count;

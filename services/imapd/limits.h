@@ -3,9 +3,9 @@
 #define POSTBUS_IMAPD_LIMITS_H
 
 enum {
-    LIMIT_LINE = 64 * 1024,                   /* one line of a command: BAD "line too long" */
-    LIMIT_COMMAND = 256 * 1024,               /* a whole command with its literals, APPEND's message apart: BAD "command too long" */
-    LIMIT_LOGIN_LITERAL = 1024,               /* a literal before login: BAD */
+    LIMIT_LINE = 64 * 1024,     /* one line of a command: BAD "line too long" */
+    LIMIT_COMMAND = 256 * 1024, /* a whole command with its literals, APPEND's message apart: BAD "command too long" */
+    LIMIT_LOGIN_LITERAL = 1024, /* a literal before login: BAD */
     LIMIT_APPEND = 50 * 1024 * 1024,          /* the message of APPEND: NO [TOOBIG]; told as APPENDLIMIT (RFC 7889) */
     LIMIT_BAD_COMMANDS = 20,                  /* commands that make no sense, in a row: * BYE */
     LIMIT_LOGIN_FAILURES = 5,                 /* wrong passwords in a session: * BYE */
@@ -26,7 +26,7 @@ enum {
     LIMIT_PRE_LOGIN_MS = 60 * 1000,           /* without a login: * BYE */
     LIMIT_IDLE_MS = 30 * 60 * 1000,           /* without a byte either way: * BYE (RFC 9051 §5.4) */
     LIMIT_LOGIN_ANSWER_MS = 10 * 1000,        /* accounts must answer a login by then: NO [UNAVAILABLE] */
-    LIMIT_RESYNC_S = 60,                      /* a waiting session looks for changes itself when no news came for so long */
+    LIMIT_RESYNC_S = 60, /* a waiting session looks for changes itself when no news came for so long */
 };
 
 #endif

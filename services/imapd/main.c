@@ -4,7 +4,9 @@
 #include "libcommon/base/clock.h"
 #include "services/imapd/imapd.h"
 
-static void on_accept(struct worker *w, evutil_socket_t fd, void *implicit_tls) { session_accept(w->state, fd, implicit_tls != NULL); }
+static void on_accept(struct worker *w, evutil_socket_t fd, void *implicit_tls) {
+    session_accept(w->state, fd, implicit_tls != NULL);
+}
 
 static void on_reap(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
@@ -50,6 +52,7 @@ static void stop(struct worker *w) {
 }
 
 int main(void) {
-    static const struct service definition = {.name = "imapd", .tls = true, .start = start, .drain = drain, .stop = stop};
+    static const struct service definition = {
+        .name = "imapd", .tls = true, .start = start, .drain = drain, .stop = stop};
     return service_run(&definition);
 }

@@ -100,8 +100,12 @@ bool parse_string(struct parser *p, struct slice *s) {
     return false;
 }
 
-bool parse_astring(struct parser *p, struct slice *s) { return parse_string(p, s) || take_while(p, is_astring_char, s); }
-bool parse_list_mailbox(struct parser *p, struct slice *s) { return parse_string(p, s) || take_while(p, is_list_char, s); }
+bool parse_astring(struct parser *p, struct slice *s) {
+    return parse_string(p, s) || take_while(p, is_astring_char, s);
+}
+bool parse_list_mailbox(struct parser *p, struct slice *s) {
+    return parse_string(p, s) || take_while(p, is_list_char, s);
+}
 
 bool parse_nstring(struct parser *p, struct slice *s, bool *nil) {
     *nil = parse_word(p, "NIL");
@@ -192,11 +196,12 @@ bool parse_date_time(struct parser *p, int64_t *when) {
     struct parser before = *p;
     int64_t day;
     int h, m, s, zone_h, zone_m;
-    if (parse_char(p, '"') && take_day_month_year(p, &day) && parse_space(p) && fixed_digits(p, 2, &h) && parse_char(p, ':') && fixed_digits(p, 2, &m) &&
-        parse_char(p, ':') && fixed_digits(p, 2, &s) && parse_space(p)) {
+    if (parse_char(p, '"') && take_day_month_year(p, &day) && parse_space(p) && fixed_digits(p, 2, &h) &&
+        parse_char(p, ':') && fixed_digits(p, 2, &m) && parse_char(p, ':') && fixed_digits(p, 2, &s) &&
+        parse_space(p)) {
         int sign = parse_char(p, '-') ? -1 : parse_char(p, '+') ? 1 : 0;
-        if (sign && fixed_digits(p, 2, &zone_h) && fixed_digits(p, 2, &zone_m) && parse_char(p, '"') && h < 24 && m < 60 && s < 61 && zone_h < 24 &&
-            zone_m < 60) {
+        if (sign && fixed_digits(p, 2, &zone_h) && fixed_digits(p, 2, &zone_m) && parse_char(p, '"') && h < 24 &&
+            m < 60 && s < 61 && zone_h < 24 && zone_m < 60) {
             *when = day + h * 3600 + m * 60 + s - sign * (zone_h * 3600 + zone_m * 60);
             return true;
         }

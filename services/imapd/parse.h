@@ -1,6 +1,8 @@
-/* The grammar of IMAP commands (RFC 9051 §9, RFC 3501 §9) as pure functions over bytes. A whole command, literals included as they were sent
- * ("{5}\r\nhello"), lies in memory; a parser is a place in it. Every function takes what it names and moves on, or answers false and leaves
- * the place as it was. What is answered points into the command, or into the arena where quotes had to be undone. */
+/* The grammar of IMAP commands (RFC 9051 §9, RFC 3501 §9) as pure functions over bytes. A whole command, literals
+ * included as they were sent
+ * ("{5}\r\nhello"), lies in memory; a parser is a place in it. Every function takes what it names and moves on, or
+ * answers false and leaves the place as it was. What is answered points into the command, or into the arena where
+ * quotes had to be undone. */
 #ifndef POSTBUS_IMAPD_PARSE_H
 #define POSTBUS_IMAPD_PARSE_H
 

@@ -27,19 +27,22 @@ void write_flags(struct session *s, uint64_t flags) {
 }
 
 void publish_changed(struct session *s, uint32_t folder, uint64_t modseq, const char *kind) {
-    json_t *data = json_pack("{s:s, s:I, s:I, s:s}", "user", s->user->id, "folder", (json_int_t)folder, "modseq", (json_int_t)modseq, "kind", kind);
+    json_t *data = json_pack("{s:s, s:I, s:I, s:s}", "user", s->user->id, "folder", (json_int_t)folder, "modseq",
+                             (json_int_t)modseq, "kind", kind);
     bus_publish(s->imapd->worker->bus, "mailbox.changed", slice_of(s->user->id), data);
 }
 
 void publish_fetched(struct session *s, const struct mailbox_record *record) {
-    json_t *data = json_pack("{s:s, s:I, s:{s:s}, s:s, s:s, s:I}", "user", s->user->id, "uid", (json_int_t)record->uid, "client", "ip", stream_peer(s->stream),
-                             "protocol", "imap", "tls", stream_tls_version(s->stream), "size", (json_int_t)record->size);
+    json_t *data = json_pack("{s:s, s:I, s:{s:s}, s:s, s:s, s:I}", "user", s->user->id, "uid", (json_int_t)record->uid,
+                             "client", "ip", stream_peer(s->stream), "protocol", "imap", "tls",
+                             stream_tls_version(s->stream), "size", (json_int_t)record->size);
     bus_publish(s->imapd->worker->bus, "mail.fetched", slice_of(record->blob), data);
 }
 
 static void publish_announced(struct session *s, const struct mailbox_record *record, struct slice folder) {
-    json_t *data = json_pack("{s:s, s:s%, s:I, s:{s:s}, s:s, s:s}", "user", s->user->id, "folder", folder.p, folder.n, "uid", (json_int_t)record->uid, "client",
-                             "ip", stream_peer(s->stream), "protocol", "imap", "tls", stream_tls_version(s->stream));
+    json_t *data = json_pack("{s:s, s:s%, s:I, s:{s:s}, s:s, s:s}", "user", s->user->id, "folder", folder.p, folder.n,
+                             "uid", (json_int_t)record->uid, "client", "ip", stream_peer(s->stream), "protocol", "imap",
+                             "tls", stream_tls_version(s->stream));
     bus_publish(s->imapd->worker->bus, "mail.announced", slice_of(record->blob), data);
 }
 
@@ -99,8 +102,8 @@ static void tell_gone(struct session *s, size_t count, uint32_t *gone) {
     view_remove(&s->view, known, gone, s->qresync ? NULL : tell_expunge, s);
 }
 
-static void tell_changes(struct session *s, const struct mailbox_folder *folder, bool full, size_t count, const struct mailbox_record records[],
-                         size_t vanished_count, const uint32_t vanished[]) {
+static void tell_changes(struct session *s, const struct mailbox_folder *folder, bool full, size_t count,
+                         const struct mailbox_record records[], size_t vanished_count, const uint32_t vanished[]) {
     struct view *v = &s->view;
     size_t gone_count = full ? 0 : vanished_count, before;
     uint32_t *gone = memory_alloc((v->count + vanished_count + s->held_count + 1) * sizeof *gone);
@@ -131,8 +134,8 @@ static void tell_changes(struct session *s, const struct mailbox_folder *folder,
     for (size_t i = before; i < v->count; i++) publish_announced(s, &v->records[i], folder->name);
 }
 
-static void on_sync(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count, const struct mailbox_record records[],
-                    size_t vanished_count, const uint32_t vanished[]) {
+static void on_sync(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count,
+                    const struct mailbox_record records[], size_t vanished_count, const uint32_t vanished[]) {
     struct session *s = ctx;
     if (!session_resume(s)) return;
     void (*after)(struct session *) = s->after_refresh;
@@ -156,8 +159,8 @@ static void on_sync(void *ctx, int error, const struct mailbox_folder *folder, b
         session_refresh(s, NULL); /* more news came meanwhile */
 }
 
-/* One look at a time: a refresh that is under way is followed by another when news came meanwhile. `after` is only given between commands' work and their
- * answer, when none is under way but an IDLE's, whose end waits for it. */
+/* One look at a time: a refresh that is under way is followed by another when news came meanwhile. `after` is only
+ * given between commands' work and their answer, when none is under way but an IDLE's, whose end waits for it. */
 void session_refresh(struct session *s, void (*after)(struct session *s)) {
     if (after) s->after_refresh = after;
     if (s->refreshing) return;

@@ -1,4 +1,5 @@
-/* Whether a message fits search keys. Texts are compared without regard to ASCII case, after decoding encoded words and transfer encodings. */
+/* Whether a message fits search keys. Texts are compared without regard to ASCII case, after decoding encoded words and
+ * transfer encodings. */
 #include "libcommon/mail/date.h"
 #include "libcommon/mail/encoded_word.h"
 #include "libcommon/mail/header.h"
@@ -40,9 +41,12 @@ static bool body_has(struct slice message, struct slice text) {
     struct buf decoded = {0};
     bool has = false;
     for (uint32_t i = 0; i < m->count && !has; i++) {
-        if (m->parts[i].is_multipart || m->parts[i].is_message || !(slice_is_nocase(m->parts[i].type, "text") || !m->parts[i].type.n)) continue;
+        if (m->parts[i].is_multipart || m->parts[i].is_message ||
+            !(slice_is_nocase(m->parts[i].type, "text") || !m->parts[i].type.n))
+            continue;
         buf_reset(&decoded);
-        has = mime_decode_body(m, i, &decoded) == 0 ? contains(buf_slice(&decoded), text) : contains(mime_body(m, i), text);
+        has = mime_decode_body(m, i, &decoded) == 0 ? contains(buf_slice(&decoded), text)
+                                                    : contains(mime_body(m, i), text);
     }
     buf_free(&decoded);
     arena_destroy(arena);
@@ -60,7 +64,8 @@ static bool sent_day(struct slice header, int64_t *day) {
 
 static bool keyword_fits(const struct search_message *m, struct slice keyword) {
     for (size_t i = 0; i < m->view->keyword_count; i++)
-        if (slice_equal_nocase(keyword, slice_of(m->view->keywords[i]))) return m->record->flags >> (MAILBOX_KEYWORD_SHIFT + i) & 1;
+        if (slice_equal_nocase(keyword, slice_of(m->view->keywords[i])))
+            return m->record->flags >> (MAILBOX_KEYWORD_SHIFT + i) & 1;
     return false;
 }
 

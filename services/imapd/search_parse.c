@@ -135,7 +135,8 @@ static struct search_key *parse_modseq(struct context *c, struct parser *p) {
     struct search_key *k = key_create(p, SEARCH_MODSEQ);
     if (!parse_space(p)) return NULL;
     if (parse_peek(p) == '"') {
-        if (!parse_string(p, &entry) || !parse_space(p) || !(parse_word(p, "all") || parse_word(p, "priv") || parse_word(p, "shared")) || !parse_space(p))
+        if (!parse_string(p, &entry) || !parse_space(p) ||
+            !(parse_word(p, "all") || parse_word(p, "priv") || parse_word(p, "shared")) || !parse_space(p))
             return NULL;
     }
     if (!parse_u64(p, &k->number)) return NULL;
@@ -151,7 +152,8 @@ static struct search_key *parse_numbers(struct context *c, struct parser *p, enu
         k->kind = SEARCH_UID;
         k->set.count = 0;
         k->set.ranges = arena_alloc(p->arena, (c->session->saved_count + 1) * sizeof *k->set.ranges);
-        for (size_t i = 0; i < c->session->saved_count; i++) k->set.ranges[k->set.count++] = (struct range){c->session->saved[i], c->session->saved[i]};
+        for (size_t i = 0; i < c->session->saved_count; i++)
+            k->set.ranges[k->set.count++] = (struct range){c->session->saved[i], c->session->saved[i]};
     }
     uint32_t largest_uid = v->count ? v->records[v->count - 1].uid : 0;
     set_resolve(&k->set, k->kind == SEARCH_UID ? largest_uid : (uint32_t)v->count);
@@ -159,7 +161,8 @@ static struct search_key *parse_numbers(struct context *c, struct parser *p, enu
 }
 
 /* Keys parted by spaces, as one AND, up to `end` (')' or 0 for the command's end). */
-static const char *parse_list(struct context *c, struct parser *p, int depth, bool in_parentheses, struct search_key **out) {
+static const char *parse_list(struct context *c, struct parser *p, int depth, bool in_parentheses,
+                              struct search_key **out) {
     struct search_key *and = key_create(p, SEARCH_AND), **last = &and->children;
     do {
         const char *wrong = parse_key(c, p, depth, last);
@@ -191,7 +194,8 @@ static const char *parse_key(struct context *c, struct parser *p, int depth, str
     if ((*out = parse_with_argument(c, p, &bad))) return NULL;
     if (bad) return "the argument of a search key is wrong";
     if (parse_word(p, "MODSEQ")) return (*out = parse_modseq(c, p)) ? NULL : "MODSEQ needs a number";
-    if (parse_word(p, "UID")) return parse_space(p) && (*out = parse_numbers(c, p, SEARCH_UID)) ? NULL : "UID needs a set of numbers";
+    if (parse_word(p, "UID"))
+        return parse_space(p) && (*out = parse_numbers(c, p, SEARCH_UID)) ? NULL : "UID needs a set of numbers";
     if ((*out = parse_numbers(c, p, SEARCH_SEQUENCE))) return NULL;
     return "a search key is not known";
 }

@@ -32,7 +32,8 @@ bool section_read(struct slice message, const struct section *section, struct bu
     bool found = mime_section(m, section->depth, section->path, kinds[section->text], &bytes);
     buf_reset(out);
     if (found && (section->text == SECTION_HEADER_FIELDS || section->text == SECTION_HEADER_FIELDS_NOT)) {
-        if (bytes.n >= 2 && memcmp(bytes.p + bytes.n - 2, "\r\n", 2) == 0 && (bytes.n == 2 || memcmp(bytes.p + bytes.n - 4, "\r\n", 2) == 0))
+        if (bytes.n >= 2 && memcmp(bytes.p + bytes.n - 2, "\r\n", 2) == 0 &&
+            (bytes.n == 2 || memcmp(bytes.p + bytes.n - 4, "\r\n", 2) == 0))
             bytes.n -= 2; /* its own empty line */
         section_read_fields(bytes, section, out);
     } else if (found) {

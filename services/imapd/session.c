@@ -79,7 +79,9 @@ void session_flush(struct session *s) {
     buf_reset(&s->out);
 }
 
-void session_reset_timeout(struct session *s) { stream_set_timeout(s->stream, s->state >= SESSION_AUTHENTICATED ? LIMIT_IDLE_MS : LIMIT_PRE_LOGIN_MS); }
+void session_reset_timeout(struct session *s) {
+    stream_set_timeout(s->stream, s->state >= SESSION_AUTHENTICATED ? LIMIT_IDLE_MS : LIMIT_PRE_LOGIN_MS);
+}
 
 /* Whether the command so far is APPEND of a user who is logged in: only then may a literal be large. */
 static bool is_append(struct session *s) {
@@ -106,7 +108,9 @@ static void refuse_input(struct session *s, const char *answer) {
 static void begin_literal(struct session *s, const struct literal *literal) {
     bool append = is_append(s);
     const char *refusal = NULL;
-    if (append ? literal->size > LIMIT_APPEND : s->state < SESSION_AUTHENTICATED ? literal->size > LIMIT_LOGIN_LITERAL : literal->size > LIMIT_COMMAND)
+    if (append                             ? literal->size > LIMIT_APPEND
+        : s->state < SESSION_AUTHENTICATED ? literal->size > LIMIT_LOGIN_LITERAL
+                                           : literal->size > LIMIT_COMMAND)
         refusal = append ? "NO [TOOBIG] The message is larger than this server takes" : "BAD [TOOBIG] Literal too long";
     else if (!append && s->input.n + literal->size > LIMIT_COMMAND)
         refusal = "BAD [TOOBIG] Command too long";
@@ -195,7 +199,8 @@ static void on_stream(void *ctx, struct stream *stream, enum stream_event event)
     switch (event) {
     case STREAM_TLS_READY:
         s->tls = true;
-        log_debug("TLS", "session", s->trace, "version", stream_tls_version(stream), "cipher", stream_tls_cipher(stream), NULL);
+        log_debug("TLS", "session", s->trace, "version", stream_tls_version(stream), "cipher",
+                  stream_tls_cipher(stream), NULL);
         if (s->implicit_tls && s->state == SESSION_STARTING) greet(s);
         session_continue(s);
         break;

@@ -32,7 +32,8 @@ static void write_known(struct buf *out, const struct set *known, size_t count, 
     free(uids);
 }
 
-void write_vanished(struct buf *out, const struct view *v, const struct set *known, bool full, size_t count, const uint32_t vanished[]) {
+void write_vanished(struct buf *out, const struct view *v, const struct set *known, bool full, size_t count,
+                    const uint32_t vanished[]) {
     if (full)
         write_gaps(out, v, known);
     else

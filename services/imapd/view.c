@@ -15,7 +15,8 @@ bool view_take_folder(struct view *v, const struct mailbox_folder *folder) {
     v->uidvalidity = folder->uidvalidity;
     v->uidnext = folder->uidnext;
     v->modseq = folder->highestmodseq;
-    for (size_t i = 0; i < folder->keyword_count && !changed; i++) changed = !slice_is(folder->keywords[i], v->keywords[i]);
+    for (size_t i = 0; i < folder->keyword_count && !changed; i++)
+        changed = !slice_is(folder->keywords[i], v->keywords[i]);
     if (!changed) return false;
     for (size_t i = 0; i < v->keyword_count; i++) free(v->keywords[i]);
     v->keyword_count = folder->keyword_count;
@@ -53,7 +54,8 @@ void view_append(struct view *v, const struct mailbox_record *record) {
     v->records[v->count++] = *record;
 }
 
-void view_remove(struct view *v, size_t count, const uint32_t gone[], void (*told)(void *ctx, size_t sequence, uint32_t uid), void *ctx) {
+void view_remove(struct view *v, size_t count, const uint32_t gone[],
+                 void (*told)(void *ctx, size_t sequence, uint32_t uid), void *ctx) {
     size_t kept = 0, next = 0;
     for (size_t i = 0; i < v->count; i++) {
         while (next < count && gone[next] < v->records[i].uid) next++;

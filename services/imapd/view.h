@@ -26,9 +26,12 @@ struct mailbox_record *view_find(const struct view *v, uint32_t uid);
 void view_append(struct view *v, const struct mailbox_record *record);
 /* Makes room for so many records in all. */
 void view_reserve(struct view *v, size_t count);
-static inline size_t view_sequence(const struct view *v, const struct mailbox_record *record) { return (size_t)(record - v->records) + 1; }
-/* Removes messages that are gone: `gone` in rising order; those not in the view are passed over. told(sequence, uid) is called for each as it is removed, the
- * sequence number being the one at that moment. */
-void view_remove(struct view *v, size_t count, const uint32_t gone[], void (*told)(void *ctx, size_t sequence, uint32_t uid), void *ctx);
+static inline size_t view_sequence(const struct view *v, const struct mailbox_record *record) {
+    return (size_t)(record - v->records) + 1;
+}
+/* Removes messages that are gone: `gone` in rising order; those not in the view are passed over. told(sequence, uid) is
+ * called for each as it is removed, the sequence number being the one at that moment. */
+void view_remove(struct view *v, size_t count, const uint32_t gone[],
+                 void (*told)(void *ctx, size_t sequence, uint32_t uid), void *ctx);
 
 #endif

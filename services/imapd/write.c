@@ -35,7 +35,9 @@ void write_literal(struct buf *out, struct slice s) {
     buf_printf(out, "{%zu}\r\n", s.n);
     size_t from = out->n;
     buf_add_slice(out, s);
-    for (char *nul = s.n ? memchr(out->data + from, 0, s.n) : NULL; nul; nul = memchr(nul, 0, (size_t)(out->data + out->n - nul))) *nul = (char)0x80;
+    for (char *nul = s.n ? memchr(out->data + from, 0, s.n) : NULL; nul;
+         nul = memchr(nul, 0, (size_t)(out->data + out->n - nul)))
+        *nul = (char)0x80;
 }
 
 void write_literal8(struct buf *out, struct slice s) {
@@ -48,7 +50,8 @@ void write_date_time(struct buf *out, int64_t when) {
     struct tm tm;
     time_t t = (time_t)when;
     gmtime_r(&t, &tm);
-    static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                         "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
     strftime(text, sizeof text, "%Y %H:%M:%S +0000", &tm);
     buf_printf(out, "\"%02d-%s-%s\"", tm.tm_mday, months[tm.tm_mon], text);
 }

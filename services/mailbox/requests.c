@@ -31,5 +31,6 @@ struct slice ask_text(const json_t *ask, const char *name) {
 
 void say_changed(struct mailbox_worker *m, struct slice user, uint32_t folder, uint64_t modseq, const char *kind) {
     bus_publish(m->worker->bus, "mailbox.changed", user,
-                json_pack("{s:s%, s:I, s:I, s:s}", "user", user.p, user.n, "folder", (json_int_t)folder, "modseq", (json_int_t)modseq, "kind", kind));
+                json_pack("{s:s%, s:I, s:I, s:s}", "user", user.p, user.n, "folder", (json_int_t)folder, "modseq",
+                          (json_int_t)modseq, "kind", kind));
 }

@@ -27,8 +27,9 @@ static void on_folders(void *ctx, int error, size_t count, const struct mailbox_
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++) {
         const struct mailbox_folder *f = &folders[i];
-        json_array_append_new(list, json_pack("{s:I, s:s%, s:I, s:I, s:I}", "id", (json_int_t)f->id, "name", f->name.p, f->name.n, "messages",
-                                              (json_int_t)f->messages, "unseen", (json_int_t)f->unseen, "bytes", (json_int_t)f->bytes));
+        json_array_append_new(list, json_pack("{s:I, s:s%, s:I, s:I, s:I}", "id", (json_int_t)f->id, "name", f->name.p,
+                                              f->name.n, "messages", (json_int_t)f->messages, "unseen",
+                                              (json_int_t)f->unseen, "bytes", (json_int_t)f->bytes));
     }
     json_object_set_new(s->reply, "folders", list);
     end(s, error);
@@ -40,8 +41,8 @@ static void on_stat(void *ctx, int error, const struct mailbox_stat *stat) {
         end(s, error);
         return;
     }
-    s->reply =
-        json_pack("{s:I, s:I, s:I}", "bytes", (json_int_t)stat->bytes, "messages", (json_int_t)stat->messages, "quota_bytes", (json_int_t)stat->quota_bytes);
+    s->reply = json_pack("{s:I, s:I, s:I}", "bytes", (json_int_t)stat->bytes, "messages", (json_int_t)stat->messages,
+                         "quota_bytes", (json_int_t)stat->quota_bytes);
     mailbox_folders(s->m->worker->redis, slice_of(s->user), on_folders, s);
 }
 

@@ -1,4 +1,5 @@
-/* Before login: CAPA, STLS, USER and PASS, AUTH (RFC 2449, 2595, 5034, 4616). Nobody says a password in plain text, from wherever he comes. */
+/* Before login: CAPA, STLS, USER and PASS, AUTH (RFC 2449, 2595, 5034, 4616). Nobody says a password in plain text,
+ * from wherever he comes. */
 #include <openssl/crypto.h>
 #include <stdlib.h>
 
@@ -13,7 +14,8 @@ static bool has_tls(const struct session *s) { return stream_ssl(s->stream) != N
 
 void cmd_capa(struct session *s) {
     session_ok(s, "what this server can do");
-    stream_write(s->stream, SLICE("TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nUTF8 USER\r\nEXPIRE NEVER\r\n"));
+    stream_write(s->stream,
+                 SLICE("TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nUTF8 USER\r\nEXPIRE NEVER\r\n"));
     if (!has_tls(s))
         stream_write(s->stream, SLICE("STLS\r\n"));
     else
@@ -45,7 +47,8 @@ static void on_login(void *ctx, int error, const json_t *reply) {
     if (!error && user && ulid_is_valid(slice_of(user))) {
         memcpy(s->user, user, sizeof s->user);
         metric_add(&logins, 1);
-        log_info("login", "session", s->trace, "user", s->user, "client", stream_peer(s->stream), "tls", stream_tls_version(s->stream), NULL);
+        log_info("login", "session", s->trace, "user", s->user, "client", stream_peer(s->stream), "tls",
+                 stream_tls_version(s->stream), NULL);
         maildrop_open(s);
         session_continue(s);
         return;
@@ -66,8 +69,8 @@ static void on_login(void *ctx, int error, const json_t *reply) {
 }
 
 static void log_in(struct session *s, struct slice name, struct slice password) {
-    json_t *ask = json_pack("{s:s%, s:s%, s:s, s:s}", "login", name.p, name.n, "password", password.p, password.n, "client_ip", stream_peer(s->stream),
-                            "protocol", "pop3");
+    json_t *ask = json_pack("{s:s%, s:s%, s:s, s:s}", "login", name.p, name.n, "password", password.p, password.n,
+                            "client_ip", stream_peer(s->stream), "protocol", "pop3");
     if (!ask || !name.n || !password.n) { /* no UTF-8, so nobody's */
         json_decref(ask);
         metric_add(&failures, 1);

@@ -6,8 +6,9 @@ static struct metric fetched = METRIC_COUNTER("postbus_pop3d_fetched_total", "Me
 static void say_fetched(struct session *s, struct drop *d) {
     if (d->fetched) return;
     d->fetched = true;
-    json_t *data = json_pack("{s:s, s:I, s:{s:s}, s:s, s:s, s:I}", "user", s->user, "uid", (json_int_t)d->uid, "client", "ip", stream_peer(s->stream),
-                             "protocol", "pop3", "tls", stream_tls_version(s->stream), "size", (json_int_t)d->size);
+    json_t *data = json_pack("{s:s, s:I, s:{s:s}, s:s, s:s, s:I}", "user", s->user, "uid", (json_int_t)d->uid, "client",
+                             "ip", stream_peer(s->stream), "protocol", "pop3", "tls", stream_tls_version(s->stream),
+                             "size", (json_int_t)d->size);
     bus_publish(s->pop3d->worker->bus, "mail.fetched", slice_of(d->blob), data);
 }
 

@@ -9,8 +9,8 @@ static void give_up(struct session *s, int error) {
     session_err(s, "[SYS/TEMP] the mailbox is not available now, come again");
 }
 
-static void on_sync(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count, const struct mailbox_record records[],
-                    size_t vanished_count, const uint32_t vanished[]) {
+static void on_sync(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count,
+                    const struct mailbox_record records[], size_t vanished_count, const uint32_t vanished[]) {
     struct session *s = ctx;
     uint64_t bytes = 0;
     (void)full, (void)vanished_count, (void)vanished;
@@ -57,7 +57,8 @@ static void on_expunged(void *ctx, int error, size_t count, const uint32_t uids[
     struct session *s = ctx;
     (void)uids;
     if (!error && count) {
-        json_t *data = json_pack("{s:s, s:I, s:I, s:s}", "user", s->user, "folder", (json_int_t)s->folder_id, "modseq", (json_int_t)modseq, "kind", "expunged");
+        json_t *data = json_pack("{s:s, s:I, s:I, s:s}", "user", s->user, "folder", (json_int_t)s->folder_id, "modseq",
+                                 (json_int_t)modseq, "kind", "expunged");
         bus_publish(s->pop3d->worker->bus, "mailbox.changed", slice_of(s->user), data);
     }
     if (!session_resume(s)) return;

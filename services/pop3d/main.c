@@ -3,7 +3,9 @@
 
 #include "services/pop3d/pop3d.h"
 
-static void on_accept(struct worker *w, evutil_socket_t fd, void *implicit_tls) { session_accept(w->state, fd, implicit_tls != NULL); }
+static void on_accept(struct worker *w, evutil_socket_t fd, void *implicit_tls) {
+    session_accept(w->state, fd, implicit_tls != NULL);
+}
 
 static void start(struct worker *w) {
     struct pop3d *p = memory_alloc(sizeof *p);

@@ -69,7 +69,8 @@ void session_close(struct session *s, const char *text);
 /* One line: "+OK text" or "-ERR text". */
 void session_ok(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void session_err(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* An answer of bus or store is awaited; its callback begins with session_resume: false: the client is gone, do nothing more. It ends with session_continue. */
+/* An answer of bus or store is awaited; its callback begins with session_resume: false: the client is gone, do nothing
+ * more. It ends with session_continue. */
 void session_wait(struct session *s);
 bool session_resume(struct session *s);
 /* Takes the commands that wait. May free s. */
@@ -98,8 +99,8 @@ void maildrop_quit(struct session *s);
 /* cmd_retr.c */
 void cmd_retr(struct session *s, const struct pop3_command *c);
 void cmd_top(struct session *s, const struct pop3_command *c);
-/* A message as the lines of a multi-line answer: lines that begin with "." get another, the last line its CRLF, then "." CRLF (RFC 1939 §3).
- * body_lines: how many lines of the body, or SIZE_MAX. */
+/* A message as the lines of a multi-line answer: lines that begin with "." get another, the last line its CRLF, then
+ * "." CRLF (RFC 1939 §3). body_lines: how many lines of the body, or SIZE_MAX. */
 void pop3_stuff(struct slice message, size_t body_lines, struct buf *out);
 
 #endif

@@ -24,7 +24,8 @@ static void session_free(struct session *s) {
     if (p->count == 0 && service_is_draining()) service_drained(p->worker);
 }
 
-__attribute__((format(printf, 3, 0))) static void write_line(struct session *s, const char *sign, const char *format, va_list args) {
+__attribute__((format(printf, 3, 0))) static void write_line(struct session *s, const char *sign, const char *format,
+                                                             va_list args) {
     char text[512];
     if (!s->stream) return;
     vsnprintf(text, sizeof text, format, args);
@@ -121,7 +122,8 @@ static void run(struct session *s, struct slice line) {
 void session_continue(struct session *s) {
     struct slice line;
     int got;
-    while (s->stream && !s->waits && stream_pending_output(s->stream) < POP3_OUTPUT_MAX && (got = stream_line(s->stream, POP3_LINE_MAX, &line)) != 0) {
+    while (s->stream && !s->waits && stream_pending_output(s->stream) < POP3_OUTPUT_MAX &&
+           (got = stream_line(s->stream, POP3_LINE_MAX, &line)) != 0) {
         if (got < 0) {
             s->expecting = EXPECT_COMMAND;
             refuse(s, "line too long");
@@ -131,7 +133,8 @@ void session_continue(struct session *s) {
             run(s, line);
         }
     }
-    if (s->stream && !s->waits && service_is_draining()) session_close(s, "[SYS/TEMP] the server is shutting down, come again");
+    if (s->stream && !s->waits && service_is_draining())
+        session_close(s, "[SYS/TEMP] the server is shutting down, come again");
     if (!s->stream && !s->waits) session_free(s);
 }
 

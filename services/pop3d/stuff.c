@@ -4,9 +4,12 @@ void pop3_stuff(struct slice message, size_t body_lines, struct buf *out) {
     bool in_header = true;
     buf_reserve(out, message.n + message.n / 64 + 8);
     for (size_t at = 0; at < message.n;) {
-        /* A line ends with CRLF and nothing else, so that what is stuffed is what every client takes for a line's start. */
+        /* A line ends with CRLF and nothing else, so that what is stuffed is what every client takes for a line's
+         * start. */
         const char *lf = message.p + at;
-        while ((lf = memchr(lf, '\n', message.n - (size_t)(lf - message.p))) && (lf == message.p + at || lf[-1] != '\r')) lf++;
+        while ((lf = memchr(lf, '\n', message.n - (size_t)(lf - message.p))) &&
+               (lf == message.p + at || lf[-1] != '\r'))
+            lf++;
         size_t next = lf ? (size_t)(lf - message.p) + 1 : message.n;
         if (!in_header && body_lines-- == 0) break;
         if (message.p[at] == '.') buf_add_char(out, '.');

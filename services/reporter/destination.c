@@ -1,5 +1,5 @@
-/* Whether the one who is to get reports about a domain wants them (RFC 9990 §4; the same for failure reports, RFC 9991 §5): within the domain's organization
- * always, else when `<domain>._report._dmarc.<host>` says so. */
+/* Whether the one who is to get reports about a domain wants them (RFC 9990 §4; the same for failure reports, RFC 9991
+ * §5): within the domain's organization always, else when `<domain>._report._dmarc.<host>` says so. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -20,7 +20,8 @@ static void finish(struct check *c, enum destination answer, const char *instead
     done(ctx, answer, instead);
 }
 
-/* One TXT record: -1 when it is none of these (step 6). *uris: the value of the tag that asks for the report, "" when there is none. */
+/* One TXT record: -1 when it is none of these (step 6). *uris: the value of the tag that asks for the report, "" when
+ * there is none. */
 static int read_record(const char *text, const char *tag, struct slice *uris) {
     struct slice rest = slice_of(text);
     struct tag each;
@@ -72,7 +73,8 @@ static void on_organizations(void *ctx, enum organizations answer) {
         bus_request(c->reporter->worker->bus, "verifier.txt", json_pack("{s:s}", "name", name), ASK_MS, on_records, c);
 }
 
-void destination_check(struct reporter *r, const char *policy_domain, const struct report_uri *uri, const char *tag, destination_fn *done, void *ctx) {
+void destination_check(struct reporter *r, const char *policy_domain, const struct report_uri *uri, const char *tag,
+                       destination_fn *done, void *ctx) {
     struct check *c = memory_alloc(sizeof *c);
     c->reporter = r;
     c->done = done;

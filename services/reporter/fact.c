@@ -10,7 +10,9 @@ static const char *text(const json_t *object, const char *name) {
     return s ? s : "";
 }
 
-static bool is(const json_t *object, const char *name, const char *word) { return strcmp(text(object, name), word) == 0; }
+static bool is(const json_t *object, const char *name, const char *word) {
+    return strcmp(text(object, name), word) == 0;
+}
 
 static void put(json_t *to, const char *name, const char *value) {
     if (*value) json_object_set_new(to, name, json_string(value));
@@ -22,7 +24,9 @@ void fact_free(struct fact *f) {
     f->policy = f->row = NULL;
 }
 
-/* DMARC -------------------------------------------------------------------------------------------------------------------------------------- */
+/* DMARC
+ * --------------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static const char *domain_of(const char *address) {
     const char *at = strrchr(address, '@');
@@ -51,14 +55,18 @@ static const char *one_domain(const json_t *rcpts) {
 /* What was done with the message, in the words of RFC 9990 §3.1.1: "pass" for one that passed a policy with teeth. */
 static const char *disposition(const json_t *dmarc, const json_t *verdict) {
     const char *done = text(dmarc, "disposition");
-    if (!*done) done = is(verdict, "disposition", "reject") ? "reject" : is(verdict, "disposition", "quarantine") ? "quarantine" : "none";
+    if (!*done)
+        done = is(verdict, "disposition", "reject")       ? "reject"
+               : is(verdict, "disposition", "quarantine") ? "quarantine"
+                                                          : "none";
     if (is(dmarc, "result", "pass") && strcmp(done, "none") == 0 && !is(dmarc, "policy", "none")) return "pass";
     return done;
 }
 
 static json_t *override_reasons(const json_t *dmarc) {
     /* the words of RFC 9990 §3.1.6; others, such as RFC 7489's, are told as other */
-    static const char *const known[] = {"local_policy", "mailing_list", "other", "policy_test_mode", "trusted_forwarder"};
+    static const char *const known[] = {"local_policy", "mailing_list", "other", "policy_test_mode",
+                                        "trusted_forwarder"};
     json_t *list = json_array(), *each;
     size_t i;
     json_array_foreach(json_object_get(dmarc, "overrides"), i, each) {
@@ -79,17 +87,23 @@ static json_t *signatures(const json_t *dkim) {
     size_t i;
     for (int walk = 0; walk < 2; walk++) json_array_foreach(dkim, i, each) {
             const char *result = text(each, "result");
-            if (json_array_size(list) == FACT_SIGNATURES_MAX || !*text(each, "domain") || (strcmp(result, "pass") == 0) != (walk == 0)) continue;
-            json_array_append_new(
-                list, json_pack("{s:o,s:s,s:s}", "domain", domain_value(text(each, "domain")), "selector", text(each, "selector"), "result", result));
+            if (json_array_size(list) == FACT_SIGNATURES_MAX || !*text(each, "domain") ||
+                (strcmp(result, "pass") == 0) != (walk == 0))
+                continue;
+            json_array_append_new(list, json_pack("{s:o,s:s,s:s}", "domain", domain_value(text(each, "domain")),
+                                                  "selector", text(each, "selector"), "result", result));
         }
     return list;
 }
 
-/* The one SPF result: of the MAIL FROM identity, which is postmaster at the HELO name where the reverse-path is empty (RFC 7208 §2.4); RFC 9990 has no other.
+/* The one SPF result: of the MAIL FROM identity, which is postmaster at the HELO name where the reverse-path is empty
+ * (RFC 7208 §2.4); RFC 9990 has no other.
  */
 static json_t *spf_result(const json_t *spf, const char *envelope_domain, const char *helo) {
-    const char *domain = *text(spf, "domain") ? text(spf, "domain") : *envelope_domain ? envelope_domain : helo, *result = text(spf, "result");
+    const char *domain = *text(spf, "domain") ? text(spf, "domain")
+                         : *envelope_domain   ? envelope_domain
+                                              : helo,
+               *result = text(spf, "result");
     if (!*result || !*domain) return json_array();
     return json_pack("[{s:o,s:s,s:s}]", "domain", domain_value(domain), "scope", "mfrom", "result", result);
 }
@@ -105,14 +119,15 @@ static json_t *policy_of(const json_t *published, const char *domain) {
     json_t *policy = json_object(), *kept = json_object();
     for (size_t i = 0; i < sizeof tags / sizeof *tags; i++) put(kept, tags[i], text(published, tags[i]));
     const json_t *test = json_object_get(published, "t");
-    if (test && !json_is_null(test)) put(kept, "testing", json_is_true(test) || strcasecmp(text(published, "t"), "y") == 0 ? "y" : "n");
+    if (test && !json_is_null(test))
+        put(kept, "testing", json_is_true(test) || strcasecmp(text(published, "t"), "y") == 0 ? "y" : "n");
     json_object_set_new(policy, "published", kept);
     put(policy, "domain", domain);
     return policy;
 }
 
-/* Whether all recipients of a message are addresses that take reports: then it is one, or was meant to be, and nothing is reported of it. Else two sites that
- * report to each other would do so for ever, if only of their reports. */
+/* Whether all recipients of a message are addresses that take reports: then it is one, or was meant to be, and nothing
+ * is reported of it. Else two sites that report to each other would do so for ever, if only of their reports. */
 static bool is_a_report(const json_t *data) {
     size_t i, reports = 0;
     json_t *each;
@@ -129,8 +144,8 @@ static bool is_reportable(const json_t *data, bool refused) {
 }
 
 bool fact_of_mail(const json_t *data, bool refused, struct fact *out) {
-    const json_t *verdict = json_object_get(data, "verdict"), *dmarc = json_object_get(verdict, "dmarc"), *published = json_object_get(dmarc, "published"),
-                 *client = json_object_get(data, "client");
+    const json_t *verdict = json_object_get(data, "verdict"), *dmarc = json_object_get(verdict, "dmarc"),
+                 *published = json_object_get(dmarc, "published"), *client = json_object_get(data, "client");
     const char *result = text(dmarc, "result"), *from = text(data, "from"), *ip = text(client, "ip");
     memset(out, 0, sizeof *out);
     if (!is_reportable(data, refused)) return false;
@@ -139,11 +154,13 @@ bool fact_of_mail(const json_t *data, bool refused, struct fact *out) {
     if (domain_normalise(slice_of(text(dmarc, "record_domain")), out->domain) != 0) return false;
     const char *envelope_domain = domain_of(from);
     out->policy = policy_of(published, out->domain);
-    out->row = json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:o}", "source_ip", ip, "disposition", disposition(dmarc, verdict), "dkim",
-                         json_is_true(json_object_get(dmarc, "dkim_aligned")) ? "pass" : "fail", "spf",
-                         json_is_true(json_object_get(dmarc, "spf_aligned")) ? "pass" : "fail", "header_from", domain_value(text(dmarc, "from")),
-                         "envelope_from", domain_value(envelope_domain), "auth_dkim", signatures(json_object_get(verdict, "dkim")), "auth_spf",
-                         spf_result(json_object_get(verdict, "spf"), envelope_domain, text(client, "helo")));
+    out->row =
+        json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:o}", "source_ip", ip, "disposition", disposition(dmarc, verdict),
+                  "dkim", json_is_true(json_object_get(dmarc, "dkim_aligned")) ? "pass" : "fail", "spf",
+                  json_is_true(json_object_get(dmarc, "spf_aligned")) ? "pass" : "fail", "header_from",
+                  domain_value(text(dmarc, "from")), "envelope_from", domain_value(envelope_domain), "auth_dkim",
+                  signatures(json_object_get(verdict, "dkim")), "auth_spf",
+                  spf_result(json_object_get(verdict, "spf"), envelope_domain, text(client, "helo")));
     const char *to = one_domain(json_object_get(data, "rcpts"));
     if (*to) json_object_set_new(out->row, "envelope_to", domain_value(to));
     json_t *reasons = override_reasons(dmarc);
@@ -153,35 +170,45 @@ bool fact_of_mail(const json_t *data, bool refused, struct fact *out) {
 }
 
 bool fact_wants_failure_report(const json_t *data, bool refused) {
-    const json_t *verdict = json_object_get(data, "verdict"), *dmarc = json_object_get(verdict, "dmarc"), *published = json_object_get(dmarc, "published");
-    bool dkim_aligned = json_is_true(json_object_get(dmarc, "dkim_aligned")), spf_aligned = json_is_true(json_object_get(dmarc, "spf_aligned"));
-    bool dkim_failed = false, spf_failed = is(json_object_get(verdict, "spf"), "result", "fail") || is(json_object_get(verdict, "spf"), "result", "softfail");
+    const json_t *verdict = json_object_get(data, "verdict"), *dmarc = json_object_get(verdict, "dmarc"),
+                 *published = json_object_get(dmarc, "published");
+    bool dkim_aligned = json_is_true(json_object_get(dmarc, "dkim_aligned")),
+         spf_aligned = json_is_true(json_object_get(dmarc, "spf_aligned"));
+    bool dkim_failed = false, spf_failed = is(json_object_get(verdict, "spf"), "result", "fail") ||
+                                           is(json_object_get(verdict, "spf"), "result", "softfail");
     size_t i;
     json_t *each;
     if (!is_reportable(data, refused) || !*text(data, "from")) return false;
     if (!*text(published, "ruf") || (!is(dmarc, "result", "pass") && !is(dmarc, "result", "fail"))) return false;
-    json_array_foreach(json_object_get(verdict, "dkim"), i, each) dkim_failed = dkim_failed || is(each, "result", "fail");
+    json_array_foreach(json_object_get(verdict, "dkim"), i, each) dkim_failed =
+        dkim_failed || is(each, "result", "fail");
     struct slice options = slice_of(*text(published, "fo") ? text(published, "fo") : "0"), option;
     for (bool more = true; more;) {
         more = slice_cut(&options, ':', &option);
         if (!more) option = options;
         option = slice_trim(option);
-        if ((slice_is(option, "0") && is(dmarc, "result", "fail")) || (slice_is(option, "1") && (!dkim_aligned || !spf_aligned)) ||
+        if ((slice_is(option, "0") && is(dmarc, "result", "fail")) ||
+            (slice_is(option, "1") && (!dkim_aligned || !spf_aligned)) ||
             (slice_is_nocase(option, "d") && dkim_failed) || (slice_is_nocase(option, "s") && spf_failed))
             return true;
     }
     return false;
 }
 
-/* TLS ---------------------------------------------------------------------------------------------------------------------------------------- */
+/* TLS
+ * ----------------------------------------------------------------------------------------------------------------------------------------
+ */
 
 bool fact_of_tls(const json_t *data, struct fact *out) {
-    const json_t *from = json_object_get(data, "policy"), *string = json_object_get(from, "string"), *hosts = json_object_get(from, "mx_host");
-    const char *result = text(data, "result"), *domain = *text(from, "domain") ? text(from, "domain") : text(data, "domain");
+    const json_t *from = json_object_get(data, "policy"), *string = json_object_get(from, "string"),
+                 *hosts = json_object_get(from, "mx_host");
+    const char *result = text(data, "result"),
+               *domain = *text(from, "domain") ? text(from, "domain") : text(data, "domain");
     memset(out, 0, sizeof *out);
     if (!*text(data, "rua") || domain_normalise(slice_of(text(data, "domain")), out->domain) != 0) return false;
     if (strcmp(result, "success") != 0 && !tls_report_is_result(result)) return false;
-    json_t *policy = json_pack("{s:s,s:s}", "policy-type", *text(from, "type") ? text(from, "type") : "no-policy-found", "policy-domain", domain);
+    json_t *policy = json_pack("{s:s,s:s}", "policy-type", *text(from, "type") ? text(from, "type") : "no-policy-found",
+                               "policy-domain", domain);
     if (json_array_size(string)) json_object_set_new(policy, "policy-string", json_deep_copy(string));
     if (json_array_size(hosts)) json_object_set_new(policy, "mx-host", json_deep_copy(hosts));
     out->row = json_pack("{s:o}", "policy", policy);

@@ -1,5 +1,6 @@
-/* Failure reports (RFC 9991, RFC 6591), where the site wants to send them: at once, at most some an hour and domain, and with nothing of the message that names
- * a person: no text, no addresses, no subject. A report that cannot be sent now is not sent at all. */
+/* Failure reports (RFC 9991, RFC 6591), where the site wants to send them: at once, at most some an hour and domain,
+ * and with nothing of the message that names a person: no text, no addresses, no subject. A report that cannot be sent
+ * now is not sent at all. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -42,8 +43,9 @@ static void on_committed(void *ctx, int error) {
     metric_add(&reporter_sent, 1);
     log_info("failure report sent", "about", f->about, "domain", f->domain, "to", f->uri.address, NULL);
     report_failure_sent(f->reporter->worker->redis, f->id,
-                        json_pack("{s:s,s:s,s:I,s:I,s:s,s:s,s:s,s:s,s:i,s:s}", "kind", "failure", "domain", f->domain, "begin", (json_int_t)when, "end",
-                                  (json_int_t)when, "report_id", f->id, "to", f->uri.address, "result", "sent", "reason", "", "messages", 1, "at",
+                        json_pack("{s:s,s:s,s:I,s:I,s:s,s:s,s:s,s:s,s:i,s:s}", "kind", "failure", "domain", f->domain,
+                                  "begin", (json_int_t)when, "end", (json_int_t)when, "report_id", f->id, "to",
+                                  f->uri.address, "result", "sent", "reason", "", "messages", 1, "at",
                                   clock_rfc3339(clock_wall_ms(), at)),
                         on_recorded, f);
 }
@@ -88,7 +90,8 @@ static void on_checked(void *ctx, enum destination answer, const char *instead) 
         return;
     }
     if (*instead) snprintf(f->uri.address, sizeof f->uri.address, "%s", instead);
-    report_failure_allowed(f->reporter->worker->redis, f->domain, ulid_ms(f->about) / 3600000, f->about, FAILURES_AN_HOUR, on_allowed, f);
+    report_failure_allowed(f->reporter->worker->redis, f->domain, ulid_ms(f->about) / 3600000, f->about,
+                           FAILURES_AN_HOUR, on_allowed, f);
 }
 
 static const char *text(const json_t *object, const char *name) {
@@ -98,29 +101,35 @@ static const char *text(const json_t *object, const char *name) {
 
 /* RFC 9991 §4: which identities were aligned. */
 static const char *alignment(const json_t *dmarc) {
-    bool dkim = json_is_true(json_object_get(dmarc, "dkim_aligned")), spf = json_is_true(json_object_get(dmarc, "spf_aligned"));
+    bool dkim = json_is_true(json_object_get(dmarc, "dkim_aligned")),
+         spf = json_is_true(json_object_get(dmarc, "spf_aligned"));
     return dkim && spf ? "dkim, spf" : dkim ? "dkim" : spf ? "spf" : "none";
 }
 
 static void describe(struct failure *f, const json_t *data, bool refused) {
-    const json_t *verdict = json_object_get(data, "verdict"), *dmarc = json_object_get(verdict, "dmarc"), *client = json_object_get(data, "client"),
-                 *signature = json_array_get(json_object_get(verdict, "dkim"), 0), *spf = json_object_get(verdict, "spf");
+    const json_t *verdict = json_object_get(data, "verdict"), *dmarc = json_object_get(verdict, "dmarc"),
+                 *client = json_object_get(data, "client"),
+                 *signature = json_array_get(json_object_get(verdict, "dkim"), 0),
+                 *spf = json_object_get(verdict, "spf");
     char when[CLOCK_TEXT_BYTES], results[1024];
     const char *from = text(data, "from"), *at = strrchr(from, '@'), *delivery = refused ? "reject" : "delivered";
     if (!refused && strcmp(text(dmarc, "disposition"), "quarantine") == 0) delivery = "spam"; /* RFC 6591 §3.2.2 */
-    snprintf(results, sizeof results, "%s; dmarc=%.16s header.from=%.255s; spf=%.16s smtp.mailfrom=%.255s", f->reporter->worker->hostname,
-             text(dmarc, "result"), text(dmarc, "from"), *text(spf, "result") ? text(spf, "result") : "none", at ? at + 1 : "");
-    json_t *report =
-        json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:i}", "feedback_type", "auth-failure", "user_agent", "Postbus", "version", "1", "auth_failure",
-                  "dmarc", "identity_alignment", alignment(dmarc), "delivery_result", delivery, "arrival_date", clock_rfc5322(ulid_ms(f->about), when),
-                  "source_ip", text(client, "ip"), "reported_domain", text(dmarc, "from"), "authentication_results", results, "incidents", 1);
+    snprintf(results, sizeof results, "%s; dmarc=%.16s header.from=%.255s; spf=%.16s smtp.mailfrom=%.255s",
+             f->reporter->worker->hostname, text(dmarc, "result"), text(dmarc, "from"),
+             *text(spf, "result") ? text(spf, "result") : "none", at ? at + 1 : "");
+    json_t *report = json_pack(
+        "{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:i}", "feedback_type", "auth-failure", "user_agent", "Postbus",
+        "version", "1", "auth_failure", "dmarc", "identity_alignment", alignment(dmarc), "delivery_result", delivery,
+        "arrival_date", clock_rfc5322(ulid_ms(f->about), when), "source_ip", text(client, "ip"), "reported_domain",
+        text(dmarc, "from"), "authentication_results", results, "incidents", 1);
     if (*text(signature, "domain")) {
         json_object_set(report, "dkim_domain", json_object_get(signature, "domain"));
         json_object_set(report, "dkim_selector", json_object_get(signature, "selector"));
     }
     dmarc_failure_write(report, &f->fields);
     json_decref(report);
-    buf_printf(&f->header, "From: <redacted@%.255s>\r\n", text(dmarc, "from")); /* RFC 6590: the local part is what is private */
+    buf_printf(&f->header, "From: <redacted@%.255s>\r\n",
+               text(dmarc, "from")); /* RFC 6590: the local part is what is private */
     if (*text(data, "message_id")) buf_printf(&f->header, "Message-ID: %.250s\r\n", text(data, "message_id"));
 }
 
@@ -130,7 +139,8 @@ void failure_consider(struct reporter *r, const char *id, const json_t *data, bo
     char name[ULID_BYTES + ADDRESS_BYTES_MAX];
     struct slice ruf = slice_of(text(json_object_get(dmarc, "published"), "ruf"));
     if (!fact_wants_failure_report(data, refused) || r->failures >= FAILURES_AT_ONCE || r->draining) return;
-    if (!report_uri_next(&ruf, &uri) || uri.scheme != REPORT_MAILTO) return; /* one address is enough for what is only a hint */
+    if (!report_uri_next(&ruf, &uri) || uri.scheme != REPORT_MAILTO)
+        return; /* one address is enough for what is only a hint */
     struct failure *f = memory_alloc(sizeof *f);
     f->reporter = r;
     f->uri = uri;

@@ -1,5 +1,6 @@
-/* A report by HTTPS (RFC 8460 §5.4). libcurl waits, so it runs on a pool thread, seldom and for a bounded time. The domain of a stranger says where to: so the
- * certificate is checked, redirections are not followed, and no connection is made to an address that is not public. */
+/* A report by HTTPS (RFC 8460 §5.4). libcurl waits, so it runs on a pool thread, seldom and for a bounded time. The
+ * domain of a stranger says where to: so the certificate is checked, redirections are not followed, and no connection
+ * is made to an address that is not public. */
 #include <arpa/inet.h>
 #include <curl/curl.h>
 #include <stdio.h>
@@ -23,15 +24,17 @@ static bool is_public_v4(uint32_t a) {
     static const struct {
         uint32_t network;
         int bits;
-    } closed[] = {{0x00000000, 8},  {0x0a000000, 8},  {0x64400000, 10}, {0x7f000000, 8},  {0xa9fe0000, 16},
-                  {0xac100000, 12}, {0xc0000000, 24}, {0xc0a80000, 16}, {0xc6120000, 15}, {0xe0000000, 3}}; /* RFC 6890 */
+    } closed[] = {{0x00000000, 8},  {0x0a000000, 8},  {0x64400000, 10}, {0x7f000000, 8},
+                  {0xa9fe0000, 16}, {0xac100000, 12}, {0xc0000000, 24}, {0xc0a80000, 16},
+                  {0xc6120000, 15}, {0xe0000000, 3}}; /* RFC 6890 */
     for (size_t i = 0; i < sizeof closed / sizeof *closed; i++)
         if ((a ^ closed[i].network) >> (32 - closed[i].bits) == 0) return false;
     return true;
 }
 
 static bool is_public(const struct sockaddr *address) {
-    if (address->sa_family == AF_INET) return is_public_v4(ntohl(((const struct sockaddr_in *)(const void *)address)->sin_addr.s_addr));
+    if (address->sa_family == AF_INET)
+        return is_public_v4(ntohl(((const struct sockaddr_in *)(const void *)address)->sin_addr.s_addr));
     if (address->sa_family != AF_INET6) return false;
     const struct in6_addr *v6 = &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
     if (IN6_IS_ADDR_V4MAPPED(v6)) {
@@ -85,7 +88,9 @@ static void post(void *job) { /* on a pool thread */
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, p->error);
     CURLcode code = curl_easy_perform(easy);
     curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
-    p->status = code == CURLE_OK || status >= 200 ? (int)status : 0; /* the status is what counts: an answer's body may end as it likes */
+    p->status = code == CURLE_OK || status >= 200
+                    ? (int)status
+                    : 0; /* the status is what counts: an answer's body may end as it likes */
     if (code != CURLE_OK && p->private_address)
         snprintf(p->error, sizeof p->error, "its address is not public");
     else if (code != CURLE_OK && !p->error[0])

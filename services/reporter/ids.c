@@ -24,4 +24,6 @@ int64_t ulid_ms(const char *ulid) {
     return (int64_t)time;
 }
 
-const char *member_text(const json_t *object, const char *name) { return json_string_value(json_object_get(object, name)); }
+const char *member_text(const json_t *object, const char *name) {
+    return json_string_value(json_object_get(object, name));
+}

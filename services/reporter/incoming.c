@@ -1,5 +1,6 @@
-/* reporter.take: a mail to a report address of ours, handed over by delivery. It is read on a pool thread (an archive can hold 32 MiB of XML) and kept once,
- * however often it is asked; what cannot be read is kept too, with the reason. */
+/* reporter.take: a mail to a report address of ours, handed over by delivery. It is read on a pool thread (an archive
+ * can hold 32 MiB of XML) and kept once, however often it is asked; what cannot be read is kept too, with the reason.
+ */
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +10,7 @@
 #include "libcommon/mail/header.h"
 #include "libcommon/report/report_read.h"
 #include "libcommon/store/blob.h"
-#include "libcommon/trust/results_read.h"
+#include "libcommon/trust/verdict/results_read.h"
 #include "services/reporter/reporter.h"
 
 enum { DIGEST_BYTES = 33 };
@@ -50,8 +51,9 @@ static void make_listing(struct incoming *in) {
     const struct report_read *read = &in->read;
     char received[CLOCK_TEXT_BYTES];
     bool tls = read->kind == REPORT_TLS;
-    in->listing = json_pack("{s:s,s:s,s:s,s:s,s:s}", "domain", read->domain, "received", clock_rfc3339(ulid_ms(in->id), received), "from", in->from, "to",
-                            in->rcpt, "authenticated", in->authenticated);
+    in->listing =
+        json_pack("{s:s,s:s,s:s,s:s,s:s}", "domain", read->domain, "received", clock_rfc3339(ulid_ms(in->id), received),
+                  "from", in->from, "to", in->rcpt, "authenticated", in->authenticated);
     if (!read->report) {
         json_object_set_new(in->listing, "reason", json_string(read->why));
         return;
@@ -68,14 +70,15 @@ static void make_listing(struct incoming *in) {
     json_object_set_new(in->listing, "end", json_integer(read->end));
 }
 
-/* The same for the same report in another mail (RFC 9990 §3.5.4): who made it, for whom, and its identifier; and who sent it, as far as that was proven, so
- * that nobody can take a report's place by guessing its identifier. */
+/* The same for the same report in another mail (RFC 9990 §3.5.4): who made it, for whom, and its identifier; and who
+ * sent it, as far as that was proven, so that nobody can take a report's place by guessing its identifier. */
 static void make_digest(struct incoming *in) {
     const char *id = text(in->listing, "report_id"), *org = text(in->listing, "org");
     unsigned char digest[16];
     if (!*id) return;
-    char *all = arena_printf(in->arena, "%s|%s|%s|%s|%lld|%s", report_kind_text(in->read.kind), org, id, in->read.domain, (long long)in->read.begin,
-                             strcmp(in->authenticated, "pass") == 0 ? in->author : "");
+    char *all =
+        arena_printf(in->arena, "%s|%s|%s|%s|%lld|%s", report_kind_text(in->read.kind), org, id, in->read.domain,
+                     (long long)in->read.begin, strcmp(in->authenticated, "pass") == 0 ? in->author : "");
     crypto_generichash(digest, sizeof digest, (const unsigned char *)all, strlen(all), NULL, 0);
     sodium_bin2hex(in->digest, sizeof in->digest, digest, sizeof digest);
 }
@@ -96,9 +99,10 @@ static void make_summary(struct incoming *in) {
     in->rows = arena_alloc(in->arena, REPORT_SUMMARY_MAX * sizeof *in->rows);
     json_array_foreach(json_object_get(in->read.report, "records"), i, record) {
         bool last = in->row_count >= REPORT_SUMMARY_MAX - 1;
-        const char *row = last ? "+"
-                               : arena_printf(in->arena, "%s %s %s %s", word(in, record, "source_ip"), word(in, record, "dkim"), word(in, record, "spf"),
-                                              word(in, record, "disposition"));
+        const char *row =
+            last ? "+"
+                 : arena_printf(in->arena, "%s %s %s %s", word(in, record, "source_ip"), word(in, record, "dkim"),
+                                word(in, record, "spf"), word(in, record, "disposition"));
         json_int_t n = json_integer_value(json_object_get(record, "count"));
         if (n > INT32_MAX) n = INT32_MAX;
         if (last && in->row_count == REPORT_SUMMARY_MAX)
@@ -108,7 +112,8 @@ static void make_summary(struct incoming *in) {
     }
 }
 
-/* The DMARC result in the Authentication-Results field that this site put on top: above its own Received field, so that nobody else can have written it. */
+/* The DMARC result in the Authentication-Results field that this site put on top: above its own Received field, so that
+ * nobody else can have written it. */
 static void find_verdict(struct incoming *in, struct slice message) {
     struct header_field f;
     struct results_one one;
@@ -147,13 +152,16 @@ static void on_kept(void *ctx, int error, long long value) {
     }
     if (value == REPORT_KEPT) {
         metric_add(in->read.report ? &reporter_kept : &reporter_unreadable, 1);
-        log_info(in->read.report ? "report received" : "no report can be read", "id", in->id, "kind", report_kind_text(in->read.kind), "domain",
-                 in->read.domain, "from", in->from, "reason", in->read.why, NULL);
+        log_info(in->read.report ? "report received" : "no report can be read", "id", in->id, "kind",
+                 report_kind_text(in->read.kind), "domain", in->read.domain, "from", in->from, "reason", in->read.why,
+                 NULL);
         bus_publish(r->worker->bus, "report.received", slice_of(in->id),
-                    json_pack("{s:s,s:s,s:s,s:I,s:I,s:s}", "kind", report_kind_text(in->read.kind), "domain", in->read.domain, "org", text(in->listing, "org"),
-                              "passed", in->read.passed, "failed", in->read.failed, "reason", in->read.why));
+                    json_pack("{s:s,s:s,s:s,s:I,s:I,s:s}", "kind", report_kind_text(in->read.kind), "domain",
+                              in->read.domain, "org", text(in->listing, "org"), "passed", in->read.passed, "failed",
+                              in->read.failed, "reason", in->read.why));
     }
-    bus_answer(in->call, json_pack("{s:s,s:b}", "kind", report_kind_text(in->read.kind), "duplicate", value != REPORT_KEPT));
+    bus_answer(in->call,
+               json_pack("{s:s,s:b}", "kind", report_kind_text(in->read.kind), "duplicate", value != REPORT_KEPT));
     finish(in);
 }
 

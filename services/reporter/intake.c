@@ -1,6 +1,7 @@
-/* The durable consumer "reporter" of the stream POSTBUS_MAIL: each event of incoming mail and of outgoing TLS, in batches. An event is acknowledged when its
- * row is in the store, so that a kill at any instruction loses nothing; one that comes again is counted once (report.lua). All replicas share the consumer. The
- * library's JetStream calls wait for their answers, so they run on a pool thread, one at a time. */
+/* The durable consumer "reporter" of the stream POSTBUS_MAIL: each event of incoming mail and of outgoing TLS, in
+ * batches. An event is acknowledged when its row is in the store, so that a kill at any instruction loses nothing; one
+ * that comes again is counted once (report.lua). All replicas share the consumer. The library's JetStream calls wait
+ * for their answers, so they run on a pool thread, one at a time. */
 #include <nats/nats.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,8 @@ struct intake {
     jsCtx *js;
     natsSubscription *subscription; /* NULL: not attached to the consumer */
     struct event *clock;
-    bool fetching, failed, behind; /* a pool thread is at work; it could not reach the stream; there is or may be more than it got */
+    bool fetching, failed,
+        behind; /* a pool thread is at work; it could not reach the stream; there is or may be more than it got */
     natsMsgList batch;
     size_t waiting; /* of the batch: rows on their way into the store */
     bool store_failed;
@@ -36,7 +38,9 @@ static void detach(struct intake *in) {
     in->js = NULL;
 }
 
-/* On a pool thread ---------------------------------------------------------------------------------------------------------------------------- */
+/* On a pool thread
+ * ----------------------------------------------------------------------------------------------------------------------------
+ */
 
 static bool attach(struct intake *in) {
     static const char *subjects[] = {"postbus.mail.accepted.*", "postbus.mail.refused.*", "postbus.mail.tls.*"};
@@ -78,7 +82,9 @@ static void fetch(void *job) {
     if (in->failed) detach(in); /* the stream or the consumer is gone, or NATS is */
 }
 
-/* On the loop --------------------------------------------------------------------------------------------------------------------------------- */
+/* On the loop
+ * ---------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void again(struct intake *in, int ms) {
     struct timeval wait = {ms / 1000, ms % 1000 * 1000};
@@ -123,9 +129,11 @@ static int64_t spread(const char *domain, int64_t delay) {
 }
 
 /* Counts a fact of this time; the message is acknowledged when that is done. */
-static void count(struct intake *in, natsMsg *message, const char *kind, const char *id, int64_t ms, const struct fact *f) {
+static void count(struct intake *in, natsMsg *message, const char *kind, const char *id, int64_t ms,
+                  const struct fact *f) {
     const struct settings *s = &in->reporter->settings;
-    char *row = json_dumps(f->row, JSON_COMPACT | JSON_SORT_KEYS), *policy = json_dumps(f->policy, JSON_COMPACT | JSON_SORT_KEYS);
+    char *row = json_dumps(f->row, JSON_COMPACT | JSON_SORT_KEYS),
+         *policy = json_dumps(f->policy, JSON_COMPACT | JSON_SORT_KEYS);
     struct report_fact fact = {.kind = kind, .domain = f->domain, .id = id, .policy = policy, .time = ms / 1000};
     if (!row) memory_exhausted();
     if (!policy) memory_exhausted();
@@ -153,7 +161,8 @@ static bool take_event(struct intake *in, natsMsg *message, const json_t *event,
     struct fact f = {.policy = NULL};
     bool counted = false;
     if (strcmp(kind, "tls") == 0) {
-        /* several connections may be made for one message: its id tells whether it is a report of ours, the event's own id tells them apart */
+        /* several connections may be made for one message: its id tells whether it is a report of ours, the event's own
+         * id tells them apart */
         char id[2 * ULID_BYTES];
         counted = own_id && ulid_is_valid(slice_of(own_id)) && fact_of_tls(data, &f);
         snprintf(id, sizeof id, "%s%s", about, counted ? own_id : "");
@@ -184,7 +193,8 @@ static void take(struct intake *in, natsMsg *message) {
 
 static void fetched(void *job) {
     struct intake *in = job;
-    if (in->failed && !in->told) log_warn("the stream of mail events cannot be read; trying again", "stream", STREAM, NULL);
+    if (in->failed && !in->told)
+        log_warn("the stream of mail events cannot be read; trying again", "stream", STREAM, NULL);
     if (!in->failed && in->told) log_info("the stream of mail events is read again", "stream", STREAM, NULL);
     in->told = in->failed;
     in->known_until = in->behind ? 0 : in->asked_at;

@@ -1,5 +1,6 @@
-/* A mail of ours: signed by the verifier for the domain in its From field, its recipient looked up, then into the queue as smtpd does it. A report goes out
- * with that same address as its reverse-path, so that SPF is aligned too (RFC 9990 §3.5.2: report mail has to pass DMARC); no report of ours on it is wanted.
+/* A mail of ours: signed by the verifier for the domain in its From field, its recipient looked up, then into the queue
+ * as smtpd does it. A report goes out with that same address as its reverse-path, so that SPF is aligned too (RFC 9990
+ * §3.5.2: report mail has to pass DMARC); no report of ours on it is wanted.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +11,7 @@
 #include "libcommon/mail/header.h"
 #include "libcommon/store/blob.h"
 #include "libcommon/store/queue.h"
-#include "libcommon/trust/body_hash.h"
+#include "libcommon/trust/dkim/body_hash.h"
 #include "services/reporter/reporter.h"
 
 struct letter {
@@ -32,8 +33,8 @@ void letter_destroy(struct letter *l) {
 }
 
 static void add_rcpt(struct letter *l, json_t *address, json_t *user) {
-    json_array_append_new(l->rcpts,
-                          json_pack("{s:O,s:O,s:n,s:s,s:s,s:i}", "address", address, "user", user, "orcpt", "notify", "never", "state", "due", "attempts", 0));
+    json_array_append_new(l->rcpts, json_pack("{s:O,s:O,s:n,s:s,s:s,s:i}", "address", address, "user", user, "orcpt",
+                                              "notify", "never", "state", "due", "attempts", 0));
 }
 
 static void on_resolved(void *ctx, int error, const json_t *reply) {
@@ -44,11 +45,15 @@ static void on_resolved(void *ctx, int error, const json_t *reply) {
     l->rcpts = json_array();
     if (error == BUS_OK && kind && strcmp(kind, "remote") == 0) add_rcpt(l, to, nobody);
     if (error == BUS_OK && kind && strcmp(kind, "local") == 0) {
-        json_array_foreach(json_object_get(reply, "users"), i, each) add_rcpt(l, json_object_get(each, "address"), json_object_get(each, "user"));
+        json_array_foreach(json_object_get(reply, "users"), i, each)
+            add_rcpt(l, json_object_get(each, "address"), json_object_get(each, "user"));
         json_array_foreach(json_object_get(reply, "remote"), i, each) add_rcpt(l, each, nobody);
     }
     json_decref(to);
-    l->done(l->ctx, l, error == BUS_UNAVAILABLE ? LETTER_TEMPORARY : json_array_size(l->rcpts) ? LETTER_READY : LETTER_NOBODY);
+    l->done(l->ctx, l,
+            error == BUS_UNAVAILABLE    ? LETTER_TEMPORARY
+            : json_array_size(l->rcpts) ? LETTER_READY
+                                        : LETTER_NOBODY);
 }
 
 static void on_signed(void *ctx, int error, const json_t *reply) {
@@ -61,8 +66,10 @@ static void on_signed(void *ctx, int error, const json_t *reply) {
     if (error == BUS_OK && headers)
         buf_add_str(&l->fields, headers);
     else
-        log_info("a report goes without a signature: the domain has no key here", "id", l->id, "domain", l->reporter->settings.from_domain, NULL);
-    bus_request(l->reporter->worker->bus, "accounts.resolve", json_pack("{s:s}", "address", l->to), ASK_MS, on_resolved, l);
+        log_info("a report goes without a signature: the domain has no key here", "id", l->id, "domain",
+                 l->reporter->settings.from_domain, NULL);
+    bus_request(l->reporter->worker->bus, "accounts.resolve", json_pack("{s:s}", "address", l->to), ASK_MS, on_resolved,
+                l);
 }
 
 static void add_base64(json_t *object, const char *name, struct slice bytes) {
@@ -104,10 +111,12 @@ static void on_committed(void *ctx, int error) {
         snprintf(message_id, sizeof message_id, "<%s@%s>", l->id, r->worker->hostname);
         snprintf(reply, sizeof reply, "queued as %s", l->id);
         json_array_foreach(l->rcpts, i, each)
-            json_array_append_new(rcpts, json_pack("{s:O,s:O}", "address", json_object_get(each, "address"), "user", json_object_get(each, "user")));
+            json_array_append_new(rcpts, json_pack("{s:O,s:O}", "address", json_object_get(each, "address"), "user",
+                                                   json_object_get(each, "user")));
         bus_publish(r->worker->bus, "mail.accepted", slice_of(l->id),
-                    json_pack("{s:i,s:s,s:o,s:I,s:s,s:s,s:s}", "shard", queue_shard_of(slice_of(l->id)), "from", r->settings.from, "rcpts", rcpts, "size",
-                              (json_int_t)l->text.n, "message_id", message_id, "origin", "report", "reply", reply));
+                    json_pack("{s:i,s:s,s:o,s:I,s:s,s:s,s:s}", "shard", queue_shard_of(slice_of(l->id)), "from",
+                              r->settings.from, "rcpts", rcpts, "size", (json_int_t)l->text.n, "message_id", message_id,
+                              "origin", "report", "reply", reply));
     }
     l->committed(l->ctx, error);
     letter_destroy(l);
@@ -121,8 +130,9 @@ void letter_commit(struct letter *l, void (*done)(void *ctx, int error), void *c
     l->ctx = ctx;
     buf_add_slice(&l->fields, buf_slice(&l->text));
     json_t *envelope =
-        json_pack("{s:s,s:s,s:I,s:s,s:I,s:b,s:s,s:n,s:n,s:b,s:O}", "from", r->settings.from, "origin", "report", "size", (json_int_t)l->fields.n, "message_id",
-                  message_id, "received", (json_int_t)clock_wall_ms(), "smtputf8", 0, "body", "7bit", "ret", "envid", "require_tls", 0, "rcpts", l->rcpts);
+        json_pack("{s:s,s:s,s:I,s:s,s:I,s:b,s:s,s:n,s:n,s:b,s:O}", "from", r->settings.from, "origin", "report", "size",
+                  (json_int_t)l->fields.n, "message_id", message_id, "received", (json_int_t)clock_wall_ms(),
+                  "smtputf8", 0, "body", "7bit", "ret", "envid", "require_tls", 0, "rcpts", l->rcpts);
     blob_write(r->worker->redis, slice_of(l->id), buf_slice(&l->fields), "q", NULL, NULL);
     queue_commit(r->worker->redis, slice_of(l->id), envelope, on_committed, l);
     json_decref(envelope);

@@ -6,12 +6,17 @@
 #include "libcommon/base/config.h"
 #include "services/reporter/reporter.h"
 
-struct metric reporter_counted = METRIC_COUNTER("postbus_reporter_facts_total", "Messages and TLS sessions counted for reports"),
-              reporter_late = METRIC_COUNTER("postbus_reporter_late_facts_total", "Facts of a time that was reported already"),
+struct metric reporter_counted =
+                  METRIC_COUNTER("postbus_reporter_facts_total", "Messages and TLS sessions counted for reports"),
+              reporter_late =
+                  METRIC_COUNTER("postbus_reporter_late_facts_total", "Facts of a time that was reported already"),
               reporter_sent = METRIC_COUNTER("postbus_reporter_sent_total", "Reports sent"),
-              reporter_refused = METRIC_COUNTER("postbus_reporter_refused_total", "Addresses that reports may not be sent to, or that did not take one"),
-              reporter_kept = METRIC_COUNTER("postbus_reporter_received_total", "Reports of other sites that were kept"),
-              reporter_unreadable = METRIC_COUNTER("postbus_reporter_unreadable_total", "Mails to report addresses without a report that can be read");
+              reporter_refused = METRIC_COUNTER("postbus_reporter_refused_total",
+                                                "Addresses that reports may not be sent to, or that did not take one"),
+              reporter_kept =
+                  METRIC_COUNTER("postbus_reporter_received_total", "Reports of other sites that were kept"),
+              reporter_unreadable = METRIC_COUNTER("postbus_reporter_unreadable_total",
+                                                   "Mails to report addresses without a report that can be read");
 
 static void reporter_configure(void) { curl_global_init(CURL_GLOBAL_DEFAULT); }
 
@@ -29,7 +34,8 @@ static void read_settings(struct reporter *r) {
     s->interval = config_number("POSTBUS_REPORT_INTERVAL", 86400, 1, 86400);
     s->delay = config_number("POSTBUS_REPORT_DELAY", 3600, 0, 86400);
     s->from = config_text("POSTBUS_REPORT_FROM", fallback);
-    if (address_normalise(slice_of(s->from), &from) != 0) config_refuse("POSTBUS_REPORT_FROM", "expected an address, such as postmaster@example.org");
+    if (address_normalise(slice_of(s->from), &from) != 0)
+        config_refuse("POSTBUS_REPORT_FROM", "expected an address, such as postmaster@example.org");
     snprintf(s->from_domain, sizeof s->from_domain, "%s", from.domain);
     s->submitter = r->worker->hostname;
     s->org = config_text("POSTBUS_REPORT_ORG", r->worker->hostname);
@@ -53,7 +59,8 @@ static void reporter_start(struct worker *w) {
 }
 
 void reporter_check_drained(struct reporter *r) {
-    if (r->draining && !r->requests && !r->incoming && !r->failures && !intake_is_busy(r) && !sender_is_busy(r)) service_drained(r->worker);
+    if (r->draining && !r->requests && !r->incoming && !r->failures && !intake_is_busy(r) && !sender_is_busy(r))
+        service_drained(r->worker);
 }
 
 static void reporter_drain(struct worker *w) {
@@ -69,7 +76,10 @@ static void reporter_stop(struct worker *w) {
     free(r); /* nothing is in work: see reporter_check_drained */
 }
 
-static const struct service definition = {
-    .name = "reporter", .configure = reporter_configure, .start = reporter_start, .drain = reporter_drain, .stop = reporter_stop};
+static const struct service definition = {.name = "reporter",
+                                          .configure = reporter_configure,
+                                          .start = reporter_start,
+                                          .drain = reporter_drain,
+                                          .stop = reporter_stop};
 
 int main(void) { return service_run(&definition); }

@@ -1,8 +1,9 @@
-/* The organizational domains of two names, by the DNS tree walk (RFC 9989 §4.10, libcommon/trust/dmarc.h). The walk is a pure function of what DNS answered: it
- * runs on the answers known so far, what it still asks for is asked of the verifier all at once, and it runs again. */
+/* The organizational domains of two names, by the DNS tree walk (RFC 9989 §4.10, libcommon/trust/dmarc/dmarc.h). The
+ * walk is a pure function of what DNS answered: it runs on the answers known so far, what it still asks for is asked of
+ * the verifier all at once, and it runs again. */
 #include <stdlib.h>
 
-#include "libcommon/trust/dmarc.h"
+#include "libcommon/trust/dmarc/dmarc.h"
 #include "services/reporter/reporter.h"
 
 enum { QUESTIONS_MAX = 2 * DMARC_QUERIES_MAX, ROUNDS_MAX = 4 };
@@ -42,7 +43,8 @@ static const struct trust_answer *look_up(void *ctx, struct slice name, int type
     (void)type; /* the walk asks for TXT alone */
     for (size_t i = 0; i < c->count; i++)
         if (slice_equal_nocase(slice_of(c->questions[i].name), name)) return c->questions[i].answer;
-    if (c->count < QUESTIONS_MAX) c->questions[c->count++] = (struct question){.comparison = c, .name = arena_copy(c->arena, name)};
+    if (c->count < QUESTIONS_MAX)
+        c->questions[c->count++] = (struct question){.comparison = c, .name = arena_copy(c->arena, name)};
     return NULL;
 }
 
@@ -62,7 +64,8 @@ static void on_records(void *ctx, int error, const json_t *reply) {
                      : strcmp(result, "nodata") == 0   ? TRUST_DNS_NODATA
                      : strcmp(result, "nxdomain") == 0 ? TRUST_DNS_NXDOMAIN
                                                        : TRUST_DNS_FAILED;
-    json_array_foreach(records, i, each) list[answer->count++].data = arena_slice(c->arena, slice_of(json_string_value(each)));
+    json_array_foreach(records, i, each) list[answer->count++].data =
+        arena_slice(c->arena, slice_of(json_string_value(each)));
     answer->records = list;
     q->answer = answer;
     if (--c->waiting == 0) run(c);
@@ -74,7 +77,8 @@ static void ask(struct comparison *c) {
         if (q->asked) continue;
         q->asked = true;
         c->waiting++;
-        bus_request(c->reporter->worker->bus, "verifier.txt", json_pack("{s:s}", "name", q->name), ASK_MS, on_records, q);
+        bus_request(c->reporter->worker->bus, "verifier.txt", json_pack("{s:s}", "name", q->name), ASK_MS, on_records,
+                    q);
     }
 }
 
@@ -88,7 +92,8 @@ static void run(struct comparison *c) {
     if (pending || one.no_answer || other.no_answer)
         finish(c, ORGANIZATIONS_UNKNOWN);
     else
-        finish(c, slice_equal_nocase(one.organization, other.organization) ? ORGANIZATIONS_SAME : ORGANIZATIONS_DIFFERENT);
+        finish(c,
+               slice_equal_nocase(one.organization, other.organization) ? ORGANIZATIONS_SAME : ORGANIZATIONS_DIFFERENT);
 }
 
 static void on_soon(evutil_socket_t fd, short what, void *ctx) {

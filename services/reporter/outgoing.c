@@ -1,8 +1,9 @@
-/* One bucket's report to each address that its policy names, in this order: who may get it, the letters made, what goes by HTTPS, the letters committed, the
- * bucket ended. Whatever fails for the time being before anything was sent puts all of it off, each time longer, until it is given up; an HTTPS server that
- * does not answer is given up at once when another address gets the report. A letter's id follows from bucket and address, so that a commit that is repeated
- * while it is in the queue changes nothing; a kill between the commit and the end of the bucket can send it twice, with the same identifiers, which its reader
- * knows how to handle (RFC 9990 §3.5.4). */
+/* One bucket's report to each address that its policy names, in this order: who may get it, the letters made, what goes
+ * by HTTPS, the letters committed, the bucket ended. Whatever fails for the time being before anything was sent puts
+ * all of it off, each time longer, until it is given up; an HTTPS server that does not answer is given up at once when
+ * another address gets the report. A letter's id follows from bucket and address, so that a commit that is repeated
+ * while it is in the queue changes nothing; a kill between the commit and the end of the bucket can send it twice, with
+ * the same identifiers, which its reader knows how to handle (RFC 9990 §3.5.4). */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -92,12 +93,15 @@ static void temporary(struct address *a, const char *reason, int64_t patience) {
     }
 }
 
-/* The end of the bucket ------------------------------------------------------------------------------------------------------------------------- */
+/* The end of the bucket
+ * -------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void on_recorded(void *ctx, int error, long long value) {
     struct outgoing *o = ctx;
     (void)value;
-    if (error) log_warn("a report was sent, and that could not be recorded", "kind", o->kind, "domain", o->domain, NULL);
+    if (error)
+        log_warn("a report was sent, and that could not be recorded", "kind", o->kind, "domain", o->domain, NULL);
     finish(o);
 }
 
@@ -109,17 +113,20 @@ static void record(struct outgoing *o) {
         const char *to = a->uri.scheme == REPORT_HTTPS ? a->uri.url : a->uri.address;
         bool sent = a->result && strcmp(a->result, "sent") == 0;
         metric_add(sent ? &reporter_sent : &reporter_refused, 1);
-        log_info(sent ? "report sent" : "report not sent", "kind", o->kind, "domain", o->domain, "to", to, "id", a->id, "reason", a->reason, NULL);
-        outcomes[i] = (struct report_outcome){a->id, json_pack("{s:s,s:s,s:I,s:I,s:s,s:s,s:s,s:s,s:I,s:s}", "kind", o->kind, "domain", o->domain, "begin",
-                                                               (json_int_t)o->begin, "end", (json_int_t)o->end - 1, "report_id", o->report_id, "to", to,
-                                                               "result", a->result ? a->result : "failed", "reason", a->reason, "messages", o->messages, "at",
-                                                               clock_rfc3339(clock_wall_ms(), at))};
+        log_info(sent ? "report sent" : "report not sent", "kind", o->kind, "domain", o->domain, "to", to, "id", a->id,
+                 "reason", a->reason, NULL);
+        outcomes[i] = (struct report_outcome){
+            a->id, json_pack("{s:s,s:s,s:I,s:I,s:s,s:s,s:s,s:s,s:I,s:s}", "kind", o->kind, "domain", o->domain, "begin",
+                             (json_int_t)o->begin, "end", (json_int_t)o->end - 1, "report_id", o->report_id, "to", to,
+                             "result", a->result ? a->result : "failed", "reason", a->reason, "messages", o->messages,
+                             "at", clock_rfc3339(clock_wall_ms(), at))};
     }
     report_sent(o->reporter->worker->redis, o->bucket, o->count, outcomes, on_recorded, o);
 }
 
 /* The letters into the queue
- * --------------------------------------------------------------------------------------------------------------------------------------- */
+ * ---------------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void on_committed(void *ctx, int error) {
     struct address *a = ctx;
@@ -145,7 +152,9 @@ static void commit_letters(struct outgoing *o) {
     arrived(o);
 }
 
-/* HTTPS ----------------------------------------------------------------------------------------------------------------------------------------- */
+/* HTTPS
+ * -----------------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void on_posted(void *ctx, int status, const char *reason) {
     struct address *a = ctx;
@@ -160,7 +169,8 @@ static void on_posted(void *ctx, int status, const char *reason) {
     arrived(a->outgoing);
 }
 
-/* What was posted is known: a server that may answer later is asked again, unless somebody has the report or is about to get it. */
+/* What was posted is known: a server that may answer later is asked again, unless somebody has the report or is about
+ * to get it. */
 static void judge_posts(struct outgoing *o) {
     bool reached = false;
     for (size_t i = 0; i < o->count; i++) {
@@ -190,7 +200,9 @@ static void post_all(struct outgoing *o) {
     arrived(o);
 }
 
-/* The letters are made --------------------------------------------------------------------------------------------------------------------------- */
+/* The letters are made
+ * ---------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void on_letter(void *ctx, struct letter *l, enum letter_state state) {
     struct address *a = ctx;
@@ -199,7 +211,8 @@ static void on_letter(void *ctx, struct letter *l, enum letter_state state) {
         letter_destroy(l);
         a->letter = NULL;
     }
-    if (state == LETTER_TEMPORARY) temporary(a, "it could not be signed, or its address could not be looked up", GIVE_UP_SECONDS);
+    if (state == LETTER_TEMPORARY)
+        temporary(a, "it could not be signed, or its address could not be looked up", GIVE_UP_SECONDS);
     if (state == LETTER_NOBODY) settle(a, "failed", "the address is of this site, and nobody has it");
     arrived(a->outgoing);
 }
@@ -234,7 +247,9 @@ static void make_letters(struct outgoing *o) {
     arrived(o);
 }
 
-/* Who may get it -------------------------------------------------------------------------------------------------------------------------------- */
+/* Who may get it
+ * --------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void on_checked(void *ctx, enum destination answer, const char *instead) {
     struct address *a = ctx;
@@ -259,7 +274,9 @@ static void check_all(struct outgoing *o) {
     arrived(o);
 }
 
-/* The document ---------------------------------------------------------------------------------------------------------------------------------- */
+/* The document
+ * ----------------------------------------------------------------------------------------------------------------------------------
+ */
 
 /* false: there is nothing to report. */
 static bool make_document(struct outgoing *o, const struct report_due *due) {

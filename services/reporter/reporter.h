@@ -1,11 +1,12 @@
-/* reporter: what was seen of other domains' mail and TLS is counted and reported to them each day (RFC 9990, RFC 8460), and what they report of ours is read,
- * kept and shown. The way of a fact, in the order in which it happens:
- *   intake.c (JetStream, acknowledged when the row is in the store) → fact.c (event to row) → store/report (counted once)
- *   sender.c (a period ends: its buckets one after another) → document.c (the report) → outgoing.c (each address) → destination.c (may it go there;
- * organization.c) → https.c, or letter.c (signed, into the queue) Failure reports (RFC 9991) go at once: failure.c. What comes in: incoming.c; what people ask:
- * requests.c.
+/* reporter: what was seen of other domains' mail and TLS is counted and reported to them each day (RFC 9990, RFC 8460),
+ * and what they report of ours is read, kept and shown. The way of a fact, in the order in which it happens: intake.c
+ * (JetStream, acknowledged when the row is in the store) → fact.c (event to row) → store/report (counted once) sender.c
+ * (a period ends: its buckets one after another) → document.c (the report) → outgoing.c (each address) → destination.c
+ * (may it go there; organization.c) → https.c, or letter.c (signed, into the queue) Failure reports (RFC 9991) go at
+ * once: failure.c. What comes in: incoming.c; what people ask: requests.c.
  *
- * Bounds (law 7), with what happens when one is met; those of the store are in report.lua, those of formats in libcommon/report:
+ * Bounds (law 7), with what happens when one is met; those of the store are in report.lua, those of formats in
+ * libcommon/report:
  *   facts at once            INTAKE_BATCH; the stream keeps the rest
  *   reports at once          one a replica; the others wait for it
  *   addresses of a policy    REPORT_URIS_MAX; further ones are passed over
@@ -31,7 +32,7 @@ enum {
     SUMMARY_DAYS_MAX = 400,
     SUMMARY_SOURCES_MAX = 1000,
     ASK_MS = 15000,
-    LEASE_SECONDS = 600,         /* longer than all that is waited for under it: DNS, signatures, HTTPS, each at its limit */
+    LEASE_SECONDS = 600, /* longer than all that is waited for under it: DNS, signatures, HTTPS, each at its limit */
     GIVE_UP_SECONDS = 3 * 86400, /* DNS, the signer or the queue do not answer for so long: the report is given up */
     HTTPS_RETRY_SECONDS = 86400, /* RFC 8460 §5.4: attempts within a day */
     HTTPS_TIMEOUT_SECONDS = 30,
@@ -84,35 +85,47 @@ void sender_start(struct reporter *r);
 void sender_stop(struct reporter *r);
 bool sender_is_busy(const struct reporter *r);
 
-/* document.c: the JSON of a bucket's report (a new reference); NULL when nothing is in it. report_id: ours. messages: what it counts. */
-json_t *document_dmarc(const struct settings *s, const struct report_due *due, const char *report_id, json_int_t *messages);
-json_t *document_tls(const struct settings *s, const struct report_due *due, const char *report_id, json_int_t *sessions);
+/* document.c: the JSON of a bucket's report (a new reference); NULL when nothing is in it. report_id: ours. messages:
+ * what it counts. */
+json_t *document_dmarc(const struct settings *s, const struct report_due *due, const char *report_id,
+                       json_int_t *messages);
+json_t *document_tls(const struct settings *s, const struct report_due *due, const char *report_id,
+                     json_int_t *sessions);
 
-/* outgoing.c: sends one bucket's reports and ends it in the store; due is copied. done comes once, when it is over for this time. */
+/* outgoing.c: sends one bucket's reports and ends it in the store; due is copied. done comes once, when it is over for
+ * this time. */
 void outgoing_start(struct reporter *r, const struct report_due *due, void (*done)(void *ctx), void *ctx);
 
 /* destination.c: whether reports about a domain may go to this host (RFC 9990 §4, RFC 9991 §5). tag: "rua" or "ruf". */
 enum destination { DESTINATION_OK, DESTINATION_REFUSED, DESTINATION_UNKNOWN };
 /* instead: another address on that host that its owner names; "" for none. done is never called before this returns. */
 typedef void destination_fn(void *ctx, enum destination answer, const char *instead);
-void destination_check(struct reporter *r, const char *policy_domain, const struct report_uri *uri, const char *tag, destination_fn *done, void *ctx);
+void destination_check(struct reporter *r, const char *policy_domain, const struct report_uri *uri, const char *tag,
+                       destination_fn *done, void *ctx);
 
-/* organization.c: whether two domains have the same organizational domain, by the DNS tree walk (RFC 9989 §4.10). done is never called before this returns. */
+/* organization.c: whether two domains have the same organizational domain, by the DNS tree walk (RFC 9989 §4.10). done
+ * is never called before this returns. */
 enum organizations { ORGANIZATIONS_SAME, ORGANIZATIONS_DIFFERENT, ORGANIZATIONS_UNKNOWN };
 typedef void organization_fn(void *ctx, enum organizations answer);
 void organization_compare(struct reporter *r, const char *a, const char *b, organization_fn *done, void *ctx);
 
 /* letter.c: a mail of ours on its way into the queue. */
 struct letter;
-enum letter_state { LETTER_READY, LETTER_TEMPORARY, LETTER_NOBODY }; /* NOBODY: its address is ours, and nobody has it */
+enum letter_state {
+    LETTER_READY,
+    LETTER_TEMPORARY,
+    LETTER_NOBODY
+}; /* NOBODY: its address is ours, and nobody has it */
 typedef void letter_fn(void *ctx, struct letter *l, enum letter_state state);
-/* Signs text (stolen) and looks up its recipient. Nothing is stored yet. done is never called before this returns; the letter is the caller's. */
+/* Signs text (stolen) and looks up its recipient. Nothing is stored yet. done is never called before this returns; the
+ * letter is the caller's. */
 void letter_prepare(struct reporter *r, const char *id, const char *to, struct buf *text, letter_fn *done, void *ctx);
 /* Into the queue; destroys the letter. error: 0 or enum store_error. */
 void letter_commit(struct letter *l, void (*done)(void *ctx, int error), void *ctx);
 void letter_destroy(struct letter *l); /* NULL is allowed */
 
-/* https.c: POSTs to an https URI (RFC 8460 §5.4) on a pool thread. status: the HTTP status, 0 with a reason when there was none. */
+/* https.c: POSTs to an https URI (RFC 8460 §5.4) on a pool thread. status: the HTTP status, 0 with a reason when there
+ * was none. */
 typedef void https_fn(void *ctx, int status, const char *reason);
 void https_post(struct reporter *r, const char *url, const char *type, struct slice body, https_fn *done, void *ctx);
 
@@ -123,6 +136,7 @@ void failure_consider(struct reporter *r, const char *id, const json_t *data, bo
 void incoming_serve(struct reporter *r);
 void requests_serve(struct reporter *r);
 
-extern struct metric reporter_counted, reporter_late, reporter_sent, reporter_refused, reporter_kept, reporter_unreadable;
+extern struct metric reporter_counted, reporter_late, reporter_sent, reporter_refused, reporter_kept,
+    reporter_unreadable;
 
 #endif

@@ -143,7 +143,9 @@ static void on_get(void *ctx, struct bus_call *call, const json_t *ask) {
     report_read(q->reporter->worker->redis, text(q->ask, "id"), on_value, q);
 }
 
-/* Summary ------------------------------------------------------------------------------------------------------------------------------------ */
+/* Summary
+ * ------------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void add(json_t *object, const char *name, json_int_t n) {
     json_object_set_new(object, name, json_integer(json_integer_value(json_object_get(object, name)) + n));
@@ -161,8 +163,8 @@ static void add_row(json_t *sources, json_t *whole, const char *row, json_int_t 
     bool dkim = slice_is(words[1], "pass"), spf = slice_is(words[2], "pass");
     json_t *source = json_object_get(sources, ip);
     if (!source) {
-        source = json_pack("{s:s,s:i,s:i,s:i,s:i,s:i,s:i,s:i}", "source_ip", ip, "messages", 0, "passed", 0, "failed", 0, "dkim_passed", 0, "spf_passed", 0,
-                           "quarantined", 0, "rejected", 0);
+        source = json_pack("{s:s,s:i,s:i,s:i,s:i,s:i,s:i,s:i}", "source_ip", ip, "messages", 0, "passed", 0, "failed",
+                           0, "dkim_passed", 0, "spf_passed", 0, "quarantined", 0, "rejected", 0);
         json_object_set_new(sources, ip, source);
     }
     json_t *both[] = {source, whole};
@@ -197,8 +199,9 @@ static json_t *sorted(json_t *sources) {
 
 static json_t *make_summary(const json_t *rows, const json_t *ask) {
     json_t *sources = json_object(), *n,
-           *whole = json_pack("{s:s,s:I,s:i,s:i,s:i,s:i,s:i,s:i,s:i}", "domain", text(ask, "domain"), "days", json_integer_value(json_object_get(ask, "days")),
-                              "messages", 0, "passed", 0, "failed", 0, "dkim_passed", 0, "spf_passed", 0, "quarantined", 0, "rejected", 0);
+           *whole = json_pack("{s:s,s:I,s:i,s:i,s:i,s:i,s:i,s:i,s:i}", "domain", text(ask, "domain"), "days",
+                              json_integer_value(json_object_get(ask, "days")), "messages", 0, "passed", 0, "failed", 0,
+                              "dkim_passed", 0, "spf_passed", 0, "quarantined", 0, "rejected", 0);
     const char *row;
     json_object_foreach((json_t *)(uintptr_t)rows, row, n) add_row(sources, whole, row, json_integer_value(n));
     json_object_set_new(whole, "sources", sorted(sources));

@@ -1,5 +1,6 @@
-/* The clock of what goes out: closes the periods that are over, and sends their buckets one after another. A bucket is taken under a lease that expires, so
- * that a killed replica's work is found again, and no two replicas send the same report. */
+/* The clock of what goes out: closes the periods that are over, and sends their buckets one after another. A bucket is
+ * taken under a lease that expires, so that a killed replica's work is found again, and no two replicas send the same
+ * report. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -33,7 +34,9 @@ static void on_taken(void *ctx, int error, const struct report_due *due) {
         outgoing_start(s->reporter, due, on_sent, s);
 }
 
-static void take(struct sender *s) { report_take(s->reporter->worker->redis, clock_wall_ms() / 1000, LEASE_SECONDS, on_taken, s); }
+static void take(struct sender *s) {
+    report_take(s->reporter->worker->redis, clock_wall_ms() / 1000, LEASE_SECONDS, on_taken, s);
+}
 
 static void on_closed(void *ctx, int error, long long value) {
     struct sender *s = ctx;

@@ -68,9 +68,10 @@ static json_t *verdict_for_event(const json_t *reply) {
 static void refuse_message(struct session *s, struct message *m, int code, const char *enhanced, const char *reason) {
     struct transaction *t = &s->t;
     metric_add(code < 500 ? &smtpd_deferred : &smtpd_refused, 1);
-    log_info("message refused", "id", t->id, "from", t->from.p, "client", stream_peer(s->stream), "enhanced", enhanced, "reason", reason, NULL);
-    json_t *data = json_pack("{s:s%,s:o,s:o,s:i,s:s,s:s}", "from", t->from.p, t->from.n, "rcpts", rcpt_addresses(t), "client", trace_client(s), "code", code,
-                             "enhanced", enhanced, "reason", reason);
+    log_info("message refused", "id", t->id, "from", t->from.p, "client", stream_peer(s->stream), "enhanced", enhanced,
+             "reason", reason, NULL);
+    json_t *data = json_pack("{s:s%,s:o,s:o,s:i,s:s,s:s}", "from", t->from.p, t->from.n, "rcpts", rcpt_addresses(t),
+                             "client", trace_client(s), "code", code, "enhanced", enhanced, "reason", reason);
     if (m && m->verdict) json_object_set(data, "verdict", m->verdict);
     if (data) bus_publish(s->smtpd->worker->bus, "mail.refused", slice_of(t->id), data);
     session_reply(s, "%d %s %s", code, enhanced, reason);
@@ -92,20 +93,23 @@ static void on_committed(void *ctx, int error) {
         metric_add(&smtpd_accepted, 1);
         metric_add(&smtpd_bytes, (int64_t)m->size);
         json_t *data =
-            json_pack("{s:i,s:s%,s:o,s:I,s:s,s:s,s:s}", "shard", queue_shard_of(slice_of(t->id)), "from", t->from.p, t->from.n, "rcpts", rcpt_addresses(t),
-                      "size", (json_int_t)m->size, "message_id", m->message_id, "origin", session_is_submission(s) ? "submission" : "mx", "reply", reply);
+            json_pack("{s:i,s:s%,s:o,s:I,s:s,s:s,s:s}", "shard", queue_shard_of(slice_of(t->id)), "from", t->from.p,
+                      t->from.n, "rcpts", rcpt_addresses(t), "size", (json_int_t)m->size, "message_id", m->message_id,
+                      "origin", session_is_submission(s) ? "submission" : "mx", "reply", reply);
         if (data && s->stream) json_object_set_new(data, "client", trace_client(s));
         if (data && m->verdict) json_object_set(data, "verdict", m->verdict);
         if (data && m->sealed) json_object_set_new(data, "sealed", json_string(m->sealed));
         if (data) bus_publish(s->smtpd->worker->bus, "mail.accepted", slice_of(t->id), data);
         if (log_level_enabled(LOG_INFO))
-            log_info("message accepted", "id", t->id, "from", t->from.p, "client", s->stream ? stream_peer(s->stream) : "gone", "shard", shard, NULL);
+            log_info("message accepted", "id", t->id, "from", t->from.p, "client",
+                     s->stream ? stream_peer(s->stream) : "gone", "shard", shard, NULL);
         if (s->stream) session_reply(s, "%s", reply);
     } else {
         metric_add(&smtpd_deferred, 1);
         log_warn("message not stored", "id", t->id, "reason", store_error_text(error), NULL);
         if (s->stream)
-            session_reply(s, error == STORE_FULL ? "452 4.3.1 the store is full, try again later" : "451 4.3.0 the store cannot be reached, try again");
+            session_reply(s, error == STORE_FULL ? "452 4.3.1 the store is full, try again later"
+                                                 : "451 4.3.0 the store cannot be reached, try again");
     }
     message_free(m);
     if (s->gone) {
@@ -120,15 +124,17 @@ static json_t *make_envelope(const struct session *s, const struct message *m) {
     const struct transaction *t = &s->t;
     json_t *rcpts = json_array();
     for (const struct rcpt *r = t->rcpts; r; r = r->next) {
-        json_t *one = json_pack("{s:s%,s:o,s:o,s:o,s:s,s:i}", "address", r->address.p, r->address.n, "user", text_or_null(r->user), "orcpt",
-                                text_or_null(r->orcpt), "notify", text_or_null(r->notify), "state", "due", "attempts", 0);
+        json_t *one = json_pack("{s:s%,s:o,s:o,s:o,s:s,s:i}", "address", r->address.p, r->address.n, "user",
+                                text_or_null(r->user), "orcpt", text_or_null(r->orcpt), "notify",
+                                text_or_null(r->notify), "state", "due", "attempts", 0);
         if (r->from) json_object_set_new(one, "from", json_string(r->from));
         json_array_append_new(rcpts, one);
     }
-    return json_pack("{s:s%,s:s,s:I,s:s,s:I,s:b,s:s,s:o,s:o,s:b,s:o}", "from", t->from.p, t->from.n, "origin", session_is_submission(s) ? "submission" : "mx",
-                     "size", (json_int_t)m->size, "message_id", m->message_id, "received", (json_int_t)clock_wall_ms(), "smtputf8", t->smtputf8, "body",
-                     t->body ? t->body : "8bitmime", "ret", text_or_null(t->ret), "envid", text_or_null(t->envid), "require_tls", t->require_tls, "rcpts",
-                     rcpts);
+    return json_pack("{s:s%,s:s,s:I,s:s,s:I,s:b,s:s,s:o,s:o,s:b,s:o}", "from", t->from.p, t->from.n, "origin",
+                     session_is_submission(s) ? "submission" : "mx", "size", (json_int_t)m->size, "message_id",
+                     m->message_id, "received", (json_int_t)clock_wall_ms(), "smtputf8", t->smtputf8, "body",
+                     t->body ? t->body : "8bitmime", "ret", text_or_null(t->ret), "envid", text_or_null(t->envid),
+                     "require_tls", t->require_tls, "rcpts", rcpts);
 }
 
 /* Puts the added fields on top of the text, less the dropped ranges, and writes body and entry in one go. */
@@ -164,7 +170,9 @@ static void commit(struct message *m) {
     buf_free(&whole);
 }
 
-/* Port 25 ------------------------------------------------------------------------------------------------------------------------------------ */
+/* Port 25
+ * ------------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void take_drops(struct message *m, const json_t *reply) {
     size_t i;
@@ -231,8 +239,8 @@ static void hand_on(struct message *m) {
     add_header(m, header_block(buf_slice(&t->text), &body_at), &header);
     json_t *arc = json_object_get(m->verdict, "arc"), *sets = json_object_get(arc, "sets");
     const char *cv = json_string_value(json_object_get(arc, "cv"));
-    json_t *ask = json_pack("{s:s,s:s,s:s,s:{s:s,s:I}}", "id", t->id, "domain", forward_domain(s), "headers", buf_str(&m->added), "arc", "cv", cv ? cv : "none",
-                            "sets", json_integer_value(sets));
+    json_t *ask = json_pack("{s:s,s:s,s:s,s:{s:s,s:I}}", "id", t->id, "domain", forward_domain(s), "headers",
+                            buf_str(&m->added), "arc", "cv", cv ? cv : "none", "sets", json_integer_value(sets));
     add_base64(ask, "header_b64", buf_slice(&header));
     add_base64(ask, "body_hash_b64", slice_make(t->digests[whole], BODY_HASH_BYTES));
     buf_free(&header);
@@ -243,10 +251,12 @@ static void hand_on(struct message *m) {
 
 static void refuse_as_ours(struct message *m) {
     refuse_message(m->session, m, 550, "5.7.1",
-                   "the sender is one of our own domains, but could not be proven: such a message is not handed on to another server");
+                   "the sender is one of our own domains, but could not be proven: such a message is not handed on to "
+                   "another server");
 }
 
-/* What could not be proven goes on under its own sender; when that is one of ours, our servers would prove it to everyone else. */
+/* What could not be proven goes on under its own sender; when that is one of ours, our servers would prove it to
+ * everyone else. */
 static void on_whose_sender(void *ctx, int error, const json_t *reply) {
     struct message *m = ctx;
     struct session *s = m->session;
@@ -270,13 +280,15 @@ static void ask_whose_sender(struct message *m) {
     s->busy = true;
     s->asking = m;
     s->ticket =
-        bus_request(s->smtpd->worker->bus, "accounts.resolve", json_pack("{s:s%}", "address", s->t.from.p, s->t.from.n), SMTP_RESOLVE_MS, on_whose_sender, m);
+        bus_request(s->smtpd->worker->bus, "accounts.resolve", json_pack("{s:s%}", "address", s->t.from.p, s->t.from.n),
+                    SMTP_RESOLVE_MS, on_whose_sender, m);
 }
 
 static void on_verified(void *ctx, int error, const json_t *reply) {
     struct message *m = ctx;
     struct session *s = m->session;
-    const char *disposition = json_string_value(json_object_get(reply, "disposition")), *headers = json_string_value(json_object_get(reply, "headers"));
+    const char *disposition = json_string_value(json_object_get(reply, "disposition")),
+               *headers = json_string_value(json_object_get(reply, "headers"));
     s->ticket = 0;
     s->busy = false;
     s->asking = NULL;
@@ -285,7 +297,8 @@ static void on_verified(void *ctx, int error, const json_t *reply) {
     } else {
         m->verdict = verdict_for_event(reply);
         if (strcmp(disposition, "reject") == 0 || strcmp(disposition, "tempfail") == 0) {
-            const char *enhanced = json_string_value(json_object_get(reply, "enhanced")), *reason = json_string_value(json_object_get(reply, "reason"));
+            const char *enhanced = json_string_value(json_object_get(reply, "enhanced")),
+                       *reason = json_string_value(json_object_get(reply, "reason"));
             bool temporary = strcmp(disposition, "tempfail") == 0;
             refuse_message(s, m, temporary ? 451 : 550,
                            enhanced    ? enhanced
@@ -317,21 +330,25 @@ static void ask_verify(struct message *m, struct slice header) {
     struct transaction *t = &s->t;
     json_t *hashes = json_array();
     for (size_t i = 0; i < t->hash_count; i++) {
-        json_t *one = json_pack("{s:s,s:s,s:o}", "canon", t->hash_kinds[i].relaxed ? "relaxed" : "simple", "algorithm", "sha256", "length",
-                                t->hash_kinds[i].length < 0 ? json_null() : json_integer(t->hash_kinds[i].length));
+        json_t *one =
+            json_pack("{s:s,s:s,s:o}", "canon", t->hash_kinds[i].relaxed ? "relaxed" : "simple", "algorithm", "sha256",
+                      "length", t->hash_kinds[i].length < 0 ? json_null() : json_integer(t->hash_kinds[i].length));
         add_base64(one, "hash_b64", slice_make(t->digests[i], BODY_HASH_BYTES));
         json_object_set_new(one, "hashed", json_integer((json_int_t)t->hashed[i]));
         json_array_append_new(hashes, one);
     }
-    json_t *ask = json_pack("{s:s,s:s,s:s,s:s%,s:s,s:b,s:o}", "id", t->id, "client_ip", stream_peer(s->stream), "helo", s->helo, "mail_from", t->from.p,
-                            t->from.n, "tls", stream_tls_version(s->stream), "smtputf8", t->smtputf8, "body_hashes", hashes);
+    json_t *ask = json_pack("{s:s,s:s,s:s,s:s%,s:s,s:b,s:o}", "id", t->id, "client_ip", stream_peer(s->stream), "helo",
+                            s->helo, "mail_from", t->from.p, t->from.n, "tls", stream_tls_version(s->stream),
+                            "smtputf8", t->smtputf8, "body_hashes", hashes);
     add_base64(ask, "header_b64", header);
     s->busy = true;
     s->asking = m;
     s->ticket = bus_request(s->smtpd->worker->bus, "verifier.verify", ask, SMTP_VERIFY_MS, on_verified, m);
 }
 
-/* Submission --------------------------------------------------------------------------------------------------------------------------------- */
+/* Submission
+ * ---------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void on_signed(void *ctx, int error, const json_t *reply) {
     struct message *m = ctx;
@@ -373,9 +390,11 @@ static const char *complete_header(struct message *m, struct slice header, struc
     struct header_field field;
     char when[CLOCK_TEXT_BYTES];
     size_t at = 0;
-    if (header_count(header, "From") != 1 || !header_find(header, "From", &field)) return "the message needs one From field (RFC 5322 section 3.6)";
+    if (header_count(header, "From") != 1 || !header_find(header, "From", &field))
+        return "the message needs one From field (RFC 5322 section 3.6)";
     if (address_normalise(trace_from_address(field.value), from) != 0) return "there is no address in the From field";
-    if (!header_find(header, "Date", &field)) buf_printf(&m->added, "Date: %s\r\n", clock_rfc5322(clock_wall_ms(), when));
+    if (!header_find(header, "Date", &field))
+        buf_printf(&m->added, "Date: %s\r\n", clock_rfc5322(clock_wall_ms(), when));
     if (!header_find(header, "Message-ID", &field)) {
         snprintf(m->message_id, sizeof m->message_id, "<%s@%s>", s->t.id, s->smtpd->worker->hostname);
         buf_printf(&m->added, "Message-ID: %s\r\n", m->message_id);
@@ -389,7 +408,8 @@ static const char *complete_header(struct message *m, struct slice header, struc
     return NULL;
 }
 
-/* The From field must be the login's own too, or one account could send, signed, in the name of another (RFC 6409 §6.1). */
+/* The From field must be the login's own too, or one account could send, signed, in the name of another (RFC 6409
+ * §6.1). */
 static void on_from_owned(void *ctx, int error, const json_t *reply) {
     struct message *m = ctx;
     struct session *s = m->session;
@@ -412,29 +432,36 @@ static void check_from(struct message *m, struct slice header) {
     struct session *s = m->session;
     struct mail_address envelope;
     char address[ADDRESS_BYTES_MAX];
-    if (address_normalise(s->t.from, &envelope) == 0 && strcmp(envelope.local, m->from.local) == 0 && strcmp(envelope.domain, m->from.domain) == 0) {
+    if (address_normalise(s->t.from, &envelope) == 0 && strcmp(envelope.local, m->from.local) == 0 &&
+        strcmp(envelope.domain, m->from.domain) == 0) {
         ask_sign(m, header, m->from.domain); /* MAIL FROM was checked, and is the same */
         return;
     }
     s->busy = true;
     s->asking = m;
-    s->ticket = bus_request(s->smtpd->worker->bus, "accounts.owns", json_pack("{s:s,s:s}", "user", s->user, "address", address_text(&m->from, address)),
+    s->ticket = bus_request(s->smtpd->worker->bus, "accounts.owns",
+                            json_pack("{s:s,s:s}", "user", s->user, "address", address_text(&m->from, address)),
                             SMTP_RESOLVE_MS, on_from_owned, m);
 }
 
-/* The order of it all ------------------------------------------------------------------------------------------------------------------------ */
+/* The order of it all
+ * ------------------------------------------------------------------------------------------------------------------------
+ */
 
 /* NULL, or why the text is refused with 55x. */
 static const char *check_text(const struct session *s, struct slice header, int *code, const char **enhanced) {
     const struct transaction *t = &s->t;
     *code = 550;
     *enhanced = "5.6.11";
-    if (t->scan.bare) return "the message has a CR or LF that is not part of a line end; lines end with CRLF and nothing else (RFC 5321 section 2.3.8)";
+    if (t->scan.bare)
+        return "the message has a CR or LF that is not part of a line end; lines end with CRLF and nothing else (RFC "
+               "5321 section 2.3.8)";
     *enhanced = "5.6.0";
     if (t->scan.nul) return "the message has a NUL byte in it (RFC 5322 section 4.1)";
     *code = 554;
     *enhanced = "5.4.6";
-    if (header_count(header, "Received") > SMTP_HOPS_MAX) return "the message has passed too many servers: a mail loop (RFC 5321 section 6.3)";
+    if (header_count(header, "Received") > SMTP_HOPS_MAX)
+        return "the message has passed too many servers: a mail loop (RFC 5321 section 6.3)";
     return NULL;
 }
 

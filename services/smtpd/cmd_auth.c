@@ -20,7 +20,8 @@ static void on_login(void *ctx, int error, const json_t *reply) {
         session_reply(s, "235 2.7.0 welcome");
     } else if (error == BUS_REFUSED) {
         session_refuse(s, "535 5.7.8 the login or the password is wrong");
-        if (++s->auth_failures >= SMTP_AUTH_FAILURES_MAX && !s->closing) session_close(s, "421 4.7.0 too many failed logins, closing");
+        if (++s->auth_failures >= SMTP_AUTH_FAILURES_MAX && !s->closing)
+            session_close(s, "421 4.7.0 too many failed logins, closing");
     } else if (strcmp(bus_error_code(reply), "busy") == 0) {
         session_refuse(s, "454 4.7.0 too many failed logins for this account: wait 15 minutes");
     } else {
@@ -30,7 +31,8 @@ static void on_login(void *ctx, int error, const json_t *reply) {
 }
 
 static void login(struct session *s, const char *user, const char *password) {
-    json_t *ask = json_pack("{s:s,s:s,s:s,s:s}", "login", user, "password", password, "client_ip", stream_peer(s->stream), "protocol", "smtp");
+    json_t *ask = json_pack("{s:s,s:s,s:s,s:s}", "login", user, "password", password, "client_ip",
+                            stream_peer(s->stream), "protocol", "smtp");
     if (!ask) { /* not UTF-8 */
         session_refuse(s, "535 5.7.8 the login or the password is wrong");
         return;

@@ -1,4 +1,5 @@
-/* MAIL and RCPT (RFC 5321 §4.1.1.2, §4.1.1.3) with SIZE (1870), 8BITMIME (6152), SMTPUTF8 (6531), DSN (3461), REQUIRETLS (8689). */
+/* MAIL and RCPT (RFC 5321 §4.1.1.2, §4.1.1.3) with SIZE (1870), 8BITMIME (6152), SMTPUTF8 (6531), DSN (3461),
+ * REQUIRETLS (8689). */
 #include <stdlib.h>
 
 #include "libcommon/base/log.h"
@@ -21,7 +22,8 @@ static bool is_xtext(struct slice v, size_t max) {
         if (v.p[i] < '!' || v.p[i] > '~' || v.p[i] == '=') return false;
         if (v.p[i] != '+') continue;
         for (int k = 1; k <= 2; k++)
-            if (i + (size_t)k >= v.n || !v.p[i + (size_t)k] || !strchr("0123456789ABCDEF", v.p[i + (size_t)k])) return false;
+            if (i + (size_t)k >= v.n || !v.p[i + (size_t)k] || !strchr("0123456789ABCDEF", v.p[i + (size_t)k]))
+                return false;
     }
     return true;
 }
@@ -74,7 +76,8 @@ static void on_owns(void *ctx, int error, const json_t *reply) {
         if (error == BUS_UNAVAILABLE)
             session_refuse(s, "451 4.3.0 your address cannot be checked now, try again");
         else
-            session_refuse(s, "553 5.7.1 you are logged in as %s, and <%.*s> is not an address of yours", s->login, SLICE_FMT(s->t.from));
+            session_refuse(s, "553 5.7.1 you are logged in as %s, and <%.*s> is not an address of yours", s->login,
+                           SLICE_FMT(s->t.from));
         transaction_reset(s);
     }
     session_continue(s);
@@ -110,7 +113,8 @@ void cmd_mail(struct session *s, struct slice argument) {
     }
     if (!smtp_is_ascii(from) && !s->t.smtputf8) {
         transaction_reset(s);
-        session_refuse(s, "553 5.6.7 an address with characters beyond ASCII needs the SMTPUTF8 parameter"); /* RFC 6531 §3.5 */
+        session_refuse(
+            s, "553 5.6.7 an address with characters beyond ASCII needs the SMTPUTF8 parameter"); /* RFC 6531 §3.5 */
         return;
     }
     if (!session_is_submission(s) || !from.n) {
@@ -118,14 +122,16 @@ void cmd_mail(struct session *s, struct slice argument) {
         return;
     }
     s->t.from = arena_slice(s->t.arena, from);
-    session_ask(s, "accounts.owns", json_pack("{s:s,s:s%}", "user", s->user, "address", s->t.from.p, s->t.from.n), SMTP_RESOLVE_MS, on_owns);
+    session_ask(s, "accounts.owns", json_pack("{s:s,s:s%}", "user", s->user, "address", s->t.from.p, s->t.from.n),
+                SMTP_RESOLVE_MS, on_owns);
 }
 
 /* Adds a recipient unless the message has it already (an alias may lead to the same account twice). false: too many. */
 static bool rcpt_add(struct session *s, struct slice address, const char *user, const struct pending_rcpt *p) {
     struct transaction *t = &s->t;
     for (struct rcpt *r = t->rcpts; r; r = r->next)
-        if (slice_equal_nocase(r->address, address) && strcmp(user ? user : "", r->user ? r->user : "") == 0) return true;
+        if (slice_equal_nocase(r->address, address) && strcmp(user ? user : "", r->user ? r->user : "") == 0)
+            return true;
     if (t->rcpt_count == SMTP_RCPTS_MAX) return false;
     struct rcpt *r = arena_alloc(t->arena, sizeof *r);
     r->address = arena_slice(t->arena, address);
@@ -145,11 +151,14 @@ static bool rcpt_add(struct session *s, struct slice address, const char *user, 
 static void add_all(struct session *s, const struct pending_rcpt *p, const json_t *reply) {
     size_t i;
     json_t *each;
-    bool room = s->t.rcpt_count + json_array_size(json_object_get(reply, "users")) + json_array_size(json_object_get(reply, "remote")) <=
+    bool room = s->t.rcpt_count + json_array_size(json_object_get(reply, "users")) +
+                    json_array_size(json_object_get(reply, "remote")) <=
                 SMTP_RCPTS_MAX; /* all or none */
     json_array_foreach(json_object_get(reply, "users"), i, each) room =
-        room && rcpt_add(s, slice_of(json_string_value(json_object_get(each, "address"))), json_string_value(json_object_get(each, "user")), p);
-    json_array_foreach(json_object_get(reply, "remote"), i, each) room = room && rcpt_add(s, slice_of(json_string_value(each)), NULL, p);
+        room && rcpt_add(s, slice_of(json_string_value(json_object_get(each, "address"))),
+                         json_string_value(json_object_get(each, "user")), p);
+    json_array_foreach(json_object_get(reply, "remote"), i, each) room =
+        room && rcpt_add(s, slice_of(json_string_value(each)), NULL, p);
     if (!room) {
         session_refuse(s, "452 4.5.3 too many recipients: send the rest in another message");
         return;
@@ -184,7 +193,9 @@ static void on_resolved(void *ctx, int error, const json_t *reply) {
             session_refuse(s, "452 4.5.3 too many recipients: send the rest in another message");
         }
     } else {
-        session_refuse(s, "554 5.7.1 <%.*s>: relay access denied: this server takes mail for its own domains here; to send, log in on port 587 or 465",
+        session_refuse(s,
+                       "554 5.7.1 <%.*s>: relay access denied: this server takes mail for its own domains here; to "
+                       "send, log in on port 587 or 465",
                        SLICE_FMT(p->address));
     }
     session_continue(s);
@@ -245,17 +256,21 @@ void cmd_rcpt(struct session *s, struct slice argument) {
         return;
     }
     p->address = arena_slice(t->arena, address);
-    if (slice_find(address, '@') < 0) { /* "<postmaster>" (RFC 5321 §4.5.1): of this host's own domain, which is its name less the first label if need be */
+    if (slice_find(address, '@') < 0) { /* "<postmaster>" (RFC 5321 §4.5.1): of this host's own domain, which is its
+                                           name less the first label if need be */
         const char *hostname = s->smtpd->worker->hostname, *dot = strchr(hostname, '.');
-        p->address = slice_of(arena_printf(t->arena, "postmaster@%s", dot && strchr(dot + 1, '.') ? dot + 1 : hostname));
+        p->address =
+            slice_of(arena_printf(t->arena, "postmaster@%s", dot && strchr(dot + 1, '.') ? dot + 1 : hostname));
     }
     p->via = forward_via(s, p->address);
     p->report = forward_report(s, &p->address);
     if (p->report == REPORT_WITH_SENDER) {
-        session_refuse(s, "550 5.7.1 <%.*s>: this address takes reports alone, which have no sender (MAIL FROM:<>)", SLICE_FMT(p->address));
+        session_refuse(s, "550 5.7.1 <%.*s>: this address takes reports alone, which have no sender (MAIL FROM:<>)",
+                       SLICE_FMT(p->address));
         return;
     }
     s->busy = true;
     s->ticket =
-        bus_request(s->smtpd->worker->bus, "accounts.resolve", json_pack("{s:s%}", "address", p->address.p, p->address.n), SMTP_RESOLVE_MS, on_resolved, p);
+        bus_request(s->smtpd->worker->bus, "accounts.resolve",
+                    json_pack("{s:s%}", "address", p->address.p, p->address.n), SMTP_RESOLVE_MS, on_resolved, p);
 }

@@ -1,4 +1,5 @@
-/* DATA (RFC 5321 §4.1.1.4) and BDAT (RFC 3030): the text arrives, is bounded, and is hashed as its signatures ask, all in one pass. */
+/* DATA (RFC 5321 §4.1.1.4) and BDAT (RFC 3030): the text arrives, is bounded, and is hashed as its signatures ask, all
+ * in one pass. */
 #include "libcommon/mail/header.h"
 #include "services/smtpd/smtpd.h"
 
@@ -34,10 +35,12 @@ void cmd_bdat(struct session *s, struct slice argument) {
     uint64_t n;
     if (slice_cut(&argument, ' ', &size)) last = slice_trim(argument);
     if (slice_to_u64(size, UINT32_MAX, &n) != 0 || (last.n && !slice_is_nocase(last, "LAST"))) {
-        session_close(s, "501 5.5.4 BDAT takes a size and perhaps LAST; what follows cannot be told from commands, closing");
+        session_close(
+            s, "501 5.5.4 BDAT takes a size and perhaps LAST; what follows cannot be told from commands, closing");
         return;
     }
-    /* the chunk follows whatever we answer (RFC 3030 §2), so it is always taken; without a transaction it is thrown away */
+    /* the chunk follows whatever we answer (RFC 3030 §2), so it is always taken; without a transaction it is thrown
+     * away */
     s->t.chunking = true;
     s->t.chunk_left = n;
     s->t.chunk_last = last.n > 0;
@@ -73,7 +76,8 @@ static void hash_new_text(struct session *s, size_t before) {
     struct transaction *t = &s->t;
     if (!t->header_seen) {
         size_t from = before > 3 ? before - 3 : 0;
-        if (!(t->text.n >= 2 && memcmp(t->text.data, "\r\n", 2) == 0) && !memmem(t->text.data + from, t->text.n - from, "\r\n\r\n", 4)) {
+        if (!(t->text.n >= 2 && memcmp(t->text.data, "\r\n", 2) == 0) &&
+            !memmem(t->text.data + from, t->text.n - from, "\r\n\r\n", 4)) {
             if (t->text.n > SMTP_HEADER_MAX) t->too_big = true;
             return;
         }

@@ -4,10 +4,14 @@
 #include "services/smtpd/smtpd.h"
 
 struct metric smtpd_connections = METRIC_GAUGE("postbus_smtpd_connections", "Open connections");
-struct metric smtpd_accepted = METRIC_COUNTER("postbus_smtpd_messages_accepted_total", "Messages committed to the queue");
-struct metric smtpd_refused = METRIC_COUNTER("postbus_smtpd_messages_refused_total", "Messages refused for good after DATA");
-struct metric smtpd_deferred = METRIC_COUNTER("postbus_smtpd_messages_deferred_total", "Messages answered 4xx after DATA");
-struct metric smtpd_bytes = METRIC_COUNTER("postbus_smtpd_bytes_accepted_total", "Bytes of messages committed to the queue");
+struct metric smtpd_accepted =
+    METRIC_COUNTER("postbus_smtpd_messages_accepted_total", "Messages committed to the queue");
+struct metric smtpd_refused =
+    METRIC_COUNTER("postbus_smtpd_messages_refused_total", "Messages refused for good after DATA");
+struct metric smtpd_deferred =
+    METRIC_COUNTER("postbus_smtpd_messages_deferred_total", "Messages answered 4xx after DATA");
+struct metric smtpd_bytes =
+    METRIC_COUNTER("postbus_smtpd_bytes_accepted_total", "Bytes of messages committed to the queue");
 
 static void on_mx(struct worker *w, evutil_socket_t fd, void *ctx) {
     (void)w;
@@ -59,6 +63,7 @@ static void smtpd_stop(struct worker *w) {
     free(s);
 }
 
-static const struct service smtpd = {.name = "smtpd", .tls = true, .start = smtpd_start, .drain = smtpd_drain, .stop = smtpd_stop};
+static const struct service smtpd = {
+    .name = "smtpd", .tls = true, .start = smtpd_start, .drain = smtpd_drain, .stop = smtpd_stop};
 
 int main(void) { return service_run(&smtpd); }

@@ -6,14 +6,16 @@ enum smtp_verb smtp_parse_verb(struct slice line, struct slice *argument) {
     static const struct {
         const char *word;
         enum smtp_verb verb;
-    } verbs[] = {{"EHLO", SMTP_EHLO}, {"HELO", SMTP_HELO}, {"MAIL", SMTP_MAIL},         {"RCPT", SMTP_RCPT}, {"DATA", SMTP_DATA},
-                 {"BDAT", SMTP_BDAT}, {"RSET", SMTP_RSET}, {"NOOP", SMTP_NOOP},         {"QUIT", SMTP_QUIT}, {"VRFY", SMTP_VRFY},
-                 {"EXPN", SMTP_EXPN}, {"HELP", SMTP_HELP}, {"STARTTLS", SMTP_STARTTLS}, {"AUTH", SMTP_AUTH}};
+    } verbs[] = {{"EHLO", SMTP_EHLO},         {"HELO", SMTP_HELO}, {"MAIL", SMTP_MAIL}, {"RCPT", SMTP_RCPT},
+                 {"DATA", SMTP_DATA},         {"BDAT", SMTP_BDAT}, {"RSET", SMTP_RSET}, {"NOOP", SMTP_NOOP},
+                 {"QUIT", SMTP_QUIT},         {"VRFY", SMTP_VRFY}, {"EXPN", SMTP_EXPN}, {"HELP", SMTP_HELP},
+                 {"STARTTLS", SMTP_STARTTLS}, {"AUTH", SMTP_AUTH}};
     size_t n = 0;
     while (n < line.n && line.p[n] != ' ' && line.p[n] != '\t') n++;
     struct slice word = slice_head(line, n);
     *argument = slice_trim(slice_skip(line, n));
-    if (memchr(line.p, 0, line.n) || memchr(line.p, '\r', line.n) || memchr(line.p, '\n', line.n)) return SMTP_UNKNOWN; /* only CRLF ends a line (§2.3.8) */
+    if (memchr(line.p, 0, line.n) || memchr(line.p, '\r', line.n) || memchr(line.p, '\n', line.n))
+        return SMTP_UNKNOWN; /* only CRLF ends a line (§2.3.8) */
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
         if (slice_is_nocase(word, verbs[i].word)) return verbs[i].verb;
     return SMTP_UNKNOWN;
@@ -27,7 +29,8 @@ bool smtp_is_ascii(struct slice s) {
 
 /* atext of RFC 5322 §3.2.3, and any 8-bit byte (RFC 6531 §3.3; that it is UTF-8 is checked for the whole). */
 static bool is_atext(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (unsigned char)c >= 0x80 || (c && strchr("!#$%&'*+-/=?^_`{|}~", c));
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (unsigned char)c >= 0x80 ||
+           (c && strchr("!#$%&'*+-/=?^_`{|}~", c));
 }
 
 static bool is_utf8(struct slice s) {
@@ -37,8 +40,11 @@ static bool is_utf8(struct slice s) {
         if (n == 0 || n > s.n - i) return false;
         for (size_t k = 1; k < n; k++)
             if (((unsigned char)s.p[i + k] & 0xc0) != 0x80) return false;
-        unsigned char second = n > 1 ? (unsigned char)s.p[i + 1] : 0; /* no overlong forms, no surrogates, nothing past U+10FFFF (RFC 3629 §4) */
-        if ((c == 0xe0 && second < 0xa0) || (c == 0xed && second > 0x9f) || (c == 0xf0 && second < 0x90) || (c == 0xf4 && second > 0x8f)) return false;
+        unsigned char second = n > 1 ? (unsigned char)s.p[i + 1]
+                                     : 0; /* no overlong forms, no surrogates, nothing past U+10FFFF (RFC 3629 §4) */
+        if ((c == 0xe0 && second < 0xa0) || (c == 0xed && second > 0x9f) || (c == 0xf0 && second < 0x90) ||
+            (c == 0xf4 && second > 0x8f))
+            return false;
         i += n;
     }
     return true;
@@ -82,7 +88,8 @@ static bool is_domain(struct slice d) {
             label = 0;
             continue;
         }
-        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (unsigned char)c >= 0x80 || c == '_';
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                      (unsigned char)c >= 0x80 || c == '_';
         if (!letter && (c != '-' || label == 0)) return false;
         label++;
     }
@@ -105,7 +112,8 @@ int smtp_parse_path(struct slice *argument, const char *keyword, struct slice *a
         size_t local = local_part_length(rest);
         if (!local) return -1;
         rest = slice_skip(rest, local);
-        if (rest.n && rest.p[0] == '>' && slice_is_nocase(slice_head(path, local), "postmaster")) { /* §4.5.1: without a domain */
+        if (rest.n && rest.p[0] == '>' &&
+            slice_is_nocase(slice_head(path, local), "postmaster")) { /* §4.5.1: without a domain */
             *address = slice_head(path, local);
         } else {
             struct slice domain;

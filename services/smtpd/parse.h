@@ -25,17 +25,20 @@ enum smtp_verb {
 /* The verb and what follows it, without the white space between and behind. */
 enum smtp_verb smtp_parse_verb(struct slice line, struct slice *argument);
 
-/* Reads "FROM:<path>" or "TO:<path>" (keyword without colon) off *argument, which is then what follows: the parameters. *address: the mailbox without
- * its source route (RFC 5321 §3.3, appendix C: ignored), as it stands; empty for "<>". White space after the colon is tolerated, as clients send it.
- * 0, or -1 when it is no path: no angle brackets, a local part that is neither a dot-string nor quoted, a bad domain or address literal. 8-bit bytes must be
- * UTF-8 (RFC 6531). */
+/* Reads "FROM:<path>" or "TO:<path>" (keyword without colon) off *argument, which is then what follows: the parameters.
+ * *address: the mailbox without its source route (RFC 5321 §3.3, appendix C: ignored), as it stands; empty for "<>".
+ * White space after the colon is tolerated, as clients send it. 0, or -1 when it is no path: no angle brackets, a local
+ * part that is neither a dot-string nor quoted, a bad domain or address literal. 8-bit bytes must be UTF-8 (RFC 6531).
+ */
 int smtp_parse_path(struct slice *argument, const char *keyword, struct slice *address);
 bool smtp_is_ascii(struct slice s);
 
-/* Walks "KEY=VALUE KEY …" (§4.1.2 esmtp-param): 1 with *key and *value (empty without "="), 0 at the end, -1 when malformed. */
+/* Walks "KEY=VALUE KEY …" (§4.1.2 esmtp-param): 1 with *key and *value (empty without "="), 0 at the end, -1 when
+ * malformed. */
 int smtp_next_parameter(struct slice *rest, struct slice *key, struct slice *value);
 
-/* Whether s is a domain or address literal as EHLO takes (§4.1.1.1), leniently: printable, no spaces, at most 255 bytes. */
+/* Whether s is a domain or address literal as EHLO takes (§4.1.1.1), leniently: printable, no spaces, at most 255
+ * bytes. */
 bool smtp_is_hello_name(struct slice s);
 
 /* The text of a message as DATA carries it (§4.5.2): dots undone, ended by CRLF "." CRLF and nothing else. */
@@ -45,7 +48,8 @@ struct smtp_text {
     bool bare; /* a CR or LF that is no line end was in it (§2.3.8) */
     bool nul;  /* a NUL was in it */
 };
-/* Takes bytes off a piece of any size and adds what is message to out; returns how many were taken: all, or up to the end of the message. */
+/* Takes bytes off a piece of any size and adds what is message to out; returns how many were taken: all, or up to the
+ * end of the message. */
 size_t smtp_take_text(struct smtp_text *t, struct slice piece, struct buf *out);
 /* The same checks without dots and end, for BDAT chunks (RFC 3030). */
 void smtp_check_text(struct smtp_text *t, struct slice piece);

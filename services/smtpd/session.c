@@ -1,4 +1,5 @@
-/* A session: greeting, the order of commands, replies. One command at a time, in the order they came (RFC 2920 §3.2). */
+/* A session: greeting, the order of commands, replies. One command at a time, in the order they came (RFC 2920 §3.2).
+ */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,7 +83,8 @@ void session_refuse(struct session *s, const char *format, ...) {
     va_start(ap, format);
     reply_va(s, format, ap);
     va_end(ap);
-    if (++s->errors >= SMTP_ERRORS_MAX) session_close(s, "421 4.7.0 %s too many refused commands, closing", s->smtpd->worker->hostname);
+    if (++s->errors >= SMTP_ERRORS_MAX)
+        session_close(s, "421 4.7.0 %s too many refused commands, closing", s->smtpd->worker->hostname);
 }
 
 void session_ask(struct session *s, const char *verb, json_t *ask, int timeout_ms, bus_reply_fn *done) {
@@ -102,8 +104,8 @@ static void cmd_reset(struct session *s, struct slice argument) {
 static void command(struct session *s, struct slice line) {
     struct slice argument;
     enum smtp_verb verb = smtp_parse_verb(line, &argument);
-    bool needs_hello =
-        verb == SMTP_MAIL || verb == SMTP_RCPT || verb == SMTP_DATA || verb == SMTP_AUTH; /* BDAT refuses by itself: its chunk must be taken all the same */
+    bool needs_hello = verb == SMTP_MAIL || verb == SMTP_RCPT || verb == SMTP_DATA ||
+                       verb == SMTP_AUTH; /* BDAT refuses by itself: its chunk must be taken all the same */
     if (needs_hello && !s->helo) {
         session_refuse(s, "503 5.5.1 say EHLO first");
         return;
@@ -120,10 +122,15 @@ static void command(struct session *s, struct slice line) {
     case SMTP_RSET: cmd_reset(s, argument); break;
     case SMTP_NOOP: session_reply(s, "250 2.0.0 Ok"); break;
     case SMTP_QUIT: session_close(s, "221 2.0.0 %s closing", s->smtpd->worker->hostname); break;
-    case SMTP_VRFY: session_reply(s, "252 2.1.5 cannot VRFY, but will take mail for local users and try to deliver it"); break; /* RFC 5321 §3.5.3, §7.3 */
+    case SMTP_VRFY:
+        session_reply(s, "252 2.1.5 cannot VRFY, but will take mail for local users and try to deliver it");
+        break; /* RFC 5321 §3.5.3, §7.3 */
     case SMTP_EXPN: session_refuse(s, "502 5.5.1 EXPN is not offered here"); break;
     case SMTP_HELP: session_reply(s, "214 2.0.0 see RFC 5321; this is Postbus"); break;
-    case SMTP_UNKNOWN: session_refuse(s, "500 5.5.2 this is no command: commands are EHLO, MAIL, RCPT, DATA, BDAT, RSET, NOOP, QUIT, STARTTLS, AUTH"); break;
+    case SMTP_UNKNOWN:
+        session_refuse(s, "500 5.5.2 this is no command: commands are EHLO, MAIL, RCPT, DATA, BDAT, RSET, NOOP, QUIT, "
+                          "STARTTLS, AUTH");
+        break;
     }
 }
 
@@ -159,7 +166,8 @@ static void on_stream(void *ctx, struct stream *stream, enum stream_event event)
     switch (event) {
     case STREAM_READABLE: session_continue(s); break;
     case STREAM_TLS_READY:
-        if (stream_had_pipelined_before_tls(stream)) { /* RFC 3207 §4.2; a command put before TLS by somebody in between */
+        if (stream_had_pipelined_before_tls(
+                stream)) { /* RFC 3207 §4.2; a command put before TLS by somebody in between */
             log_warn("a client sent commands before TLS; closed", "client", stream_peer(stream), NULL);
             session_close(s, "554 5.5.1 commands were sent before TLS was ready, closing");
             session_continue(s);

@@ -1,6 +1,7 @@
-/* smtpd: the SMTP server on 25 (other servers), 587 and 465 (submission). A message's way through it, in the order in which it happens:
- * session.c (greeting, commands) → cmd_hello.c → cmd_auth.c → cmd_mail.c (MAIL, RCPT) → data.c (the text arrives) → accept.c (verify or sign, commit, 250).
- * forward.c: what is different when an alias leads elsewhere. */
+/* smtpd: the SMTP server on 25 (other servers), 587 and 465 (submission). A message's way through it, in the order in
+ * which it happens: session.c (greeting, commands) → cmd_hello.c → cmd_auth.c → cmd_mail.c (MAIL, RCPT) → data.c (the
+ * text arrives) → accept.c (verify or sign, commit, 250). forward.c: what is different when an alias leads elsewhere.
+ */
 #ifndef POSTBUS_SMTPD_H
 #define POSTBUS_SMTPD_H
 
@@ -8,8 +9,8 @@
 #include "libcommon/base/ulid.h"
 #include "libcommon/net/stream.h"
 #include "libcommon/service/service.h"
-#include "libcommon/trust/body_hash.h"
-#include "libcommon/trust/srs.h"
+#include "libcommon/trust/dkim/body_hash.h"
+#include "libcommon/trust/srs/srs.h"
 #include "services/smtpd/limits.h"
 #include "services/smtpd/parse.h"
 
@@ -110,11 +111,13 @@ void cmd_mail(struct session *s, struct slice argument);
 void cmd_rcpt(struct session *s, struct slice argument);
 /* forward.c */
 void forward_configure(struct smtpd *d);
-/* The domain of ours that a recipient which leads elsewhere is reached through, of the arena; NULL: this is no forwarding but a submission. */
+/* The domain of ours that a recipient which leads elsewhere is reached through, of the arena; NULL: this is no
+ * forwarding but a submission. */
 const char *forward_via(struct session *s, struct slice rcpt);
 /* The first such domain of the message's recipients; NULL: nothing is handed on. */
 const char *forward_domain(const struct session *s);
-/* What a recipient's address says: an SRS address of ours is for reports on mail that we handed on. REPORT_TAKEN: *address is now that mail's sender. */
+/* What a recipient's address says: an SRS address of ours is for reports on mail that we handed on. REPORT_TAKEN:
+ * *address is now that mail's sender. */
 enum forward_report { REPORT_NONE, REPORT_TAKEN, REPORT_WITH_SENDER, REPORT_FORGED, REPORT_EXPIRED };
 enum forward_report forward_report(struct session *s, struct slice *address);
 /* Whether the verifier's verdict leaves open that the From address is forged: then our name is not lent to it. */

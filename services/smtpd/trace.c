@@ -9,14 +9,16 @@ void trace_received(const struct session *s, struct buf *out) {
     const char *ip = stream_peer(s->stream), *tls = stream_tls_version(s->stream);
     bool v6 = strchr(ip, ':') != NULL;
     /* RFC 5321 §4.4; the protocol's name from RFC 3848 and RFC 6531 §4.3 */
-    buf_printf(out, "Received: from %s (%s%s%s%s)\r\n\tby %s (Postbus) with %s%s%s id %s", s->helo, v6 ? "[IPv6:" : "[", ip, "]", "",
-               s->smtpd->worker->hostname,
+    buf_printf(out, "Received: from %s (%s%s%s%s)\r\n\tby %s (Postbus) with %s%s%s id %s", s->helo, v6 ? "[IPv6:" : "[",
+               ip, "]", "", s->smtpd->worker->hostname,
                s->t.smtputf8 ? "UTF8SMTP"
                : s->esmtp    ? "ESMTP"
                              : "SMTP",
                *tls ? "S" : "", s->user ? "A" : "", s->t.id);
     if (*tls) buf_printf(out, "\r\n\t(using %s with cipher %s)", tls, stream_tls_cipher(s->stream));
-    if (s->t.rcpt_count == 1) buf_printf(out, "\r\n\tfor <%.*s>", SLICE_FMT(s->t.rcpts->address)); /* with several it would tell one of the others (§7.2) */
+    if (s->t.rcpt_count == 1)
+        buf_printf(out, "\r\n\tfor <%.*s>",
+                   SLICE_FMT(s->t.rcpts->address)); /* with several it would tell one of the others (§7.2) */
     buf_printf(out, ";\r\n\t%s\r\n", clock_rfc5322(clock_wall_ms(), when));
 }
 
@@ -43,7 +45,8 @@ struct slice trace_from_address(struct slice value) {
         char c = value.p[i];
         if (c == '"' || c == '(') {
             size_t past = skip_quoted(value, i);
-            if (c == '(' && !slice_trim(slice_make(value.p + start, i - start)).n) start = past; /* a comment before the address */
+            if (c == '(' && !slice_trim(slice_make(value.p + start, i - start)).n)
+                start = past; /* a comment before the address */
             if (c == '(' && past >= value.n && end == value.n) end = i;
             i = past;
             continue;
@@ -67,7 +70,8 @@ struct slice trace_from_address(struct slice value) {
 
 json_t *trace_client(const struct session *s) {
     const char *tls = stream_tls_version(s->stream);
-    json_t *client = json_pack("{s:s,s:i,s:s,s:s}", "ip", stream_peer(s->stream), "port", stream_peer_port(s->stream), "helo", s->helo, "protocol",
+    json_t *client = json_pack("{s:s,s:i,s:s,s:s}", "ip", stream_peer(s->stream), "port", stream_peer_port(s->stream),
+                               "helo", s->helo, "protocol",
                                s->port == PORT_MX           ? "smtp"
                                : s->port == PORT_SUBMISSION ? "submission"
                                                             : "submissions");

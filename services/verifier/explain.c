@@ -1,4 +1,5 @@
-/* verifier.explain: the proofs of a message that is in the store, made again now and step by step, as verifier.verify would make them. The store is only read.
+/* verifier.explain: the proofs of a message that is in the store, made again now and step by step, as verifier.verify
+ * would make them. The store is only read.
  */
 #include <stdlib.h>
 
@@ -43,7 +44,8 @@ static void on_message(void *ctx, int error, struct slice message) {
     size_t body_at;
     if (error) {
         bus_refuse(e->call, error == STORE_NOT_FOUND ? "not_found" : "unavailable",
-                   error == STORE_NOT_FOUND ? "the message is not in the store, or not any more" : "the store cannot be read now");
+                   error == STORE_NOT_FOUND ? "the message is not in the store, or not any more"
+                                            : "the store cannot be read now");
         verifier_end(e->verifier);
         arena_destroy(e->arena);
     } else {

@@ -5,7 +5,7 @@
 
 #include "libcommon/base/config.h"
 #include "libcommon/base/log.h"
-#include "libcommon/trust/dkim.h"
+#include "libcommon/trust/dkim/dkim.h"
 #include "services/verifier/check/check.h"
 #include "services/verifier/keys/keys.h"
 #include "services/verifier/keys/rotate.h"
@@ -18,7 +18,8 @@ enum { HEAP_KEPT = 16 * 1024 * 1024 }; /* bytes of free heap */
 
 static void verifier_configure(void) {
     curl_global_init(CURL_GLOBAL_DEFAULT);
-    mallopt(M_TRIM_THRESHOLD, HEAP_KEPT); /* or every second request gives pages back to the kernel and takes them again */
+    mallopt(M_TRIM_THRESHOLD,
+            HEAP_KEPT); /* or every second request gives pages back to the kernel and takes them again */
 }
 
 static void verifier_start(struct worker *w) {
@@ -42,7 +43,8 @@ static void verifier_start(struct worker *w) {
     const char *wrong;
     v->settings = arena_create();
     v->policy = trust_policy_parse(v->settings, &trust, &wrong);
-    if (!v->policy) config_refuse("POSTBUS_DMARC_*, POSTBUS_ARC_TRUSTED, POSTBUS_SPF_FAIL or POSTBUS_IPREV_FAIL", wrong);
+    if (!v->policy)
+        config_refuse("POSTBUS_DMARC_*, POSTBUS_ARC_TRUSTED, POSTBUS_SPF_FAIL or POSTBUS_IPREV_FAIL", wrong);
     v->http = http_create(w->base, config_text("POSTBUS_TLS_CA", ""));
     v->sts = sts_cache_create(v);
     v->keys = key_cache_create(v);

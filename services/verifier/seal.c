@@ -1,12 +1,13 @@
-/* verifier.seal: an ARC set (RFC 8617 §5.1) for a message that an alias of ours hands on, with the results that verifier.verify gave for it. Sealed with the
- * alias's domain's active key, RSA where there is one: who cannot verify Ed25519 would take the chain for broken. Costly arithmetic is off the loop. */
+/* verifier.seal: an ARC set (RFC 8617 §5.1) for a message that an alias of ours hands on, with the results that
+ * verifier.verify gave for it. Sealed with the alias's domain's active key, RSA where there is one: who cannot verify
+ * Ed25519 would take the chain for broken. Costly arithmetic is off the loop. */
 #include <stdlib.h>
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
 #include "libcommon/mail/domain.h"
 #include "libcommon/mail/header.h"
-#include "libcommon/trust/arc.h"
+#include "libcommon/trust/arc/arc.h"
 #include "libcommon/trust/tags.h"
 #include "services/verifier/keys/keys.h"
 #include "services/verifier/verifier.h"
@@ -50,15 +51,17 @@ static bool has_ended(const struct seal *s) {
 
 static void make_seal(void *job) { /* on a pool thread */
     struct seal *s = job;
-    s->failed = arc_seal(s->header, (const unsigned char *)s->body_hash.p, &s->arc, s->authserv_id, s->results, slice_of(s->domain), slice_of(s->key->selector),
-                         s->key->private_key, clock_wall_ms() / 1000, &s->fields) != 0;
+    s->failed = arc_seal(s->header, (const unsigned char *)s->body_hash.p, &s->arc, s->authserv_id, s->results,
+                         slice_of(s->domain), slice_of(s->key->selector), s->key->private_key, clock_wall_ms() / 1000,
+                         &s->fields) != 0;
 }
 
 static void seal_made(void *job) {
     struct seal *s = job;
     domain_keys_release(s->keys);
     if (s->failed)
-        log_warn("a message goes on without an ARC set", "domain", s->domain, "chain", arc_result_text(s->arc.result), NULL);
+        log_warn("a message goes on without an ARC set", "domain", s->domain, "chain", arc_result_text(s->arc.result),
+                 NULL);
     else
         metric_add(&sealed_messages, 1);
     bus_answer(s->call, json_pack("{s:s%}", "headers", buf_str(&s->fields), s->failed ? (size_t)0 : s->fields.n));
@@ -68,7 +71,9 @@ static void seal_made(void *job) {
 static void on_keys(void *ctx, struct domain_keys *keys, const char *code) {
     struct seal *s = ctx;
     if (!keys) {
-        refuse(s, code, strcmp(code, "not_found") == 0 ? "the domain has no DKIM key here" : "the domain's keys cannot be had now");
+        refuse(s, code,
+               strcmp(code, "not_found") == 0 ? "the domain has no DKIM key here"
+                                              : "the domain's keys cannot be had now");
         return;
     }
     for (size_t i = 0; i < keys->count; i++) {
@@ -113,8 +118,8 @@ static void on_seal(void *ctx, struct bus_call *call, const json_t *ask) {
     s->call = call;
     s->arena = arena_create();
     take_chain(s, json_object_get(ask, "arc"));
-    if (ask_bytes(s->arena, ask, "header_b64", &s->header) != 0 || ask_bytes(s->arena, ask, "body_hash_b64", &s->body_hash) != 0 ||
-        s->body_hash.n != BODY_HASH_BYTES) {
+    if (ask_bytes(s->arena, ask, "header_b64", &s->header) != 0 ||
+        ask_bytes(s->arena, ask, "body_hash_b64", &s->body_hash) != 0 || s->body_hash.n != BODY_HASH_BYTES) {
         refuse(s, "invalid", "header_b64 or body_hash_b64 is missing or not base 64");
     } else if (!take_results(s, arena_slice(s->arena, ask_text(ask, "headers")))) {
         refuse(s, "invalid", "headers has no Authentication-Results field");

@@ -1,11 +1,12 @@
-/* verifier.sign: DKIM signatures for a message of ours, with each active key of its domain (rsa and ed25519 at once, RFC 8463 §3). RSA signing is off the loop.
+/* verifier.sign: DKIM signatures for a message of ours, with each active key of its domain (rsa and ed25519 at once,
+ * RFC 8463 §3). RSA signing is off the loop.
  */
 #include <stdlib.h>
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
 #include "libcommon/mail/domain.h"
-#include "libcommon/trust/dkim.h"
+#include "libcommon/trust/dkim/dkim.h"
 #include "services/verifier/keys/keys.h"
 #include "services/verifier/verifier.h"
 
@@ -39,8 +40,8 @@ static void make_signatures(void *job) { /* on a pool thread */
     int64_t now = clock_wall_ms() / 1000;
     for (size_t i = 0; i < s->keys->count; i++) {
         const struct signing_key *key = &s->keys->keys[i];
-        if (key->private_key &&
-            dkim_sign(s->header, (const unsigned char *)s->body_hash.p, slice_of(s->domain), slice_of(key->selector), key->private_key, now, &s->fields) != 0)
+        if (key->private_key && dkim_sign(s->header, (const unsigned char *)s->body_hash.p, slice_of(s->domain),
+                                          slice_of(key->selector), key->private_key, now, &s->fields) != 0)
             s->failed = true;
     }
 }
@@ -61,7 +62,9 @@ static void signatures_made(void *job) {
 static void on_keys(void *ctx, struct domain_keys *keys, const char *code) {
     struct sign *s = ctx;
     if (!keys) {
-        refuse(s, code, strcmp(code, "not_found") == 0 ? "the domain has no DKIM key here" : "the domain's keys cannot be had now");
+        refuse(s, code,
+               strcmp(code, "not_found") == 0 ? "the domain has no DKIM key here"
+                                              : "the domain's keys cannot be had now");
         return;
     }
     if (!domain_keys_can_sign(keys)) {
@@ -79,8 +82,8 @@ static void on_sign(void *ctx, struct bus_call *call, const json_t *ask) {
     s->verifier = v;
     s->call = call;
     s->arena = arena_create();
-    if (ask_bytes(s->arena, ask, "header_b64", &s->header) != 0 || ask_bytes(s->arena, ask, "body_hash_b64", &s->body_hash) != 0 ||
-        s->body_hash.n != BODY_HASH_BYTES)
+    if (ask_bytes(s->arena, ask, "header_b64", &s->header) != 0 ||
+        ask_bytes(s->arena, ask, "body_hash_b64", &s->body_hash) != 0 || s->body_hash.n != BODY_HASH_BYTES)
         refuse(s, "invalid", "header_b64 or body_hash_b64 is missing or not base 64");
     else if (domain_normalise(ask_text(ask, "domain"), s->domain) != 0)
         refuse(s, "invalid", "the domain is not a domain name");

@@ -1,4 +1,5 @@
-/* verifier.txt: the TXT records of a name, for who has to ask DNS something of his own (the reporter: may reports be sent there). */
+/* verifier.txt: the TXT records of a name, for who has to ask DNS something of his own (the reporter: may reports be
+ * sent there). */
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"
@@ -14,15 +15,19 @@ struct txt {
 
 static void on_answer(void *ctx, const struct answer *a) {
     struct txt *t = ctx;
-    static const char *const results[] = {[ANSWER_OK] = "ok", [ANSWER_NODATA] = "nodata", [ANSWER_NXDOMAIN] = "nxdomain", [ANSWER_FAILED] = "failed"};
-    static const char *const states[] = {[ANSWER_INSECURE] = "insecure", [ANSWER_SECURE] = "secure", [ANSWER_BOGUS] = "bogus"};
+    static const char *const results[] = {
+        [ANSWER_OK] = "ok", [ANSWER_NODATA] = "nodata", [ANSWER_NXDOMAIN] = "nxdomain", [ANSWER_FAILED] = "failed"};
+    static const char *const states[] = {
+        [ANSWER_INSECURE] = "insecure", [ANSWER_SECURE] = "secure", [ANSWER_BOGUS] = "bogus"};
     json_t *records = json_array();
     for (size_t i = 0; a->status == ANSWER_OK && i < a->count && i < TXT_RECORDS_MAX;
          i++) { /* what is not UTF-8 or too long is none of those that are asked for */
-        json_t *text = a->records[i].data.n <= TXT_BYTES_MAX ? json_stringn(a->records[i].data.p, a->records[i].data.n) : NULL;
+        json_t *text =
+            a->records[i].data.n <= TXT_BYTES_MAX ? json_stringn(a->records[i].data.p, a->records[i].data.n) : NULL;
         if (text) json_array_append_new(records, text);
     }
-    bus_answer(t->call, json_pack("{s:s,s:s,s:o}", "result", results[a->status], "dnssec", states[a->security], "records", records));
+    bus_answer(t->call, json_pack("{s:s,s:s,s:o}", "result", results[a->status], "dnssec", states[a->security],
+                                  "records", records));
     verifier_end(t->verifier);
     free(t);
 }

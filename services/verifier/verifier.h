@@ -14,7 +14,7 @@
 #define POSTBUS_VERIFIER_H
 
 #include "libcommon/service/service.h"
-#include "libcommon/trust/trust.h"
+#include "libcommon/trust/verdict/trust.h"
 #include "services/verifier/dns/resolver.h"
 #include "services/verifier/policy/http.h"
 
@@ -71,8 +71,9 @@ void records_serve(struct verifier *v);
 void check_serve(struct verifier *v);
 void txt_serve(struct verifier *v);
 
-/* Runs the proofs of a message and answers call with the verdict; with input->explain also how each came about. The request has begun (verifier_begin) and ends
- * in here. arena holds all that input points to, and is destroyed at the end. What is the site's own in input (name, time, policy) is filled in. */
+/* Runs the proofs of a message and answers call with the verdict; with input->explain also how each came about. The
+ * request has begun (verifier_begin) and ends in here. arena holds all that input points to, and is destroyed at the
+ * end. What is the site's own in input (name, time, policy) is filled in. */
 void verify_start(struct verifier *v, struct bus_call *call, struct arena *arena, const struct trust_input *input);
 
 /* A string member of a request; empty when it is missing or none. */

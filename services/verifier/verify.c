@@ -1,18 +1,21 @@
-/* verifier.verify: all proofs of an incoming message (journey step 7). The proofs are pure (libcommon/trust): they run on the answers known so far, what they
- * still ask for is fetched all at once, and they run again, until nothing is missing or a bound is met. */
+/* verifier.verify: all proofs of an incoming message (journey step 7). The proofs are pure (libcommon/trust): they run
+ * on the answers known so far, what they still ask for is fetched all at once, and they run again, until nothing is
+ * missing or a bound is met. */
 #include <sodium.h>
 #include <stdlib.h>
 
 #include "libcommon/base/base64.h"
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
-#include "libcommon/trust/trust.h"
+#include "libcommon/trust/verdict/trust.h"
 #include "services/verifier/dns/lookup.h"
 #include "services/verifier/verifier.h"
 
 static struct metric verified = METRIC_COUNTER("postbus_verifier_verifications_total", "Messages verified");
-static struct metric rejected = METRIC_COUNTER("postbus_verifier_rejections_total", "Messages whose senders' policy rejects them");
-static struct metric unsure = METRIC_COUNTER("postbus_verifier_tempfails_total", "Messages that could not be verified for lack of DNS answers");
+static struct metric rejected =
+    METRIC_COUNTER("postbus_verifier_rejections_total", "Messages whose senders' policy rejects them");
+static struct metric unsure =
+    METRIC_COUNTER("postbus_verifier_tempfails_total", "Messages that could not be verified for lack of DNS answers");
 
 struct verify {
     struct verifier *verifier;
@@ -43,12 +46,13 @@ static void answer(struct verify *v, json_t *reply) {
 
 static void answer_tempfail(struct verify *v, const char *reason) {
     metric_add(&unsure, 1);
-    answer(v, json_pack("{s:s,s:i,s:s,s:s,s:s,s:[],s:n,s:[],s:n,s:n,s:n}", "disposition", "tempfail", "code", 451, "enhanced", "4.7.0", "reason", reason,
-                        "headers", "", "drop", "spf", "dkim", "dmarc", "arc", "iprev"));
+    answer(v, json_pack("{s:s,s:i,s:s,s:s,s:s,s:[],s:n,s:[],s:n,s:n,s:n}", "disposition", "tempfail", "code", 451,
+                        "enhanced", "4.7.0", "reason", reason, "headers", "", "drop", "spf", "dkim", "dmarc", "arc",
+                        "iprev"));
 }
 
-/* The proofs' door to DNS. What the resolver knows they have at once, so that with a warm cache one round is enough; what it does not know is noted in the
- * lookup, to be fetched before the next round. */
+/* The proofs' door to DNS. What the resolver knows they have at once, so that with a warm cache one round is enough;
+ * what it does not know is noted in the lookup, to be fetched before the next round. */
 static const struct trust_answer *look_up(void *ctx, struct slice name, int type) {
     static const struct trust_answer late = {.status = TRUST_DNS_FAILED, .late = true};
     struct verify *v = ctx;
@@ -61,10 +65,14 @@ static void answer_result(struct verify *v, const struct trust_result *r) {
     struct buf headers = {0};
     json_t *drop = json_array(), *reply = trust_result_json(r, v->input.explain);
     trust_write_headers(&v->input, r, &headers);
-    for (size_t i = 0; i < r->drop_count; i++) json_array_append_new(drop, json_pack("[I,I]", (json_int_t)r->drops[i].offset, (json_int_t)r->drops[i].n));
+    for (size_t i = 0; i < r->drop_count; i++)
+        json_array_append_new(drop, json_pack("[I,I]", (json_int_t)r->drops[i].offset, (json_int_t)r->drops[i].n));
     json_t *text = json_stringn(headers.data, headers.n);
     json_object_set_new(reply, "disposition", json_string(trust_disposition_text(r->disposition)));
-    json_object_set_new(reply, "code", json_integer(r->disposition == TRUST_REJECT ? 550 : r->disposition == TRUST_TEMPFAIL ? 451 : 0));
+    json_object_set_new(reply, "code",
+                        json_integer(r->disposition == TRUST_REJECT     ? 550
+                                     : r->disposition == TRUST_TEMPFAIL ? 451
+                                                                        : 0));
     json_object_set_new(reply, "enhanced", json_string(r->enhanced));
     json_object_set_new(reply, "reason", json_string(r->reason));
     json_object_set_new(reply, "headers", text ? text : json_string(""));
@@ -101,14 +109,16 @@ static void on_timeout(evutil_socket_t fd, short what, void *ctx) {
     struct trust_dns dns = {look_up, v};
     struct trust_result result;
     (void)fd, (void)what;
-    v->late = true; /* each proof says what that means to it: temperror of SPF (RFC 7208 §4.6.4); the message waits only where it could matter */
+    v->late = true; /* each proof says what that means to it: temperror of SPF (RFC 7208 §4.6.4); the message waits only
+                       where it could matter */
     if (trust_verify(v->arena, &v->input, &dns, v->verifier->trust_keys, &result) == TRUST_DONE)
         answer_result(v, &result);
     else
         answer_tempfail(v, "DNS did not answer in time; try again");
 }
 
-void verify_start(struct verifier *verifier, struct bus_call *call, struct arena *arena, const struct trust_input *input) {
+void verify_start(struct verifier *verifier, struct bus_call *call, struct arena *arena,
+                  const struct trust_input *input) {
     struct verify *v = memory_alloc(sizeof *v);
     v->verifier = verifier;
     v->call = call;
@@ -136,7 +146,8 @@ static bool take_digests(struct arena *arena, const json_t *list, struct trust_i
         if (n == BODY_HASHES_MAX) break;
         if (ask_bytes(arena, each, "hash_b64", &digest) != 0 || digest.n != BODY_HASH_BYTES) return false;
         struct body_digest *d = &digests[n++];
-        d->kind = (struct body_hash_kind){slice_is(ask_text(each, "canon"), "relaxed"), json_is_integer(length) ? json_integer_value(length) : -1};
+        d->kind = (struct body_hash_kind){slice_is(ask_text(each, "canon"), "relaxed"),
+                                          json_is_integer(length) ? json_integer_value(length) : -1};
         d->hashed = json_is_integer(hashed) ? (uint64_t)json_integer_value(hashed) : UINT64_MAX;
         memcpy(d->digest, digest.p, BODY_HASH_BYTES);
     }
@@ -153,7 +164,8 @@ static void on_verify(void *ctx, struct bus_call *call, const json_t *ask) {
                                 .helo = arena_slice(arena, ask_text(ask, "helo")),
                                 .mail_from = arena_slice(arena, ask_text(ask, "mail_from")),
                                 .smtputf8 = json_is_true(json_object_get(ask, "smtputf8"))};
-    if (ask_bytes(arena, ask, "header_b64", &input.header) != 0 || !take_digests(arena, json_object_get(ask, "body_hashes"), &input)) {
+    if (ask_bytes(arena, ask, "header_b64", &input.header) != 0 ||
+        !take_digests(arena, json_object_get(ask, "body_hashes"), &input)) {
         bus_refuse(call, "invalid", "header_b64 or a body hash is missing or not base 64");
         verifier_end(verifier);
         arena_destroy(arena);

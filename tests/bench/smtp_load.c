@@ -1,9 +1,13 @@
-/* A load for any SMTP server: N messages over S sessions at once, each session sending its next message when the last one was answered.
+/* A load for any SMTP server: N messages over S sessions at once, each session sending its next message when the last
+ * one was answered.
  *
- *   smtp_load --port 25 --sessions 50 --messages 20000 --size 4096 --rcpt 'user%d@bench.test' --mailboxes 100 --from 'sender@bench.test'
+ *   smtp_load --port 25 --sessions 50 --messages 20000 --size 4096 --rcpt 'user%d@bench.test' --mailboxes 100 --from
+ * 'sender@bench.test'
  *
- * MAIL, RCPT and DATA are pipelined when the server offers it. Message k goes to mailbox k modulo the number of mailboxes; its text is different for each
- * message. Prints one JSON object: {"accepted":…,"refused":…,"seconds":…,"latency_ms":{"p50":…,"p99":…,"max":…}}; the first refusal in words on standard error.
+ * MAIL, RCPT and DATA are pipelined when the server offers it. Message k goes to mailbox k modulo the number of
+ * mailboxes; its text is different for each message. Prints one JSON object:
+ * {"accepted":…,"refused":…,"seconds":…,"latency_ms":{"p50":…,"p99":…,"max":…}}; the first refusal in words on standard
+ * error.
  */
 #include <arpa/inet.h>
 #include <event2/event.h>
@@ -48,7 +52,8 @@ static void write_message(struct session *s) {
     buf_printf(&s->text, "From: Load <%s>\r\nTo: <", s->load->from);
     buf_printf(&s->text, "user%d", s->number % s->load->mailboxes);
     buf_printf(&s->text,
-               "@example.test>\r\nSubject: message %d\r\nDate: %s\r\nMessage-ID: <%d.%lld@load.test>\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; "
+               "@example.test>\r\nSubject: message %d\r\nDate: %s\r\nMessage-ID: <%d.%lld@load.test>\r\nMIME-Version: "
+               "1.0\r\nContent-Type: text/plain; "
                "charset=utf-8\r\n\r\n",
                s->number, clock_rfc5322(clock_wall_ms(), when), s->number, (long long)clock_wall_ms());
     size_t column = 0;
@@ -154,7 +159,8 @@ static void on_stream(void *ctx, struct stream *stream, enum stream_event event)
     int got;
     if (event == STREAM_CLOSED || event == STREAM_TIMEOUT) {
         if (s->state != QUIT) {
-            fprintf(stderr, "a session ended early: %s\n", event == STREAM_CLOSED ? stream_error(stream) : "no answer in time");
+            fprintf(stderr, "a session ended early: %s\n",
+                    event == STREAM_CLOSED ? stream_error(stream) : "no answer in time");
             s->load->refused++;
         }
         end_session(s);
@@ -172,10 +178,12 @@ static void on_stream(void *ctx, struct stream *stream, enum stream_event event)
 static int by_value(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
 
 int main(int argc, char **argv) {
-    struct load load = {.from = "sender@load.test", .rcpt = "user%d@bench.test", .messages = 20000, .mailboxes = 100, .size = 4096};
+    struct load load = {
+        .from = "sender@load.test", .rcpt = "user%d@bench.test", .messages = 20000, .mailboxes = 100, .size = 4096};
     int sessions = 50, port = 25, option;
-    static const struct option options[] = {{"port", 1, 0, 'p'},      {"sessions", 1, 0, 's'}, {"messages", 1, 0, 'n'}, {"size", 1, 0, 'b'},
-                                            {"mailboxes", 1, 0, 'm'}, {"rcpt", 1, 0, 'r'},     {"from", 1, 0, 'f'},     {0}};
+    static const struct option options[] = {
+        {"port", 1, 0, 'p'},      {"sessions", 1, 0, 's'}, {"messages", 1, 0, 'n'}, {"size", 1, 0, 'b'},
+        {"mailboxes", 1, 0, 'm'}, {"rcpt", 1, 0, 'r'},     {"from", 1, 0, 'f'},     {0}};
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (option == 'p') port = atoi(optarg);
         if (option == 's') sessions = atoi(optarg);
@@ -187,22 +195,26 @@ int main(int argc, char **argv) {
         if (option == '?') return 64;
     }
     load.base = event_base_new();
-    load.to = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    load.to = (struct sockaddr_in){
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     load.latency_us = memory_alloc((size_t)load.messages * sizeof(int));
     int64_t began = clock_monotonic_us();
     for (int i = 0; i < sessions; i++) {
         struct session *s = memory_alloc(sizeof *s);
         s->load = &load;
         load.live++;
-        s->stream = stream_connect(load.base, (struct sockaddr *)&load.to, sizeof load.to, NULL, 0, 10000, on_stream, s);
+        s->stream =
+            stream_connect(load.base, (struct sockaddr *)&load.to, sizeof load.to, NULL, 0, 10000, on_stream, s);
         stream_set_timeout(s->stream, ANSWER_MS);
     }
     event_base_dispatch(load.base);
     double seconds = (double)(clock_monotonic_us() - began) / 1e6;
     qsort(load.latency_us, (size_t)load.accepted, sizeof(int), by_value);
     int n = load.accepted;
-    printf("{\"accepted\":%d,\"refused\":%d,\"seconds\":%.3f,\"latency_ms\":{\"p50\":%.2f,\"p99\":%.2f,\"max\":%.2f}}\n", n, load.refused, seconds,
-           n ? load.latency_us[n / 2] / 1000.0 : 0, n ? load.latency_us[n * 99 / 100] / 1000.0 : 0, n ? load.latency_us[n - 1] / 1000.0 : 0);
+    printf(
+        "{\"accepted\":%d,\"refused\":%d,\"seconds\":%.3f,\"latency_ms\":{\"p50\":%.2f,\"p99\":%.2f,\"max\":%.2f}}\n",
+        n, load.refused, seconds, n ? load.latency_us[n / 2] / 1000.0 : 0,
+        n ? load.latency_us[n * 99 / 100] / 1000.0 : 0, n ? load.latency_us[n - 1] / 1000.0 : 0);
     free(load.latency_us);
     event_base_free(load.base);
     return n == load.messages ? 0 : 1;

@@ -1,5 +1,6 @@
-/* proofs: the library's signatures on many messages without a process for each, for cross-checks with other implementations. Reads requests from standard
- * input, each a line of words that ends with the length of the bytes that follow it, and answers each:
+/* proofs: the library's signatures on many messages without a process for each, for cross-checks with other
+ * implementations. Reads requests from standard input, each a line of words that ends with the length of the bytes that
+ * follow it, and answers each:
  *
  *   record NAME LENGTH             a TXT record that the DNS has from now on; "!" as its text: no answer. No reply.
  *   key SELECTOR LENGTH            a private key (PEM). No reply.
@@ -62,7 +63,9 @@ static void judge(struct world *w, struct arena *arena, struct slice message, st
     struct slice header = header_block(message, &body_at);
     struct dkim_message m = {.header = header, .digests = digests, .now = time(NULL), .explain = true};
     m.digest_count = body_digests_of(header, slice_skip(message, body_at), digests);
-    if (dkim_verify(arena, &m, &dns, w->cache, &j->dkim_count, &j->dkim) != TRUST_DONE || arc_verify(arena, &m, &dns, w->cache, &j->arc) != TRUST_DONE) abort();
+    if (dkim_verify(arena, &m, &dns, w->cache, &j->dkim_count, &j->dkim) != TRUST_DONE ||
+        arc_verify(arena, &m, &dns, w->cache, &j->arc) != TRUST_DONE)
+        abort();
 }
 
 static void verify(struct world *w, struct slice message) {
@@ -71,8 +74,10 @@ static void verify(struct world *w, struct slice message) {
     judge(w, arena, message, &j);
     json_t *dkim = json_array();
     for (size_t i = 0; i < j.dkim_count; i++)
-        json_array_append_new(dkim, json_pack("{s:s,s:s}", "result", dkim_result_text(j.dkim[i].result), "reason", j.dkim[i].reason));
-    json_t *o = json_pack("{s:o,s:{s:s,s:s}}", "dkim", dkim, "arc", "cv", arc_result_text(j.arc.result), "reason", j.arc.reason);
+        json_array_append_new(
+            dkim, json_pack("{s:s,s:s}", "result", dkim_result_text(j.dkim[i].result), "reason", j.dkim[i].reason));
+    json_t *o = json_pack("{s:o,s:{s:s,s:s}}", "dkim", dkim, "arc", "cv", arc_result_text(j.arc.result), "reason",
+                          j.arc.reason);
     char *text = json_dumps(o, JSON_COMPACT);
     puts(text);
     fflush(stdout);
@@ -89,7 +94,8 @@ static void sign(struct world *w, const char *selector, const char *domain, cons
     body_digest_of(body, (struct body_hash_kind){true, -1}, &digest);
     if (tags)
         sign_with(key_of(w, selector), "DKIM-Signature", tags, header, body, &field);
-    else if (dkim_sign(header, digest.digest, slice_of(domain), slice_of(selector), key_of(w, selector), time(NULL), &field) != 0)
+    else if (dkim_sign(header, digest.digest, slice_of(domain), slice_of(selector), key_of(w, selector), time(NULL),
+                       &field) != 0)
         abort();
     put_field(&field);
     buf_free(&field);
@@ -104,8 +110,9 @@ static void seal(struct world *w, const char *selector, const char *domain, stru
     struct buf field = {0};
     judge(w, arena, message, &j);
     body_digest_of(slice_skip(message, body_at), (struct body_hash_kind){true, -1}, &digest);
-    arc_seal(header, digest.digest, &j.arc, SLICE("mx.here.test"), j.arc.result == ARC_PASS ? SLICE(" arc=pass") : SLICE(" none"), slice_of(domain),
-             slice_of(selector), key_of(w, selector), time(NULL), &field);
+    arc_seal(header, digest.digest, &j.arc, SLICE("mx.here.test"),
+             j.arc.result == ARC_PASS ? SLICE(" arc=pass") : SLICE(" none"), slice_of(domain), slice_of(selector),
+             key_of(w, selector), time(NULL), &field);
     put_field(&field);
     buf_free(&field);
     arena_destroy(arena);
@@ -122,7 +129,8 @@ static void take_key(struct world *w, const char *selector, struct slice pem) {
 
 static void take_record(struct world *w, const char *name, struct slice text) {
     if (w->record_count == RECORDS_MAX) abort();
-    w->records[w->record_count++] = (struct scripted_record){arena_copy(w->arena, slice_of(name)), "TXT", arena_copy(w->arena, text)};
+    w->records[w->record_count++] =
+        (struct scripted_record){arena_copy(w->arena, slice_of(name)), "TXT", arena_copy(w->arena, text)};
 }
 
 int main(void) {
@@ -132,7 +140,8 @@ int main(void) {
     while (getline(&line, &room, stdin) > 0) {
         char *words[4] = {0}, *state = NULL;
         int n = 0;
-        for (char *word = strtok_r(line, " \n", &state); word && n < 4; word = strtok_r(NULL, " \n", &state)) words[n++] = word;
+        for (char *word = strtok_r(line, " \n", &state); word && n < 4; word = strtok_r(NULL, " \n", &state))
+            words[n++] = word;
         if (n < 2) return 2;
         size_t length = strtoul(words[n - 1], NULL, 10);
         if (length > MESSAGE_MAX) return 2;

@@ -1,7 +1,7 @@
 #include "services/verifier/check/check_judge.h"
 
-#include "libcommon/trust/mta_sts.h"
 #include "libcommon/trust/tags.h"
+#include "libcommon/trust/transport/mta_sts.h"
 
 const char *check_state_text(enum check_state s) {
     static const char *const texts[] = {"right", "missing", "wrong", "conflicting", "unknown"};
@@ -43,7 +43,8 @@ static struct check_texts of_kind(struct arena *arena, struct check_texts list, 
     struct check_texts same = {0, arena_alloc(arena, (list.n + 1) * sizeof *same.text)};
     size_t n = strcspn(text, " ;");
     for (size_t i = 0; i < list.n; i++)
-        if (strncasecmp(list.text[i], text, n) == 0 && (list.text[i][n] == '\0' || strchr(" ;", list.text[i][n]))) same.text[same.n++] = list.text[i];
+        if (strncasecmp(list.text[i], text, n) == 0 && (list.text[i][n] == '\0' || strchr(" ;", list.text[i][n])))
+            same.text[same.n++] = list.text[i];
     return same;
 }
 
@@ -55,30 +56,39 @@ static bool tags_within(struct slice a, struct slice b) {
         struct tag other;
         struct slice rest = b;
         bool same = false;
-        while (!same && tag_next(&rest, &other) == 1) same = slice_equal_nocase(tag.name, other.name) && slice_equal(tag.value, other.value);
+        while (!same && tag_next(&rest, &other) == 1)
+            same = slice_equal_nocase(tag.name, other.name) && slice_equal(tag.value, other.value);
         if (!same) return false;
     }
     return got == 0;
 }
 
-static bool same_tags(const char *a, const char *b) { return tags_within(slice_of(a), slice_of(b)) && tags_within(slice_of(b), slice_of(a)); }
+static bool same_tags(const char *a, const char *b) {
+    return tags_within(slice_of(a), slice_of(b)) && tags_within(slice_of(b), slice_of(a));
+}
 
 static void set(struct check_finding *f, enum check_state state, const char *say) {
     f->state = state;
     f->say = say;
 }
 
-/* TXT ---------------------------------------------------------------------------------------------------------------------------------------- */
+/* TXT
+ * ----------------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void judge_spf(struct check_finding *f, const struct check_context *c) {
     if (f->found.n > 1)
-        set(f, CHECK_CONFLICTING, "there are several SPF records, which receivers take for an error (RFC 7208 §4.5): remove all but this one");
+        set(f, CHECK_CONFLICTING,
+            "there are several SPF records, which receivers take for an error (RFC 7208 §4.5): remove all but this "
+            "one");
     else if (strcasecmp(f->found.text[0], f->wanted.text[0]) == 0)
         set(f, CHECK_RIGHT, "");
     else if (c->spf_covers == 1)
         set(f, CHECK_RIGHT, "it has another text, but permits all addresses that mail leaves from");
     else if (c->spf_covers == 0)
-        set(f, CHECK_WRONG, "it does not permit every address that mail leaves from: receivers may refuse mail; publish this instead, or add the addresses");
+        set(f, CHECK_WRONG,
+            "it does not permit every address that mail leaves from: receivers may refuse mail; publish this instead, "
+            "or add the addresses");
     else if (c->spf_covers == -2)
         set(f, CHECK_UNKNOWN, "the record differs, and DNS did not answer for what it refers to");
     else
@@ -87,16 +97,21 @@ static void judge_spf(struct check_finding *f, const struct check_context *c) {
 
 static void judge_dkim(struct check_finding *f) {
     struct slice ours = tag_find(slice_of(f->wanted.text[0]), "p"), theirs = tag_find(slice_of(f->found.text[0]), "p");
-    struct slice kind = tag_find(slice_of(f->found.text[0]), "k"), own_kind = tag_find(slice_of(f->wanted.text[0]), "k");
+    struct slice kind = tag_find(slice_of(f->found.text[0]), "k"),
+                 own_kind = tag_find(slice_of(f->wanted.text[0]), "k");
     if (f->found.n > 1)
-        set(f, CHECK_CONFLICTING, "there are several records at this selector, and a receiver takes any of them (RFC 6376 §3.6.2.2): remove all but this one");
+        set(f, CHECK_CONFLICTING,
+            "there are several records at this selector, and a receiver takes any of them (RFC 6376 §3.6.2.2): remove "
+            "all but this one");
     else if (!theirs.p)
         set(f, CHECK_CONFLICTING, "what is at this selector is no DKIM key: replace it");
     else if (!theirs.n)
-        set(f, CHECK_WRONG, "the key is revoked (empty p=, RFC 6376 §3.6.1): signatures with it fail; publish this instead");
+        set(f, CHECK_WRONG,
+            "the key is revoked (empty p=, RFC 6376 §3.6.1): signatures with it fail; publish this instead");
     else if (!slice_equal(ours, theirs))
         set(f, CHECK_CONFLICTING, "another key is at our selector: signatures of this site fail; replace it");
-    else if ((kind.p ? !slice_equal_nocase(kind, own_kind) : !slice_is(own_kind, "rsa"))) /* §3.6.1: k= is rsa by default */
+    else if ((kind.p ? !slice_equal_nocase(kind, own_kind)
+                     : !slice_is(own_kind, "rsa"))) /* §3.6.1: k= is rsa by default */
         set(f, CHECK_WRONG, "the key has another type (k=): publish this instead");
     else
         set(f, CHECK_RIGHT, "");
@@ -108,14 +123,17 @@ static void judge_tags(struct arena *arena, struct check_finding *f) {
         set(f, CHECK_CONFLICTING, "there are several such records, which count as none: remove all but this one");
     else if (same_tags(f->found.text[0], f->wanted.text[0]))
         set(f, CHECK_RIGHT, "");
-    else if (strncasecmp(f->wanted.text[0], "v=STSv1", 7) == 0 && mta_sts_record_parse(slice_of(f->found.text[0]), &id) == 0)
+    else if (strncasecmp(f->wanted.text[0], "v=STSv1", 7) == 0 &&
+             mta_sts_record_parse(slice_of(f->found.text[0]), &id) == 0)
         set(f, CHECK_RIGHT, "the id is another one, which is all right as long as it changes with the policy");
     else if (strstr(f->name, "._report._dmarc."))
         set(f, CHECK_RIGHT, "");
     else
         set(f, CHECK_WRONG,
             arena_printf(arena, "it differs from what this site is set to: publish this instead%s",
-                         strncasecmp(f->wanted.text[0], "v=DMARC1", 8) == 0 ? ", or change the setting (postbus domain set)" : ""));
+                         strncasecmp(f->wanted.text[0], "v=DMARC1", 8) == 0
+                             ? ", or change the setting (postbus domain set)"
+                             : ""));
 }
 
 static void judge_txt(struct arena *arena, struct check_finding *f, const struct check_context *c) {
@@ -132,7 +150,9 @@ static void judge_txt(struct arena *arena, struct check_finding *f, const struct
         judge_tags(arena, f);
 }
 
-/* others ------------------------------------------------------------------------------------------------------------------------------------- */
+/* others
+ * -------------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void judge_mx(struct arena *arena, struct check_finding *f, const struct check_context *c) {
     const char *host = arena_printf(arena, "%s.", c->mail_host), *others = "";
@@ -147,7 +167,9 @@ static void judge_mx(struct arena *arena, struct check_finding *f, const struct 
     if (ours && !*others)
         set(f, CHECK_RIGHT, "");
     else if (ours)
-        set(f, CHECK_CONFLICTING, arena_printf(arena, "mail goes to %s too: remove that record, unless it hands all mail on to this site", others));
+        set(f, CHECK_CONFLICTING,
+            arena_printf(arena, "mail goes to %s too: remove that record, unless it hands all mail on to this site",
+                         others));
     else if (strcmp(others, ".") == 0)
         set(f, CHECK_WRONG, "a null MX (RFC 7505) says that the domain takes no mail: publish this instead");
     else
@@ -160,7 +182,8 @@ static void judge_addresses(struct arena *arena, struct check_finding *f) {
         set(f, CHECK_RIGHT, "");
     else if (same == f->wanted.n)
         set(f, CHECK_CONFLICTING,
-            "the name has other addresses too, where this site does not answer: remove them, or add them to the setting POSTBUS_PUBLIC_ADDRESSES");
+            "the name has other addresses too, where this site does not answer: remove them, or add them to the "
+            "setting POSTBUS_PUBLIC_ADDRESSES");
     else
         set(f, CHECK_WRONG, arena_printf(arena, "the name leads to %s: publish this instead", join(arena, f->found)));
 }
@@ -183,7 +206,8 @@ static void judge_alias(struct arena *arena, struct check_finding *f, const stru
         set(f, CHECK_RIGHT, "it has the mail host's addresses");
     else if (addresses || f->found.n)
         set(f, CHECK_WRONG,
-            arena_printf(arena, "the name leads somewhere else%s%s: publish this instead", f->found.n ? ", to " : "", f->found.n ? f->found.text[0] : ""));
+            arena_printf(arena, "the name leads somewhere else%s%s: publish this instead", f->found.n ? ", to " : "",
+                         f->found.n ? f->found.text[0] : ""));
     else
         set(f, CHECK_MISSING, "publish this");
 }
@@ -191,9 +215,13 @@ static void judge_alias(struct arena *arena, struct check_finding *f, const stru
 static void judge_tlsa(struct check_finding *f, const struct answer *a) {
     bool secure = a->security == ANSWER_SECURE;
     if (!contains(f->found, f->wanted.text[0]))
-        set(f, CHECK_WRONG, "no record is of the key in use: servers that check DANE do not deliver mail to this site (RFC 7672 §2.2); publish these instead");
+        set(f, CHECK_WRONG,
+            "no record is of the key in use: servers that check DANE do not deliver mail to this site (RFC 7672 §2.2); "
+            "publish these instead");
     else if (common(f->wanted, f->found) < f->wanted.n)
-        set(f, CHECK_WRONG, "the next key's record is missing: publish it, and change the key no sooner than its TTL after that (RFC 7671 §8.4)");
+        set(f, CHECK_WRONG,
+            "the next key's record is missing: publish it, and change the key no sooner than its TTL after that (RFC "
+            "7671 §8.4)");
     else
         set(f, CHECK_RIGHT, secure ? "" : "the zone is not signed with DNSSEC, so that nobody uses it");
 }
@@ -208,9 +236,10 @@ static void judge_set(struct arena *arena, struct check_finding *f) {
         set(f, CHECK_WRONG, arena_printf(arena, "found %s: publish this instead", join(arena, f->found)));
 }
 
-struct check_finding check_rrset(struct arena *arena, size_t n, const struct dns_record *const wanted[], const struct answer *answer,
-                                 const struct check_context *context) {
-    struct check_finding f = {.name = wanted[0]->name, .type = wanted[0]->type, .purpose = wanted[0]->purpose, .say = ""};
+struct check_finding check_rrset(struct arena *arena, size_t n, const struct dns_record *const wanted[],
+                                 const struct answer *answer, const struct check_context *context) {
+    struct check_finding f = {
+        .name = wanted[0]->name, .type = wanted[0]->type, .purpose = wanted[0]->purpose, .say = ""};
     int type = check_type(f.type);
     f.wanted.text = arena_alloc(arena, n * sizeof *f.wanted.text);
     for (size_t i = 0; i < n; i++) {
@@ -220,12 +249,16 @@ struct check_finding check_rrset(struct arena *arena, size_t n, const struct dns
     f.found = texts_of(arena, type, answer);
     bool aliased = answer->canonical.n && !slice_equal_nocase(answer->canonical, slice_of(f.name));
     if (answer->status == ANSWER_FAILED && answer->security == ANSWER_BOGUS) {
-        set(&f, CHECK_WRONG, arena_printf(arena, "DNSSEC validation fails, and with it everything here: %.*s", SLICE_FMT(answer->reason)));
+        set(&f, CHECK_WRONG,
+            arena_printf(arena, "DNSSEC validation fails, and with it everything here: %.*s",
+                         SLICE_FMT(answer->reason)));
     } else if (answer->status == ANSWER_FAILED) {
         set(&f, CHECK_UNKNOWN, arena_printf(arena, "DNS did not answer: %.*s", SLICE_FMT(answer->reason)));
     } else if (aliased && type != TYPE_CNAME && strcasecmp(f.name, context->domain) == 0) {
         set(&f, CHECK_CONFLICTING,
-            arena_printf(arena, "the domain is an alias (CNAME) to %.*s, beside which no other record can be (RFC 1034 §3.6.2): remove it",
+            arena_printf(arena,
+                         "the domain is an alias (CNAME) to %.*s, beside which no other record can be (RFC 1034 "
+                         "§3.6.2): remove it",
                          SLICE_FMT(answer->canonical)));
     } else if (type == TYPE_CNAME) {
         judge_alias(arena, &f, context);

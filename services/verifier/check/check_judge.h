@@ -32,7 +32,8 @@ struct check_finding {
 /* Whether the finding is a fault: something needed is missing, or anything is wrong or in conflict. */
 bool check_is_fault(const struct check_finding *f);
 
-/* A record's data as text: an address, "10 mx.example.org.", a TXT record's text without quotes, … Text of foreign bytes is printable ASCII. */
+/* A record's data as text: an address, "10 mx.example.org.", a TXT record's text without quotes, … Text of foreign
+ * bytes is printable ASCII. */
 const char *check_text_of(struct arena *arena, int type, const struct answer_record *record);
 /* The same of a record that we want. */
 const char *check_text_wanted(struct arena *arena, const struct dns_record *record);
@@ -42,26 +43,32 @@ int check_type(const char *type);
 /* What else is known, for RRsets that can be right in more than one way. */
 struct check_context {
     const char *domain, *mail_host;
-    const struct answer *addresses[2];      /* A and AAAA of an alias' name, where an alias is wanted: others may have put addresses there instead; NULL */
+    const struct answer *addresses[2]; /* A and AAAA of an alias' name, where an alias is wanted: others may have put
+                                          addresses there instead; NULL */
     const struct answer *host_addresses[2]; /* A and AAAA of the mail host; NULL */
-    int spf_covers;                         /* 1: another SPF record permits all our addresses, 0: it does not; -1: not looked at; -2: DNS did not say */
+    int spf_covers; /* 1: another SPF record permits all our addresses, 0: it does not; -1: not looked at; -2: DNS did
+                       not say */
 };
 
 /* Judges the RRset of wanted[0] (all n records are of it) by its answer. */
-struct check_finding check_rrset(struct arena *arena, size_t n, const struct dns_record *const wanted[], const struct answer *answer,
-                                 const struct check_context *context);
+struct check_finding check_rrset(struct arena *arena, size_t n, const struct dns_record *const wanted[],
+                                 const struct answer *answer, const struct check_context *context);
 
-/* check_others.c: what is not a record of ours -------------------------------------------------------------------------------------------------- */
+/* check_others.c: what is not a record of ours
+ * -------------------------------------------------------------------------------------------------- */
 
-/* The delegation: NS as the world sees them, against the site's own; names comma-separated, "" when the zone is somebody else's. */
+/* The delegation: NS as the world sees them, against the site's own; names comma-separated, "" when the zone is
+ * somebody else's. */
 struct check_finding check_ns(struct arena *arena, const char *domain, const char *names, const struct answer *answer);
-/* The DS records at the parent against those that the zone's keys need, with the state of DNSSEC for the domain. ds: of update_ds; empty when we do not sign.
+/* The DS records at the parent against those that the zone's keys need, with the state of DNSSEC for the domain. ds: of
+ * update_ds; empty when we do not sign.
  */
-struct check_finding check_ds(struct arena *arena, const char *domain, struct check_texts ds, const struct answer *answer, const struct answer *soa);
+struct check_finding check_ds(struct arena *arena, const char *domain, struct check_texts ds,
+                              const struct answer *answer, const struct answer *soa);
 /* The reverse name of an address that mail leaves from (RFC 8601 §3's iprev): it has to lead to name. */
 struct check_finding check_ptr(struct arena *arena, const char *address, const char *name, const struct answer *answer);
 /* The MTA-STS policy as fetched. status: of HTTP, 0 with the reason when it was not had. */
-struct check_finding check_policy(struct arena *arena, const char *domain, const char *mode, const char *mail_host, int status, const char *content_type,
-                                  struct slice body, const char *reason);
+struct check_finding check_policy(struct arena *arena, const char *domain, const char *mode, const char *mail_host,
+                                  int status, const char *content_type, struct slice body, const char *reason);
 
 #endif

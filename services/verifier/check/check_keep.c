@@ -1,5 +1,6 @@
-/* The last result of each domain, in Redis under v:check:<domain>: {"result":…, "broken":true|false, "faults":["<name> <type>",…]}, and the news when it
- * changes. A check in which DNS did not answer for something says neither that a fault is mended nor that there is a new one. */
+/* The last result of each domain, in Redis under v:check:<domain>: {"result":…, "broken":true|false, "faults":["<name>
+ * <type>",…]}, and the news when it changes. A check in which DNS did not answer for something says neither that a
+ * fault is mended nor that there is a new one. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -19,7 +20,9 @@ struct reading {
     void *ctx;
 };
 
-static struct slice key_of(struct arena *arena, const char *domain) { return slice_of(arena_printf(arena, "v:check:%s", domain)); }
+static struct slice key_of(struct arena *arena, const char *domain) {
+    return slice_of(arena_printf(arena, "v:check:%s", domain));
+}
 
 static bool has_text(const json_t *list, const char *text) {
     size_t i;
@@ -36,8 +39,8 @@ static void read_faults(const json_t *result, json_t *keys, json_t *news) {
         if (!json_is_true(json_object_get(f, "fault"))) continue;
         json_t *name = json_object_get(f, "name"), *type = json_object_get(f, "type");
         json_array_append_new(keys, json_sprintf("%s %s", json_string_value(name), json_string_value(type)));
-        json_array_append_new(
-            news, json_pack("{s:O,s:O,s:O,s:O}", "name", name, "type", type, "state", json_object_get(f, "state"), "say", json_object_get(f, "say")));
+        json_array_append_new(news, json_pack("{s:O,s:O,s:O,s:O}", "name", name, "type", type, "state",
+                                              json_object_get(f, "state"), "say", json_object_get(f, "say")));
     }
 }
 
@@ -45,9 +48,12 @@ static void tell_broken(struct verifier *v, const char *domain, json_t *news) {
     size_t i;
     const json_t *one;
     json_array_foreach(news, i, one) log_warn("a DNS record of a domain is not right", "domain", domain, "name",
-                                              json_string_value(json_object_get(one, "name")), "type", json_string_value(json_object_get(one, "type")), "state",
-                                              json_string_value(json_object_get(one, "state")), "reason", json_string_value(json_object_get(one, "say")), NULL);
-    bus_publish(v->worker->bus, "dns.broken", slice_of(domain), json_pack("{s:s,s:O}", "domain", domain, "faults", news));
+                                              json_string_value(json_object_get(one, "name")), "type",
+                                              json_string_value(json_object_get(one, "type")), "state",
+                                              json_string_value(json_object_get(one, "state")), "reason",
+                                              json_string_value(json_object_get(one, "say")), NULL);
+    bus_publish(v->worker->bus, "dns.broken", slice_of(domain),
+                json_pack("{s:s,s:O}", "domain", domain, "faults", news));
 }
 
 static void on_previous(void *ctx, const redisReply *reply) {
@@ -62,7 +68,8 @@ static void on_previous(void *ctx, const redisReply *reply) {
         size_t i;
         read_faults(k->result, keys, news);
         if (json_array_size(keys)) {
-            json_array_foreach(keys, i, one) any_new = any_new || !was_broken || !has_text(json_object_get(previous, "faults"), json_string_value(one));
+            json_array_foreach(keys, i, one) any_new =
+                any_new || !was_broken || !has_text(json_object_get(previous, "faults"), json_string_value(one));
             broken = true;
             if (any_new) tell_broken(v, domain, news);
         } else if (json_is_true(json_object_get(k->result, "ok"))) {

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <strings.h>
 
-#include "libcommon/trust/mta_sts.h"
+#include "libcommon/trust/transport/mta_sts.h"
 #include "services/verifier/check/check_judge.h"
 #include "services/verifier/dns/domain.h"
 #include "services/verifier/zone/records_private.h"
@@ -26,12 +26,18 @@ static bool take_failure(struct arena *arena, struct check_finding *f, const str
     if (a->status != ANSWER_FAILED) return false;
     bool bogus = a->security == ANSWER_BOGUS;
     f->state = bogus ? CHECK_WRONG : CHECK_UNKNOWN;
-    f->say = arena_printf(arena, "%s: %.*s", bogus ? "DNSSEC validation fails" : "DNS did not answer", SLICE_FMT(a->reason));
+    f->say =
+        arena_printf(arena, "%s: %.*s", bogus ? "DNSSEC validation fails" : "DNS did not answer", SLICE_FMT(a->reason));
     return true;
 }
 
 struct check_finding check_ns(struct arena *arena, const char *domain, const char *names, const struct answer *answer) {
-    struct check_finding f = {.name = domain, .type = "NS", .purpose = "who answers for the domain", .needed = true, .say = "", .state = CHECK_RIGHT};
+    struct check_finding f = {.name = domain,
+                              .type = "NS",
+                              .purpose = "who answers for the domain",
+                              .needed = true,
+                              .say = "",
+                              .state = CHECK_RIGHT};
     struct slice left = slice_of(names);
     const char *one;
     f.wanted.text = arena_alloc(arena, (left.n / 2 + 2) * sizeof *f.wanted.text);
@@ -43,27 +49,35 @@ struct check_finding check_ns(struct arena *arena, const char *domain, const cha
     if (take_failure(arena, &f, answer)) return f;
     if (!f.found.n) {
         f.state = CHECK_MISSING;
-        f.say = "the domain is not delegated to anybody: at your registrar, make these its name servers (with glue where they are inside the domain)";
+        f.say = "the domain is not delegated to anybody: at your registrar, make these its name servers (with glue "
+                "where they are inside the domain)";
         return f;
     }
     for (size_t i = 0; i < f.wanted.n && f.state == CHECK_RIGHT; i++)
         if (!contains(f.found, f.wanted.text[i])) f.state = CHECK_WRONG;
     if (f.state == CHECK_WRONG)
-        f.say =
-            "the domain is delegated to other name servers, and what this site publishes is not seen: at your registrar, make these its name servers, or set "
-            "POSTBUS_DNS_SERVER to where the domain's zone is";
+        f.say = "the domain is delegated to other name servers, and what this site publishes is not seen: at your "
+                "registrar, make these its name servers, or set "
+                "POSTBUS_DNS_SERVER to where the domain's zone is";
     return f;
 }
 
-struct check_finding check_ds(struct arena *arena, const char *domain, struct check_texts ds, const struct answer *answer, const struct answer *soa) {
-    struct check_finding f = {
-        .name = domain, .type = "DS", .purpose = "DNSSEC: the parent zone vouches for the domain's keys", .say = "", .wanted = ds, .state = CHECK_RIGHT};
+struct check_finding check_ds(struct arena *arena, const char *domain, struct check_texts ds,
+                              const struct answer *answer, const struct answer *soa) {
+    struct check_finding f = {.name = domain,
+                              .type = "DS",
+                              .purpose = "DNSSEC: the parent zone vouches for the domain's keys",
+                              .say = "",
+                              .wanted = ds,
+                              .state = CHECK_RIGHT};
     f.found = found_in(arena, TYPE_DS, answer);
     if (soa->status == ANSWER_FAILED && soa->security == ANSWER_BOGUS) {
         f.state = CHECK_WRONG;
-        f.say =
-            arena_printf(arena, "DNSSEC validation fails, so that validating servers neither find nor believe this domain: %.*s. %s", SLICE_FMT(soa->reason),
-                         ds.n ? "At your registrar, replace the DS records by these" : "Remove the DS records at your registrar, or sign the zone");
+        f.say = arena_printf(
+            arena, "DNSSEC validation fails, so that validating servers neither find nor believe this domain: %.*s. %s",
+            SLICE_FMT(soa->reason),
+            ds.n ? "At your registrar, replace the DS records by these"
+                 : "Remove the DS records at your registrar, or sign the zone");
         return f;
     }
     if (take_failure(arena, &f, answer)) return f;
@@ -71,22 +85,26 @@ struct check_finding check_ds(struct arena *arena, const char *domain, struct ch
     for (size_t i = 0; i < ds.n; i++) same += contains(f.found, ds.text[i]);
     if (ds.n && !f.found.n) {
         f.state = CHECK_MISSING;
-        f.say = "the zone is signed, but the parent does not say so: give these to your registrar; until then DNSSEC (and DANE) protect nothing";
+        f.say = "the zone is signed, but the parent does not say so: give these to your registrar; until then DNSSEC "
+                "(and DANE) protect nothing";
     } else if (ds.n && same == 0) {
         f.state = CHECK_WRONG;
         f.say = "the parent's DS records are of other keys: at your registrar, replace them by these";
     } else if (soa->security == ANSWER_SECURE) {
         f.say = "";
     } else {
-        f.say = f.found.n ? "there are DS records, but the resolver does not validate this part of the tree" : "the zone is not signed: DANE cannot be used";
+        f.say = f.found.n ? "there are DS records, but the resolver does not validate this part of the tree"
+                          : "the zone is not signed: DANE cannot be used";
     }
     return f;
 }
 
-struct check_finding check_ptr(struct arena *arena, const char *address, const char *name, const struct answer *answer) {
+struct check_finding check_ptr(struct arena *arena, const char *address, const char *name,
+                               const struct answer *answer) {
     char reverse[80] = "";
     domain_reverse_name(slice_of(address), reverse);
-    struct check_finding f = {.name = arena_copy(arena, slice_of(reverse)), .type = "PTR", .needed = true, .say = "", .state = CHECK_RIGHT};
+    struct check_finding f = {
+        .name = arena_copy(arena, slice_of(reverse)), .type = "PTR", .needed = true, .say = "", .state = CHECK_RIGHT};
     f.purpose = arena_printf(arena, "the name of %s, which mail leaves from", address);
     f.wanted.text = arena_alloc(arena, sizeof *f.wanted.text);
     add(&f.wanted, arena_printf(arena, "%s.", name));
@@ -102,29 +120,36 @@ struct check_finding check_ptr(struct arena *arena, const char *address, const c
     return f;
 }
 
-static const char *mode_text(enum mta_sts_mode mode) { return mode == MTA_STS_ENFORCE ? "enforce" : mode == MTA_STS_TESTING ? "testing" : "none"; }
+static const char *mode_text(enum mta_sts_mode mode) {
+    return mode == MTA_STS_ENFORCE ? "enforce" : mode == MTA_STS_TESTING ? "testing" : "none";
+}
 
-struct check_finding check_policy(struct arena *arena, const char *domain, const char *mode, const char *mail_host, int status, const char *content_type,
-                                  struct slice body, const char *reason) {
-    struct check_finding f = {.type = "HTTPS", .purpose = "MTA-STS: the policy that other servers fetch", .say = "", .state = CHECK_WRONG};
+struct check_finding check_policy(struct arena *arena, const char *domain, const char *mode, const char *mail_host,
+                                  int status, const char *content_type, struct slice body, const char *reason) {
+    struct check_finding f = {
+        .type = "HTTPS", .purpose = "MTA-STS: the policy that other servers fetch", .say = "", .state = CHECK_WRONG};
     struct mta_sts_policy policy;
     f.name = arena_printf(arena, "https://mta-sts.%s/.well-known/mta-sts.txt", domain);
     f.wanted.text = arena_alloc(arena, 2 * sizeof *f.wanted.text);
     f.found.text = f.wanted.text + 1;
     add(&f.wanted, arena_printf(arena, "mode: %s, mx: %s", mode, mail_host));
     if (status == 0) {
-        f.say =
-            arena_printf(arena, "the policy cannot be had: %s; the host must answer HTTPS with a certificate for mta-sts.%s that all believe (RFC 8461 §3.3)",
-                         reason, domain);
+        f.say = arena_printf(arena,
+                             "the policy cannot be had: %s; the host must answer HTTPS with a certificate for "
+                             "mta-sts.%s that all believe (RFC 8461 §3.3)",
+                             reason, domain);
     } else if (status != 200) {
-        f.say = arena_printf(arena, "the policy's host answers with HTTP status %d: 200 is needed, redirections are not followed", status);
+        f.say = arena_printf(
+            arena, "the policy's host answers with HTTP status %d: 200 is needed, redirections are not followed",
+            status);
     } else if (!slice_starts_nocase(slice_of(content_type), SLICE("text/plain"))) {
         f.say = "the policy is not sent as text/plain (RFC 8461 §3.2)";
     } else if (mta_sts_policy_parse(arena, body, &policy)) {
         f.say = "the policy is malformed";
     } else {
         const char *first = policy.mx_count ? arena_copy(arena, policy.mx[0]) : "none";
-        add(&f.found, arena_printf(arena, "mode: %s, mx: %s%s", mode_text(policy.mode), first, policy.mx_count > 1 ? ", …" : ""));
+        add(&f.found,
+            arena_printf(arena, "mode: %s, mx: %s%s", mode_text(policy.mode), first, policy.mx_count > 1 ? ", …" : ""));
         if (policy.mode != MTA_STS_NONE && !mta_sts_allows(&policy, slice_of(mail_host)))
             f.say = "the policy does not name this site's mail host: servers that keep to it do not deliver mail here";
         else if (strcmp(mode_text(policy.mode), mode) != 0)

@@ -20,7 +20,10 @@ static void on_checked(void *ctx, json_t *result, const char *code) {
     struct request *q = ctx;
     if (!result) {
         bool none = strcmp(code, "not_found") == 0, busy = strcmp(code, "busy") == 0;
-        bus_refuse(q->call, code, none ? "there is no such domain here" : busy ? "too many checks at a time" : "the domain cannot be checked now");
+        bus_refuse(q->call, code,
+                   none   ? "there is no such domain here"
+                   : busy ? "too many checks at a time"
+                          : "the domain cannot be checked now");
     } else {
         check_keep(q->verifier, result);
         bus_answer(q->call, result);

@@ -2,7 +2,7 @@
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/config.h"
-#include "libcommon/trust/spf.h"
+#include "libcommon/trust/spf/spf.h"
 #include "services/verifier/check/check.h"
 #include "services/verifier/check/check_judge.h"
 #include "services/verifier/dns/lookup.h"
@@ -40,7 +40,9 @@ struct check {
     struct slice body;
 };
 
-/* the end ----------------------------------------------------------------------------------------------------------------------------------- */
+/* the end
+ * -----------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void finish(struct check *c, json_t *result, const char *code) {
     struct verifier *v = c->verifier;
@@ -75,26 +77,35 @@ static json_t *lines_json(const struct check *c, const struct check_finding *f) 
         ours = true;
         json_array_append_new(list, json_sprintf("%s. %d IN %s %s", r->name, r->ttl, r->type, r->value));
     }
-    for (size_t i = 0; i < f->wanted.n && !ours; i++) json_array_append_new(list, json_sprintf("%s. 3600 IN %s %s", f->name, f->type, f->wanted.text[i]));
+    for (size_t i = 0; i < f->wanted.n && !ours; i++)
+        json_array_append_new(list, json_sprintf("%s. 3600 IN %s %s", f->name, f->type, f->wanted.text[i]));
     return list;
 }
 
 static void add_finding(const struct check *c, json_t *list, const struct check_finding *f, int *wrong, int *unknown) {
     *wrong += check_is_fault(f);
     *unknown += f->state == CHECK_UNKNOWN;
-    json_array_append_new(list, json_pack("{s:s,s:s,s:s,s:b,s:s,s:b,s:o,s:o,s:s,s:o}", "name", f->name, "type", f->type, "purpose", f->purpose, "needed",
-                                          (int)f->needed, "state", check_state_text(f->state), "fault", (int)check_is_fault(f), "wanted", texts_json(f->wanted),
-                                          "found", texts_json(f->found), "say", f->say, "publish", lines_json(c, f)));
+    json_array_append_new(list, json_pack("{s:s,s:s,s:s,s:b,s:s,s:b,s:o,s:o,s:s,s:o}", "name", f->name, "type", f->type,
+                                          "purpose", f->purpose, "needed", (int)f->needed, "state",
+                                          check_state_text(f->state), "fault", (int)check_is_fault(f), "wanted",
+                                          texts_json(f->wanted), "found", texts_json(f->found), "say", f->say,
+                                          "publish", lines_json(c, f)));
 }
 
-/* what is asked ------------------------------------------------------------------------------------------------------------------------------- */
+/* what is asked
+ * -------------------------------------------------------------------------------------------------------------------------------
+ */
 
-static const struct answer *known(const struct check *c, const char *name, int type) { return lookup_answer(c->lookup, slice_of(name), type); }
+static const struct answer *known(const struct check *c, const char *name, int type) {
+    return lookup_answer(c->lookup, slice_of(name), type);
+}
 static void want(struct check *c, const char *name, int type) { lookup_add(c->lookup, slice_of(name), type); }
 
 static bool wants_policy(const struct check *c) { return *c->made->input.mta_sts != '\0'; }
 static const char *policy_host(const struct check *c) { return arena_printf(c->arena, "mta-sts.%s", c->domain); }
-static const char *outgoing_name(const struct records_input *in) { return *in->outgoing_name ? in->outgoing_name : in->mail_host; }
+static const char *outgoing_name(const struct records_input *in) {
+    return *in->outgoing_name ? in->outgoing_name : in->mail_host;
+}
 
 static void add_questions(struct check *c) {
     const struct records_input *in = &c->made->input;
@@ -121,14 +132,17 @@ static void read_outgoing(struct check *c) {
         if (record_family(one)) c->outgoing[c->outgoing_count++] = one;
 }
 
-/* SPF: another text may permit the same ------------------------------------------------------------------------------------------------------- */
+/* SPF: another text may permit the same
+ * ------------------------------------------------------------------------------------------------------- */
 
 static const struct trust_answer *look_up(void *ctx, struct slice name, int type) {
     static const struct answer none = {.status = ANSWER_FAILED};
     struct check *c = ctx;
     bool full = false;
     const struct answer *a = lookup_ask(c->lookup, name, type, &full);
-    return a ? lookup_as_proofs_take_it(c->arena, a) : full ? lookup_as_proofs_take_it(c->arena, &none) : NULL; /* full: as if there were no answer */
+    return a      ? lookup_as_proofs_take_it(c->arena, a)
+           : full ? lookup_as_proofs_take_it(c->arena, &none)
+                  : NULL; /* full: as if there were no answer */
 }
 
 /* TRUST_PENDING, or TRUST_DONE with c->spf_covers. */
@@ -138,8 +152,11 @@ static int judge_spf(struct check *c) {
     bool pending = false, silent = false, covers = c->outgoing_count > 0;
     for (size_t i = 0; i < c->outgoing_count; i++) {
         struct spf_verdict verdict;
-        struct spf_query q = {
-            .ip = slice_of(c->outgoing[i]), .helo = slice_of(helo), .sender = slice_of(sender), .receiver = slice_of(helo), .now = clock_wall_ms() / 1000};
+        struct spf_query q = {.ip = slice_of(c->outgoing[i]),
+                              .helo = slice_of(helo),
+                              .sender = slice_of(sender),
+                              .receiver = slice_of(helo),
+                              .now = clock_wall_ms() / 1000};
         if (spf_check(c->arena, &q, &dns, &verdict) == TRUST_PENDING)
             pending = true;
         else
@@ -151,7 +168,9 @@ static int judge_spf(struct check *c) {
     return TRUST_DONE;
 }
 
-/* the policy ---------------------------------------------------------------------------------------------------------------------------------- */
+/* the policy
+ * ----------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void on_policy(void *ctx, const struct http_answer *a) {
     struct check *c = ctx;
@@ -175,12 +194,16 @@ static bool fetch_policy(struct check *c) {
             buf_printf(&addresses, "%s%s", addresses.n ? "," : "", domain_address_text(a->records[i].data, text));
     }
     bool any = addresses.n > 0;
-    if (any) http_get(c->verifier->http, policy_host(c), HTTPS_PORT, buf_str(&addresses), "/.well-known/mta-sts.txt", on_policy, c);
+    if (any)
+        http_get(c->verifier->http, policy_host(c), HTTPS_PORT, buf_str(&addresses), "/.well-known/mta-sts.txt",
+                 on_policy, c);
     buf_free(&addresses);
     return any;
 }
 
-/* findings ------------------------------------------------------------------------------------------------------------------------------------- */
+/* findings
+ * -------------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static bool same_rrset(const struct check *c, const struct dns_record *a, const struct dns_record *b) {
     if (strcmp(a->type, b->type) != 0 || strcasecmp(a->name, b->name) != 0) return false;
@@ -242,12 +265,14 @@ static void judge_host(struct check *c, json_t *list, int *wrong, int *unknown) 
 
 static void judge_others(struct check *c, json_t *list, int *wrong, int *unknown) {
     const struct records_input *in = &c->made->input;
-    const struct answer *soa = known(c, c->domain, TYPE_SOA), *ns = known(c, c->domain, TYPE_NS), *ds = known(c, c->domain, TYPE_DS);
+    const struct answer *soa = known(c, c->domain, TYPE_SOA), *ns = known(c, c->domain, TYPE_NS),
+                        *ds = known(c, c->domain, TYPE_DS);
     const struct publish_servers *servers = c->verifier->servers;
     const char *names = *in->ns_names ? in->ns_names : servers && *servers->servers[0].catalog ? in->mail_host : "";
     char reverse[80];
     if (soa->status != ANSWER_NODATA) { /* else the domain is part of another zone, which has its own delegation */
-        struct check_finding f[2] = {check_ns(c->arena, c->domain, names, ns), check_ds(c->arena, c->domain, c->ds, ds, soa)};
+        struct check_finding f[2] = {check_ns(c->arena, c->domain, names, ns),
+                                     check_ds(c->arena, c->domain, c->ds, ds, soa)};
         if (*names) add_finding(c, list, &f[0], wrong, unknown);
         add_finding(c, list, &f[1], wrong, unknown);
     }
@@ -259,13 +284,15 @@ static void judge_others(struct check *c, json_t *list, int *wrong, int *unknown
         add_finding(c, list, &f, wrong, unknown);
     }
     if (wants_policy(c)) {
-        struct check_finding f = check_policy(c->arena, c->domain, in->mta_sts, in->mail_host, c->status, c->content_type, c->body, c->reason);
+        struct check_finding f = check_policy(c->arena, c->domain, in->mta_sts, in->mail_host, c->status,
+                                              c->content_type, c->body, c->reason);
         add_finding(c, list, &f, wrong, unknown);
     }
 }
 
 static void judge(struct check *c) {
-    static const char *const securities[] = {[ANSWER_INSECURE] = "insecure", [ANSWER_SECURE] = "secure", [ANSWER_BOGUS] = "bogus"};
+    static const char *const securities[] = {
+        [ANSWER_INSECURE] = "insecure", [ANSWER_SECURE] = "secure", [ANSWER_BOGUS] = "bogus"};
     const struct answer *soa = known(c, c->domain, TYPE_SOA);
     json_t *list = json_array();
     int wrong = 0, unknown = 0;
@@ -273,14 +300,18 @@ static void judge(struct check *c) {
     judge_records(c, list, &wrong, &unknown);
     judge_host(c, list, &wrong, &unknown);
     judge_others(c, list, &wrong, &unknown);
-    const char *dnssec = soa->status == ANSWER_FAILED && soa->security != ANSWER_BOGUS ? "unknown" : securities[soa->security];
+    const char *dnssec =
+        soa->status == ANSWER_FAILED && soa->security != ANSWER_BOGUS ? "unknown" : securities[soa->security];
     finish(c,
-           json_pack("{s:s,s:s,s:b,s:s,s:i,s:i,s:o}", "domain", c->domain, "checked", clock_rfc3339(clock_wall_ms(), when), "ok", wrong == 0 && unknown == 0,
-                     "dnssec", dnssec, "wrong", wrong, "unknown", unknown, "findings", list),
+           json_pack("{s:s,s:s,s:b,s:s,s:i,s:i,s:o}", "domain", c->domain, "checked",
+                     clock_rfc3339(clock_wall_ms(), when), "ok", wrong == 0 && unknown == 0, "dnssec", dnssec, "wrong",
+                     wrong, "unknown", unknown, "findings", list),
            "");
 }
 
-/* the way through ------------------------------------------------------------------------------------------------------------------------------- */
+/* the way through
+ * -------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void on_lookup(void *ctx) {
     struct check *c = ctx;
@@ -333,7 +364,9 @@ static void ask_ds(void *ctx) { /* on the pool */
     c->ds_error = update_ds(&c->verifier->servers->servers[0], c->domain, collect_ds, c, c->ds_reason);
 }
 
-static void on_ds(void *ctx) { begin(ctx); /* without DS records of ours the parent's are judged by whether they validate */ }
+static void on_ds(void *ctx) {
+    begin(ctx); /* without DS records of ours the parent's are judged by whether they validate */
+}
 
 static void on_records(void *ctx, struct domain_records *made, const char *code) {
     struct check *c = ctx;
@@ -367,6 +400,7 @@ void check_run(struct verifier *v, const char *domain, check_done_fn *done, void
 void check_stop(struct verifier *v) {
     for (struct check *c = v->checks, *next; c; c = next) {
         next = c->next;
-        if (c->resolver) finish(c, NULL, "unavailable"); /* else a thread of the pool has it, and the process ends anyway */
+        if (c->resolver)
+            finish(c, NULL, "unavailable"); /* else a thread of the pool has it, and the process ends anyway */
     }
 }

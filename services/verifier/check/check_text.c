@@ -7,7 +7,9 @@
 
 enum { NAME_TEXT_MAX = 1024, SRV_FIXED = 6, TLSA_FIXED = 3, DS_FIXED = 4, CAA_FIXED = 2 };
 
-static unsigned read16(struct slice s, size_t at) { return (unsigned)(unsigned char)s.p[at] << 8 | (unsigned char)s.p[at + 1]; }
+static unsigned read16(struct slice s, size_t at) {
+    return (unsigned)(unsigned char)s.p[at] << 8 | (unsigned char)s.p[at + 1];
+}
 
 /* Foreign text: nothing of it may steer a terminal or a log. */
 static const char *printable(struct arena *arena, struct slice text) {
@@ -57,7 +59,8 @@ const char *check_text_of(struct arena *arena, int type, const struct answer_rec
     case TYPE_PTR: return arena_printf(arena, "%s.", printable(arena, d));
     case TYPE_SRV: /* RFC 2782 */
         if (d.n <= SRV_FIXED) return "?";
-        return arena_printf(arena, "%u %u %u %s", read16(d, 0), read16(d, 2), read16(d, 4), wire_name(arena, slice_skip(d, SRV_FIXED)));
+        return arena_printf(arena, "%u %u %u %s", read16(d, 0), read16(d, 2), read16(d, 4),
+                            wire_name(arena, slice_skip(d, SRV_FIXED)));
     case TYPE_TLSA: /* RFC 6698 §2.1 */
         if (d.n <= TLSA_FIXED) return "?";
         return arena_printf(arena, "%u %u %u %s", b[0], b[1], b[2], hex(arena, slice_skip(d, TLSA_FIXED)));

@@ -1,5 +1,5 @@
-/* Checks every hosted domain again and again. One replica does it: who gets the lease v:lease:dns-check in Redis, which lasts as long as the time between two
- * rounds. */
+/* Checks every hosted domain again and again. One replica does it: who gets the lease v:lease:dns-check in Redis, which
+ * lasts as long as the time between two rounds. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -10,9 +10,10 @@
 #include "services/verifier/dns/domain.h"
 
 /* Of the last round of this replica; 0 on a replica whose turn it was not for two rounds. Over all replicas: max(). */
-static struct metric records_wrong =
-    METRIC_GAUGE("postbus_verifier_dns_records_wrong", "Records of hosted domains that are missing, wrong or in conflict in DNS");
-static struct metric checks_done = METRIC_COUNTER("postbus_verifier_dns_checks_total", "Checks of a domain's DNS that the verifier made by itself");
+static struct metric records_wrong = METRIC_GAUGE(
+    "postbus_verifier_dns_records_wrong", "Records of hosted domains that are missing, wrong or in conflict in DNS");
+static struct metric checks_done =
+    METRIC_COUNTER("postbus_verifier_dns_checks_total", "Checks of a domain's DNS that the verifier made by itself");
 
 enum { START_SECONDS = 30, TICKS_PER_ROUND = 10, TICK_SECONDS_MAX = 60, LIST_TIMEOUT_MS = 10000, LIST_PAGE = 1000 };
 
@@ -66,7 +67,8 @@ static void check_next(struct dns_monitor *m) {
     while (m->at < json_array_size(m->names)) {
         const char *name = json_string_value(json_array_get(m->names, m->at++));
         if (!name || domain_to_ascii(slice_of(name), domain)) continue;
-        if (m->verifier->check_count >= CHECK_RUNS_MAX) continue; /* people's checks come first; the next round is not far */
+        if (m->verifier->check_count >= CHECK_RUNS_MAX)
+            continue; /* people's checks come first; the next round is not far */
         m->pending++;
         check_run(m->verifier, domain, on_checked, m);
         return;
@@ -128,7 +130,9 @@ static void on_clock(evutil_socket_t fd, short what, void *ctx) {
     event_add(m->clock, &delay);
     if (m->ticket) return;
     snprintf(seconds, sizeof seconds, "%lld", (long long)m->every_seconds);
-    struct slice argv[] = {SLICE("SET"), SLICE("v:lease:dns-check"), slice_of(m->verifier->worker->hostname), SLICE("NX"), SLICE("EX"), slice_of(seconds)};
+    struct slice argv[] = {
+        SLICE("SET"), SLICE("v:lease:dns-check"), slice_of(m->verifier->worker->hostname), SLICE("NX"),
+        SLICE("EX"),  slice_of(seconds)};
     m->pending++;
     redis_command(m->verifier->worker->redis, on_lease, m, 6, argv);
 }

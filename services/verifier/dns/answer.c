@@ -2,7 +2,15 @@
 
 #include "libcommon/base/buf.h"
 
-enum { HEADER_BYTES = 12, CLASS_IN = 1, RCODE_NXDOMAIN = 3, NEGATIVE_TTL = 60, NEGATIVE_TTL_MAX = 3600, MALFORMED = -1, TOO_MUCH = -2 };
+enum {
+    HEADER_BYTES = 12,
+    CLASS_IN = 1,
+    RCODE_NXDOMAIN = 3,
+    NEGATIVE_TTL = 60,
+    NEGATIVE_TTL_MAX = 3600,
+    MALFORMED = -1,
+    TOO_MUCH = -2
+};
 
 struct record {
     char name[ANSWER_NAME_MAX];
@@ -15,10 +23,13 @@ static unsigned read16(struct slice packet, size_t at) {
     const unsigned char *p = (const unsigned char *)packet.p + at;
     return (unsigned)p[0] << 8 | p[1];
 }
-static uint32_t read32(struct slice packet, size_t at) { return (uint32_t)read16(packet, at) << 16 | read16(packet, at + 2); }
+static uint32_t read32(struct slice packet, size_t at) {
+    return (uint32_t)read16(packet, at) << 16 | read16(packet, at + 2);
+}
 
-/* Reads the name at *at, following compression pointers (RFC 1035 §4.1.4), which may only go backwards: that bounds the work. Dots, backslashes and bytes that
- * are not printable inside a label are written \DDD (RFC 1035 §5.1). Moves *at behind the name. 0 or -1. */
+/* Reads the name at *at, following compression pointers (RFC 1035 §4.1.4), which may only go backwards: that bounds the
+ * work. Dots, backslashes and bytes that are not printable inside a label are written \DDD (RFC 1035 §5.1). Moves *at
+ * behind the name. 0 or -1. */
 static int read_name(struct slice packet, size_t *at, char out[ANSWER_NAME_MAX]) {
     size_t n = 0, here = *at, limit = packet.n, wire = 0;
     bool jumped = false;
@@ -72,7 +83,8 @@ static int read_record(struct slice packet, size_t *at, struct record *r) {
     return 0;
 }
 
-static int read_name_data(struct arena *arena, struct slice packet, const struct record *r, size_t skip, struct slice *out) {
+static int read_name_data(struct arena *arena, struct slice packet, const struct record *r, size_t skip,
+                          struct slice *out) {
     char name[ANSWER_NAME_MAX];
     size_t at = r->data + skip;
     struct slice upto = slice_head(packet, r->data + r->n);
@@ -113,15 +125,18 @@ static int read_data(struct arena *arena, struct slice packet, const struct reco
     }
 }
 
-/* 0, MALFORMED or TOO_MUCH. The answer section may hold the aliases in any order: each round looks for the alias of the name reached so far. */
-static int follow_aliases(struct slice packet, size_t answers, unsigned count, int type, char name[ANSWER_NAME_MAX], uint32_t *ttl) {
+/* 0, MALFORMED or TOO_MUCH. The answer section may hold the aliases in any order: each round looks for the alias of the
+ * name reached so far. */
+static int follow_aliases(struct slice packet, size_t answers, unsigned count, int type, char name[ANSWER_NAME_MAX],
+                          uint32_t *ttl) {
     struct record r;
     for (int step = 0; step < ANSWER_CHAIN_MAX; step++) {
         bool moved = false;
         size_t at = answers;
         for (unsigned i = 0; i < count && !moved; i++) {
             if (read_record(packet, &at, &r)) return MALFORMED;
-            if (r.class != CLASS_IN || r.type != TYPE_CNAME || type == TYPE_CNAME || strcmp(r.name, name) != 0) continue;
+            if (r.class != CLASS_IN || r.type != TYPE_CNAME || type == TYPE_CNAME || strcmp(r.name, name) != 0)
+                continue;
             size_t target = r.data;
             if (read_name(slice_head(packet, r.data + r.n), &target, name)) return MALFORMED;
             if (r.ttl < *ttl) *ttl = r.ttl;
@@ -147,7 +162,8 @@ static int parse(struct arena *arena, struct slice packet, int type, char name[A
     struct record r;
     char skipped[ANSWER_NAME_MAX];
     if (packet.n < HEADER_BYTES) return MALFORMED;
-    unsigned rcode = read16(packet, 2) & 0xf, questions = read16(packet, 4), count = read16(packet, 6), authority = read16(packet, 8);
+    unsigned rcode = read16(packet, 2) & 0xf, questions = read16(packet, 4), count = read16(packet, 6),
+             authority = read16(packet, 8);
     if (rcode != 0 && rcode != RCODE_NXDOMAIN) return MALFORMED;
     if (count > ANSWER_RECORDS_MAX) return TOO_MUCH;
     size_t at = HEADER_BYTES;
@@ -184,13 +200,16 @@ int answer_parse(struct arena *arena, struct slice packet, struct slice name, in
     memset(out, 0, sizeof *out);
     if (name.n && name.p[name.n - 1] == '.') name.n--;
     if (name.n < sizeof reached) {
-        for (size_t i = 0; i < name.n; i++) reached[i] = (char)(name.p[i] >= 'A' && name.p[i] <= 'Z' ? name.p[i] + 32 : name.p[i]);
+        for (size_t i = 0; i < name.n; i++)
+            reached[i] = (char)(name.p[i] >= 'A' && name.p[i] <= 'Z' ? name.p[i] + 32 : name.p[i]);
         reached[name.n] = '\0';
         error = parse(arena, packet, type, reached, out);
         if (!error) return 0;
     }
     *out = (struct answer){.status = ANSWER_FAILED,
-                           .reason = error == TOO_MUCH ? SLICE("the DNS answer has more records or aliases than are followed") : SLICE("malformed DNS answer")};
+                           .reason = error == TOO_MUCH
+                                         ? SLICE("the DNS answer has more records or aliases than are followed")
+                                         : SLICE("malformed DNS answer")};
     return -1;
 }
 

@@ -1,4 +1,5 @@
-/* What a DNS answer says, from its wire format (RFC 1035 §4): the records of the asked type at the end of the alias chain. Pure: no I/O. */
+/* What a DNS answer says, from its wire format (RFC 1035 §4): the records of the asked type at the end of the alias
+ * chain. Pure: no I/O. */
 #ifndef POSTBUS_VERIFIER_ANSWER_H
 #define POSTBUS_VERIFIER_ANSWER_H
 
@@ -30,14 +31,15 @@ enum answer_security { ANSWER_INSECURE, ANSWER_SECURE, ANSWER_BOGUS };
 
 struct answer_record {
     uint16_t preference; /* MX */
-    struct slice data;   /* A: 4 bytes, AAAA: 16; TXT: its strings put together (RFC 7208 §3.3); MX, PTR, CNAME, NS: the name, lower case, without final dot (""
-                            is the root); others: as on the wire */
+    struct slice data; /* A: 4 bytes, AAAA: 16; TXT: its strings put together (RFC 7208 §3.3); MX, PTR, CNAME, NS: the
+                          name, lower case, without final dot ("" is the root); others: as on the wire */
 };
 
 struct answer {
     enum answer_status status;
     enum answer_security security;
-    uint32_t ttl;           /* seconds: the least of all records that led here; of a negative answer, from its SOA (RFC 2308 §5) */
+    uint32_t
+        ttl; /* seconds: the least of all records that led here; of a negative answer, from its SOA (RFC 2308 §5) */
     struct slice canonical; /* the name at the end of the alias chain, lower case, without final dot */
     struct slice reason;    /* why it failed, in words; else empty */
     bool unasked;           /* it failed for lack of room here: nobody was asked */
@@ -45,8 +47,8 @@ struct answer {
     struct answer_record *records;
 };
 
-/* Reads packet, the answer to (name, type), into *out, all copied into arena. 0, or -1 when it is malformed or exceeds a bound (out is then ANSWER_FAILED).
- * security is left to the caller. */
+/* Reads packet, the answer to (name, type), into *out, all copied into arena. 0, or -1 when it is malformed or exceeds
+ * a bound (out is then ANSWER_FAILED). security is left to the caller. */
 int answer_parse(struct arena *arena, struct slice packet, struct slice name, int type, struct answer *out);
 /* A copy of a into arena. */
 struct answer *answer_copy(struct arena *arena, const struct answer *a);

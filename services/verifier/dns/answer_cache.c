@@ -20,7 +20,8 @@ struct answer_cache {
     struct entry *newest, *oldest;
 };
 
-/* FNV-1a: names are bounded in length and the table in size, so a chain that an adversary makes long is at most the table's entries. */
+/* FNV-1a: names are bounded in length and the table in size, so a chain that an adversary makes long is at most the
+ * table's entries. */
 static uint64_t hash_of(struct slice name, int type) {
     uint64_t h = 1469598103934665603u ^ (uint64_t)type;
     for (size_t i = 0; i < name.n; i++) h = (h ^ (unsigned char)name.p[i]) * 1099511628211u;
@@ -49,7 +50,8 @@ static void link_newest(struct answer_cache *c, struct entry *e) {
 
 static struct entry **place_of(struct answer_cache *c, struct slice name, int type, uint64_t hash) {
     struct entry **place = &c->buckets[hash & (c->bucket_count - 1)];
-    while (*place && !((*place)->hash == hash && (*place)->type == type && slice_equal((*place)->name, name))) place = &(*place)->chain;
+    while (*place && !((*place)->hash == hash && (*place)->type == type && slice_equal((*place)->name, name)))
+        place = &(*place)->chain;
     return place;
 }
 
@@ -82,7 +84,8 @@ const struct answer *answer_cache_get(struct answer_cache *c, struct slice name,
     return (*place)->answer;
 }
 
-void answer_cache_put(struct answer_cache *c, struct slice name, int type, const struct answer *a, uint32_t seconds, int64_t now_us) {
+void answer_cache_put(struct answer_cache *c, struct slice name, int type, const struct answer *a, uint32_t seconds,
+                      int64_t now_us) {
     uint64_t hash = hash_of(name, type);
     struct entry **place = place_of(c, name, type, hash);
     if (*place) drop(c, place);

@@ -13,6 +13,7 @@ void answer_cache_destroy(struct answer_cache *c);
 /* name: lower case, without final dot. NULL when it is not there or too old. Valid until the next put. */
 const struct answer *answer_cache_get(struct answer_cache *c, struct slice name, int type, int64_t now_us);
 /* Keeps a copy for seconds (0: not at all). */
-void answer_cache_put(struct answer_cache *c, struct slice name, int type, const struct answer *a, uint32_t seconds, int64_t now_us);
+void answer_cache_put(struct answer_cache *c, struct slice name, int type, const struct answer *a, uint32_t seconds,
+                      int64_t now_us);
 
 #endif

@@ -20,7 +20,8 @@ struct lookup {
     void *ctx;
 };
 
-struct lookup *lookup_create(struct resolver *r, struct arena *arena, size_t questions_max, lookup_fn *done, void *ctx) {
+struct lookup *lookup_create(struct resolver *r, struct arena *arena, size_t questions_max, lookup_fn *done,
+                             void *ctx) {
     struct lookup *l = memory_alloc(sizeof *l);
     l->resolver = r;
     l->arena = arena;
@@ -104,12 +105,16 @@ const struct answer *lookup_answer(const struct lookup *l, struct slice name, in
 }
 
 const struct trust_answer *lookup_as_proofs_take_it(struct arena *arena, const struct answer *a) {
-    static const enum trust_dns_status statuses[] = {
-        [ANSWER_OK] = TRUST_DNS_OK, [ANSWER_NODATA] = TRUST_DNS_NODATA, [ANSWER_NXDOMAIN] = TRUST_DNS_NXDOMAIN, [ANSWER_FAILED] = TRUST_DNS_FAILED};
+    static const enum trust_dns_status statuses[] = {[ANSWER_OK] = TRUST_DNS_OK,
+                                                     [ANSWER_NODATA] = TRUST_DNS_NODATA,
+                                                     [ANSWER_NXDOMAIN] = TRUST_DNS_NXDOMAIN,
+                                                     [ANSWER_FAILED] = TRUST_DNS_FAILED};
     struct trust_answer *t = arena_alloc(arena, sizeof *t);
     struct trust_record *records = arena_alloc(arena, (a->count + 1) * sizeof *records);
-    for (size_t i = 0; i < a->count; i++) records[i] = (struct trust_record){a->records[i].preference, a->records[i].data};
-    *t = (struct trust_answer){.status = statuses[a->status], .secure = a->security == ANSWER_SECURE, .count = a->count, .records = records};
+    for (size_t i = 0; i < a->count; i++)
+        records[i] = (struct trust_record){a->records[i].preference, a->records[i].data};
+    *t = (struct trust_answer){
+        .status = statuses[a->status], .secure = a->security == ANSWER_SECURE, .count = a->count, .records = records};
     return t;
 }
 

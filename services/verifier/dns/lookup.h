@@ -1,4 +1,5 @@
-/* A growing set of DNS questions of one request and their answers: add what is needed, run, look at the answers, add more. All are asked in parallel. */
+/* A growing set of DNS questions of one request and their answers: add what is needed, run, look at the answers, add
+ * more. All are asked in parallel. */
 #ifndef POSTBUS_VERIFIER_LOOKUP_H
 #define POSTBUS_VERIFIER_LOOKUP_H
 
@@ -14,8 +15,8 @@ struct lookup *lookup_create(struct resolver *r, struct arena *arena, size_t que
 void lookup_destroy(struct lookup *l);
 /* Adds a question unless it is there; false when there are questions_max already. */
 bool lookup_add(struct lookup *l, struct slice name, int type);
-/* The answer at once, when it was given before or the resolver knows it already; else NULL, and the question is added: *full is set when there are
- * questions_max of them already, and left alone otherwise. */
+/* The answer at once, when it was given before or the resolver knows it already; else NULL, and the question is added:
+ * *full is set when there are questions_max of them already, and left alone otherwise. */
 const struct answer *lookup_ask(struct lookup *l, struct slice name, int type, bool *full);
 /* Asks what has no answer yet. true: all is answered now; false: done will be called, once. */
 bool lookup_run(struct lookup *l);

@@ -11,10 +11,14 @@
 #include "services/verifier/dns/answer_cache.h"
 #include "services/verifier/dns/unbound.h"
 
-static struct metric questions_asked = METRIC_COUNTER("postbus_verifier_dns_questions_total", "Questions that the resolver had to ask");
-static struct metric questions_known = METRIC_COUNTER("postbus_verifier_dns_cached_total", "Questions answered from the cache of parsed answers");
-static struct metric questions_failed = METRIC_COUNTER("postbus_verifier_dns_failed_total", "Questions without an answer: SERVFAIL, silence, malformed");
-static struct metric questions_bogus = METRIC_COUNTER("postbus_verifier_dns_bogus_total", "Answers whose DNSSEC signatures did not hold");
+static struct metric questions_asked =
+    METRIC_COUNTER("postbus_verifier_dns_questions_total", "Questions that the resolver had to ask");
+static struct metric questions_known =
+    METRIC_COUNTER("postbus_verifier_dns_cached_total", "Questions answered from the cache of parsed answers");
+static struct metric questions_failed =
+    METRIC_COUNTER("postbus_verifier_dns_failed_total", "Questions without an answer: SERVFAIL, silence, malformed");
+static struct metric questions_bogus =
+    METRIC_COUNTER("postbus_verifier_dns_bogus_total", "Answers whose DNSSEC signatures did not hold");
 
 enum { BUCKETS = 1024, DOMAIN_BUCKETS = 4096, CLASS_IN = 1, NAME_TEXT_MAX = 253 };
 
@@ -46,7 +50,7 @@ struct resolver {
     struct answer_cache *cache;
     struct question *buckets[BUCKETS];
     size_t in_flight;
-    uint32_t domain_load[DOMAIN_BUCKETS];       /* by a hash of the registered domain: two that share one share its bound */
+    uint32_t domain_load[DOMAIN_BUCKETS]; /* by a hash of the registered domain: two that share one share its bound */
     struct question *finished, **finished_last; /* answered, not yet told */
     struct event *tell;
     const struct timeval *timeout;
@@ -61,7 +65,8 @@ static uint64_t hash_of(const struct resolver *r, const char *name, int type) {
     return h ^ (uint64_t)type * 1099511628211u;
 }
 
-/* name in lower case without final dot; false when it cannot be a domain name (RFC 1035 §2.3.4): empty or too long labels, or too long as a whole. */
+/* name in lower case without final dot; false when it cannot be a domain name (RFC 1035 §2.3.4): empty or too long
+ * labels, or too long as a whole. */
 static bool fold_name(struct slice name, char out[NAME_TEXT_MAX + 1]) {
     if (name.n && name.p[name.n - 1] == '.') name.n--;
     if (name.n == 0 || name.n > NAME_TEXT_MAX) return false;
@@ -80,7 +85,8 @@ static bool fold_name(struct slice name, char out[NAME_TEXT_MAX + 1]) {
     return label > 0;
 }
 
-/* Whose questions a name counts among: the registered domain's. Each reverse name counts alone, for nobody chooses many of them. */
+/* Whose questions a name counts among: the registered domain's. Each reverse name counts alone, for nobody chooses many
+ * of them. */
 static uint32_t *domain_load_of(struct resolver *r, const char *name) {
     size_t n = strlen(name);
     bool reverse = n > 5 && strcmp(name + n - 5, ".arpa") == 0;

@@ -85,7 +85,8 @@ static int set_forwarders(struct ub_ctx *ub, struct slice list) {
         if (one.n == 0) continue;
         if (find_server(one, server) || ub_ctx_set_fwd(ub, server)) {
             char *text = memory_copy(one);
-            log_error("a forwarder of POSTBUS_RESOLVER_FORWARD is not an address or a name that can be found", "found", text, NULL);
+            log_error("a forwarder of POSTBUS_RESOLVER_FORWARD is not an address or a name that can be found", "found",
+                      text, NULL);
             free(text);
             return -1;
         }
@@ -113,7 +114,9 @@ static int set_stubs(struct ub_ctx *ub, struct slice list) {
         }
         if (error || !zone[0] || find_server(slice_trim(one), server) || ub_ctx_set_stub(ub, zone, server, 0)) {
             char *text = memory_copy(whole);
-            log_error("a part of POSTBUS_RESOLVER_STUBS is not zone=address[@port] with an address or a name that can be found", "found", text, NULL);
+            log_error("a part of POSTBUS_RESOLVER_STUBS is not zone=address[@port] with an address or a name that can "
+                      "be found",
+                      "found", text, NULL);
             free(text);
             return -1;
         }
@@ -121,8 +124,9 @@ static int set_stubs(struct ub_ctx *ub, struct slice list) {
     return 0;
 }
 
-/* libunbound answers some special names itself (RFC 6761: test., invalid., private reverse zones). What the settings send elsewhere it must not, while it still
- * answers for the names above (a DMARC tree walk asks for them). This finishes the context's settings. */
+/* libunbound answers some special names itself (RFC 6761: test., invalid., private reverse zones). What the settings
+ * send elsewhere it must not, while it still answers for the names above (a DMARC tree walk asks for them). This
+ * finishes the context's settings. */
 static void open_special_zones(struct ub_ctx *ub, struct slice list) {
     struct slice one, zone;
     char name[256];
@@ -146,7 +150,8 @@ static int add_anchor_file(struct ub_ctx *ub, struct slice name) {
     return error;
 }
 
-/* Several files, for a private root beside the public one or for islands of trust (RFC 4033 §2); what is given replaces the public root's anchors. */
+/* Several files, for a private root beside the public one or for islands of trust (RFC 4033 §2); what is given replaces
+ * the public root's anchors. */
 static int set_trust(struct ub_ctx *ub, struct slice files) {
     struct slice one;
     if (!files.n && access(ROOT_ANCHOR_FILE, R_OK) == 0) return ub_ctx_add_ta_file(ub, ROOT_ANCHOR_FILE);
@@ -172,8 +177,10 @@ static int configure(struct ub_ctx *ub, const struct resolver_settings *settings
         if (set_option(ub, OPTIONS[i].name, OPTIONS[i].value)) return -1;
     /* A forwarder or stub of ours may live on this machine; a foreign domain's name servers never do. */
     if (set_option(ub, "do-not-query-localhost:", servers ? "no" : "yes")) return -1;
-    return set_forwarders(ub, slice_of(settings->forward)) || set_stubs(ub, slice_of(settings->stubs)) || set_trust(ub, slice_of(settings->trust_anchor)) ? -1
-                                                                                                                                                          : 0;
+    return set_forwarders(ub, slice_of(settings->forward)) || set_stubs(ub, slice_of(settings->stubs)) ||
+                   set_trust(ub, slice_of(settings->trust_anchor))
+               ? -1
+               : 0;
 }
 
 struct ub_ctx *unbound_create(struct event_base *base, const struct resolver_settings *settings) {

@@ -91,9 +91,12 @@ static EVP_PKEY *read_private(struct slice pem, bool rsa) {
 }
 
 static bool read_key(const json_t *json, struct signing_key *out) {
-    struct slice selector = ask_text(json, "selector"), algorithm = ask_text(json, "algorithm"), state = ask_text(json, "state");
+    struct slice selector = ask_text(json, "selector"), algorithm = ask_text(json, "algorithm"),
+                 state = ask_text(json, "state");
     bool rsa = slice_starts_nocase(algorithm, SLICE("rsa")), active = state.n == 0 || slice_is(state, "active");
-    if (selector.n == 0 || selector.n >= sizeof out->selector || (!rsa && !slice_starts_nocase(algorithm, SLICE("ed25519")))) return false;
+    if (selector.n == 0 || selector.n >= sizeof out->selector ||
+        (!rsa && !slice_starts_nocase(algorithm, SLICE("ed25519"))))
+        return false;
     if (active && !(out->private_key = read_private(ask_text(json, "private_pem"), rsa))) return false;
     snprintf(out->selector, sizeof out->selector, "%.*s", SLICE_FMT(selector));
     snprintf(out->algorithm, sizeof out->algorithm, "%s", rsa ? "rsa-sha256" : "ed25519-sha256");

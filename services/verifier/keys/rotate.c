@@ -11,8 +11,10 @@
 #include "services/verifier/keys/keys.h"
 #include "services/verifier/keys/rotation.h"
 
-static struct metric steps_done = METRIC_COUNTER("postbus_verifier_dkim_rotation_steps_total", "Steps of DKIM key roll-overs asked of accounts");
-static struct metric waiting = METRIC_GAUGE("postbus_verifier_dkim_rotations_waiting", "Domains whose new DKIM keys are not in DNS yet");
+static struct metric steps_done =
+    METRIC_COUNTER("postbus_verifier_dkim_rotation_steps_total", "Steps of DKIM key roll-overs asked of accounts");
+static struct metric waiting =
+    METRIC_GAUGE("postbus_verifier_dkim_rotations_waiting", "Domains whose new DKIM keys are not in DNS yet");
 static const char lease_key[] = "v:lease:dkim";
 
 struct rotator {
@@ -56,7 +58,9 @@ static void set_waiting(struct rotator *r, const char *domain, bool is) {
     metric_set(&waiting, (int64_t)json_object_size(r->waiting));
 }
 
-static void come_back(struct rotator *r, const char *domain, int64_t at_ms) { json_object_set_new(r->due, domain, json_integer(at_ms)); }
+static void come_back(struct rotator *r, const char *domain, int64_t at_ms) {
+    json_object_set_new(r->due, domain, json_integer(at_ms));
+}
 
 /* s is in the list no more. */
 static void step_free(struct step *s) {
@@ -90,7 +94,8 @@ static void on_stepped(void *ctx, int error, const json_t *reply) {
     }
     json_array_foreach(json_object_get(reply, "changed"), i, each)
         log_info("a DKIM key changed", "domain", s->domain, "selector", json_string_value(each), NULL);
-    step_end(s, clock_wall_ms() + s->rotator->publish_ms); /* the event may say sooner, and the next step may be due at once */
+    step_end(s, clock_wall_ms() +
+                    s->rotator->publish_ms); /* the event may say sooner, and the next step may be due at once */
 }
 
 /* Asks accounts for a change; steals ask, which gets the domain. */
@@ -114,13 +119,15 @@ static void on_looked(void *ctx) {
         if (n == KEYS_PER_DOMAIN_MAX) break;
         const struct answer *a = lookup_answer(s->lookup, slice_of(name_of(s, key)), TYPE_TXT);
         struct rotation_look *l = &looks[n++];
-        l->fits = a && rotation_record_fits(a, json_string_value(json_object_get(key, "algorithm")), json_string_value(json_object_get(key, "public_b64")));
+        l->fits = a && rotation_record_fits(a, json_string_value(json_object_get(key, "algorithm")),
+                                            json_string_value(json_object_get(key, "public_b64")));
         l->known = json_is_string(json_object_get(key, "seen"));
         l->ready_ms = rotation_time(json_string_value(json_object_get(key, "ready")));
         l->urgent = json_is_true(json_object_get(key, "urgent"));
         if (l->fits && a->ttl > ttl) ttl = a->ttl;
         bool unsure = a && a->status == ANSWER_FAILED; /* no answer is no reason to take back what was seen */
-        if (l->fits != l->known && !unsure) json_array_append(l->fits ? seen : unseen, json_object_get(key, "selector"));
+        if (l->fits != l->known && !unsure)
+            json_array_append(l->fits ? seen : unseen, json_object_get(key, "selector"));
         json_array_append(selectors, json_object_get(key, "selector"));
     }
     bool all = true;
@@ -129,7 +136,8 @@ static void on_looked(void *ctx) {
     if (rotation_may_switch(n, looks, clock_wall_ms()))
         change(s, "accounts.key.activate", json_pack("{s:O}", "selectors", selectors), ROTATE_ASK_MS);
     else if (json_array_size(seen) || json_array_size(unseen))
-        change(s, "accounts.key.seen", json_pack("{s:O,s:O,s:I}", "seen", seen, "unseen", unseen, "ttl", (json_int_t)ttl), ROTATE_ASK_MS);
+        change(s, "accounts.key.seen",
+               json_pack("{s:O,s:O,s:I}", "seen", seen, "unseen", unseen, "ttl", (json_int_t)ttl), ROTATE_ASK_MS);
     else
         step_end(s, s->at_ms);
     json_decref(seen);
@@ -174,7 +182,9 @@ static void on_keys(void *ctx, int error, const json_t *reply) {
     switch (next.step) {
     case ROTATION_WAIT: step_end(s, next.at_ms); break;
     case ROTATION_MAKE: change(s, "accounts.key.rotate", json_object(), ROTATE_MAKE_MS); break;
-    case ROTATION_REMOVE: change(s, "accounts.key.remove", json_pack("{s:o}", "selectors", next.selectors), ROTATE_ASK_MS); break;
+    case ROTATION_REMOVE:
+        change(s, "accounts.key.remove", json_pack("{s:o}", "selectors", next.selectors), ROTATE_ASK_MS);
+        break;
     case ROTATION_LOOK: look(s, keys); break;
     }
 }
@@ -190,11 +200,14 @@ static void next_steps(struct rotator *r) {
         r->steps = s;
         r->step_count++;
         come_back(r, s->domain, clock_wall_ms() + ROTATE_MAKE_MS); /* not twice at once */
-        s->ticket = bus_request(r->verifier->worker->bus, "accounts.key.list", json_pack("{s:s}", "domain", s->domain), ROTATE_ASK_MS, on_keys, s);
+        s->ticket = bus_request(r->verifier->worker->bus, "accounts.key.list", json_pack("{s:s}", "domain", s->domain),
+                                ROTATE_ASK_MS, on_keys, s);
     }
 }
 
-/* The list of domains ------------------------------------------------------------------------------------------------------------------------ */
+/* The list of domains
+ * ------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void ask_list(struct rotator *r, const char *after);
 
@@ -214,7 +227,8 @@ static void on_domains(void *ctx, int error, const json_t *reply) {
     if (!error) {
         json_array_foreach(r->listed, i, each) {
             const json_t *known = json_object_get(r->due, json_string_value(each));
-            json_object_set_new(due, json_string_value(each), json_integer(json_integer_value(known))); /* a new one: at once */
+            json_object_set_new(due, json_string_value(each),
+                                json_integer(json_integer_value(known))); /* a new one: at once */
         }
         json_decref(r->due);
         r->due = json_incref(due);
@@ -231,7 +245,9 @@ static void ask_list(struct rotator *r, const char *after) {
     r->list_ticket = bus_request(r->verifier->worker->bus, "accounts.domain.list", ask, ROTATE_ASK_MS, on_domains, r);
 }
 
-/* The lease and the clock --------------------------------------------------------------------------------------------------------------------- */
+/* The lease and the clock
+ * ---------------------------------------------------------------------------------------------------------------------
+ */
 
 static void rotator_free(struct rotator *r) {
     json_decref(r->due);
@@ -246,7 +262,8 @@ static void turn(struct rotator *r) {
     if (now >= r->list_at && !r->listing) ask_list(r, NULL);
     if (json_array_size(r->round)) return; /* the last turn is not over */
     for (void *at = json_object_iter(r->due); at; at = json_object_iter_next(r->due, at))
-        if (json_integer_value(json_object_iter_value(at)) <= now) json_array_append_new(r->round, json_string(json_object_iter_key(at)));
+        if (json_integer_value(json_object_iter_value(at)) <= now)
+            json_array_append_new(r->round, json_string(json_object_iter_key(at)));
     next_steps(r);
 }
 
@@ -268,7 +285,10 @@ static void on_holder(void *ctx, const redisReply *reply) {
     if (!store_answered(r)) return;
     bool was = r->mine;
     r->mine = reply && slice_is(redis_reply_slice(reply), r->me);
-    if (r->mine != was) log_info(r->mine ? "DKIM key roll-overs are this replica's from now on" : "DKIM key roll-overs are another replica's", NULL);
+    if (r->mine != was)
+        log_info(r->mine ? "DKIM key roll-overs are this replica's from now on"
+                         : "DKIM key roll-overs are another replica's",
+                 NULL);
     if (!r->mine) { /* what was known may be old when the lease comes back */
         json_object_clear(r->due);
         json_object_clear(r->waiting);
@@ -291,7 +311,8 @@ static void on_set(void *ctx, const redisReply *reply) {
 static void on_clock(evutil_socket_t fd, short what, void *ctx) {
     struct rotator *r = ctx;
     (void)fd, (void)what;
-    struct slice take[] = {SLICE("SET"), slice_of(lease_key), slice_of(r->me), SLICE("NX"), SLICE("EX"), slice_of(r->lease_seconds)},
+    struct slice take[] = {SLICE("SET"), slice_of(lease_key), slice_of(r->me),
+                           SLICE("NX"),  SLICE("EX"),         slice_of(r->lease_seconds)},
                  see[] = {SLICE("GET"), slice_of(lease_key)};
     event_add(r->clock, &r->pause);
     if (r->store_calls) return; /* the last answers are not here yet */
@@ -305,7 +326,9 @@ static void on_account_changed(void *ctx, struct slice about, const json_t *data
     char domain[256];
     struct slice what = ask_text(data, "what"), name = ask_text(data, "domain");
     (void)about;
-    if (r->closing || !r->mine || (!slice_is(what, "domain") && !slice_is(what, "key")) || name.n == 0 || name.n >= sizeof domain) return;
+    if (r->closing || !r->mine || (!slice_is(what, "domain") && !slice_is(what, "key")) || name.n == 0 ||
+        name.n >= sizeof domain)
+        return;
     snprintf(domain, sizeof domain, "%.*s", SLICE_FMT(name));
     if (slice_is(what, "domain") && slice_is(ask_text(data, "change"), "deleted"))
         json_object_del(r->due, domain);

@@ -1,6 +1,7 @@
-/* The clock of the DKIM roll-over: looks at every domain's keys when something of theirs is due, looks new ones up in DNS, and asks accounts for the next step
- * (rotation.h). One replica does it at a time, by a lease in the store that ends three turns of the clock after its holder; two at once would do no harm,
- * because each step changes nothing the second time. Events make it look sooner.
+/* The clock of the DKIM roll-over: looks at every domain's keys when something of theirs is due, looks new ones up in
+ * DNS, and asks accounts for the next step (rotation.h). One replica does it at a time, by a lease in the store that
+ * ends three turns of the clock after its holder; two at once would do no harm, because each step changes nothing the
+ * second time. Events make it look sooner.
  *
  * Settings: POSTBUS_DKIM_ROTATE (180d; 0: never by itself), POSTBUS_DKIM_RETIRED (7d), POSTBUS_DKIM_CLOCK (10s). */
 #ifndef POSTBUS_VERIFIER_ROTATE_H

@@ -8,7 +8,8 @@
 int64_t rotation_time(const char *rfc3339) {
     struct tm tm = {0};
     int ms = 0, end = 0;
-    if (!rfc3339 || sscanf(rfc3339, "%4d-%2d-%2dT%2d:%2d:%2d%n.%3d", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &end, &ms) < 6)
+    if (!rfc3339 || sscanf(rfc3339, "%4d-%2d-%2dT%2d:%2d:%2d%n.%3d", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour,
+                           &tm.tm_min, &tm.tm_sec, &end, &ms) < 6)
         return 0;
     if (end == 0 || tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_year < 1970) return 0;
     tm.tm_year -= 1900;
@@ -16,14 +17,17 @@ int64_t rotation_time(const char *rfc3339) {
     return (int64_t)timegm(&tm) * 1000 + ms;
 }
 
-static int64_t time_of(const json_t *key, const char *name) { return rotation_time(json_string_value(json_object_get(key, name))); }
+static int64_t time_of(const json_t *key, const char *name) {
+    return rotation_time(json_string_value(json_object_get(key, name)));
+}
 
 static bool state_is(const json_t *key, const char *state) {
     const char *has = json_string_value(json_object_get(key, "state"));
     return strcmp(has ? has : "active", state) == 0;
 }
 
-/* A key nobody has published is looked for ever more rarely: its operator may take days, and each look costs a question. */
+/* A key nobody has published is looked for ever more rarely: its operator may take days, and each look costs a
+ * question. */
 static int64_t next_look(const json_t *key, int64_t now) {
     int64_t pause = (now - time_of(key, "changed")) / 10;
     if (pause < ROTATION_LOOK_MIN_MS) pause = ROTATION_LOOK_MIN_MS;
@@ -89,7 +93,8 @@ static bool same_base64(struct slice has, const char *want) {
 
 bool rotation_record_fits(const struct answer *answer, const char *algorithm, const char *public_b64) {
     if (answer->status != ANSWER_OK || answer->count != 1 || !*public_b64) return false;
-    struct slice record = answer->records[0].data, v = tag_find(record, "v"), k = tag_find(record, "k"), p = tag_find(record, "p");
+    struct slice record = answer->records[0].data, v = tag_find(record, "v"), k = tag_find(record, "k"),
+                 p = tag_find(record, "p");
     if (!tags_are_valid(record) || (v.p && !slice_is(v, "DKIM1")) || !p.p) return false;
     return slice_is(k.p ? k : SLICE("rsa"), algorithm) && same_base64(p, public_b64);
 }

@@ -1,5 +1,6 @@
-/* What the roll-over of a domain's DKIM keys asks for next: published → (seen in DNS, its TTL passed) → active → (others took its place) retired → (no mail
- * signed with it is on its way any more) removed. Pure: times and lists in, a decision out. Who does it: rotate.c; who keeps the states: the accounts service.
+/* What the roll-over of a domain's DKIM keys asks for next: published → (seen in DNS, its TTL passed) → active →
+ * (others took its place) retired → (no mail signed with it is on its way any more) removed. Pure: times and lists in,
+ * a decision out. Who does it: rotate.c; who keeps the states: the accounts service.
  */
 #ifndef POSTBUS_VERIFIER_ROTATION_H
 #define POSTBUS_VERIFIER_ROTATION_H
@@ -15,7 +16,8 @@ enum {
 
 struct rotation_policy {
     int64_t rotate_ms;  /* how long keys sign; 0: until somebody asks for others */
-    int64_t retired_ms; /* how long they stay in DNS after that: longer than mail may be on its way (RFC 5321 §4.5.4.1: 4 to 5 days) */
+    int64_t retired_ms; /* how long they stay in DNS after that: longer than mail may be on its way (RFC 5321 §4.5.4.1:
+                           4 to 5 days) */
 };
 
 enum rotation_step {
@@ -34,7 +36,8 @@ struct rotation {
 /* keys: as accounts.key.list answers them. now_ms: of the wall clock. */
 struct rotation rotation_next(const json_t *keys, const struct rotation_policy *policy, int64_t now_ms);
 
-/* Whether the answer to TXT <selector>._domainkey.<domain> is this key's record and nothing else (RFC 6376 §3.6.1; several records are undefined, §3.6.2.2). */
+/* Whether the answer to TXT <selector>._domainkey.<domain> is this key's record and nothing else (RFC 6376 §3.6.1;
+ * several records are undefined, §3.6.2.2). */
 bool rotation_record_fits(const struct answer *answer, const char *algorithm, const char *public_b64);
 
 /* One published key as it was seen. */

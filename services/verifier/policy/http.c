@@ -70,7 +70,9 @@ static void collect_finished(struct http *h) {
             answer.body = buf_slice(&f->body);
         } else {
             answer.untrusted = code == CURLE_PEER_FAILED_VERIFICATION;
-            answer.reason = f->too_large ? "the answer is too large" : f->error[0] ? f->error : curl_easy_strerror(code);
+            answer.reason = f->too_large  ? "the answer is too large"
+                            : f->error[0] ? f->error
+                                          : curl_easy_strerror(code);
         }
         f->done(f->ctx, &answer);
         fetch_destroy(f);
@@ -178,7 +180,8 @@ static void refuse_soon(struct fetch *f, const char *why) {
     event_active(f->soon, EV_TIMEOUT, 0);
 }
 
-void http_get(struct http *h, const char *host, int port, const char *addresses, const char *path, http_done_fn *done, void *ctx) {
+void http_get(struct http *h, const char *host, int port, const char *addresses, const char *path, http_done_fn *done,
+              void *ctx) {
     struct fetch *f = memory_alloc(sizeof *f);
     f->http = h, f->done = done, f->ctx = ctx;
     f->next = h->fetches;
@@ -191,7 +194,8 @@ void http_get(struct http *h, const char *host, int port, const char *addresses,
     }
     struct buf text = {0};
     if (!(f->easy = curl_easy_init())) memory_exhausted();
-    buf_printf(&text, "+%s:%d:%s", host, port, addresses); /* "+": forgotten after a minute; else libcurl would keep each name for ever */
+    buf_printf(&text, "+%s:%d:%s", host, port,
+               addresses); /* "+": forgotten after a minute; else libcurl would keep each name for ever */
     if (!(f->resolve = curl_slist_append(NULL, buf_str(&text)))) memory_exhausted();
     buf_reset(&text);
     buf_printf(&text, "https://%s:%d%s", host, port, path);

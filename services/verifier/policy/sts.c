@@ -5,20 +5,23 @@
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
-#include "libcommon/trust/mta_sts.h"
+#include "libcommon/trust/transport/mta_sts.h"
 #include "services/verifier/dns/domain.h"
 #include "services/verifier/dns/lookup.h"
 #include "services/verifier/policy/sts_memory.h"
 
-static struct metric fetches = METRIC_COUNTER("postbus_verifier_mta_sts_fetches_total", "MTA-STS policies asked for by HTTPS");
-static struct metric fetch_failures = METRIC_COUNTER("postbus_verifier_mta_sts_failures_total", "MTA-STS policies that could not be had or made no sense");
+static struct metric fetches =
+    METRIC_COUNTER("postbus_verifier_mta_sts_fetches_total", "MTA-STS policies asked for by HTTPS");
+static struct metric fetch_failures = METRIC_COUNTER("postbus_verifier_mta_sts_failures_total",
+                                                     "MTA-STS policies that could not be had or made no sense");
 
 /* Our own lack of room is no failure of the domain's, and no reason to leave out what it asks for. */
 static const char NO_ROOM[] = "the domain's MTA-STS policy cannot be asked for now: too much is being asked here";
 
 enum {
     RETRY_MS = 300000,     /* RFC 8461 §3.3: a failed fetch is not tried again for five minutes */
-    REFRESH_MS = 86400000, /* RFC 8461 §10.2: a policy is fetched again before it is old, so that blocking the fetch for a while is no way around it */
+    REFRESH_MS = 86400000, /* RFC 8461 §10.2: a policy is fetched again before it is old, so that blocking the fetch for
+                              a while is no way around it */
     ADDRESSES_MAX = 8,
     HTTPS_PORT = 443
 };
@@ -30,8 +33,8 @@ struct waiter {
 };
 
 /* What Redis keeps of a domain under v:sts:<domain>:
- *   {"id","policy":{"mode","mx":[],"max_age"},"fetched":<ms>,"until":<ms>,"failed_id","failure":{"result","reason"},"retry":<ms>}, each member only when there
- * is one. */
+ *   {"id","policy":{"mode","mx":[],"max_age"},"fetched":<ms>,"until":<ms>,"failed_id","failure":{"result","reason"},"retry":<ms>},
+ * each member only when there is one. */
 struct find {
     struct sts_cache *cache;
     struct find *next;
@@ -88,7 +91,8 @@ static json_t *kept_policy(const struct find *f) {
 
 /* Whether what the TXT record announces could not be had lately. */
 static bool failed_lately(const struct find *f) {
-    return f->id.n && slice_equal(ask_text(f->kept, "failed_id"), f->id) && json_integer_value(json_object_get(f->kept, "retry")) > clock_wall_ms();
+    return f->id.n && slice_equal(ask_text(f->kept, "failed_id"), f->id) &&
+           json_integer_value(json_object_get(f->kept, "retry")) > clock_wall_ms();
 }
 
 static void find_finish(struct find *f) {
@@ -110,10 +114,12 @@ static void keep(struct find *f) {
     sts_memory_put(f->cache->memory, slice_of(f->domain), f->kept, clock_wall_ms());
     char *text = json_dumps(f->kept, JSON_COMPACT);
     if (!text) return;
-    int64_t now = clock_wall_ms(), until = json_integer_value(json_object_get(f->kept, "until")), retry = json_integer_value(json_object_get(f->kept, "retry"));
+    int64_t now = clock_wall_ms(), until = json_integer_value(json_object_get(f->kept, "until")),
+            retry = json_integer_value(json_object_get(f->kept, "retry"));
     int64_t last = until > retry ? until : retry;
     if (last > now) {
-        char *key = arena_printf(f->arena, "v:sts:%s", f->domain), *ms = arena_printf(f->arena, "%lld", (long long)(last - now));
+        char *key = arena_printf(f->arena, "v:sts:%s", f->domain),
+             *ms = arena_printf(f->arena, "%lld", (long long)(last - now));
         struct slice argv[] = {SLICE("SET"), slice_of(key), slice_of(text), SLICE("PX"), slice_of(ms)};
         redis_command(f->cache->verifier->worker->redis, NULL, NULL, sizeof argv / sizeof *argv, argv);
     }
@@ -147,7 +153,8 @@ static void on_fetched(void *ctx, const struct http_answer *a) {
         f->unknown = NO_ROOM;
         find_finish(f);
     } else if (a->status == 0) {
-        fetch_failed(f, a->untrusted ? "sts-webpki-invalid" : "sts-policy-fetch-error", arena_printf(f->arena, "%s", a->reason));
+        fetch_failed(f, a->untrusted ? "sts-webpki-invalid" : "sts-policy-fetch-error",
+                     arena_printf(f->arena, "%s", a->reason));
     } else if (a->status != 200) { /* RFC 8461 §3.3: redirections are not followed either */
         fetch_failed(f, "sts-policy-fetch-error", arena_printf(f->arena, "HTTP status %d", a->status));
     } else if (!is_plain_text(slice_of(a->content_type))) {
@@ -157,10 +164,12 @@ static void on_fetched(void *ctx, const struct http_answer *a) {
     } else {
         json_t *mx = json_array();
         json_int_t now = clock_wall_ms(), age = policy.max_age;
-        for (size_t i = 0; i < policy.mx_count; i++) json_array_append_new(mx, json_stringn(policy.mx[i].p, policy.mx[i].n));
+        for (size_t i = 0; i < policy.mx_count; i++)
+            json_array_append_new(mx, json_stringn(policy.mx[i].p, policy.mx[i].n));
         json_decref(f->kept);
-        f->kept = json_pack("{s:s%,s:{s:s,s:o,s:I},s:I,s:I}", "id", f->id.p, f->id.n, "policy", "mode", mta_sts_mode_text(policy.mode), "mx", mx, "max_age",
-                            age, "fetched", now, "until", now + age * 1000);
+        f->kept = json_pack("{s:s%,s:{s:s,s:o,s:I},s:I,s:I}", "id", f->id.p, f->id.n, "policy", "mode",
+                            mta_sts_mode_text(policy.mode), "mx", mx, "max_age", age, "fetched", now, "until",
+                            now + age * 1000);
         keep(f);
         find_finish(f);
     }
@@ -175,11 +184,13 @@ static void fetch(struct find *f) {
         const struct answer *a = lookup_answer(f->lookup, f->host, family ? TYPE_AAAA : TYPE_A);
         unasked = unasked || a->unasked;
         for (size_t i = 0; a->status == ANSWER_OK && i < a->count && count < ADDRESSES_MAX; i++, count++)
-            buf_printf(&addresses, a->records[i].data.n == 16 ? "%s[%s]" : "%s%s", count ? "," : "", domain_address_text(a->records[i].data, text));
+            buf_printf(&addresses, a->records[i].data.n == 16 ? "%s[%s]" : "%s%s", count ? "," : "",
+                       domain_address_text(a->records[i].data, text));
     }
     if (count) {
         metric_add(&fetches, 1);
-        http_get(f->cache->verifier->http, arena_copy(f->arena, f->host), HTTPS_PORT, buf_str(&addresses), "/.well-known/mta-sts.txt", on_fetched, f);
+        http_get(f->cache->verifier->http, arena_copy(f->arena, f->host), HTTPS_PORT, buf_str(&addresses),
+                 "/.well-known/mta-sts.txt", on_fetched, f);
     } else if (unasked) {
         f->unknown = NO_ROOM;
         find_finish(f);
@@ -189,7 +200,8 @@ static void fetch(struct find *f) {
     buf_free(&addresses);
 }
 
-/* RFC 8461 §3.1: of the TXT records those that begin with the version; unless there is exactly one, and it is well-formed, there is no policy. */
+/* RFC 8461 §3.1: of the TXT records those that begin with the version; unless there is exactly one, and it is
+ * well-formed, there is no policy. */
 static struct slice find_id(const struct answer *txt) {
     struct slice only = SLICE(""), id = SLICE("");
     size_t count = 0;
@@ -251,7 +263,9 @@ static void on_redis(void *ctx, const redisReply *reply) {
         take_kept(f, kept);
         json_decref(kept);
         sts_memory_put(f->cache->memory, slice_of(f->domain), f->kept, clock_wall_ms());
-    } else if (!reply || reply->type == REDIS_REPLY_ERROR) { /* Redis cannot be asked: what this worker knows holds as long as its max_age */
+    } else if (!reply ||
+               reply->type ==
+                   REDIS_REPLY_ERROR) { /* Redis cannot be asked: what this worker knows holds as long as its max_age */
         take_kept(f, sts_memory_get(f->cache->memory, slice_of(f->domain), clock_wall_ms(), INT64_MAX));
     }
     proceed(f);
@@ -314,7 +328,8 @@ struct sts_cache *sts_cache_create(struct verifier *v) {
 }
 
 void sts_cache_destroy(struct sts_cache *c) {
-    static const struct sts_finding nothing = {.unknown = "the domain's MTA-STS policy is not known yet, and this server ends"};
+    static const struct sts_finding nothing = {
+        .unknown = "the domain's MTA-STS policy is not known yet, and this server ends"};
     if (!c) return;
     while (c->finds) {
         struct find *f = c->finds;

@@ -1,4 +1,5 @@
-/* A worker's copies of what Redis keeps of MTA-STS domains: a table of fixed size, in which a newcomer takes the place of another. */
+/* A worker's copies of what Redis keeps of MTA-STS domains: a table of fixed size, in which a newcomer takes the place
+ * of another. */
 #ifndef POSTBUS_VERIFIER_STS_MEMORY_H
 #define POSTBUS_VERIFIER_STS_MEMORY_H
 

@@ -53,7 +53,8 @@ int catalog_add(struct dns_server *s, const char *catalog, const char *zone, cha
         if (dns_server_zone_of(s, zone, found, reason) == 0 && strcasecmp(found, zone) == 0) return 0;
         nanosleep(&(struct timespec){0, POLL_MS * 1000000L}, NULL);
     }
-    snprintf(reason, DNS_REASON_MAX, "%.120s: the zone is in the catalog, but the DNS server does not serve it yet", zone);
+    snprintf(reason, DNS_REASON_MAX, "%.120s: the zone is in the catalog, but the DNS server does not serve it yet",
+             zone);
     return -1;
 }
 
@@ -89,7 +90,8 @@ static void on_record(void *ctx, const ldns_rr *rr) {
     free(zone);
 }
 
-int catalog_list(struct dns_server *s, const char *catalog, void (*each)(void *ctx, const char *zone), void *ctx, char reason[DNS_REASON_MAX]) {
+int catalog_list(struct dns_server *s, const char *catalog, void (*each)(void *ctx, const char *zone), void *ctx,
+                 char reason[DNS_REASON_MAX]) {
     struct listing l = {each, ctx};
     return dns_server_transfer(s, catalog, on_record, &l, reason);
 }

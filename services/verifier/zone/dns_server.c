@@ -8,7 +8,12 @@
 
 #include "libcommon/base/arena.h"
 
-enum { TSIG_FUDGE_SECONDS = 300 /* RFC 8945 §10 */, TSIG_MAC = 3, TSIG_ERROR = 5 /* where they are in its RDATA, §4.2 */, TRANSFER_MESSAGES_MAX = 100000 };
+enum {
+    TSIG_FUDGE_SECONDS = 300 /* RFC 8945 §10 */,
+    TSIG_MAC = 3,
+    TSIG_ERROR = 5 /* where they are in its RDATA, §4.2 */,
+    TRANSFER_MESSAGES_MAX = 100000
+};
 enum { BADSIG = 16, BADKEY = 17, BADTIME = 18, BADTRUNC = 22 };
 
 struct dns_server {
@@ -51,7 +56,8 @@ struct dns_server *dns_server_open(const struct dns_server_settings *settings, c
     s->settings = settings;
     s->fd = -1;
     size_t n = strlen(settings->algorithm);
-    snprintf(s->algorithm, sizeof s->algorithm, "%s%s", settings->algorithm, n && settings->algorithm[n - 1] == '.' ? "" : ".");
+    snprintf(s->algorithm, sizeof s->algorithm, "%s%s", settings->algorithm,
+             n && settings->algorithm[n - 1] == '.' ? "" : ".");
     for (struct addrinfo *a = found; a && s->fd < 0; a = a->ai_next) { /* a name may have several addresses */
         memcpy(&s->to, a->ai_addr, a->ai_addrlen);
         s->to_n = a->ai_addrlen;
@@ -74,14 +80,20 @@ void dns_server_explain(int rcode, int error, const char *zone, const char *key_
     switch (error) { /* RFC 8945 §5.2 */
     case BADKEY:
         snprintf(reason, DNS_REASON_MAX,
-                 "BADKEY for %.100s: the DNS server does not know the TSIG key %.60s with this algorithm; give it the key of secret tsig.key", zone, key_name);
+                 "BADKEY for %.100s: the DNS server does not know the TSIG key %.60s with this algorithm; give it the "
+                 "key of secret tsig.key",
+                 zone, key_name);
         return;
     case BADSIG:
     case BADTRUNC:
-        snprintf(reason, DNS_REASON_MAX, "BADSIG for %.100s: the DNS server has another secret under the key name %.60s; make both the same", zone, key_name);
+        snprintf(reason, DNS_REASON_MAX,
+                 "BADSIG for %.100s: the DNS server has another secret under the key name %.60s; make both the same",
+                 zone, key_name);
         return;
     case BADTIME:
-        snprintf(reason, DNS_REASON_MAX, "BADTIME for %.100s: the clocks of this machine and of the DNS server differ by more than %d s; set them right (NTP)",
+        snprintf(reason, DNS_REASON_MAX,
+                 "BADTIME for %.100s: the clocks of this machine and of the DNS server differ by more than %d s; set "
+                 "them right (NTP)",
                  zone, (int)TSIG_FUDGE_SECONDS);
         return;
     default: break;
@@ -89,20 +101,32 @@ void dns_server_explain(int rcode, int error, const char *zone, const char *key_
     switch (rcode) {
     case LDNS_RCODE_REFUSED:
         snprintf(reason, DNS_REASON_MAX,
-                 "REFUSED for %.100s: the DNS server has no such zone, or the key %.60s may not do this there; allow updates of the zone to this key", zone,
-                 key_name);
+                 "REFUSED for %.100s: the DNS server has no such zone, or the key %.60s may not do this there; allow "
+                 "updates of the zone to this key",
+                 zone, key_name);
         return;
     case LDNS_RCODE_NOTAUTH:
         snprintf(reason, DNS_REASON_MAX,
-                 "NOTAUTH for %.100s: this DNS server is not the zone's primary, or does not take the key %.60s; make the zone there, or name another server",
+                 "NOTAUTH for %.100s: this DNS server is not the zone's primary, or does not take the key %.60s; make "
+                 "the zone there, or name another server",
                  zone, key_name);
         return;
-    case LDNS_RCODE_NOTZONE: snprintf(reason, DNS_REASON_MAX, "NOTZONE for %.100s: a record is not inside the zone that the DNS server has", zone); return;
-    case LDNS_RCODE_SERVFAIL:
-        snprintf(reason, DNS_REASON_MAX, "SERVFAIL for %.100s: the DNS server cannot do it now (zone not loaded, disk, signing); its log says why", zone);
+    case LDNS_RCODE_NOTZONE:
+        snprintf(reason, DNS_REASON_MAX, "NOTZONE for %.100s: a record is not inside the zone that the DNS server has",
+                 zone);
         return;
-    case LDNS_RCODE_NOTIMPL: snprintf(reason, DNS_REASON_MAX, "NOTIMPL for %.100s: this DNS server takes no updates (RFC 2136)", zone); return;
-    case LDNS_RCODE_FORMERR: snprintf(reason, DNS_REASON_MAX, "FORMERR for %.100s: the DNS server does not understand the message", zone); return;
+    case LDNS_RCODE_SERVFAIL:
+        snprintf(
+            reason, DNS_REASON_MAX,
+            "SERVFAIL for %.100s: the DNS server cannot do it now (zone not loaded, disk, signing); its log says why",
+            zone);
+        return;
+    case LDNS_RCODE_NOTIMPL:
+        snprintf(reason, DNS_REASON_MAX, "NOTIMPL for %.100s: this DNS server takes no updates (RFC 2136)", zone);
+        return;
+    case LDNS_RCODE_FORMERR:
+        snprintf(reason, DNS_REASON_MAX, "FORMERR for %.100s: the DNS server does not understand the message", zone);
+        return;
     default: snprintf(reason, DNS_REASON_MAX, "the DNS server answers %.100s with error %d", zone, rcode); return;
     }
 }
@@ -116,7 +140,8 @@ static int tsig_error(const ldns_pkt *answer) {
 
 static bool send_message(struct dns_server *s, const ldns_pkt *message) {
     ldns_buffer *wire = ldns_buffer_new(LDNS_MIN_BUFLEN);
-    bool sent = wire && ldns_pkt2buffer_wire(wire, message) == LDNS_STATUS_OK && connect_server(s) && ldns_tcp_send_query(wire, s->fd, &s->to, s->to_n) > 0;
+    bool sent = wire && ldns_pkt2buffer_wire(wire, message) == LDNS_STATUS_OK && connect_server(s) &&
+                ldns_tcp_send_query(wire, s->fd, &s->to, s->to_n) > 0;
     ldns_buffer_free(wire);
     return sent;
 }
@@ -128,18 +153,21 @@ static ldns_pkt *exchange(struct dns_server *s, ldns_pkt *message, const char *a
     size_t n = 0;
     const struct dns_server_settings *k = s->settings;
     ldns_pkt_set_random_id(message);
-    if (ldns_pkt_tsig_sign(message, k->key_name, k->key_b64, TSIG_FUDGE_SECONDS, s->algorithm, NULL) != LDNS_STATUS_OK) {
+    if (ldns_pkt_tsig_sign(message, k->key_name, k->key_b64, TSIG_FUDGE_SECONDS, s->algorithm, NULL) !=
+        LDNS_STATUS_OK) {
         failed(reason, about, "the TSIG key cannot be used: hmac-sha256 or hmac-sha512, and a secret in base 64");
         ldns_pkt_free(message);
         return NULL;
     }
-    for (int attempt = 0; attempt < 2 && !wire; attempt++) { /* a server may close an idle connection (RFC 7766 §6.2.3) */
+    for (int attempt = 0; attempt < 2 && !wire;
+         attempt++) { /* a server may close an idle connection (RFC 7766 §6.2.3) */
         if (send_message(s, message)) wire = ldns_tcp_read_wire_timeout(s->fd, &n, timeout);
         if (!wire) hang_up(s);
     }
     if (!wire) {
         failed(reason, about, "the DNS server does not answer");
-    } else if (ldns_wire2pkt(&answer, wire, n) != LDNS_STATUS_OK || ldns_pkt_id(answer) != ldns_pkt_id(message) || !ldns_pkt_qr(answer)) {
+    } else if (ldns_wire2pkt(&answer, wire, n) != LDNS_STATUS_OK || ldns_pkt_id(answer) != ldns_pkt_id(message) ||
+               !ldns_pkt_qr(answer)) {
         failed(reason, about, "the DNS server's answer makes no sense");
         ldns_pkt_free(answer);
         answer = NULL;
@@ -149,8 +177,10 @@ static ldns_pkt *exchange(struct dns_server *s, ldns_pkt *message, const char *a
         bool good = rcode == LDNS_RCODE_NOERROR || rcode == LDNS_RCODE_NXDOMAIN;
         if (!good) {
             dns_server_explain(rcode, error, about, k->key_name, reason);
-        } else if (!ldns_pkt_tsig_verify(answer, wire, n, k->key_name, k->key_b64, ldns_rr_rdf(ldns_pkt_tsig(message), TSIG_MAC))) {
-            failed(reason, about, "the answer is not signed with our TSIG key: it may be anybody's"); /* RFC 8945 §5.3 */
+        } else if (!ldns_pkt_tsig_verify(answer, wire, n, k->key_name, k->key_b64,
+                                         ldns_rr_rdf(ldns_pkt_tsig(message), TSIG_MAC))) {
+            failed(reason, about,
+                   "the answer is not signed with our TSIG key: it may be anybody's"); /* RFC 8945 §5.3 */
             good = false;
         }
         if (!good) {
@@ -172,7 +202,8 @@ ldns_pkt *dns_server_ask(struct dns_server *s, const char *name, ldns_rr_type ty
     return NULL;
 }
 
-ldns_rr_list *dns_server_records(const ldns_pkt *answer, const char *name, ldns_rr_type type, ldns_pkt_section section) {
+ldns_rr_list *dns_server_records(const ldns_pkt *answer, const char *name, ldns_rr_type type,
+                                 ldns_pkt_section section) {
     ldns_rdf *owner = ldns_dname_new_frm_str(name);
     ldns_rr_list *list = owner ? ldns_pkt_rr_list_by_name_and_type(answer, owner, type, section) : NULL;
     ldns_rdf_deep_free(owner);
@@ -191,7 +222,8 @@ static bool read_name(const ldns_rdf *name, char out[DNS_NAME_BYTES]) {
     return fits;
 }
 
-/* The SOA is in the answer when name is an apex; else in the authority section of the zone that holds it (RFC 2308 §3). */
+/* The SOA is in the answer when name is an apex; else in the authority section of the zone that holds it (RFC 2308 §3).
+ */
 int dns_server_zone_of(struct dns_server *s, const char *name, char zone[DNS_NAME_BYTES], char reason[DNS_REASON_MAX]) {
     ldns_rdf *owner = ldns_dname_new_frm_str(name);
     ldns_pkt *question = owner ? ldns_pkt_query_new(owner, LDNS_RR_TYPE_SOA, LDNS_RR_CLASS_IN, 0) : NULL;
@@ -219,9 +251,11 @@ int dns_server_zone_of(struct dns_server *s, const char *name, char zone[DNS_NAM
     return result;
 }
 
-int dns_server_update(struct dns_server *s, const char *zone, const ldns_rr_list *changes, char reason[DNS_REASON_MAX]) {
+int dns_server_update(struct dns_server *s, const char *zone, const ldns_rr_list *changes,
+                      char reason[DNS_REASON_MAX]) {
     ldns_rdf *name = ldns_dname_new_frm_str(zone);
-    ldns_pkt *update = name ? ldns_update_pkt_new(name, LDNS_RR_CLASS_IN, NULL, changes, NULL) : NULL; /* name is its own then; changes are copied */
+    ldns_pkt *update = name ? ldns_update_pkt_new(name, LDNS_RR_CLASS_IN, NULL, changes, NULL)
+                            : NULL; /* name is its own then; changes are copied */
     if (!update) {
         ldns_rdf_deep_free(name);
         return failed(reason, zone, "the update cannot be written");
@@ -233,8 +267,10 @@ int dns_server_update(struct dns_server *s, const char *zone, const ldns_rr_list
     return done ? 0 : -1;
 }
 
-/* The transfer ends with the SOA it began with (RFC 5936 §2.2). The first message is verified; the later ones come over the same connection. */
-int dns_server_transfer(struct dns_server *s, const char *zone, void (*each)(void *ctx, const ldns_rr *rr), void *ctx, char reason[DNS_REASON_MAX]) {
+/* The transfer ends with the SOA it began with (RFC 5936 §2.2). The first message is verified; the later ones come over
+ * the same connection. */
+int dns_server_transfer(struct dns_server *s, const char *zone, void (*each)(void *ctx, const ldns_rr *rr), void *ctx,
+                        char reason[DNS_REASON_MAX]) {
     ldns_pkt *answer = dns_server_ask(s, zone, LDNS_RR_TYPE_AXFR, reason);
     int soas = 0, error = answer ? 0 : -1;
     for (int messages = 0; !error; messages++) {
@@ -250,7 +286,8 @@ int dns_server_transfer(struct dns_server *s, const char *zone, void (*each)(voi
         ldns_pkt_free(answer);
         answer = NULL;
         uint8_t *wire = messages < TRANSFER_MESSAGES_MAX ? ldns_tcp_read_wire_timeout(s->fd, &n, timeout) : NULL;
-        if (!wire || ldns_wire2pkt(&answer, wire, n) != LDNS_STATUS_OK || ldns_pkt_get_rcode(answer) != LDNS_RCODE_NOERROR)
+        if (!wire || ldns_wire2pkt(&answer, wire, n) != LDNS_STATUS_OK ||
+            ldns_pkt_get_rcode(answer) != LDNS_RCODE_NOERROR)
             error = failed(reason, zone, "the zone transfer broke off");
         free(wire);
     }

@@ -50,7 +50,8 @@ static void on_domain(void *ctx, int error, const json_t *reply) {
     struct domain_ask *a = ctx;
     a->ticket = 0;
     if (error) {
-        finish(a, NULL, error == BUS_REFUSED && strcmp(bus_error_code(reply), "not_found") == 0 ? "not_found" : "unavailable");
+        finish(a, NULL,
+               error == BUS_REFUSED && strcmp(bus_error_code(reply), "not_found") == 0 ? "not_found" : "unavailable");
         return;
     }
     a->own = json_deep_copy(json_object_get(reply, "dns"));
@@ -65,7 +66,8 @@ void domain_records_get(struct verifier *v, const char *domain, bool fresh, doma
     a->next = v->domain_asks;
     v->domain_asks = a;
     if (fresh) key_cache_drop(v->keys, slice_of(domain));
-    a->ticket = bus_request(v->worker->bus, "accounts.domain.get", json_pack("{s:s}", "domain", a->domain), DOMAIN_ASK_TIMEOUT_MS, on_domain, a);
+    a->ticket = bus_request(v->worker->bus, "accounts.domain.get", json_pack("{s:s}", "domain", a->domain),
+                            DOMAIN_ASK_TIMEOUT_MS, on_domain, a);
 }
 
 void domain_records_destroy(struct domain_records *r) {

@@ -1,4 +1,5 @@
-/* All that a hosted domain should publish now: its settings and keys fetched from accounts, the site's settings, put into records. */
+/* All that a hosted domain should publish now: its settings and keys fetched from accounts, the site's settings, put
+ * into records. */
 #ifndef POSTBUS_VERIFIER_DOMAIN_RECORDS_H
 #define POSTBUS_VERIFIER_DOMAIN_RECORDS_H
 
@@ -16,7 +17,8 @@ struct domain_records {
     struct dns_record records[RECORDS_MAX];
 };
 
-/* records: the callee's, who destroys it on the loop; NULL with code "not_found" (the domain is not hosted here) or "unavailable". */
+/* records: the callee's, who destroys it on the loop; NULL with code "not_found" (the domain is not hosted here) or
+ * "unavailable". */
 typedef void domain_records_fn(void *ctx, struct domain_records *records, const char *code);
 /* domain: A-labels. fresh: keys are not taken from the cache. done comes exactly once, never before this returns. */
 void domain_records_get(struct verifier *v, const char *domain, bool fresh, domain_records_fn *done, void *ctx);

@@ -67,7 +67,9 @@ bool publish_is_hosted(const struct publisher *p, const char *name) {
     return false;
 }
 
-/* the list of domains ------------------------------------------------------------------------------------------------------------------------ */
+/* the list of domains
+ * ------------------------------------------------------------------------------------------------------------------------
+ */
 
 static int by_length(const void *x, const void *y) {
     const char *const *a = x, *const *b = y;
@@ -75,7 +77,8 @@ static int by_length(const void *x, const void *y) {
     return m < n ? -1 : m > n ? 1 : strcmp(*a, *b);
 }
 
-/* A domain above another comes first: the other's records then go into its zone, and no zone is made that its parent does not know of. */
+/* A domain above another comes first: the other's records then go into its zone, and no zone is made that its parent
+ * does not know of. */
 static void add_all(struct publisher *p) {
     size_t n = json_object_size(p->hosted), i = 0;
     const char **names = memory_alloc((n + 1) * sizeof *names), *name;
@@ -141,7 +144,8 @@ static void on_clock(evutil_socket_t fd, short what, void *ctx) {
     list_domains(p);
 }
 
-/* What failed goes to the end of the list, unless something newer is there for its domain; without a list of domains yet, that is what failed. */
+/* What failed goes to the end of the list, unless something newer is there for its domain; without a list of domains
+ * yet, that is what failed. */
 static void on_again(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
     struct publisher *p = ctx;
@@ -156,14 +160,18 @@ static void on_again(evutil_socket_t fd, short what, void *ctx) {
     next_task(p);
 }
 
-/* events ------------------------------------------------------------------------------------------------------------------------------------- */
+/* events
+ * -------------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void on_account_changed(void *ctx, struct slice about, const json_t *data) {
     (void)about;
     struct publisher *p = ctx;
     char domain[DOMAIN_MAX];
     struct slice what = ask_text(data, "what"), change = ask_text(data, "change");
-    if (p->closing || (!slice_is(what, "domain") && !slice_is(what, "key")) || domain_to_ascii(ask_text(data, "domain"), domain)) return;
+    if (p->closing || (!slice_is(what, "domain") && !slice_is(what, "key")) ||
+        domain_to_ascii(ask_text(data, "domain"), domain))
+        return;
     bool gone = slice_is(what, "domain") && slice_is(change, "deleted");
     json_t *lists[] = {p->hosted, p->listing}; /* the clean-up must not take what was added since the list was read */
     for (size_t i = 0; i < 2; i++) {
@@ -177,7 +185,8 @@ static void on_account_changed(void *ctx, struct slice about, const json_t *data
     next_task(p);
 }
 
-/* ---------------------------------------------------------------------------------------------------------------------------------------------- */
+/* ----------------------------------------------------------------------------------------------------------------------------------------------
+ */
 
 struct publisher *publisher_create(struct verifier *v) {
     struct timeval soon = {PUBLISH_START_SECONDS, 0};

@@ -1,24 +1,32 @@
-/* Keeps the zones of all hosted domains on the authoritative DNS servers as they should be (POSTBUS_DNS_SERVER): at account.changed at once, and for all
- * domains at start and every POSTBUS_DNS_PUBLISH_SECONDS, because events may be lost. One domain at a time, on the pool; what fails is tried again after
- * PUBLISH_RETRY_SECONDS.
+/* Keeps the zones of all hosted domains on the authoritative DNS servers as they should be (POSTBUS_DNS_SERVER): at
+ * account.changed at once, and for all domains at start and every POSTBUS_DNS_PUBLISH_SECONDS, because events may be
+ * lost. One domain at a time, on the pool; what fails is tried again after PUBLISH_RETRY_SECONDS.
  *
- * What was published is kept in Redis (v:published:<domain>), written before the servers are told, so that what is no longer wanted is found and removed, also
- * after a kill at any instruction. Nothing is removed on the word of one event or one list: accounts must say that the domain is not here, and a zone that was
- * only missed in the list goes after POSTBUS_DNS_GONE_SECONDS, and never when more zones would go than stay. */
+ * What was published is kept in Redis (v:published:<domain>), written before the servers are told, so that what is no
+ * longer wanted is found and removed, also after a kill at any instruction. Nothing is removed on the word of one event
+ * or one list: accounts must say that the domain is not here, and a zone that was only missed in the list goes after
+ * POSTBUS_DNS_GONE_SECONDS, and never when more zones would go than stay. */
 #ifndef POSTBUS_VERIFIER_PUBLISH_H
 #define POSTBUS_VERIFIER_PUBLISH_H
 
 #include "services/verifier/verifier.h"
 #include "services/verifier/zone/update.h"
 
-enum { PUBLISH_EVERY_SECONDS = 3600, PUBLISH_RETRY_SECONDS = 15, PUBLISH_START_SECONDS = 1, PUBLISH_GONE_SECONDS = 86400 };
+enum {
+    PUBLISH_EVERY_SECONDS = 3600,
+    PUBLISH_RETRY_SECONDS = 15,
+    PUBLISH_START_SECONDS = 1,
+    PUBLISH_GONE_SECONDS = 86400
+};
 
-/* NULL when POSTBUS_DNS_SERVER is empty: nothing is published. Ends the process when the secret tsig.key is missing or malformed. */
+/* NULL when POSTBUS_DNS_SERVER is empty: nothing is published. Ends the process when the secret tsig.key is missing or
+ * malformed. */
 struct publisher *publisher_create(struct verifier *v);
 void publisher_destroy(struct publisher *p);
 
-/* The servers of POSTBUS_DNS_SERVER ("knot@53", several comma-separated) with the TSIG keys of the secret tsig.key: a line each, the last one for all that
- * follow; and POSTBUS_DNS_CATALOG. The texts are kept in *secret, which the caller frees after the last use. */
+/* The servers of POSTBUS_DNS_SERVER ("knot@53", several comma-separated) with the TSIG keys of the secret tsig.key: a
+ * line each, the last one for all that follow; and POSTBUS_DNS_CATALOG. The texts are kept in *secret, which the caller
+ * frees after the last use. */
 struct publish_servers {
     size_t count;
     struct update_server servers[UPDATE_SERVERS_MAX];
@@ -28,8 +36,11 @@ struct publish_servers {
 bool publish_servers_read(struct publish_servers *out);
 void publish_servers_free(struct publish_servers *s);
 
-/* Which of the zones in the catalog may be removed: those that are in no list of hosted domains since `grace` ms. hosted: {"<domain>":true}; seen:
- * {"<zone>":ms} of when each was first missed, kept up to date here. NULL and *reason when none may go because the lists are not to be believed. Pure. */
-json_t *publish_choose_gone(const json_t *hosted, const json_t *catalog, json_t *seen, int64_t now_ms, int64_t grace_ms, const char **reason);
+/* Which of the zones in the catalog may be removed: those that are in no list of hosted domains since `grace` ms.
+ * hosted: {"<domain>":true}; seen:
+ * {"<zone>":ms} of when each was first missed, kept up to date here. NULL and *reason when none may go because the
+ * lists are not to be believed. Pure. */
+json_t *publish_choose_gone(const json_t *hosted, const json_t *catalog, json_t *seen, int64_t now_ms, int64_t grace_ms,
+                            const char **reason);
 
 #endif

@@ -1,7 +1,9 @@
-/* Which zones are nobody's any more. Wrong here means a domain without DNS, so everything is in doubt: an empty list, a list that lost most of its names. */
+/* Which zones are nobody's any more. Wrong here means a domain without DNS, so everything is in doubt: an empty list, a
+ * list that lost most of its names. */
 #include "services/verifier/zone/publish.h"
 
-json_t *publish_choose_gone(const json_t *hosted, const json_t *catalog, json_t *seen, int64_t now_ms, int64_t grace_ms, const char **reason) {
+json_t *publish_choose_gone(const json_t *hosted, const json_t *catalog, json_t *seen, int64_t now_ms, int64_t grace_ms,
+                            const char **reason) {
     size_t i, missed = 0;
     const json_t *zone;
     const char *name;
@@ -14,9 +16,11 @@ json_t *publish_choose_gone(const json_t *hosted, const json_t *catalog, json_t 
         missed++;
         json_object_set_new(there, name, json_true());
         if (!json_object_get(seen, name)) json_object_set_new(seen, name, json_integer(now_ms));
-        if (now_ms - json_integer_value(json_object_get(seen, name)) >= grace_ms) json_array_append_new(gone, json_string(name));
+        if (now_ms - json_integer_value(json_object_get(seen, name)) >= grace_ms)
+            json_array_append_new(gone, json_string(name));
     }
-    json_object_foreach_safe(seen, safe, name, value) { /* hosted again, or gone from the catalog: what was seen does not count any more */
+    json_object_foreach_safe(
+        seen, safe, name, value) { /* hosted again, or gone from the catalog: what was seen does not count any more */
         (void)value;
         if (!json_object_get(there, name)) json_object_del(seen, name);
     }

@@ -1,5 +1,5 @@
-/* One publication, removal or clean-up: what is wanted (accounts), what was published before (Redis), the servers told (on the pool), what is published now
- * (Redis). */
+/* One publication, removal or clean-up: what is wanted (accounts), what was published before (Redis), the servers told
+ * (on the pool), what is published now (Redis). */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -8,8 +8,10 @@
 #include "libcommon/base/log.h"
 #include "services/verifier/zone/publish_private.h"
 
-static struct metric published = METRIC_COUNTER("postbus_verifier_dns_rrsets_published_total", "RRsets written to the authoritative DNS server");
-static struct metric publish_failures = METRIC_COUNTER("postbus_verifier_dns_publish_failures_total", "Publications of a zone that failed");
+static struct metric published =
+    METRIC_COUNTER("postbus_verifier_dns_rrsets_published_total", "RRsets written to the authoritative DNS server");
+static struct metric publish_failures =
+    METRIC_COUNTER("postbus_verifier_dns_publish_failures_total", "Publications of a zone that failed");
 
 enum { ASK_TIMEOUT_MS = 5000 };
 
@@ -48,14 +50,19 @@ static void finish_failed(struct job *j, enum publish_end end, const char *reaso
     finish(j, end, NULL);
 }
 
-static struct slice redis_key(const struct job *j) { return slice_of(arena_printf(j->arena, "v:published:%s", j->task->domain)); }
+static struct slice redis_key(const struct job *j) {
+    return slice_of(arena_printf(j->arena, "v:published:%s", j->task->domain));
+}
 
-/* what was published ------------------------------------------------------------------------------------------------------------------------- */
+/* what was published
+ * -------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void add_records(json_t *list, struct record_set set) {
     for (size_t i = 0; i < set.n; i++) {
         const struct dns_record *r = &set.records[i];
-        json_array_append_new(list, json_pack("{s:s,s:s,s:i,s:s}", "name", r->name, "type", r->type, "ttl", r->ttl, "value", r->value));
+        json_array_append_new(
+            list, json_pack("{s:s,s:s,s:i,s:s}", "name", r->name, "type", r->type, "ttl", r->ttl, "value", r->value));
     }
 }
 
@@ -87,7 +94,9 @@ static void read_former(struct job *j, struct slice text) {
     json_decref(list);
 }
 
-/* on the pool --------------------------------------------------------------------------------------------------------------------------------- */
+/* on the pool
+ * ---------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void collect_zone(void *ctx, const char *zone) {
     struct job *j = ctx;
@@ -119,7 +128,8 @@ static void run(void *ctx) {
 
 static void on_removed(struct job *j) {
     struct redis *redis = j->publisher->verifier->worker->redis;
-    struct slice argv[] = {SLICE("DEL"), redis_key(j)}, check[] = {SLICE("DEL"), slice_of(arena_printf(j->arena, "v:check:%s", j->task->domain))};
+    struct slice argv[] = {SLICE("DEL"), redis_key(j)},
+                 check[] = {SLICE("DEL"), slice_of(arena_printf(j->arena, "v:check:%s", j->task->domain))};
     redis_command(redis, NULL, NULL, 2, argv);
     redis_command(redis, NULL, NULL, 2, check);
     log_info("zone removed", "domain", j->task->domain, NULL);
@@ -128,8 +138,10 @@ static void on_removed(struct job *j) {
 static void on_cleaned(struct job *j) {
     struct publisher *p = j->publisher;
     const char *reason;
-    json_t *gone = publish_choose_gone(p->hosted, j->catalog, p->seen, clock_wall_ms(), p->gone_seconds * 1000, &reason);
-    if (!gone && json_array_size(j->catalog)) log_error("zones that no domain is for are left as they are", "reason", reason, NULL);
+    json_t *gone =
+        publish_choose_gone(p->hosted, j->catalog, p->seen, clock_wall_ms(), p->gone_seconds * 1000, &reason);
+    if (!gone && json_array_size(j->catalog))
+        log_error("zones that no domain is for are left as they are", "reason", reason, NULL);
     finish(j, PUBLISH_DONE, gone);
     json_decref(gone);
 }
@@ -145,7 +157,9 @@ static void on_run(void *ctx) {
         finish_failed(j, j->error == UPDATE_UNREACHABLE ? PUBLISH_PAUSE : PUBLISH_AGAIN, j->reason);
         return;
     }
-    if (j->left_out.n) log_warn("records that could not be published", "domain", j->task->domain, "reason", buf_str(&j->left_out), NULL);
+    if (j->left_out.n)
+        log_warn("records that could not be published", "domain", j->task->domain, "reason", buf_str(&j->left_out),
+                 NULL);
     switch (j->task->kind) {
     case PUBLISH_ZONE:
         keep(j, false, NULL);
@@ -163,7 +177,9 @@ static void on_run(void *ctx) {
 
 static void start(struct job *j) { service_offload(j->publisher->verifier->worker, run, on_run, j); }
 
-/* before it ----------------------------------------------------------------------------------------------------------------------------------- */
+/* before it
+ * -----------------------------------------------------------------------------------------------------------------------------------
+ */
 
 /* It is noted what will be there, before it is: what a kill leaves half done is found later. */
 static void on_noted(void *ctx, const redisReply *reply) {
@@ -199,24 +215,28 @@ static void get_former(struct job *j) {
     redis_command(j->publisher->verifier->worker->redis, on_former, j, 2, argv);
 }
 
-/* Records outside of the domain go where they belong when that is hosted here too; else they are somebody else's to publish. */
+/* Records outside of the domain go where they belong when that is hosted here too; else they are somebody else's to
+ * publish. */
 static void choose_wanted(struct job *j) {
     struct dns_record *records = arena_alloc(j->arena, (j->made->n + 1) * sizeof *records);
     j->wanted.records = records;
     for (size_t i = 0; i < j->made->n; i++) {
         const struct dns_record *r = &j->made->records[i];
-        if (record_is_inside(r->name, j->task->domain) || publish_is_hosted(j->publisher, r->name)) records[j->wanted.n++] = *r;
+        if (record_is_inside(r->name, j->task->domain) || publish_is_hosted(j->publisher, r->name))
+            records[j->wanted.n++] = *r;
     }
 }
 
-/* Domains below this one, which may have zones of their own (they were there first): only where zones are made by us. */
+/* Domains below this one, which may have zones of their own (they were there first): only where zones are made by us.
+ */
 static void find_children(struct job *j) {
     const char *name;
     json_t *value;
     j->children = arena_alloc(j->arena, (json_object_size(j->publisher->hosted) + 1) * sizeof *j->children);
     json_object_foreach(j->publisher->hosted, name, value) {
         (void)value;
-        if (strcmp(name, j->task->domain) != 0 && record_is_inside(name, j->task->domain)) j->children[j->child_count++] = arena_copy(j->arena, slice_of(name));
+        if (strcmp(name, j->task->domain) != 0 && record_is_inside(name, j->task->domain))
+            j->children[j->child_count++] = arena_copy(j->arena, slice_of(name));
     }
 }
 

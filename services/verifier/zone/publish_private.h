@@ -1,4 +1,5 @@
-/* The publisher's two halves: publish.c decides what is to be done and when, publish_job.c does one thing. Private to them. */
+/* The publisher's two halves: publish.c decides what is to be done and when, publish_job.c does one thing. Private to
+ * them. */
 #ifndef POSTBUS_VERIFIER_PUBLISH_PRIVATE_H
 #define POSTBUS_VERIFIER_PUBLISH_PRIVATE_H
 

@@ -38,7 +38,8 @@ bool publish_servers_read(struct publish_servers *out) {
         struct update_server *s = &out->servers[out->count];
         if ((line = cut(&keys, "\n"))) {
             if (!read_key(line, &s->dns))
-                config_refuse("secret tsig.key", "must be algorithm:name:base64 a line, as in hmac-sha256:postbus:MTIz…; hmac-sha256 or hmac-sha512");
+                config_refuse("secret tsig.key", "must be algorithm:name:base64 a line, as in "
+                                                 "hmac-sha256:postbus:MTIz…; hmac-sha256 or hmac-sha512");
         } else if (out->count == 0) {
             config_refuse("secret tsig.key", "is empty");
         } else {

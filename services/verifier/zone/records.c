@@ -4,10 +4,15 @@
 
 #include "services/verifier/zone/records_private.h"
 
-void record_add(struct record_list *l, const char *name, const char *type, const char *value, enum record_need need, const char *purpose) {
+void record_add(struct record_list *l, const char *name, const char *type, const char *value, enum record_need need,
+                const char *purpose) {
     if (l->n == RECORDS_MAX) return;
-    l->records[l->n++] =
-        (struct dns_record){.name = name, .type = type, .value = value, .ttl = RECORDS_TTL, .purpose = purpose, .needed = need == RECORD_NEEDED};
+    l->records[l->n++] = (struct dns_record){.name = name,
+                                             .type = type,
+                                             .value = value,
+                                             .ttl = RECORDS_TTL,
+                                             .purpose = purpose,
+                                             .needed = need == RECORD_NEEDED};
 }
 
 const char *record_txt(struct arena *arena, const char *text) {

@@ -10,7 +10,8 @@ static void add_addresses(struct record_list *l, const char *name, const char *a
     }
 }
 
-/* RFC 7672 §3.1.1; during a change of keys both are there, the next one for at least a TTL before it is used (RFC 7671 §8.4). */
+/* RFC 7672 §3.1.1; during a change of keys both are there, the next one for at least a TTL before it is used (RFC 7671
+ * §8.4). */
 static void add_tlsa(struct record_list *l, const struct records_input *in) {
     const char *name = arena_printf(l->arena, "_25._tcp.%s", in->mail_host);
     if (*in->tlsa_hex)
@@ -26,7 +27,8 @@ void records_add_hosts(struct record_list *l, const struct records_input *in) {
         add_addresses(l, in->mail_host, in->addresses, "address of the mail host");
         /* The host's own name is the identity of a bounce's HELO (RFC 7208 §2.3). */
         if (strcasecmp(in->mail_host, in->domain) != 0)
-            record_add(l, in->mail_host, "TXT", "\"v=spf1 a -all\"", RECORD_ADVISED, "SPF of the mail host's own name, for bounces");
+            record_add(l, in->mail_host, "TXT", "\"v=spf1 a -all\"", RECORD_ADVISED,
+                       "SPF of the mail host's own name, for bounces");
         add_tlsa(l, in);
     }
     struct slice left = slice_of(in->ns_names);
@@ -37,8 +39,10 @@ void records_add_hosts(struct record_list *l, const struct records_input *in) {
         if (record_is_inside(ns, in->domain) && strcasecmp(ns, in->mail_host) != 0)
             add_addresses(l, ns, *in->ns_addresses ? in->ns_addresses : in->addresses, "address of a name server");
     }
-    if (*in->outgoing_name && record_is_inside(in->outgoing_name, in->domain) && strcasecmp(in->outgoing_name, in->mail_host) != 0) {
+    if (*in->outgoing_name && record_is_inside(in->outgoing_name, in->domain) &&
+        strcasecmp(in->outgoing_name, in->mail_host) != 0) {
         add_addresses(l, in->outgoing_name, in->outgoing, "address that mail leaves from");
-        record_add(l, in->outgoing_name, "TXT", "\"v=spf1 a -all\"", RECORD_ADVISED, "SPF of the name that this site says in EHLO");
+        record_add(l, in->outgoing_name, "TXT", "\"v=spf1 a -all\"", RECORD_ADVISED,
+                   "SPF of the name that this site says in EHLO");
     }
 }

@@ -15,18 +15,21 @@ static void add_spf(struct record_list *l, const struct records_input *in) {
         }
     }
     buf_add_str(&spf, " mx -all");
-    record_add(l, in->domain, "TXT", record_txt(l->arena, buf_str(&spf)), RECORD_NEEDED, "SPF: which addresses may send mail of this domain");
+    record_add(l, in->domain, "TXT", record_txt(l->arena, buf_str(&spf)), RECORD_NEEDED,
+               "SPF: which addresses may send mail of this domain");
     buf_free(&spf);
 }
 
 void records_add_mail(struct record_list *l, const struct records_input *in) {
-    record_add(l, in->domain, "MX", arena_printf(l->arena, "10 %s.", in->mail_host), RECORD_NEEDED, "mail for the domain comes here");
+    record_add(l, in->domain, "MX", arena_printf(l->arena, "10 %s.", in->mail_host), RECORD_NEEDED,
+               "mail for the domain comes here");
     add_spf(l, in);
 }
 
 static void add_alias(struct record_list *l, const struct records_input *in, const char *label, const char *purpose) {
     const char *name = arena_printf(l->arena, "%s.%s", label, in->domain);
-    if (strcasecmp(name, in->mail_host) != 0) record_add(l, name, "CNAME", arena_printf(l->arena, "%s.", in->mail_host), RECORD_ADVISED, purpose);
+    if (strcasecmp(name, in->mail_host) != 0)
+        record_add(l, name, "CNAME", arena_printf(l->arena, "%s.", in->mail_host), RECORD_ADVISED, purpose);
 }
 
 /* RFC 6186 §3 and RFC 8314 §5.1: what a client should use is what has the least priority. */
@@ -46,7 +49,8 @@ void records_add_services(struct record_list *l, const struct records_input *in)
     };
     for (size_t i = 0; i < sizeof services / sizeof *services; i++)
         record_add(l, arena_printf(l->arena, "%s._tcp.%s", services[i].name, in->domain), "SRV",
-                   arena_printf(l->arena, "%d 1 %d %s.", services[i].priority, services[i].port, in->mail_host), RECORD_ADVISED, services[i].purpose);
+                   arena_printf(l->arena, "%d 1 %d %s.", services[i].priority, services[i].port, in->mail_host),
+                   RECORD_ADVISED, services[i].purpose);
     add_alias(l, in, "autoconfig", "Thunderbird finds its settings");
     add_alias(l, in, "autodiscover", "Outlook finds its settings");
 }

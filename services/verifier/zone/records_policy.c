@@ -8,12 +8,13 @@ static void add_dkim(struct record_list *l, const struct records_input *in) {
         const struct signing_key *key = &in->keys->keys[i];
         const char *kind = strcmp(key->algorithm, "rsa-sha256") == 0 ? "rsa" : "ed25519";
         record_add(l, arena_printf(l->arena, "%s._domainkey.%s", key->selector, in->domain), "TXT",
-                   record_txt(l->arena, arena_printf(l->arena, "v=DKIM1; k=%s; p=%s", kind, key->public_b64)), RECORD_NEEDED,
-                   "DKIM: the public key that this domain's signatures are checked with");
+                   record_txt(l->arena, arena_printf(l->arena, "v=DKIM1; k=%s; p=%s", kind, key->public_b64)),
+                   RECORD_NEEDED, "DKIM: the public key that this domain's signatures are checked with");
     }
 }
 
-/* The domain of a report address "mailto:name@domain[!size]" (RFC 9990, RFC 8460 §3), lower case, of arena; NULL for another URI. */
+/* The domain of a report address "mailto:name@domain[!size]" (RFC 9990, RFC 8460 §3), lower case, of arena; NULL for
+ * another URI. */
 static const char *address_domain(struct arena *arena, const char *uri) {
     if (strncasecmp(uri, "mailto:", 7) != 0) return NULL;
     const char *at = strrchr(uri, '@');
@@ -36,16 +37,19 @@ static void add_report_permission(struct record_list *l, const struct records_in
         bool known = false;
         for (size_t i = 0; i < l->n; i++) known = known || strcasecmp(l->records[i].name, name) == 0;
         if (!known)
-            record_add(l, name, "TXT", "\"v=DMARC1\"", RECORD_ADVISED,
-                       "the domain that gets this domain's DMARC reports agrees to it; it stands in that domain's zone");
+            record_add(
+                l, name, "TXT", "\"v=DMARC1\"", RECORD_ADVISED,
+                "the domain that gets this domain's DMARC reports agrees to it; it stands in that domain's zone");
     }
 }
 
 static void add_dmarc(struct record_list *l, const struct records_input *in) {
     struct arena *a = l->arena;
-    const char *rua = *in->dmarc_rua ? arena_printf(a, "; rua=%s", in->dmarc_rua) : "", *ruf = *in->dmarc_ruf ? arena_printf(a, "; ruf=%s", in->dmarc_ruf) : "";
-    record_add(l, arena_printf(a, "_dmarc.%s", in->domain), "TXT", record_txt(a, arena_printf(a, "v=DMARC1; p=%s%s%s", in->dmarc_policy, rua, ruf)),
-               RECORD_NEEDED, "DMARC: what to do with mail in this domain's name that proves nothing");
+    const char *rua = *in->dmarc_rua ? arena_printf(a, "; rua=%s", in->dmarc_rua) : "",
+               *ruf = *in->dmarc_ruf ? arena_printf(a, "; ruf=%s", in->dmarc_ruf) : "";
+    record_add(l, arena_printf(a, "_dmarc.%s", in->domain), "TXT",
+               record_txt(a, arena_printf(a, "v=DMARC1; p=%s%s%s", in->dmarc_policy, rua, ruf)), RECORD_NEEDED,
+               "DMARC: what to do with mail in this domain's name that proves nothing");
     add_report_permission(l, in, in->dmarc_rua);
     add_report_permission(l, in, in->dmarc_ruf);
 }
@@ -56,10 +60,11 @@ static void add_mta_sts(struct record_list *l, const struct records_input *in) {
     const char *policy = arena_printf(a, "%s %s", in->mta_sts, in->mail_host);
     SHA256((const unsigned char *)policy, strlen(policy), digest);
     record_add(l, arena_printf(a, "_mta-sts.%s", in->domain), "TXT",
-               record_txt(a, arena_printf(a, "v=STSv1; id=%02x%02x%02x%02x%02x%02x", digest[0], digest[1], digest[2], digest[3], digest[4], digest[5])),
+               record_txt(a, arena_printf(a, "v=STSv1; id=%02x%02x%02x%02x%02x%02x", digest[0], digest[1], digest[2],
+                                          digest[3], digest[4], digest[5])),
                RECORD_ADVISED, "MTA-STS: other servers fetch the policy that mail to this domain needs TLS");
-    record_add(l, arena_printf(a, "mta-sts.%s", in->domain), "CNAME", arena_printf(a, "%s.", in->mail_host), RECORD_ADVISED,
-               "MTA-STS: the host that serves the policy");
+    record_add(l, arena_printf(a, "mta-sts.%s", in->domain), "CNAME", arena_printf(a, "%s.", in->mail_host),
+               RECORD_ADVISED, "MTA-STS: the host that serves the policy");
 }
 
 /* RFC 8659 §4: who may issue certificates for the domain's names. */
@@ -79,13 +84,15 @@ void records_add_policies(struct record_list *l, const struct records_input *in)
     add_dkim(l, in);
     add_dmarc(l, in);
     if (*in->tlsrpt_rua) /* RFC 8460 §3 */
-        record_add(l, arena_printf(a, "_smtp._tls.%s", in->domain), "TXT", record_txt(a, arena_printf(a, "v=TLSRPTv1; rua=%s", in->tlsrpt_rua)), RECORD_ADVISED,
+        record_add(l, arena_printf(a, "_smtp._tls.%s", in->domain), "TXT",
+                   record_txt(a, arena_printf(a, "v=TLSRPTv1; rua=%s", in->tlsrpt_rua)), RECORD_ADVISED,
                    "TLS-RPT: where other servers report failures of TLS to this domain");
     if (*in->mta_sts) add_mta_sts(l, in);
     if (*in->bimi_location) {
         const char *authority = *in->bimi_authority ? arena_printf(a, " a=%s;", in->bimi_authority) : "";
-        record_add(l, arena_printf(a, "default._bimi.%s", in->domain), "TXT", record_txt(a, arena_printf(a, "v=BIMI1; l=%s;%s", in->bimi_location, authority)),
-                   RECORD_ADVISED, "BIMI: the logo that mail clients show");
+        record_add(l, arena_printf(a, "default._bimi.%s", in->domain), "TXT",
+                   record_txt(a, arena_printf(a, "v=BIMI1; l=%s;%s", in->bimi_location, authority)), RECORD_ADVISED,
+                   "BIMI: the logo that mail clients show");
     }
     add_caa(l, in);
 }

@@ -14,7 +14,8 @@ struct record_list {
 enum record_need { RECORD_NEEDED, RECORD_ADVISED };
 
 /* Adds a record; past RECORDS_MAX it is left out. All text of the arena or constant. */
-void record_add(struct record_list *l, const char *name, const char *type, const char *value, enum record_need need, const char *purpose);
+void record_add(struct record_list *l, const char *name, const char *type, const char *value, enum record_need need,
+                const char *purpose);
 /* A TXT value: quoted strings of at most 255 bytes (RFC 1035 §3.3.14, §5.1). */
 const char *record_txt(struct arena *arena, const char *text);
 /* The next of a comma-separated list as a C string of arena; NULL at its end. */

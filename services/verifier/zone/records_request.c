@@ -1,4 +1,5 @@
-/* verifier.dns.records: what a hosted domain should publish, and what the parent of its zone should, when we sign it. */
+/* verifier.dns.records: what a hosted domain should publish, and what the parent of its zone should, when we sign it.
+ */
 #include <stdlib.h>
 
 #include "libcommon/base/log.h"
@@ -18,10 +19,14 @@ static void answer(struct request *q) {
     json_t *list = json_array();
     for (size_t i = 0; i < q->made->n; i++) {
         const struct dns_record *r = &q->made->records[i];
-        json_array_append_new(list, json_pack("{s:s,s:s,s:i,s:s,s:s,s:b,s:b}", "name", r->name, "type", r->type, "ttl", r->ttl, "value", r->value, "purpose",
-                                              r->purpose, "needed", (int)r->needed, "outside", (int)!record_is_inside(r->name, q->made->input.domain)));
+        json_array_append_new(list,
+                              json_pack("{s:s,s:s,s:i,s:s,s:s,s:b,s:b}", "name", r->name, "type", r->type, "ttl",
+                                        r->ttl, "value", r->value, "purpose", r->purpose, "needed", (int)r->needed,
+                                        "outside", (int)!record_is_inside(r->name, q->made->input.domain)));
     }
-    if (q->error) log_warn("the DNS server does not say which DS records the parent needs", "domain", q->made->input.domain, "reason", q->reason, NULL);
+    if (q->error)
+        log_warn("the DNS server does not say which DS records the parent needs", "domain", q->made->input.domain,
+                 "reason", q->reason, NULL);
     bus_answer(q->call, json_pack("{s:o,s:O}", "records", list, "ds", q->ds));
     verifier_end(q->verifier);
     domain_records_destroy(q->made);

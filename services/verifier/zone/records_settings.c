@@ -7,7 +7,8 @@
 #include "libcommon/base/config.h"
 #include "services/verifier/zone/records_private.h"
 
-/* SHA-256 of the certificate's public key as TLSA 3 1 1 wants it (RFC 6698 §2.1), in hex; "" when the file cannot be read. */
+/* SHA-256 of the certificate's public key as TLSA 3 1 1 wants it (RFC 6698 §2.1), in hex; "" when the file cannot be
+ * read. */
 static const char *key_digest(struct arena *arena, const char *file) {
     unsigned char *der = NULL, digest[SHA256_DIGEST_LENGTH];
     FILE *in = fopen(file, "re");
@@ -34,7 +35,8 @@ static void read_caa(struct arena *arena, const json_t *own, struct records_inpu
     const json_t *list = json_object_get(own, "caa"), *one;
     size_t i;
     if (json_is_array(list)) {
-        json_array_foreach(list, i, one) if (json_is_string(one) && in->caa_count < RECORDS_CAA_MAX) in->caa[in->caa_count++] = json_string_value(one);
+        json_array_foreach(list, i, one) if (json_is_string(one) && in->caa_count < RECORDS_CAA_MAX)
+            in->caa[in->caa_count++] = json_string_value(one);
         return;
     }
     struct slice left = slice_of(config_text("POSTBUS_DNS_CAA", ""));
@@ -51,13 +53,15 @@ void records_settings(struct arena *arena, struct verifier *v, const json_t *own
     in->outgoing_name = config_text("POSTBUS_OUTGOING_NAME", "");
     in->outgoing = config_text("POSTBUS_OUTGOING_ADDRESSES", "");
     in->dmarc_policy = choose(own, "dmarc_policy", config_text("POSTBUS_DMARC_POLICY", "quarantine"));
-    in->dmarc_rua = choose(own, "dmarc_rua", config_text("POSTBUS_DMARC_RUA", arena_printf(arena, "mailto:dmarc-reports@%s", in->domain)));
+    in->dmarc_rua = choose(
+        own, "dmarc_rua", config_text("POSTBUS_DMARC_RUA", arena_printf(arena, "mailto:dmarc-reports@%s", in->domain)));
     in->dmarc_ruf = choose(own, "dmarc_ruf", config_text("POSTBUS_DMARC_RUF", ""));
     in->tlsrpt_rua = config_text("POSTBUS_TLSRPT_RUA", arena_printf(arena, "mailto:tls-reports@%s", in->domain));
     in->mta_sts = choose(own, "mta_sts", config_text("POSTBUS_MTA_STS", ""));
     in->bimi_location = choose(own, "bimi_location", "");
     in->bimi_authority = choose(own, "bimi_authority", "");
     in->tlsa_hex = key_digest(arena, config_text("POSTBUS_TLS_CERT", config_secret_path("tls.crt", fallback)));
-    in->tlsa_next_hex = key_digest(arena, config_text("POSTBUS_TLS_CERT_NEXT", config_secret_path("tls.next.crt", next)));
+    in->tlsa_next_hex =
+        key_digest(arena, config_text("POSTBUS_TLS_CERT_NEXT", config_secret_path("tls.next.crt", next)));
     read_caa(arena, own, in);
 }

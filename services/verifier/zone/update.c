@@ -32,7 +32,9 @@ static ldns_rr *make_record(const struct dns_record *record, int ttl) {
     return rr;
 }
 
-static bool same_rrset(const struct dns_record *a, const struct dns_record *b) { return strcasecmp(a->name, b->name) == 0 && strcmp(a->type, b->type) == 0; }
+static bool same_rrset(const struct dns_record *a, const struct dns_record *b) {
+    return strcasecmp(a->name, b->name) == 0 && strcmp(a->type, b->type) == 0;
+}
 
 /* The records of set in the RRset of `of`, with ttl; NULL with the reason. */
 static ldns_rr_list *make_rrset(struct work *w, struct record_set set, const struct dns_record *of, int ttl) {
@@ -97,7 +99,8 @@ static bool rivals(const ldns_rr *there, const ldns_rr_list *wanted, const char 
 }
 
 static void leave_out(struct work *w, const struct dns_record *r, const char *why) {
-    if (w->left_out) buf_printf(w->left_out, "%s%s %s is not published: %s", w->left_out->n ? "; " : "", r->name, r->type, why);
+    if (w->left_out)
+        buf_printf(w->left_out, "%s%s %s is not published: %s", w->left_out->n ? "; " : "", r->name, r->type, why);
 }
 
 /* Whether the name holds nothing of others, so that an alias can be there (RFC 1034 §3.6.2). 1, 0 or -1. */
@@ -108,21 +111,26 @@ static int is_free_for_alias(struct work *w, const struct dns_record *r) {
     const ldns_rr_list *there = ldns_pkt_answer(answer);
     for (size_t i = 0; i < ldns_rr_list_rr_count(there); i++) {
         ldns_rr_type type = ldns_rr_get_type(ldns_rr_list_rr(there, i));
-        if (type != LDNS_RR_TYPE_CNAME && type != LDNS_RR_TYPE_RRSIG && type != LDNS_RR_TYPE_NSEC && type != LDNS_RR_TYPE_NSEC3) result = 0;
+        if (type != LDNS_RR_TYPE_CNAME && type != LDNS_RR_TYPE_RRSIG && type != LDNS_RR_TYPE_NSEC &&
+            type != LDNS_RR_TYPE_NSEC3)
+            result = 0;
     }
     ldns_pkt_free(answer);
     return result;
 }
 
-static void push_deletion(struct work *w, const ldns_rr *rr) { /* RFC 2136 §2.5.4: class NONE, TTL 0: this record of the RRset goes */
+static void push_deletion(struct work *w,
+                          const ldns_rr *rr) { /* RFC 2136 §2.5.4: class NONE, TTL 0: this record of the RRset goes */
     ldns_rr *gone = ldns_rr_clone(rr);
     ldns_rr_set_class(gone, LDNS_RR_CLASS_NONE);
     ldns_rr_set_ttl(gone, 0);
     ldns_rr_list_push_rr(w->gone, gone);
 }
 
-/* What has to change in one RRset. there: as the server has it; alias: whether an alias of others is at the name. 0 or -1. */
-static int compare_rrset(struct work *w, const struct dns_record *r, const ldns_rr_list *there, const ldns_rr_list *alias) {
+/* What has to change in one RRset. there: as the server has it; alias: whether an alias of others is at the name. 0 or
+ * -1. */
+static int compare_rrset(struct work *w, const struct dns_record *r, const ldns_rr_list *there,
+                         const ldns_rr_list *alias) {
     ldns_rr_list *wanted = make_rrset(w, w->wanted, r, -1), *former = wanted ? make_rrset(w, w->former, r, -1) : NULL;
     if (!former) {
         ldns_rr_list_deep_free(wanted);
@@ -132,7 +140,8 @@ static int compare_rrset(struct work *w, const struct dns_record *r, const ldns_
     bool is_alias = strcmp(r->type, "CNAME") == 0, wants = ldns_rr_list_rr_count(wanted) > 0, other_ttl = false;
     int error = 0;
     if (wants && !is_alias && ldns_rr_list_rr_count(alias)) {
-        leave_out(w, r, "somebody's alias (CNAME) is at this name; remove it, or keep this record by hand where it leads");
+        leave_out(w, r,
+                  "somebody's alias (CNAME) is at this name; remove it, or keep this record by hand where it leads");
         wants = false;
     } else if (wants && is_alias && !ldns_rr_list_rr_count(there)) {
         int is_free = is_free_for_alias(w, r);
@@ -159,7 +168,8 @@ static int compare_rrset(struct work *w, const struct dns_record *r, const ldns_
         const ldns_rr *rr = ldns_rr_list_rr(wanted, i);
         if (has(there, rr) && (foreign || !other_ttl)) continue;
         ldns_rr *come = ldns_rr_clone(rr);
-        if (foreign || (kept && !other_ttl)) ldns_rr_set_ttl(come, ldns_rr_ttl(ldns_rr_list_rr(there, 0))); /* one TTL an RRset: RFC 2181 §5.2 */
+        if (foreign || (kept && !other_ttl))
+            ldns_rr_set_ttl(come, ldns_rr_ttl(ldns_rr_list_rr(there, 0))); /* one TTL an RRset: RFC 2181 §5.2 */
         ldns_rr_list_push_rr(w->come, come);
     }
     if (ldns_rr_list_rr_count(w->gone) + ldns_rr_list_rr_count(w->come) > before) w->changed++;
@@ -171,10 +181,12 @@ static int compare_rrset(struct work *w, const struct dns_record *r, const ldns_
 /* Of an alias at the name: what is not among former, and so is not ours to remove. */
 static ldns_rr_list *foreign_alias(struct work *w, const ldns_pkt *answer, const struct dns_record *r) {
     struct dns_record as_alias = {.name = r->name, .type = "CNAME"};
-    ldns_rr_list *found = dns_server_records(answer, r->name, LDNS_RR_TYPE_CNAME, LDNS_SECTION_ANSWER), *left = ldns_rr_list_new();
+    ldns_rr_list *found = dns_server_records(answer, r->name, LDNS_RR_TYPE_CNAME, LDNS_SECTION_ANSWER),
+                 *left = ldns_rr_list_new();
     ldns_rr_list *former = make_rrset(w, w->former, &as_alias, -1);
     for (size_t i = 0; i < ldns_rr_list_rr_count(found); i++)
-        if (!former || !has(former, ldns_rr_list_rr(found, i))) ldns_rr_list_push_rr(left, ldns_rr_clone(ldns_rr_list_rr(found, i)));
+        if (!former || !has(former, ldns_rr_list_rr(found, i)))
+            ldns_rr_list_push_rr(left, ldns_rr_clone(ldns_rr_list_rr(found, i)));
     ldns_rr_list_deep_free(found);
     ldns_rr_list_deep_free(former);
     return left;
@@ -204,7 +216,8 @@ static bool seen_before(const struct work *w, const struct dns_record *r) {
 }
 
 /* All RRsets of one set that are in the zone and were not looked at yet. */
-static int look_at_all(struct work *w, struct record_set set, const char *zone, const char zones[][DNS_NAME_BYTES], const int zone_index[]) {
+static int look_at_all(struct work *w, struct record_set set, const char *zone, const char zones[][DNS_NAME_BYTES],
+                       const int zone_index[]) {
     for (size_t i = 0; i < set.n; i++) {
         if (zone_index[i] < 0 || strcmp(zones[zone_index[i]], zone) != 0 || seen_before(w, &set.records[i])) continue;
         if (look_at(w, &set.records[i])) return -1;
@@ -213,7 +226,8 @@ static int look_at_all(struct work *w, struct record_set set, const char *zone, 
 }
 
 /* Which zone of the server each record belongs to, as an index into zones; -1: none. 0 or -1. */
-static int find_zones(struct work *w, struct record_set set, char zones[UPDATE_ZONES_MAX][DNS_NAME_BYTES], size_t *count, int index[]) {
+static int find_zones(struct work *w, struct record_set set, char zones[UPDATE_ZONES_MAX][DNS_NAME_BYTES],
+                      size_t *count, int index[]) {
     for (size_t i = 0; i < set.n; i++) {
         char zone[DNS_NAME_BYTES];
         index[i] = -1;
@@ -234,12 +248,14 @@ static int find_zones(struct work *w, struct record_set set, char zones[UPDATE_Z
     return 0;
 }
 
-static int publish_zone(struct work *w, const char *zone, const char zones[][DNS_NAME_BYTES], const int wanted_zone[], const int former_zone[]) {
+static int publish_zone(struct work *w, const char *zone, const char zones[][DNS_NAME_BYTES], const int wanted_zone[],
+                        const int former_zone[]) {
     w->gone = ldns_rr_list_new();
     w->come = ldns_rr_list_new();
     int error = look_at_all(w, w->wanted, zone, zones, wanted_zone);
     if (!error) error = look_at_all(w, w->former, zone, zones, former_zone);
-    ldns_rr_list *changes = ldns_rr_list_new(); /* deletions first: the server goes through them in order (RFC 2136 §3.4.2.7) */
+    ldns_rr_list *changes =
+        ldns_rr_list_new(); /* deletions first: the server goes through them in order (RFC 2136 §3.4.2.7) */
     ldns_rr_list_push_rr_list(changes, w->gone);
     ldns_rr_list_push_rr_list(changes, w->come);
     if (!error && ldns_rr_list_rr_count(changes)) error = dns_server_update(w->server, zone, changes, w->reason);
@@ -252,17 +268,19 @@ static int publish_zone(struct work *w, const char *zone, const char zones[][DNS
 static int publish(struct work *w) {
     char zones[UPDATE_ZONES_MAX][DNS_NAME_BYTES];
     size_t count = 1;
-    int *wanted_zone = memory_alloc((w->wanted.n + w->former.n + 1) * sizeof *wanted_zone), *former_zone = wanted_zone + w->wanted.n;
+    int *wanted_zone = memory_alloc((w->wanted.n + w->former.n + 1) * sizeof *wanted_zone),
+        *former_zone = wanted_zone + w->wanted.n;
     snprintf(zones[0], DNS_NAME_BYTES, "%s", w->home);
     int error = find_zones(w, w->wanted, zones, &count, wanted_zone);
     if (!error) error = find_zones(w, w->former, zones, &count, former_zone);
-    for (size_t i = 0; i < count && !error; i++) error = publish_zone(w, zones[i], (const char(*)[DNS_NAME_BYTES])zones, wanted_zone, former_zone);
+    for (size_t i = 0; i < count && !error; i++)
+        error = publish_zone(w, zones[i], (const char(*)[DNS_NAME_BYTES])zones, wanted_zone, former_zone);
     free(wanted_zone);
     return error;
 }
 
-int update_publish(const struct update_server *server, const char *domain, struct record_set wanted, struct record_set former, size_t *changed,
-                   struct buf *left_out, char reason[DNS_REASON_MAX]) {
+int update_publish(const struct update_server *server, const char *domain, struct record_set wanted,
+                   struct record_set former, size_t *changed, struct buf *left_out, char reason[DNS_REASON_MAX]) {
     struct work w = {.domain = domain, .wanted = wanted, .former = former, .left_out = left_out, .reason = reason};
     *changed = 0;
     w.server = dns_server_open(&server->dns, reason);
@@ -278,7 +296,8 @@ int update_publish(const struct update_server *server, const char *domain, struc
     return error;
 }
 
-int update_remove(const struct update_server *server, const char *domain, struct record_set former, char reason[DNS_REASON_MAX]) {
+int update_remove(const struct update_server *server, const char *domain, struct record_set former,
+                  char reason[DNS_REASON_MAX]) {
     struct dns_record *outside = memory_alloc((former.n + 1) * sizeof *outside);
     struct work w = {.domain = domain, .former = former, .reason = reason};
     w.server = dns_server_open(&server->dns, reason);
@@ -299,7 +318,8 @@ int update_remove(const struct update_server *server, const char *domain, struct
     return error;
 }
 
-int update_list(const struct update_server *server, void (*each)(void *ctx, const char *zone), void *ctx, char reason[DNS_REASON_MAX]) {
+int update_list(const struct update_server *server, void (*each)(void *ctx, const char *zone), void *ctx,
+                char reason[DNS_REASON_MAX]) {
     struct dns_server *s = dns_server_open(&server->dns, reason);
     if (!s) return UPDATE_UNREACHABLE;
     int error = catalog_list(s, server->catalog, each, ctx, reason);

@@ -1,5 +1,6 @@
-/* Zones of hosted domains below another hosted domain's zone, on one server: the upper zone has to say that they are there (NS), and vouch for their keys (DS),
- * or a validating resolver takes the upper zone's word that there is no such name. */
+/* Zones of hosted domains below another hosted domain's zone, on one server: the upper zone has to say that they are
+ * there (NS), and vouch for their keys (DS), or a validating resolver takes the upper zone's word that there is no such
+ * name. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -28,7 +29,8 @@ static void push_rrset_deletion(ldns_rr_list *changes, const char *name, ldns_rr
     ldns_rr_list_push_rr(changes, rr);
 }
 
-static int ask_records(struct dns_server *s, const char *name, ldns_rr_type type, ldns_rr_list **out, char reason[DNS_REASON_MAX]) {
+static int ask_records(struct dns_server *s, const char *name, ldns_rr_type type, ldns_rr_list **out,
+                       char reason[DNS_REASON_MAX]) {
     ldns_pkt *answer = dns_server_ask(s, name, type, reason);
     if (!answer) return -1;
     *out = dns_server_records(answer, name, type, LDNS_SECTION_ANSWER);
@@ -36,8 +38,10 @@ static int ask_records(struct dns_server *s, const char *name, ldns_rr_type type
     return 0;
 }
 
-/* Questions for DS are answered by the upper zone, all others by the lower (RFC 4035 §3.1.4.1): so the DS records tell whether the delegation is there. */
-static int delegate(struct dns_server *s, const char *zone, const char *child, ldns_rr_list *ds, char reason[DNS_REASON_MAX]) {
+/* Questions for DS are answered by the upper zone, all others by the lower (RFC 4035 §3.1.4.1): so the DS records tell
+ * whether the delegation is there. */
+static int delegate(struct dns_server *s, const char *zone, const char *child, ldns_rr_list *ds,
+                    char reason[DNS_REASON_MAX]) {
     ldns_rr_list *there = NULL, *ns = NULL, *changes = ldns_rr_list_new();
     int error = ask_records(s, child, LDNS_RR_TYPE_DS, &there, reason);
     if (!error) error = ask_records(s, child, LDNS_RR_TYPE_NS, &ns, reason);
@@ -45,8 +49,10 @@ static int delegate(struct dns_server *s, const char *zone, const char *child, l
     ldns_rr_list_sort(ds);
     if (!error && (ldns_rr_list_rr_count(ds) == 0 || ldns_rr_list_compare(there, ds) != 0)) {
         push_rrset_deletion(changes, child, LDNS_RR_TYPE_DS);
-        for (size_t i = 0; i < ldns_rr_list_rr_count(ns); i++) ldns_rr_list_push_rr(changes, ldns_rr_clone(ldns_rr_list_rr(ns, i)));
-        for (size_t i = 0; i < ldns_rr_list_rr_count(ds); i++) ldns_rr_list_push_rr(changes, ldns_rr_clone(ldns_rr_list_rr(ds, i)));
+        for (size_t i = 0; i < ldns_rr_list_rr_count(ns); i++)
+            ldns_rr_list_push_rr(changes, ldns_rr_clone(ldns_rr_list_rr(ns, i)));
+        for (size_t i = 0; i < ldns_rr_list_rr_count(ds); i++)
+            ldns_rr_list_push_rr(changes, ldns_rr_clone(ldns_rr_list_rr(ds, i)));
         error = dns_server_update(s, zone, changes, reason);
     }
     ldns_rr_list_deep_free(changes);
@@ -55,7 +61,8 @@ static int delegate(struct dns_server *s, const char *zone, const char *child, l
     return error;
 }
 
-int update_delegate(const struct update_server *server, const char *domain, size_t n, const char *const children[], char reason[DNS_REASON_MAX]) {
+int update_delegate(const struct update_server *server, const char *domain, size_t n, const char *const children[],
+                    char reason[DNS_REASON_MAX]) {
     char zone[DNS_NAME_BYTES];
     if (n == 0) return 0;
     struct dns_server *s = dns_server_open(&server->dns, reason);

@@ -16,7 +16,8 @@ static void tell_data(const ldns_rr *rr, void (*each)(void *ctx, const char *ds)
     buf_free(&out);
 }
 
-static int ask(struct dns_server *s, const char *domain, ldns_rr_type type, ldns_rr_list **out, char reason[DNS_REASON_MAX]) {
+static int ask(struct dns_server *s, const char *domain, ldns_rr_type type, ldns_rr_list **out,
+               char reason[DNS_REASON_MAX]) {
     ldns_pkt *answer = dns_server_ask(s, domain, type, reason);
     if (!answer) return -1;
     *out = dns_server_records(answer, domain, type, LDNS_SECTION_ANSWER);
@@ -24,7 +25,8 @@ static int ask(struct dns_server *s, const char *domain, ldns_rr_type type, ldns
     return 0;
 }
 
-int update_ds(const struct update_server *server, const char *domain, void (*each)(void *ctx, const char *ds), void *ctx, char reason[DNS_REASON_MAX]) {
+int update_ds(const struct update_server *server, const char *domain, void (*each)(void *ctx, const char *ds),
+              void *ctx, char reason[DNS_REASON_MAX]) {
     char zone[DNS_NAME_BYTES];
     struct dns_server *s = dns_server_open(&server->dns, reason);
     if (!s) return UPDATE_UNREACHABLE;

@@ -1,5 +1,6 @@
-/* The usual chain of a Postfix: each message to the SPF policy daemon (its own process for each session, over a socket, as spawn(8) runs it), then with the
- * field that it prepends to OpenDKIM, then with its field too to OpenDMARC. Without a policy daemon, OpenDMARC checks SPF itself. */
+/* The usual chain of a Postfix: each message to the SPF policy daemon (its own process for each session, over a socket,
+ * as spawn(8) runs it), then with the field that it prepends to OpenDKIM, then with its field too to OpenDMARC. Without
+ * a policy daemon, OpenDMARC checks SPF itself. */
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <signal.h>
@@ -32,7 +33,8 @@ static void finish(struct chain *c, bool accepted) {
     bool self = !c->policy; /* OpenDMARC says spf=pass in a field of its own only when it looked itself */
     size_t passes = 0;
     for (const char *at = buf_str(&c->on_top); (at = strstr(at, "dkim=pass")); at++) passes++;
-    load_done(c->load, accepted && passes == 2 && says(all, words, sizeof words / sizeof *words), self && !all.n ? SLICE("nothing") : all);
+    load_done(c->load, accepted && passes == 2 && says(all, words, sizeof words / sizeof *words),
+              self && !all.n ? SLICE("nothing") : all);
     next(c);
 }
 
@@ -100,7 +102,8 @@ static void next(struct chain *c) {
         return;
     }
     evbuffer_add_printf(bufferevent_get_output(c->policy),
-                        "request=smtpd_access_policy\nprotocol_state=RCPT\nprotocol_name=ESMTP\nhelo_name=%s\nqueue_id=\ninstance=%d.%lu\nsender=%s\nrecipient="
+                        "request=smtpd_access_policy\nprotocol_state=RCPT\nprotocol_name=ESMTP\nhelo_name=%s\nqueue_id="
+                        "\ninstance=%d.%lu\nsender=%s\nrecipient="
                         "reader@bench.test\n"
                         "client_address=%s\nclient_name=%s\n\n",
                         c->sample->helo, (int)getpid(), c->instance, c->sample->from, c->sample->ip, c->sample->helo);
@@ -126,7 +129,8 @@ static struct bufferevent *start_policy(struct chain *c) {
     if (child < 0 || c->load->pid_count == PIDS_MAX) exit(1);
     c->load->pids[c->load->pid_count++] = child;
     evutil_make_socket_nonblocking(pair[0]);
-    struct bufferevent *connection = bufferevent_socket_new(c->load->base, pair[0], BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
+    struct bufferevent *connection =
+        bufferevent_socket_new(c->load->base, pair[0], BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
     bufferevent_setcb(connection, on_policy, NULL, on_policy_event, c);
     bufferevent_enable(connection, EV_READ | EV_WRITE);
     return connection;

@@ -1,5 +1,6 @@
-/* The messages: from ten customers of one mail provider, each with SPF, two DKIM signatures, an ARC set of a mailing list that handed it on unchanged, and a
- * DMARC policy; and the DNS records that make all of it pass, as "name ttl class type data" lines. */
+/* The messages: from ten customers of one mail provider, each with SPF, two DKIM signatures, an ARC set of a mailing
+ * list that handed it on unchanged, and a DMARC policy; and the DNS records that make all of it pass, as "name ttl
+ * class type data" lines. */
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
 #include <stdio.h>
@@ -8,7 +9,7 @@
 #include "libcommon/base/arena.h"
 #include "libcommon/base/base64.h"
 #include "libcommon/base/clock.h"
-#include "libcommon/trust/arc.h"
+#include "libcommon/trust/arc/arc.h"
 #include "tests/bench/verify/load.h"
 
 enum { SENDERS = 10, BODY_LINE = 72 };
@@ -32,8 +33,10 @@ static void add_key_record(struct buf *zone, const char *selector, const char *d
         base64_encode(slice_make(der, (size_t)length), &b64);
         OPENSSL_free(der);
     }
-    buf_printf(zone, "%s._domainkey.%s. 3600 IN TXT \"v=DKIM1; k=%s; p=", selector, domain, ed25519 ? "ed25519" : "rsa");
-    for (size_t at = 0; at < b64.n; at += 200) buf_printf(zone, "%s%.*s", at ? "\" \"" : "", SLICE_FMT(slice_head(slice_skip(buf_slice(&b64), at), 200)));
+    buf_printf(zone, "%s._domainkey.%s. 3600 IN TXT \"v=DKIM1; k=%s; p=", selector, domain,
+               ed25519 ? "ed25519" : "rsa");
+    for (size_t at = 0; at < b64.n; at += 200)
+        buf_printf(zone, "%s%.*s", at ? "\" \"" : "", SLICE_FMT(slice_head(slice_skip(buf_slice(&b64), at), 200)));
     buf_add_str(zone, "\"\n");
     buf_free(&b64);
 }
@@ -53,11 +56,11 @@ static void make_zone(struct buf *zone, struct keys *keys, bool second_ed25519) 
         keys->second[i] = second_ed25519 ? EVP_PKEY_Q_keygen(NULL, NULL, "ED25519") : EVP_RSA_gen(2048);
         add_key_record(zone, "one", domain, keys->first[i]);
         add_key_record(zone, "two", domain, keys->second[i]);
-        buf_printf(
-            zone,
-            "%s. 3600 IN TXT \"v=spf1 mx include:_spf.example.net -all\"\n%s. 3600 IN MX 10 mx.%s.\n%s. 3600 IN A 198.51.100.7\nmx.%s. 3600 IN A 198.51.100.7\n"
-            "_dmarc.%s. 3600 IN TXT \"v=DMARC1; p=reject; sp=reject; adkim=r; aspf=r; rua=mailto:dmarc@%s\"\n",
-            domain, domain, domain, domain, domain, domain, domain);
+        buf_printf(zone,
+                   "%s. 3600 IN TXT \"v=spf1 mx include:_spf.example.net -all\"\n%s. 3600 IN MX 10 mx.%s.\n%s. 3600 IN "
+                   "A 198.51.100.7\nmx.%s. 3600 IN A 198.51.100.7\n"
+                   "_dmarc.%s. 3600 IN TXT \"v=DMARC1; p=reject; sp=reject; adkim=r; aspf=r; rua=mailto:dmarc@%s\"\n",
+                   domain, domain, domain, domain, domain, domain, domain);
     }
 }
 
@@ -90,24 +93,32 @@ static int make_message(struct buf *out, const struct keys *keys, int number, in
     clock_rfc5322(now, when);
     buf_printf(
         &header,
-        "Received: from inside.%s (inside.%s [203.0.113.9])\r\n\tby out.example.net with ESMTPSA id 01K%012d\r\n\tfor <reader%d@bench.test>; %s\r\n"
+        "Received: from inside.%s (inside.%s [203.0.113.9])\r\n\tby out.example.net with ESMTPSA id 01K%012d\r\n\tfor "
+        "<reader%d@bench.test>; %s\r\n"
         "Received: from [10.1.2.3] (unknown [198.51.100.99])\r\n\tby inside.%s with ESMTPSA id 7f%08d; %s\r\n"
-        "From: \"Somebody of customer %d\" <somebody@%s>\r\nTo: Reader <reader%d@bench.test>\r\nSubject: What was said about letter %d, and\r\n what was "
+        "From: \"Somebody of customer %d\" <somebody@%s>\r\nTo: Reader <reader%d@bench.test>\r\nSubject: What was said "
+        "about letter %d, and\r\n what was "
         "answered\r\n"
-        "Date: %s\r\nMessage-ID: <%d.letters@%s>\r\nIn-Reply-To: <%d.before@bench.test>\r\nReferences: <1.first@bench.test>\r\n <%d.before@bench.test>\r\n"
+        "Date: %s\r\nMessage-ID: <%d.letters@%s>\r\nIn-Reply-To: <%d.before@bench.test>\r\nReferences: "
+        "<1.first@bench.test>\r\n <%d.before@bench.test>\r\n"
         "List-Id: Letters <letters.lists.example.org>\r\nList-Unsubscribe: <https://lists.example.org/leave/%d>\r\n"
-        "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 7bit\r\nUser-Agent: A mail client 1.0\r\n",
-        domain, domain, number, number, when, domain, number, when, sender, domain, number, number, when, number, domain, number, number, number);
+        "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: "
+        "7bit\r\nUser-Agent: A mail client 1.0\r\n",
+        domain, domain, number, number, when, domain, number, when, sender, domain, number, number, when, number,
+        domain, number, number, number);
     add_body(&body, (unsigned)number * 2654435761u + 1, (size_t)size > header.n ? (size_t)size - header.n : 100);
     struct body_hash *h = body_hash_create((struct body_hash_kind){.relaxed = true, .length = -1});
     body_hash_update(h, buf_slice(&body));
     body_hash_finish(h, relaxed, &hashed);
-    failed |= dkim_sign(buf_slice(&header), relaxed, slice_of(domain), SLICE("one"), keys->first[sender], now / 1000, &signatures);
-    failed |= dkim_sign(buf_slice(&header), relaxed, slice_of(domain), SLICE("two"), keys->second[sender], now / 1000, &signatures);
+    failed |= dkim_sign(buf_slice(&header), relaxed, slice_of(domain), SLICE("one"), keys->first[sender], now / 1000,
+                        &signatures);
+    failed |= dkim_sign(buf_slice(&header), relaxed, slice_of(domain), SLICE("two"), keys->second[sender], now / 1000,
+                        &signatures);
     buf_add_slice(&signatures, buf_slice(&header));
     struct arc_verdict none = {.result = ARC_NONE};
-    failed |= arc_seal(buf_slice(&signatures), relaxed, &none, SLICE("lists.example.org"), SLICE(" spf=pass smtp.mailfrom=example.net; dkim=pass; dmarc=pass"),
-                       SLICE("lists.example.org"), SLICE("arc"), keys->sealer, now / 1000, &seal);
+    failed |= arc_seal(buf_slice(&signatures), relaxed, &none, SLICE("lists.example.org"),
+                       SLICE(" spf=pass smtp.mailfrom=example.net; dkim=pass; dmarc=pass"), SLICE("lists.example.org"),
+                       SLICE("arc"), keys->sealer, now / 1000, &seal);
     buf_add_slice(out, buf_slice(&seal));
     buf_add_slice(out, buf_slice(&signatures));
     buf_add_str(out, "\r\n");

@@ -63,7 +63,8 @@ int64_t cpu_us(const int *pids, size_t count) {
         text[n] = 0;
         const char *behind = strrchr(text, ')'); /* the name may hold anything */
         unsigned long user, system;
-        if (!behind || sscanf(behind + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2) {
+        if (!behind ||
+            sscanf(behind + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2) {
             fprintf(stderr, "process %d is gone\n", pids[i]);
             exit(1);
         }
@@ -84,10 +85,13 @@ static int64_t own_us(void) {
     return (int64_t)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000000 + u.ru_utime.tv_usec + u.ru_stime.tv_usec;
 }
 
-const struct sample *load_take(struct load *l) { return l->next == l->warm + l->messages ? NULL : &l->samples[(size_t)l->next++ % l->sample_count]; }
+const struct sample *load_take(struct load *l) {
+    return l->next == l->warm + l->messages ? NULL : &l->samples[(size_t)l->next++ % l->sample_count];
+}
 
 void load_done(struct load *l, bool passed, struct slice answer) {
-    if (!passed && l->failed++ == 0) fprintf(stderr, "the first answer that does not say that every proof passes: %.*s\n", SLICE_FMT(answer));
+    if (!passed && l->failed++ == 0)
+        fprintf(stderr, "the first answer that does not say that every proof passes: %.*s\n", SLICE_FMT(answer));
     l->done++;
     bool begins = l->done == l->warm, ends = l->done == l->warm + l->messages;
     if (begins || ends) {

@@ -1,5 +1,6 @@
-/* The verification bench's load: the same messages given to one verifying system after another, each asked in its own protocol by a driver of this folder.
- * Every answer is read: a message for which not every proof is said to pass counts as failed. */
+/* The verification bench's load: the same messages given to one verifying system after another, each asked in its own
+ * protocol by a driver of this folder. Every answer is read: a message for which not every proof is said to pass counts
+ * as failed. */
 #ifndef POSTBUS_BENCH_VERIFY_LOAD_H
 #define POSTBUS_BENCH_VERIFY_LOAD_H
 
@@ -43,7 +44,8 @@ struct settings {
 
 /* Reads the messages that corpus_make wrote; ends the program with a reason when it cannot. */
 void samples_read(struct load *l, const char *directory);
-/* Writes messages, their envelopes and the DNS records that make them pass. second_ed25519: the second DKIM signature is of that algorithm. 0 or -1. */
+/* Writes messages, their envelopes and the DNS records that make them pass. second_ed25519: the second DKIM signature
+ * is of that algorithm. 0 or -1. */
 int corpus_make(const char *directory, int count, int size, bool second_ed25519);
 
 /* The next message to ask about; NULL when all have been taken. */

@@ -3,8 +3,9 @@
  *   verify_load make --dir DIR --count 200 --size 4096 [--ed25519]
  *   verify_load postbus|milters|rspamd --dir DIR --messages N --warm N --sessions N --pids 1,2,3 …
  *
- * Prints one JSON object: {"done":…,"failed":…,"seconds":…,"cpu":…,"hashing":…,"own":…}: CPU seconds of the processes asked about (with the policy daemons that
- * the milter driver starts), of the hashing of bodies that this program did for Postbus as smtpd does it, and of this program. */
+ * Prints one JSON object: {"done":…,"failed":…,"seconds":…,"cpu":…,"hashing":…,"own":…}: CPU seconds of the processes
+ * asked about (with the policy daemons that the milter driver starts), of the hashing of bodies that this program did
+ * for Postbus as smtpd does it, and of this program. */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,7 +76,8 @@ int main(int argc, char **argv) {
         default: return usage();
         }
     }
-    if (!directory || l.sessions < 1 || l.sessions > SESSIONS_MAX || l.messages < 1 || l.warm < 1 || s.per_session < 1) return usage();
+    if (!directory || l.sessions < 1 || l.sessions > SESSIONS_MAX || l.messages < 1 || l.warm < 1 || s.per_session < 1)
+        return usage();
     if (strcmp(task, "make") == 0) return corpus_make(directory, count, size, ed25519) ? 1 : 0;
     samples_read(&l, directory);
     l.base = event_base_new();
@@ -93,9 +95,9 @@ int main(int argc, char **argv) {
         fprintf(stderr, "only %ld of %ld were answered\n", l.done, l.warm + l.messages);
         return 1;
     }
-    printf("{\"done\":%ld,\"failed\":%ld,\"seconds\":%.3f,\"cpu\":%.3f,\"hashing\":%.4f,\"own\":%.3f}\n", l.messages, l.failed,
-           seconds(l.ended.wall_us - l.began.wall_us), seconds(l.ended.cpu_us - l.began.cpu_us), (double)(l.ended.hashing_ns - l.began.hashing_ns) / 1e9,
-           seconds(l.ended.own_us - l.began.own_us));
+    printf("{\"done\":%ld,\"failed\":%ld,\"seconds\":%.3f,\"cpu\":%.3f,\"hashing\":%.4f,\"own\":%.3f}\n", l.messages,
+           l.failed, seconds(l.ended.wall_us - l.began.wall_us), seconds(l.ended.cpu_us - l.began.cpu_us),
+           (double)(l.ended.hashing_ns - l.began.hashing_ns) / 1e9, seconds(l.ended.own_us - l.began.own_us));
     fflush(stdout);
     _Exit(l.failed ? 1 : 0); /* connections and what is in flight go with the process */
 }

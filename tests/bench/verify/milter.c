@@ -11,7 +11,14 @@
 #include "libcommon/base/arena.h"
 #include "libcommon/mail/header.h"
 
-enum { VERSION = 6, ACTIONS_ALL = 0x1ff, PROTOCOL_ALL = 0x1fffff, CHUNK = 65535, PACKET_MAX = 1 << 20, HEADER_BYTES = 5 };
+enum {
+    VERSION = 6,
+    ACTIONS_ALL = 0x1ff,
+    PROTOCOL_ALL = 0x1fffff,
+    CHUNK = 65535,
+    PACKET_MAX = 1 << 20,
+    HEADER_BYTES = 5
+};
 /* What a milter may decline in the negotiation: to be sent a step, and to answer it. */
 enum {
     SKIP_CONNECT = 0x1,
@@ -127,9 +134,14 @@ static void send_message(struct milter *m) {
     m->expected = 0;
     if (!m->greeted) add_greeting(m);
     snprintf(from, sizeof from, "<%s>", s->from);
-    add_macros(m, 'M', (const char *const[]){"i", "4BENCH0ID", "{mail_addr}", s->from, "{mail_host}", "", "{mail_mailer}", "smtp"}, 8);
+    add_macros(
+        m, 'M',
+        (const char *const[]){"i", "4BENCH0ID", "{mail_addr}", s->from, "{mail_host}", "", "{mail_mailer}", "smtp"}, 8);
     add_step(m, 'M', from, SKIP_MAIL, MUTE_MAIL);
-    add_macros(m, 'R', (const char *const[]){"{rcpt_addr}", "reader@bench.test", "{rcpt_host}", "bench.test", "{rcpt_mailer}", "local"}, 6);
+    add_macros(m, 'R',
+               (const char *const[]){"{rcpt_addr}", "reader@bench.test", "{rcpt_host}", "bench.test", "{rcpt_mailer}",
+                                     "local"},
+               6);
     add_step(m, 'R', "<reader@bench.test>", SKIP_RCPT, MUTE_RCPT);
     add_step(m, 'T', NULL, SKIP_DATA, MUTE_DATA);
     add_fields(m, buf_slice(&m->on_top));
@@ -180,7 +192,9 @@ static bool take_packet(struct milter *m, char command, struct slice data) {
         if (--m->expected) return false;
         judge(m, true);
         return true;
-    case 'a': /* accepted early: not what is to be measured, unless it is the last answer */ judge(m, m->expected == 1); return true;
+    case 'a': /* accepted early: not what is to be measured, unless it is the last answer */
+        judge(m, m->expected == 1);
+        return true;
     case 'r':
     case 't':
     case 'y':
@@ -217,7 +231,8 @@ static void on_event(struct bufferevent *connection, short what, void *ctx) {
     exit(1);
 }
 
-struct milter *milter_open(struct event_base *base, const char *path, const char *ip, const char *helo, milter_fn *judged, void *ctx) {
+struct milter *milter_open(struct event_base *base, const char *path, const char *ip, const char *helo,
+                           milter_fn *judged, void *ctx) {
     struct milter *m = memory_alloc(sizeof *m);
     struct sockaddr_un to = {.sun_family = AF_UNIX};
     m->judged = judged, m->ctx = ctx;

@@ -1,12 +1,12 @@
-/* Asks the verifier over the bus as smtpd does (services/smtpd/accept.c): the body is hashed here, in the pieces in which it would arrive, and the header block
- * travels with the hashes. */
+/* Asks the verifier over the bus as smtpd does (services/smtpd/accept.c): the body is hashed here, in the pieces in
+ * which it would arrive, and the header block travels with the hashes. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"
 #include "libcommon/base/base64.h"
 #include "libcommon/bus/bus.h"
-#include "libcommon/trust/body_hash.h"
+#include "libcommon/trust/dkim/body_hash.h"
 #include "tests/bench/verify/load.h"
 
 enum { PIECE = 4096, ANSWER_MS = 30000 };
@@ -26,9 +26,10 @@ static bool is(const json_t *object, const char *name, const char *word) {
 static void on_verified(void *ctx, int error, const json_t *reply) {
     struct asker *a = ctx;
     const json_t *dkim = json_object_get(reply, "dkim");
-    bool passed = !error && is(reply, "disposition", "accept") && is(json_object_get(reply, "spf"), "result", "pass") && json_array_size(dkim) == 2 &&
-                  is(json_array_get(dkim, 0), "result", "pass") && is(json_array_get(dkim, 1), "result", "pass") &&
-                  is(json_object_get(reply, "arc"), "cv", "pass") && is(json_object_get(reply, "dmarc"), "result", "pass");
+    bool passed = !error && is(reply, "disposition", "accept") && is(json_object_get(reply, "spf"), "result", "pass") &&
+                  json_array_size(dkim) == 2 && is(json_array_get(dkim, 0), "result", "pass") &&
+                  is(json_array_get(dkim, 1), "result", "pass") && is(json_object_get(reply, "arc"), "cv", "pass") &&
+                  is(json_object_get(reply, "dmarc"), "result", "pass");
     char *text = passed || !reply ? NULL : json_dumps(reply, 0);
     load_done(a->load, passed, slice_of(text ? text : "no answer"));
     free(text);
@@ -56,8 +57,8 @@ static json_t *hash_body(struct load *l, const struct sample *s) {
     for (size_t i = 0; i < count; i++) body_hash_finish(hashes[i], digests[i], &hashed[i]);
     l->hashing_ns += thread_cpu_ns() - began;
     for (size_t i = 0; i < count; i++) {
-        json_t *one = json_pack("{s:s,s:s,s:o}", "canon", kinds[i].relaxed ? "relaxed" : "simple", "algorithm", "sha256", "length",
-                                kinds[i].length < 0 ? json_null() : json_integer(kinds[i].length));
+        json_t *one = json_pack("{s:s,s:s,s:o}", "canon", kinds[i].relaxed ? "relaxed" : "simple", "algorithm",
+                                "sha256", "length", kinds[i].length < 0 ? json_null() : json_integer(kinds[i].length));
         add_base64(one, "hash_b64", slice_make(digests[i], BODY_HASH_BYTES));
         json_object_set_new(one, "hashed", json_integer((json_int_t)hashed[i]));
         json_array_append_new(list, one);
@@ -68,8 +69,8 @@ static json_t *hash_body(struct load *l, const struct sample *s) {
 static void ask_next(struct asker *a) {
     const struct sample *s = load_take(a->load);
     if (!s) return;
-    json_t *ask = json_pack("{s:s,s:s,s:s,s:s,s:s,s:o}", "id", "01K3Z0000000000000BENCHBEN", "client_ip", s->ip, "helo", s->helo, "mail_from", s->from, "tls",
-                            "TLSv1.3", "body_hashes", hash_body(a->load, s));
+    json_t *ask = json_pack("{s:s,s:s,s:s,s:s,s:s,s:o}", "id", "01K3Z0000000000000BENCHBEN", "client_ip", s->ip, "helo",
+                            s->helo, "mail_from", s->from, "tls", "TLSv1.3", "body_hashes", hash_body(a->load, s));
     add_base64(ask, "header_b64", s->header);
     bus_request(a->bus, "verifier.verify", ask, ANSWER_MS, on_verified, a);
 }

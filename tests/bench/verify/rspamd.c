@@ -1,5 +1,5 @@
-/* Asks rspamd over HTTP (POST /checkv2), several connections at once. Its scanning worker closes each after its answer, whatever is asked for; then the next is
- * opened. */
+/* Asks rspamd over HTTP (POST /checkv2), several connections at once. Its scanning worker closes each after its answer,
+ * whatever is asked for; then the next is opened. */
 #include <arpa/inet.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
@@ -20,7 +20,8 @@ static void on_read(struct bufferevent *connection, void *ctx);
 static void on_event(struct bufferevent *connection, short what, void *ctx);
 
 static void open_connection(struct client *c) {
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)c->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in to = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)c->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     if (c->connection) bufferevent_free(c->connection);
     c->connection = bufferevent_socket_new(c->load->base, -1, BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
     bufferevent_setcb(c->connection, on_read, NULL, on_event, c);
@@ -36,11 +37,11 @@ static void ask_next(struct client *c) {
     c->asked = s != NULL;
     if (!s) return;
     struct evbuffer *out = bufferevent_get_output(c->connection);
-    evbuffer_add_printf(
-        out,
-        "POST /checkv2 HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive\r\nIP: %s\r\nHelo: %s\r\nHostname: %s\r\nFrom: %s\r\nRcpt: reader@bench.test\r\n"
-        "MTA-Name: mx.bench.test\r\nContent-Length: %zu\r\n\r\n",
-        s->ip, s->helo, s->helo, s->from, s->text.n);
+    evbuffer_add_printf(out,
+                        "POST /checkv2 HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive\r\nIP: %s\r\nHelo: "
+                        "%s\r\nHostname: %s\r\nFrom: %s\r\nRcpt: reader@bench.test\r\n"
+                        "MTA-Name: mx.bench.test\r\nContent-Length: %zu\r\n\r\n",
+                        s->ip, s->helo, s->helo, s->from, s->text.n);
     evbuffer_add(out, s->text.data, s->text.n);
 }
 
@@ -52,7 +53,8 @@ static long field_number(struct slice head, const char *name) {
 }
 
 static void on_read(struct bufferevent *connection, void *ctx) {
-    static const char *const words[] = {"\"R_SPF_ALLOW\"", "\"R_DKIM_ALLOW\"", ":s=one\"", ":s=two\"", "\"ARC_ALLOW\"", "\"DMARC_POLICY_ALLOW\""};
+    static const char *const words[] = {"\"R_SPF_ALLOW\"", "\"R_DKIM_ALLOW\"", ":s=one\"",
+                                        ":s=two\"",        "\"ARC_ALLOW\"",    "\"DMARC_POLICY_ALLOW\""};
     struct client *c = ctx;
     struct evbuffer *input = bufferevent_get_input(connection);
     struct evbuffer_ptr end = evbuffer_search(input, "\r\n\r\n", 4, NULL);
@@ -65,7 +67,8 @@ static void on_read(struct bufferevent *connection, void *ctx) {
     }
     if (evbuffer_get_length(input) < (size_t)end.pos + 4 + (size_t)length) return;
     struct slice whole = slice_make(evbuffer_pullup(input, end.pos + 4 + length), (size_t)end.pos + 4 + (size_t)length);
-    bool close_after = !memmem(whole.p, (size_t)end.pos, "eep-", 4), passed = says(whole, words, sizeof words / sizeof *words);
+    bool close_after = !memmem(whole.p, (size_t)end.pos, "eep-", 4),
+         passed = says(whole, words, sizeof words / sizeof *words);
     c->asked = false;
     load_done(c->load, passed, whole);
     evbuffer_drain(input, whole.n);

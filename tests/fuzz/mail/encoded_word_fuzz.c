@@ -10,7 +10,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     encoded_word_decode(slice_make(data, size), &out);
     for (size_t i = 0; i < out.n;) {
         utf8proc_int32_t code;
-        utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)out.data + i, (utf8proc_ssize_t)(out.n - i), &code);
+        utf8proc_ssize_t n =
+            utf8proc_iterate((const utf8proc_uint8_t *)out.data + i, (utf8proc_ssize_t)(out.n - i), &code);
         if (n <= 0 || code < ' ') abort();
         i += (size_t)n;
     }

@@ -13,7 +13,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     for (uint32_t i = 0; i < m->count; i++) {
         const struct mime_part *p = &m->parts[i];
         if (p->start > p->body || p->body > p->end || p->end > size) abort();
-        if (p->parent != MIME_NONE && (p->start < m->parts[p->parent].body || p->end > m->parts[p->parent].end)) abort();
+        if (p->parent != MIME_NONE && (p->start < m->parts[p->parent].body || p->end > m->parts[p->parent].end))
+            abort();
         buf_reset(&out);
         if (i < 100) mime_decode_body(m, i, &out);
     }
@@ -26,7 +27,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct slice section;
     for (size_t n = 0; n <= 3; n++)
         for (int s = MIME_SECTION_BODY; s <= MIME_SECTION_TEXT; s++)
-            if (mime_section(m, n, numbers, (enum mime_section)s, &section) && (section.p < message.p || section.p + section.n > message.p + size)) abort();
+            if (mime_section(m, n, numbers, (enum mime_section)s, &section) &&
+                (section.p < message.p || section.p + section.n > message.p + size))
+                abort();
     buf_free(&out);
     arena_destroy(arena);
     return 0;

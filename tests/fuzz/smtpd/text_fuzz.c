@@ -14,7 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct buf a = {0}, b = {0};
     size_t taken = smtp_take_text(&whole, all, &a), in_parts = smtp_take_text(&parts, first, &b);
     if (in_parts == cut) in_parts += smtp_take_text(&parts, second, &b);
-    if (taken != in_parts || whole.ended != parts.ended || whole.bare != parts.bare || whole.nul != parts.nul || !slice_equal(buf_slice(&a), buf_slice(&b)))
+    if (taken != in_parts || whole.ended != parts.ended || whole.bare != parts.bare || whole.nul != parts.nul ||
+        !slice_equal(buf_slice(&a), buf_slice(&b)))
         abort();
     buf_free(&a);
     buf_free(&b);

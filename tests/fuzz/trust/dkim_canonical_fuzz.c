@@ -1,10 +1,10 @@
-/* Canonical forms and body hashes against plain reference implementations, in pieces of any size; and what we sign verifies, whatever the header. The first
- * byte of the input is the size of the pieces. */
+/* Canonical forms and body hashes against plain reference implementations, in pieces of any size; and what we sign
+ * verifies, whatever the header. The first byte of the input is the size of the pieces. */
 #include <stdlib.h>
 
 #include "libcommon/mail/header.h"
-#include "libcommon/trust/dkim.h"
-#include "libcommon/trust/dkim_header.h"
+#include "libcommon/trust/dkim/dkim.h"
+#include "libcommon/trust/dkim/dkim_header.h"
 
 /* RFC 6376 §3.4.3, §3.4.4 as one would write them with the whole body in hand. */
 static void reference_body(struct slice body, bool relaxed, struct buf *out) {
@@ -66,7 +66,8 @@ static const struct trust_answer *look_up(void *ctx, struct slice name, int type
 
 static void check_signing(struct slice header, struct slice body) {
     static EVP_PKEY *key;
-    static struct trust_record record = {.data = SLICE("v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=")}; /* RFC 8463 §A.2 */
+    static struct trust_record record = {
+        .data = SLICE("v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=")}; /* RFC 8463 §A.2 */
     static struct trust_answer answer = {.status = TRUST_DNS_OK, .count = 1, .records = &record};
     struct trust_dns dns = {look_up, &answer};
     struct arena *arena = arena_create();
@@ -84,12 +85,14 @@ static void check_signing(struct slice header, struct slice body) {
     body_hash_finish(h, digest.digest, &digest.hashed);
     if (dkim_sign(header, digest.digest, SLICE("a.test"), SLICE("s"), key, 1795513277, &message) != 0) abort();
     buf_add_slice(&message, header);
-    struct dkim_message m = {.header = buf_slice(&message), .digest_count = 1, .digests = &digest, .now = 1795513277, .explain = true};
+    struct dkim_message m = {
+        .header = buf_slice(&message), .digest_count = 1, .digests = &digest, .now = 1795513277, .explain = true};
     if (dkim_verify(arena, &m, &dns, NULL, &n, &v) != TRUST_DONE || n < 1) abort();
     /* of too many signatures ours may not be among the verified; what is first in the message and verified is ours */
     struct header_field f;
     size_t at = 0;
-    bool ours = header_next(m.header, &at, &f) == 1 && v[0].signature.h.p > f.raw.p && v[0].signature.h.p < f.raw.p + f.raw.n;
+    bool ours =
+        header_next(m.header, &at, &f) == 1 && v[0].signature.h.p > f.raw.p && v[0].signature.h.p < f.raw.p + f.raw.n;
     if (ours && v[0].result != DKIM_PASS) abort();
     buf_free(&message);
     arena_destroy(arena);
@@ -99,7 +102,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 2 || size > 20000) return 0;
     size_t piece = data[0] % 61u + 1, body_at;
-    struct slice message = slice_make(data + 1, size - 1), header = header_block(message, &body_at), body = slice_skip(message, body_at);
+    struct slice message = slice_make(data + 1, size - 1), header = header_block(message, &body_at),
+                 body = slice_skip(message, body_at);
     for (int relaxed = 0; relaxed < 2; relaxed++) {
         check_body(body, relaxed, -1, piece);
         check_body(body, relaxed, data[0], piece);

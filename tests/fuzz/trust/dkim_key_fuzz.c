@@ -1,7 +1,7 @@
 /* A key record: whatever is taken as a key is within its bounds, and verifying with it ends. */
 #include <stdlib.h>
 
-#include "libcommon/trust/dkim.h"
+#include "libcommon/trust/dkim/dkim.h"
 
 static const struct trust_answer *look_up(void *ctx, struct slice name, int type) {
     (void)name, (void)type;

@@ -1,8 +1,9 @@
-/* The whole verification of a foreign header block, with DNS answers that are foreign too: the first line of the input is the TXT record that every name has.
+/* The whole verification of a foreign header block, with DNS answers that are foreign too: the first line of the input
+ * is the TXT record that every name has.
  */
 #include <stdlib.h>
 
-#include "libcommon/trust/trust.h"
+#include "libcommon/trust/verdict/trust.h"
 
 struct world {
     struct slice txt;
@@ -47,7 +48,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                              .authserv_id = SLICE("me.test"),
                              .now = 1795513277,
                              .explain = true};
-    if (trust_verify(arena, &in, &dns, NULL, &r) != TRUST_DONE) abort(); /* everything is known: nothing may be pending */
+    if (trust_verify(arena, &in, &dns, NULL, &r) != TRUST_DONE)
+        abort(); /* everything is known: nothing may be pending */
     trust_write_headers(&in, &r, &out);
     json_t *json = trust_result_json(&r, true);
     if (!json) abort();

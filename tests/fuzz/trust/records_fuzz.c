@@ -1,8 +1,8 @@
 /* DMARC records, MTA-STS records and policies, tag lists, header blocks. */
 #include "libcommon/mail/header.h"
-#include "libcommon/trust/dmarc.h"
-#include "libcommon/trust/mta_sts.h"
+#include "libcommon/trust/dmarc/dmarc.h"
 #include "libcommon/trust/tags.h"
+#include "libcommon/trust/transport/mta_sts.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -1,8 +1,9 @@
-/* An SPF record that is whatever it is. Input: a byte that says how DNS answers for other names, and the record; for each name that is asked, DNS says the same
- * again. Whatever comes out is bounded, and nothing of it can steer a terminal. */
+/* An SPF record that is whatever it is. Input: a byte that says how DNS answers for other names, and the record; for
+ * each name that is asked, DNS says the same again. Whatever comes out is bounded, and nothing of it can steer a
+ * terminal. */
 #include <stdlib.h>
 
-#include "libcommon/trust/spf.h"
+#include "libcommon/trust/spf/spf.h"
 
 static struct trust_record txt[2], addresses[2], hosts[12];
 static struct trust_answer text_answer, address_answer, host_answer, void_answer;
@@ -24,7 +25,8 @@ static void check_printable(const char *text) {
 }
 
 static void check_verdict(const struct spf_verdict *v, int pending) {
-    if (v->lookups > SPF_LOOKUPS_MAX + 1 || v->void_lookups > SPF_VOID_MAX + 1 || v->step_count > SPF_STEPS_MAX) abort();
+    if (v->lookups > SPF_LOOKUPS_MAX + 1 || v->void_lookups > SPF_VOID_MAX + 1 || v->step_count > SPF_STEPS_MAX)
+        abort();
     if (questions > 250) abort();
     if (pending) return;
     check_printable(v->reason);
@@ -51,9 +53,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                           .explain = way & 16};
     txt[0].data = slice_make(data + 1, size - 1);
     txt[1].data = SLICE("other");
-    addresses[0].data = way & 4 ? SLICE("\001\002\003\004") : SLICE("\001\002\003\004\001\002\003\004\001\002\003\004\001\002\003\004");
+    addresses[0].data =
+        way & 4 ? SLICE("\001\002\003\004") : SLICE("\001\002\003\004\001\002\003\004\001\002\003\004\001\002\003\004");
     addresses[1].data = SLICE("odd");
-    for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) hosts[i] = (struct trust_record){(uint16_t)(i * 7 % 5), SLICE("x.test")};
+    for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++)
+        hosts[i] = (struct trust_record){(uint16_t)(i * 7 % 5), SLICE("x.test")};
     text_answer = (struct trust_answer){.status = TRUST_DNS_OK, .count = way & 32 ? 2 : 1, .records = txt};
     address_answer = (struct trust_answer){.status = TRUST_DNS_OK, .count = 2, .records = addresses};
     host_answer = (struct trust_answer){.status = TRUST_DNS_OK, .count = way & 64 ? 12 : 9, .records = hosts};

@@ -1,8 +1,9 @@
-/* Macros of SPF. Input: a byte of choices, then, each up to a line feed, the local part, the HELO name and the macro-string. What the grammar takes expands,
- * and into a name that fits DNS or a text; what it does not take never does. */
+/* Macros of SPF. Input: a byte of choices, then, each up to a line feed, the local part, the HELO name and the
+ * macro-string. What the grammar takes expands, and into a name that fits DNS or a text; what it does not take never
+ * does. */
 #include <stdlib.h>
 
-#include "libcommon/trust/spf.h"
+#include "libcommon/trust/spf/spf.h"
 
 static struct slice next_line(struct slice *rest) {
     struct slice line;
@@ -27,7 +28,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!size) return 0;
     struct arena *arena = arena_create();
     struct slice rest = slice_make(data + 1, size - 1);
-    struct spf_macros m = {.origin = SLICE("origin.test"), .domain = SLICE("very.deep.domain.test"), .ip = ip, .v6 = data[0] & 1, .now = -1};
+    struct spf_macros m = {.origin = SLICE("origin.test"),
+                           .domain = SLICE("very.deep.domain.test"),
+                           .ip = ip,
+                           .v6 = data[0] & 1,
+                           .now = -1};
     m.local = next_line(&rest);
     m.helo = next_line(&rest);
     m.validated = data[0] & 2 ? m.helo : SLICE("");

@@ -1,7 +1,8 @@
-/* Senders and recipients that are whatever they are: nothing but what we made is taken for ours, and what we made always finds its way back. */
+/* Senders and recipients that are whatever they are: nothing but what we made is taken for ours, and what we made
+ * always finds its way back. */
 #include <stdlib.h>
 
-#include "libcommon/trust/srs.h"
+#include "libcommon/trust/srs/srs.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

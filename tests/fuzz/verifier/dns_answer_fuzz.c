@@ -20,7 +20,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct arena *arena = arena_create();
     const struct dns_record *record = &wanted[data[0] % (sizeof wanted / sizeof *wanted)];
     struct answer answer;
-    struct check_context context = {.domain = "a.test", .mail_host = "mx.test", .addresses = {&answer}, .host_addresses = {&answer}, .spf_covers = -1};
+    struct check_context context = {.domain = "a.test",
+                                    .mail_host = "mx.test",
+                                    .addresses = {&answer},
+                                    .host_addresses = {&answer},
+                                    .spf_covers = -1};
     struct check_texts ds = {0, (const char *[]){"1 13 2 ab"}};
     ds.n = 1;
     answer_parse(arena, slice_make(data + 1, size - 1), slice_of(record->name), check_type(record->type), &answer);

@@ -66,6 +66,7 @@ static void overlong_parts_are_refused(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(addresses_have_one_form), cmocka_unit_test(overlong_parts_are_refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(addresses_have_one_form),
+                                       cmocka_unit_test(overlong_parts_are_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -42,14 +42,16 @@ static void values(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         json_t *value = json_loads(cases[i].value, JSON_DECODE_ANY, NULL);
         const char *problem = domain_setting_problem(cases[i].name, value);
-        if (!problem != cases[i].taken) fail_msg("%s = %s: %s", cases[i].name, cases[i].value, problem ? problem : "taken");
+        if (!problem != cases[i].taken)
+            fail_msg("%s = %s: %s", cases[i].name, cases[i].value, problem ? problem : "taken");
         json_decref(value);
     }
 }
 
 static void fields_of_the_store(void **state) {
     (void)state;
-    json_t *fields = json_pack("{s:s,s:s,s:s,s:s}", "created", "x", "dns.dmarc_policy", "\"none\"", "dns.caa", "[]", "dns.broken", "{");
+    json_t *fields = json_pack("{s:s,s:s,s:s,s:s}", "created", "x", "dns.dmarc_policy", "\"none\"", "dns.caa", "[]",
+                               "dns.broken", "{");
     json_t *read = domain_settings_read(fields), *want = json_pack("{s:s,s:[]}", "dmarc_policy", "none", "caa");
     assert_true(json_equal(read, want));
     json_decref(fields), json_decref(read), json_decref(want);

@@ -21,12 +21,15 @@ static void codes_of_the_bus_have_a_status(void **state) {
     static const struct {
         const char *code;
         unsigned status;
-    } cases[] = {{"not_found", 404}, {"exists", 409}, {"invalid", 422}, {"denied", 403}, {"busy", 503}, {"unavailable", 503}, {"", 503}};
+    } cases[] = {{"not_found", 404}, {"exists", 409},      {"invalid", 422}, {"denied", 403},
+                 {"busy", 503},      {"unavailable", 503}, {"", 503}};
     (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) assert_int_equal(problem_status(cases[i].code), cases[i].status);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_int_equal(problem_status(cases[i].code), cases[i].status);
 }
 
-static const struct field fields[] = {{"name", FIELD_TEXT, true}, {"bytes", FIELD_BYTES, false}, {"list", FIELD_TEXTS, false}};
+static const struct field fields[] = {
+    {"name", FIELD_TEXT, true}, {"bytes", FIELD_BYTES, false}, {"list", FIELD_TEXTS, false}};
 
 static void bodies_are_held_against_their_fields(void **state) {
     static const struct {
@@ -47,7 +50,8 @@ static void bodies_are_held_against_their_fields(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         json_t *body = json_loads(cases[i].body, 0, NULL), *errors = fields_check(body, fields, 3);
         if (cases[i].pointer)
-            assert_string_equal(json_string_value(json_object_get(json_array_get(errors, 0), "pointer")), cases[i].pointer);
+            assert_string_equal(json_string_value(json_object_get(json_array_get(errors, 0), "pointer")),
+                                cases[i].pointer);
         else
             assert_null(errors);
         json_decref(errors);
@@ -56,7 +60,8 @@ static void bodies_are_held_against_their_fields(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_problem_has_the_members_of_rfc_9457), cmocka_unit_test(codes_of_the_bus_have_a_status),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_problem_has_the_members_of_rfc_9457),
+                                       cmocka_unit_test(codes_of_the_bus_have_a_status),
                                        cmocka_unit_test(bodies_are_held_against_their_fields)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

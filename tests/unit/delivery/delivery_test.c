@@ -71,7 +71,8 @@ static void extensions_are_found_in_the_ehlo_reply(void **state) {
 }
 
 static void pauses_grow_to_a_bound_and_messages_expire(void **state) {
-    const struct retry_policy p = {.first_ms = 60000, .last_ms = 4 * 3600000, .lifetime_ms = 5 * 86400000LL, .warn_ms = 4 * 3600000};
+    const struct retry_policy p = {
+        .first_ms = 60000, .last_ms = 4 * 3600000, .lifetime_ms = 5 * 86400000LL, .warn_ms = 4 * 3600000};
     (void)state;
     int64_t before = 0;
     for (int attempt = 1; attempt < 20; attempt++) {
@@ -119,10 +120,17 @@ static void reports_are_sent_as_notify_asks(void **state) {
 
 static void a_report_is_a_multipart_report_with_everything_in_it(void **state) {
     struct entry e = {.id = "01ARZ3NDEKTSV4RRFFQ69G5FAV"};
-    e.envelope = json_pack("{s:s,s:s,s:I,s:n,s:[{s:s,s:s},{s:s}]}", "from", "alice@a.test", "envid", "ENV1", "received", (json_int_t)1795513277000, "ret",
-                           "rcpts", "address", "bob@b.test", "orcpt", "rfc822;robert@b.test", "address", "eve@b.test");
+    e.envelope = json_pack("{s:s,s:s,s:I,s:n,s:[{s:s,s:s},{s:s}]}", "from", "alice@a.test", "envid", "ENV1", "received",
+                           (json_int_t)1795513277000, "ret", "rcpts", "address", "bob@b.test", "orcpt",
+                           "rfc822;robert@b.test", "address", "eve@b.test");
     struct report reports[] = {
-        {REPORT_FAILED, 0, {.kind = OUTCOME_BOUNCED, .code = 550, .enhanced = "5.1.1", .reason = "550 5.1.1 no\r\nX-Injected: yes", .host = "mx.b.test"}},
+        {REPORT_FAILED,
+         0,
+         {.kind = OUTCOME_BOUNCED,
+          .code = 550,
+          .enhanced = "5.1.1",
+          .reason = "550 5.1.1 no\r\nX-Injected: yes",
+          .host = "mx.b.test"}},
         {REPORT_FAILED, 1, {.kind = OUTCOME_BOUNCED, .code = 550, .enhanced = "5.2.2", .reason = "full", .host = ""}}};
     struct buf text = {0};
     char id[ULID_BYTES], again[ULID_BYTES];
@@ -133,7 +141,8 @@ static void a_report_is_a_multipart_report_with_everything_in_it(void **state) {
     assert_true(ulid_is_valid(slice_of(id)) && strcmp(id, e.id) != 0);
     bounce_id(e.id, 1, reports, again);
     assert_string_not_equal(id, again);
-    bounce_text("mx.a.test", id, &e, 2, reports, SLICE("From: alice@a.test\r\nSubject: s\r\n\r\nthe body\r\n"), 1795513277000, &text);
+    bounce_text("mx.a.test", id, &e, 2, reports, SLICE("From: alice@a.test\r\nSubject: s\r\n\r\nthe body\r\n"),
+                1795513277000, &text);
     static const char *const wanted[] = {"To: <alice@a.test>\r\n",
                                          "Auto-Submitted: auto-replied\r\n", /* RFC 3834 */
                                          "multipart/report; report-type=delivery-status",

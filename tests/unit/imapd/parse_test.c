@@ -9,7 +9,9 @@
 #include "services/imapd/fetch.h"
 #include "services/imapd/search.h"
 
-static struct parser on(struct arena *arena, const char *text) { return (struct parser){text, text + strlen(text), arena}; }
+static struct parser on(struct arena *arena, const char *text) {
+    return (struct parser){text, text + strlen(text), arena};
+}
 
 static void sets_are_sorted_joined_and_resolved(void **state) {
     static const struct {
@@ -67,8 +69,9 @@ static void strings_come_in_three_forms(void **state) {
 }
 
 static void sections_give_the_bytes_they_name(void **state) {
-    static const char message[] = "From: a\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: "
-                                  "text/plain\r\n\r\none\r\n--b\r\nContent-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\ndeep\r\n--b--\r\n";
+    static const char message[] =
+        "From: a\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: "
+        "text/plain\r\n\r\none\r\n--b\r\nContent-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\ndeep\r\n--b--\r\n";
     static const struct {
         const char *section, *bytes; /* NULL: there is none */
     } cases[] = {
@@ -98,8 +101,9 @@ static void sections_give_the_bytes_they_name(void **state) {
 }
 
 static void search_keys_decide(void **state) {
-    static const char text[] = "From: Ann <ann@a.test>\r\nSubject: =?utf-8?q?gr=C3=BC=C3=9Fe?=\r\nDate: Tue, 24 Nov 2026 23:30:00 "
-                               "-0800\r\nContent-Transfer-Encoding: base64\r\n\r\nc2Now7Zu\r\n";
+    static const char text[] =
+        "From: Ann <ann@a.test>\r\nSubject: =?utf-8?q?gr=C3=BC=C3=9Fe?=\r\nDate: Tue, 24 Nov 2026 23:30:00 "
+        "-0800\r\nContent-Transfer-Encoding: base64\r\n\r\nc2Now7Zu\r\n";
     static const struct {
         const char *keys;
         bool fits;
@@ -135,8 +139,11 @@ static void search_keys_decide(void **state) {
     };
     (void)state;
     char *keywords[] = {"work"};
-    struct mailbox_record record = {
-        .uid = 7, .size = 100, .modseq = 5, .flags = MAILBOX_SEEN | MAILBOX_FLAGGED | 1ull << MAILBOX_KEYWORD_SHIFT, .date = 1795513277};
+    struct mailbox_record record = {.uid = 7,
+                                    .size = 100,
+                                    .modseq = 5,
+                                    .flags = MAILBOX_SEEN | MAILBOX_FLAGGED | 1ull << MAILBOX_KEYWORD_SHIFT,
+                                    .date = 1795513277};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct arena *arena = arena_create();
         struct session *s = memory_alloc(sizeof *s);
@@ -156,7 +163,8 @@ static void search_keys_decide(void **state) {
         free(s);
         arena_destroy(arena);
     }
-    static const char *const bad[] = {"", "NONSENSE", "OR SEEN", "NOT", "(SEEN", "SINCE yesterday", "LARGER x", "UID", "HEADER x", "SEEN extra"};
+    static const char *const bad[] = {"",         "NONSENSE", "OR SEEN",  "NOT",       "(SEEN", "SINCE yesterday",
+                                      "LARGER x", "UID",      "HEADER x", "SEEN extra"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct arena *arena = arena_create();
         struct session *s = memory_alloc(sizeof *s);

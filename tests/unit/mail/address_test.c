@@ -16,15 +16,20 @@ static void test_lists(void **state) {
     } cases[] = {
         {"John Doe <jdoe@machine.example>", "John Doe||jdoe|machine.example;"},
         {"\"Joe Q. Public\" <john.q.public@example.com>", "Joe Q. Public||john.q.public|example.com;"},
-        {"Mary Smith <mary@x.test>, jdoe@example.org, Who? <one@y.test>", "Mary Smith||mary|x.test;||jdoe|example.org;Who?||one|y.test;"},
-        {"<boss@nil.test>, \"Giant; \\\"Big\\\" Box\" <sysservices@example.net>", "||boss|nil.test;Giant; \"Big\" Box||sysservices|example.net;"},
-        {"A Group:Ed Jones <c@a.test>,joe@where.test,John <jdoe@one.test>;", "{A Group;Ed Jones||c|a.test;||joe|where.test;John||jdoe|one.test;}"},
+        {"Mary Smith <mary@x.test>, jdoe@example.org, Who? <one@y.test>",
+         "Mary Smith||mary|x.test;||jdoe|example.org;Who?||one|y.test;"},
+        {"<boss@nil.test>, \"Giant; \\\"Big\\\" Box\" <sysservices@example.net>",
+         "||boss|nil.test;Giant; \"Big\" Box||sysservices|example.net;"},
+        {"A Group:Ed Jones <c@a.test>,joe@where.test,John <jdoe@one.test>;",
+         "{A Group;Ed Jones||c|a.test;||joe|where.test;John||jdoe|one.test;}"},
         {"Undisclosed recipients:;", "{Undisclosed recipients;}"},
         {"Pete(A nice \\) chap) <pete(his account)@silly.test(his host)>", "Pete||pete|silly.test;"},
-        {"A Group(Some people)\r\n :Chris Jones <c@(Chris's host.)public.example>,\r\n joe@example.org,\r\n John <jdoe@one.test> (my dear friend); (the end of "
+        {"A Group(Some people)\r\n :Chris Jones <c@(Chris's host.)public.example>,\r\n joe@example.org,\r\n John "
+         "<jdoe@one.test> (my dear friend); (the end of "
          "the group)",
          "{A Group;Chris Jones||c|public.example;||joe|example.org;John||jdoe|one.test;}"},
-        {"Mary Smith <@node.test:mary@example.net>, , jdoe@test  . example", "Mary Smith|@node.test|mary|example.net;||jdoe|test.example;"},
+        {"Mary Smith <@node.test:mary@example.net>, , jdoe@test  . example",
+         "Mary Smith|@node.test|mary|example.net;||jdoe|test.example;"},
         {"bob@example.org (Bob Example)", "Bob Example||bob|example.org;"},
         {"\"john doe\"@example.org", "||john doe|example.org;"},
         {"x@[192.0.2.1]", "||x|[192.0.2.1];"},
@@ -55,7 +60,8 @@ static void test_lists(void **state) {
             else if (a->kind == ADDRESS_GROUP_END)
                 buf_add_char(&out, '}');
             else
-                buf_printf(&out, "%.*s|%.*s|%.*s|%.*s;", SLICE_FMT(a->name), SLICE_FMT(a->route), SLICE_FMT(a->local), SLICE_FMT(a->domain));
+                buf_printf(&out, "%.*s|%.*s|%.*s|%.*s;", SLICE_FMT(a->name), SLICE_FMT(a->route), SLICE_FMT(a->local),
+                           SLICE_FMT(a->domain));
         }
         assert_string_equal(buf_str(&out), cases[i].expected);
         buf_free(&out);

@@ -12,13 +12,16 @@
 /* A multipart/mixed of a text, and of a message that is a multipart/alternative of two. */
 static const char nested[] =
     "From: a@x.test\r\nSubject: outer\r\nContent-Type: multipart/mixed; boundary=\"b 1\"\r\n\r\npreamble\r\n"
-    "--b 1\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nh=C3=A9 =\r\nx  \r\nend\r\n"
+    "--b 1\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nh=C3=A9 "
+    "=\r\nx  \r\nend\r\n"
     "--b 1 \r\nContent-Type: message/rfc822\r\nContent-Disposition: attachment; filename=\"a;b.eml\"\r\n\r\n"
     "From: c@y.test\r\nSubject: inner\r\nContent-Type: multipart/alternative; boundary=c\r\n\r\n"
-    "--c\r\n\r\nplain\r\n--c\r\nContent-Type: text/html\r\nContent-Transfer-Encoding: base64\r\n\r\naGVsbG8=\r\n--c--\r\n"
+    "--c\r\n\r\nplain\r\n--c\r\nContent-Type: text/html\r\nContent-Transfer-Encoding: "
+    "base64\r\n\r\naGVsbG8=\r\n--c--\r\n"
     "\r\n--b 1--\r\nepilogue\r\n--b 1\r\nnot a part\r\n";
 
-static void assert_section(const struct mime *m, enum mime_section section, const char *expected, size_t n, const uint32_t numbers[]) {
+static void assert_section(const struct mime *m, enum mime_section section, const char *expected, size_t n,
+                           const uint32_t numbers[]) {
     struct slice s;
     bool found = mime_section(m, n, numbers, section, &s);
     if (!expected) {
@@ -37,8 +40,12 @@ static void test_sections(void **state) {
     assert_int_equal(m->count, 6);
     assert_int_equal(m->parts[0].child_count, 2);
     assert_section(m, MIME_SECTION_BODY, "h=C3=A9 =\r\nx  \r\nend", 1, (uint32_t[]){1});
-    assert_section(m, MIME_SECTION_MIME, "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n", 1, (uint32_t[]){1});
-    assert_section(m, MIME_SECTION_HEADER, "From: c@y.test\r\nSubject: inner\r\nContent-Type: multipart/alternative; boundary=c\r\n\r\n", 1, (uint32_t[]){2});
+    assert_section(m, MIME_SECTION_MIME,
+                   "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n", 1,
+                   (uint32_t[]){1});
+    assert_section(m, MIME_SECTION_HEADER,
+                   "From: c@y.test\r\nSubject: inner\r\nContent-Type: multipart/alternative; boundary=c\r\n\r\n", 1,
+                   (uint32_t[]){2});
     assert_section(m, MIME_SECTION_BODY, "plain", 2, (uint32_t[]){2, 1});
     assert_section(m, MIME_SECTION_BODY, "aGVsbG8=", 2, (uint32_t[]){2, 2});
     assert_section(m, MIME_SECTION_MIME, "\r\n", 2, (uint32_t[]){2, 1});
@@ -83,11 +90,13 @@ static void test_parameters(void **state) {
     } cases[] = {
         {"text/plain; charset=us-ascii (Plain text)", "charset", "us-ascii"},
         {"text/plain; charset=\"us-ascii\"", "charset", "us-ascii"},
-        {"message/external-body; access-type=URL;\r\n URL*0=\"ftp://\";\r\n URL*1=\"cs.utk.edu/pub/moore/bulk-mailer/bulk-mailer.tar\"", "url",
-         "ftp://cs.utk.edu/pub/moore/bulk-mailer/bulk-mailer.tar"},
+        {"message/external-body; access-type=URL;\r\n URL*0=\"ftp://\";\r\n "
+         "URL*1=\"cs.utk.edu/pub/moore/bulk-mailer/bulk-mailer.tar\"",
+         "url", "ftp://cs.utk.edu/pub/moore/bulk-mailer/bulk-mailer.tar"},
         {"application/x-stuff; title*=us-ascii'en-us'This%20is%20%2A%2A%2Afun%2A%2A%2A", "title", "This is ***fun***"},
-        {"application/x-stuff; title*0*=us-ascii'en'This%20is%20even%20more%20;\r\n title*1*=%2A%2A%2Afun%2A%2A%2A%20;\r\n title*2=\"isn't it!\"", "title",
-         "This is even more ***fun*** isn't it!"},
+        {"application/x-stuff; title*0*=us-ascii'en'This%20is%20even%20more%20;\r\n "
+         "title*1*=%2A%2A%2Afun%2A%2A%2A%20;\r\n title*2=\"isn't it!\"",
+         "title", "This is even more ***fun*** isn't it!"},
         {"attachment; filename=\"plain.txt\"; filename*=utf-8''%e2%82%ac.txt", "filename", "\xe2\x82\xac.txt"},
         {"attachment; filename=\"a\\\"b;c.txt\"", "filename", "a\"b;c.txt"},
         {"attachment; filename=two words.txt", "filename", "two"},
@@ -123,31 +132,37 @@ static void assert_structure(const char *message, bool extended, const char *exp
 
 static void test_structures(void **state) {
     (void)state;
-    assert_structure("Subject: x\r\n\r\none\r\ntwo\r\n", false, "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 10 2)");
-    assert_structure("Content-Type: TEXT/HTML; charset=utf-8\r\nContent-ID: <1@x>\r\nContent-Language: en, de\r\n\r\nx", true,
-                     "(\"TEXT\" \"HTML\" (\"charset\" \"utf-8\") \"<1@x>\" NIL \"7bit\" 1 0 NIL NIL (\"en\" \"de\") NIL)");
+    assert_structure("Subject: x\r\n\r\none\r\ntwo\r\n", false,
+                     "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 10 2)");
+    assert_structure(
+        "Content-Type: TEXT/HTML; charset=utf-8\r\nContent-ID: <1@x>\r\nContent-Language: en, de\r\n\r\nx", true,
+        "(\"TEXT\" \"HTML\" (\"charset\" \"utf-8\") \"<1@x>\" NIL \"7bit\" 1 0 NIL NIL (\"en\" \"de\") NIL)");
     assert_structure("Content-Type: multipart/mixed; boundary=b\r\n\r\nno parts", false,
                      "((\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 0 0) \"mixed\")");
-    assert_structure("Content-Type: multipart/mixed\r\n\r\n--x\r\n", false, "((\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 0 0) \"mixed\")");
-    assert_structure(nested, false,
-                     "((\"text\" \"plain\" (\"charset\" \"utf-8\") NIL NIL \"quoted-printable\" 19 2)"
-                     "(\"message\" \"rfc822\" NIL NIL NIL \"7bit\" 181 "
-                     "(NIL \"inner\" ((NIL NIL \"c\" \"y.test\")) ((NIL NIL \"c\" \"y.test\")) ((NIL NIL \"c\" \"y.test\")) NIL NIL NIL NIL NIL) "
-                     "((\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 5 0)"
-                     "(\"text\" \"html\" (\"charset\" \"us-ascii\") NIL NIL \"base64\" 8 0) \"alternative\") 13) \"mixed\")");
+    assert_structure("Content-Type: multipart/mixed\r\n\r\n--x\r\n", false,
+                     "((\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 0 0) \"mixed\")");
+    assert_structure(
+        nested, false,
+        "((\"text\" \"plain\" (\"charset\" \"utf-8\") NIL NIL \"quoted-printable\" 19 2)"
+        "(\"message\" \"rfc822\" NIL NIL NIL \"7bit\" 181 "
+        "(NIL \"inner\" ((NIL NIL \"c\" \"y.test\")) ((NIL NIL \"c\" \"y.test\")) ((NIL NIL \"c\" \"y.test\")) NIL NIL "
+        "NIL NIL NIL) "
+        "((\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 5 0)"
+        "(\"text\" \"html\" (\"charset\" \"us-ascii\") NIL NIL \"base64\" 8 0) \"alternative\") 13) \"mixed\")");
 }
 
 static void test_envelope(void **state) {
-    static const char header[] = "Date: Tue, 24 Nov 2026 09:41:17 +0000\r\nSubject: =?utf-8?q?=C3=A9?=\r\n \"x\\y\"\r\nFrom: A B <a@x.test>\r\n"
-                                 "To: Friends: b@y.test;\r\nMessage-ID: <1@x.test>\r\nCc: J\xc3\xb6rg <j@z.test>\r\n";
+    static const char header[] =
+        "Date: Tue, 24 Nov 2026 09:41:17 +0000\r\nSubject: =?utf-8?q?=C3=A9?=\r\n \"x\\y\"\r\nFrom: A B <a@x.test>\r\n"
+        "To: Friends: b@y.test;\r\nMessage-ID: <1@x.test>\r\nCc: J\xc3\xb6rg <j@z.test>\r\n";
     struct buf out = {0};
     (void)state;
     structure_envelope(slice_of(header), &out);
-    assert_string_equal(
-        buf_str(&out),
-        "(\"Tue, 24 Nov 2026 09:41:17 +0000\" \"=?utf-8?q?=C3=A9?= \\\"x\\\\y\\\"\" ((\"A B\" NIL \"a\" \"x.test\")) ((\"A B\" NIL \"a\" \"x.test\")) "
-        "((\"A B\" NIL \"a\" \"x.test\")) ((NIL NIL \"Friends\" NIL)(NIL NIL \"b\" \"y.test\")(NIL NIL NIL NIL)) (({5}\r\nJ\xc3\xb6rg NIL \"j\" \"z.test\")) "
-        "NIL NIL \"<1@x.test>\")");
+    assert_string_equal(buf_str(&out), "(\"Tue, 24 Nov 2026 09:41:17 +0000\" \"=?utf-8?q?=C3=A9?= \\\"x\\\\y\\\"\" "
+                                       "((\"A B\" NIL \"a\" \"x.test\")) ((\"A B\" NIL \"a\" \"x.test\")) "
+                                       "((\"A B\" NIL \"a\" \"x.test\")) ((NIL NIL \"Friends\" NIL)(NIL NIL \"b\" "
+                                       "\"y.test\")(NIL NIL NIL NIL)) (({5}\r\nJ\xc3\xb6rg NIL \"j\" \"z.test\")) "
+                                       "NIL NIL \"<1@x.test>\")");
     buf_free(&out);
 }
 
@@ -156,7 +171,8 @@ static void test_bounds(void **state) {
     struct arena *arena = arena_create();
     struct buf message = {0}, out = {0};
     (void)state;
-    for (int i = 0; i < 3000; i++) buf_printf(&message, "Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n", i, i);
+    for (int i = 0; i < 3000; i++)
+        buf_printf(&message, "Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n", i, i);
     const struct mime *m = mime_parse(arena, buf_slice(&message));
     assert_true(m->bounded);
     assert_int_equal(m->count, MIME_DEPTH_MAX + 1);
@@ -175,8 +191,9 @@ static void test_bounds(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sections),   cmocka_unit_test(test_single_part), cmocka_unit_test(test_decoding), cmocka_unit_test(test_parameters),
-        cmocka_unit_test(test_structures), cmocka_unit_test(test_envelope),    cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_sections),   cmocka_unit_test(test_single_part), cmocka_unit_test(test_decoding),
+        cmocka_unit_test(test_parameters), cmocka_unit_test(test_structures),  cmocka_unit_test(test_envelope),
+        cmocka_unit_test(test_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

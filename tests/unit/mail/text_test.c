@@ -16,7 +16,8 @@ static void test_dates(void **state) {
     } cases[] = {
         {"Fri, 21 Nov 1997 09:55:06 -0600", 880127706},
         {"Tue, 1 Jul 2003 10:52:37 +0200", 1057049557},
-        {"Thu,\r\n      13\r\n        Feb\r\n          1969\r\n      23:32\r\n               -0330 (Newfoundland Time)", -27723480},
+        {"Thu,\r\n      13\r\n        Feb\r\n          1969\r\n      23:32\r\n               -0330 (Newfoundland Time)",
+         -27723480},
         {"21 Nov 97 09:55:06 GMT", 880106106},
         {"Fri, 21 Nov 1997 09(comment):   55  :  06 -0600", 880127706},
         {"Tue, 24 Nov 2026 09:41:17 +0000", 1795513277},
@@ -84,6 +85,7 @@ static void test_encoded_words(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_dates), cmocka_unit_test(test_written_day), cmocka_unit_test(test_encoded_words)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_dates), cmocka_unit_test(test_written_day),
+                                       cmocka_unit_test(test_encoded_words)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

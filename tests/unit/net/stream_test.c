@@ -1,4 +1,5 @@
-/* The stream under every line protocol: lines, bounds, TLS in the middle, closing, time. Two ends of a socket pair on one loop. */
+/* The stream under every line protocol: lines, bounds, TLS in the middle, closing, time. Two ends of a socket pair on
+ * one loop. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -180,7 +181,8 @@ static SSL_CTX *test_context(void) {
     X509_gmtime_adj(X509_getm_notBefore(x), 0);
     X509_gmtime_adj(X509_getm_notAfter(x), 3600);
     X509_set_pubkey(x, key);
-    X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC, (const unsigned char *)"localhost", -1, -1, 0);
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC, (const unsigned char *)"localhost", -1, -1,
+                               0);
     X509_set_issuer_name(x, X509_get_subject_name(x));
     X509_sign(x, key, EVP_sha256());
     SSL_CTX_use_certificate(c, x);

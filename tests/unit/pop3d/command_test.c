@@ -70,6 +70,7 @@ static void test_stuffing(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_commands), cmocka_unit_test(test_numbers), cmocka_unit_test(test_stuffing)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_commands), cmocka_unit_test(test_numbers),
+                                       cmocka_unit_test(test_stuffing)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

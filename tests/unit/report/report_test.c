@@ -1,4 +1,5 @@
-/* Report formats: what is written can be read again, what others write can be read, and what is hostile is refused within bounds. */
+/* Report formats: what is written can be read again, what others write can be read, and what is hostile is refused
+ * within bounds. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,22 +23,30 @@ static const char *text(const json_t *object, const char *name) {
     return s ? s : "(none)";
 }
 
-/* DMARC -------------------------------------------------------------------------------------------------------------------------------------- */
+/* DMARC
+ * --------------------------------------------------------------------------------------------------------------------------------------
+ */
 
-#define HEAD                                                                                                                                                   \
-    "<feedback><report_metadata><org_name>o</org_name><email>e@o</email><report_id>i</report_id><date_range><begin>10</begin><end>20</end></date_range>"       \
+#define HEAD                                                                                                           \
+    "<feedback><report_metadata><org_name>o</org_name><email>e@o</email><report_id>i</"                                \
+    "report_id><date_range><begin>10</begin><end>20</end></date_range>"                                                \
     "</report_metadata><policy_published><domain>example.com</domain><p>none</p></policy_published>"
 
 static json_t *sample(void) {
     json_t *report = json_loads(
-        "{\"version\":\"1.0\",\"org\":\"A & <B>\",\"email\":\"x@example.org\",\"report_id\":\"r1@example.org\",\"begin\":1767225600,\"end\":1767311999,"
+        "{\"version\":\"1.0\",\"org\":\"A & "
+        "<B>\",\"email\":\"x@example.org\",\"report_id\":\"r1@example.org\",\"begin\":1767225600,\"end\":1767311999,"
         "\"generator\":\"Postbus\",\"errors\":[\"one "
-        "\\\"error\\\"\"],\"policy\":{\"domain\":\"example.com\",\"discovery_method\":\"treewalk\",\"p\":\"quarantine\","
-        "\"sp\":\"none\",\"np\":\"reject\",\"fo\":\"1\",\"adkim\":\"s\",\"aspf\":\"r\",\"testing\":\"n\"},\"records\":[{\"source_ip\":\"2001:db8::1\","
+        "\\\"error\\\"\"],\"policy\":{\"domain\":\"example.com\",\"discovery_method\":\"treewalk\",\"p\":"
+        "\"quarantine\","
+        "\"sp\":\"none\",\"np\":\"reject\",\"fo\":\"1\",\"adkim\":\"s\",\"aspf\":\"r\",\"testing\":\"n\"},\"records\":["
+        "{\"source_ip\":\"2001:db8::1\","
         "\"count\":3,"
-        "\"disposition\":\"pass\",\"dkim\":\"pass\",\"spf\":\"fail\",\"reasons\":[{\"type\":\"other\",\"comment\":\"why "
+        "\"disposition\":\"pass\",\"dkim\":\"pass\",\"spf\":\"fail\",\"reasons\":[{\"type\":\"other\",\"comment\":"
+        "\"why "
         "not\"}],\"header_from\":\"example.com\","
-        "\"envelope_from\":\"bounce.example.com\",\"envelope_to\":\"example.org\",\"auth_dkim\":[{\"domain\":\"example.com\",\"selector\":\"s\",\"result\":"
+        "\"envelope_from\":\"bounce.example.com\",\"envelope_to\":\"example.org\",\"auth_dkim\":[{\"domain\":\"example."
+        "com\",\"selector\":\"s\",\"result\":"
         "\"pass\"},"
         "{\"domain\":\"list.example\",\"selector\":\"t\",\"result\":\"fail\",\"human_result\":\"body "
         "changed\"}],\"auth_spf\":[{\"domain\":\"bounce.example.com\","
@@ -69,27 +78,35 @@ static void reports_of_others_are_read(void **state) {
         const char *what, *xml, *ip, *disposition, *from;
     } cases[] = {
         {"no namespace, RFC 7489",
-         HEAD "<record><row><source_ip>192.0.2.1</source_ip><count>2</count><policy_evaluated><disposition>none</disposition></policy_evaluated></"
+         HEAD "<record><row><source_ip>192.0.2.1</source_ip><count>2</count><policy_evaluated><disposition>none</"
+              "disposition></policy_evaluated></"
               "row><identifiers><header_from>Example.COM</header_from></identifiers></record></feedback>",
          "192.0.2.1", "none", "example.com"},
         {"prefixed names",
          "<d:feedback "
-         "xmlns:d=\"http://dmarc.org/dmarc-xml/0.1\"><d:report_metadata><d:date_range><d:begin>1</d:begin><d:end>2</d:end></d:date_range></"
-         "d:report_metadata><d:policy_published><d:domain>example.com</d:domain></d:policy_published><d:record><d:row><d:source_ip>::1</d:source_ip></d:row></"
+         "xmlns:d=\"http://dmarc.org/dmarc-xml/0.1\"><d:report_metadata><d:date_range><d:begin>1</d:begin><d:end>2</"
+         "d:end></d:date_range></"
+         "d:report_metadata><d:policy_published><d:domain>example.com</d:domain></"
+         "d:policy_published><d:record><d:row><d:source_ip>::1</d:source_ip></d:row></"
          "d:record></d:feedback>",
          "::1", "(none)", "(none)"},
         {"white space, folds, comments and CDATA",
          "\r\n <?xml version=\"1.0\"?><!-- x -->" HEAD "<record><row><source_ip>\n 192.0.2.1 "
-         "\n</source_ip><policy_evaluated><disposition><![CDATA[Reject]]></disposition></policy_evaluated></row></record></feedback>",
+         "\n</source_ip><policy_evaluated><disposition><![CDATA[Reject]]></disposition></policy_evaluated></row></"
+         "record></feedback>",
          "192.0.2.1", "reject", "(none)"},
-        {"windows-1252", "<?xml version=\"1.0\" encoding=\"windows-1252\"?>" HEAD "<record><row><source_ip>192.0.2.1</source_ip></row></record></feedback>",
+        {"windows-1252",
+         "<?xml version=\"1.0\" encoding=\"windows-1252\"?>" HEAD
+         "<record><row><source_ip>192.0.2.1</source_ip></row></record></feedback>",
          "192.0.2.1", "(none)", "(none)"},
         {"extensions and elements that nobody knows",
-         HEAD "<extension><x><disposition>reject</disposition></x></extension><record><row><source_ip>192.0.2.1</source_ip><x/></row><y><source_ip>9.9.9.9</"
+         HEAD "<extension><x><disposition>reject</disposition></x></extension><record><row><source_ip>192.0.2.1</"
+              "source_ip><x/></row><y><source_ip>9.9.9.9</"
               "source_ip></y></record></feedback>",
          "192.0.2.1", "(none)", "(none)"},
         {"identities, as drafts had it",
-         HEAD "<record><row><source_ip>192.0.2.1</source_ip></row><identities><header_from>a.example</header_from></identities></record></feedback>",
+         HEAD "<record><row><source_ip>192.0.2.1</source_ip></row><identities><header_from>a.example</header_from></"
+              "identities></record></feedback>",
          "192.0.2.1", "(none)", "a.example"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -97,9 +114,11 @@ static void reports_of_others_are_read(void **state) {
         json_t *report = dmarc_aggregate_read(slice_of(cases[i].xml), why);
         if (!report) fail_msg("%s: refused: %s", cases[i].what, why);
         const json_t *record = json_array_get(json_object_get(report, "records"), 0);
-        if (strcmp(text(record, "source_ip"), cases[i].ip) != 0 || strcmp(text(record, "disposition"), cases[i].disposition) != 0 ||
+        if (strcmp(text(record, "source_ip"), cases[i].ip) != 0 ||
+            strcmp(text(record, "disposition"), cases[i].disposition) != 0 ||
             strcmp(text(record, "header_from"), cases[i].from) != 0)
-            fail_msg("%s: read as %s %s %s", cases[i].what, text(record, "source_ip"), text(record, "disposition"), text(record, "header_from"));
+            fail_msg("%s: read as %s %s %s", cases[i].what, text(record, "source_ip"), text(record, "disposition"),
+                     text(record, "header_from"));
         json_decref(report);
     }
 }
@@ -112,16 +131,23 @@ static void xml_that_is_no_report_or_an_attack_is_refused(void **state) {
         {"nothing", "", "empty"},
         {"another document", "<html><feedback/></html>", "root"},
         {"an internal entity", "<!DOCTYPE feedback [<!ENTITY a \"x\">]>" HEAD "</feedback>", "document type"},
-        {"an external document type", "<!DOCTYPE feedback SYSTEM \"file:///etc/passwd\">" HEAD "</feedback>", "document type"},
+        {"an external document type", "<!DOCTYPE feedback SYSTEM \"file:///etc/passwd\">" HEAD "</feedback>",
+         "document type"},
         {"an entity without a document type", HEAD "<record>&xxe;</record></feedback>", "malformed"},
         {"cut off", HEAD "<record>", "malformed"},
-        {"no policy", "<feedback><report_metadata><date_range><begin>1</begin><end>2</end></date_range></report_metadata></feedback>", "whose policy"},
-        {"no time", "<feedback><policy_published><domain>a.example</domain></policy_published></feedback>", "which time"},
+        {"no policy",
+         "<feedback><report_metadata><date_range><begin>1</begin><end>2</end></date_range></report_metadata></"
+         "feedback>",
+         "whose policy"},
+        {"no time", "<feedback><policy_published><domain>a.example</domain></policy_published></feedback>",
+         "which time"},
         {"an end before its begin",
-         "<feedback><report_metadata><date_range><begin>9</begin><end>2</end></date_range></report_metadata><policy_published><domain>a.example</domain></"
+         "<feedback><report_metadata><date_range><begin>9</begin><end>2</end></date_range></"
+         "report_metadata><policy_published><domain>a.example</domain></"
          "policy_published></feedback>",
          "which time"},
-        {"an encoding that nobody has", "<?xml version=\"1.0\" encoding=\"EBCDIC-X\"?>" HEAD "</feedback>", "malformed"},
+        {"an encoding that nobody has", "<?xml version=\"1.0\" encoding=\"EBCDIC-X\"?>" HEAD "</feedback>",
+         "malformed"},
         {"a NUL", "<feedback>\1</feedback>", "malformed"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -146,11 +172,14 @@ static void deep_and_endless_xml_is_bounded(void **state) {
     buf_add_str(&xml, "</source_ip></row></record></feedback>");
     json_t *report = dmarc_aggregate_read(buf_slice(&xml), why);
     assert_non_null(report);
-    assert_int_equal(json_string_length(json_object_get(json_array_get(json_object_get(report, "records"), 0), "source_ip")), AGGREGATE_TEXT_MAX);
+    assert_int_equal(
+        json_string_length(json_object_get(json_array_get(json_object_get(report, "records"), 0), "source_ip")),
+        AGGREGATE_TEXT_MAX);
     json_decref(report);
     buf_reset(&xml);
     buf_add_str(&xml, HEAD);
-    for (int i = 0; i < AGGREGATE_RECORDS_MAX + 5; i++) buf_add_str(&xml, "<record><row><source_ip>192.0.2.1</source_ip></row></record>");
+    for (int i = 0; i < AGGREGATE_RECORDS_MAX + 5; i++)
+        buf_add_str(&xml, "<record><row><source_ip>192.0.2.1</source_ip></row></record>");
     buf_add_str(&xml, "</feedback>");
     report = dmarc_aggregate_read(buf_slice(&xml), why);
     assert_int_equal(json_array_size(json_object_get(report, "records")), AGGREGATE_RECORDS_MAX);
@@ -159,18 +188,27 @@ static void deep_and_endless_xml_is_bounded(void **state) {
     buf_free(&xml);
 }
 
-/* TLS ---------------------------------------------------------------------------------------------------------------------------------------- */
+/* TLS
+ * ----------------------------------------------------------------------------------------------------------------------------------------
+ */
 
 /* The shape of RFC 8460 Appendix B. */
 static const char tls_text[] =
-    "{\"organization-name\":\"Company-X\",\"date-range\":{\"start-datetime\":\"2016-04-01T00:00:00Z\",\"end-datetime\":\"2016-04-01T23:59:59Z\"},"
-    "\"contact-info\":\"sts-reporting@company-x.example\",\"report-id\":\"5065427c-23d3-47ca-b6e0-946ea0e8c4be\",\"policies\":[{\"policy\":{\"policy-type\":"
+    "{\"organization-name\":\"Company-X\",\"date-range\":{\"start-datetime\":\"2016-04-01T00:00:00Z\",\"end-datetime\":"
+    "\"2016-04-01T23:59:59Z\"},"
+    "\"contact-info\":\"sts-reporting@company-x.example\",\"report-id\":\"5065427c-23d3-47ca-b6e0-946ea0e8c4be\","
+    "\"policies\":[{\"policy\":{\"policy-type\":"
     "\"sts\","
-    "\"policy-string\":[\"version: STSv1\",\"mode: testing\"],\"policy-domain\":\"company-y.example\",\"mx-host\":[\"*.mail.company-y.example\"]},"
-    "\"summary\":{\"total-successful-session-count\":5326,\"total-failure-session-count\":303},\"failure-details\":[{\"result-type\":\"certificate-expired\","
-    "\"sending-mta-ip\":\"2001:db8:abcd:0012::1\",\"receiving-mx-hostname\":\"mx1.mail.company-y.example\",\"failed-session-count\":100},{\"result-type\":"
-    "\"starttls-not-supported\",\"sending-mta-ip\":\"2001:db8:abcd:0013::1\",\"receiving-mx-hostname\":\"mx2.mail.company-y.example\",\"receiving-ip\":"
-    "\"203.0.113.56\",\"failed-session-count\":200,\"additional-information\":\"https://reports.company-x.example/report_info\"}]}]}";
+    "\"policy-string\":[\"version: STSv1\",\"mode: "
+    "testing\"],\"policy-domain\":\"company-y.example\",\"mx-host\":[\"*.mail.company-y.example\"]},"
+    "\"summary\":{\"total-successful-session-count\":5326,\"total-failure-session-count\":303},\"failure-details\":[{"
+    "\"result-type\":\"certificate-expired\","
+    "\"sending-mta-ip\":\"2001:db8:abcd:0012::1\",\"receiving-mx-hostname\":\"mx1.mail.company-y.example\",\"failed-"
+    "session-count\":100},{\"result-type\":"
+    "\"starttls-not-supported\",\"sending-mta-ip\":\"2001:db8:abcd:0013::1\",\"receiving-mx-hostname\":\"mx2.mail."
+    "company-y.example\",\"receiving-ip\":"
+    "\"203.0.113.56\",\"failed-session-count\":200,\"additional-information\":\"https://reports.company-x.example/"
+    "report_info\"}]}]}";
 
 static void a_tls_report_is_read(void **state) {
     (void)state;
@@ -194,20 +232,23 @@ static void a_tls_report_is_read(void **state) {
 
 static void tls_reports_of_others_and_broken_ones(void **state) {
     (void)state;
-#define RANGE "\"date-range\":{\"start-datetime\":\"2026-01-01T00:00:00.000+01:00\",\"end-datetime\":\"2026-01-02T00:00:00Z\"}"
+#define RANGE                                                                                                          \
+    "\"date-range\":{\"start-datetime\":\"2026-01-01T00:00:00.000+01:00\",\"end-datetime\":\"2026-01-02T00:00:00Z\"}"
     static const struct {
         const char *what, *json;
         bool good;
     } cases[] = {
         {"numbers as texts, one string for a list, fractions and zones",
-         "{" RANGE ",\"policies\":[{\"policy\":{\"policy-domain\":\"a.example\",\"mx-host\":\"mx\"},\"summary\":{\"total-successful-session-count\":\"7\"}}]}",
+         "{" RANGE ",\"policies\":[{\"policy\":{\"policy-domain\":\"a.example\",\"mx-host\":\"mx\"},\"summary\":{"
+                   "\"total-successful-session-count\":\"7\"}}]}",
          true},
         {"no summary", "{" RANGE ",\"policies\":[{\"policy\":{\"policy-domain\":\"a.example\"}}]}", true},
         {"no policy", "{" RANGE ",\"policies\":[]}", false},
         {"policies that are none", "{" RANGE ",\"policies\":[1,\"x\",null]}", false},
         {"no range", "{\"policies\":[{\"policy\":{\"policy-domain\":\"a.example\"}}]}", false},
         {"a day that is none",
-         "{\"date-range\":{\"start-datetime\":\"2026-13-01T00:00:00Z\",\"end-datetime\":\"2026-01-02T00:00:00Z\"},\"policies\":[{\"policy\":{\"policy-domain\":"
+         "{\"date-range\":{\"start-datetime\":\"2026-13-01T00:00:00Z\",\"end-datetime\":\"2026-01-02T00:00:00Z\"},"
+         "\"policies\":[{\"policy\":{\"policy-domain\":"
          "\"a.example\"}}]}",
          false},
         {"an array", "[1,2]", false},
@@ -227,7 +268,9 @@ static void tls_reports_of_others_and_broken_ones(void **state) {
     buf_free(&deep);
 }
 
-/* Archives ------------------------------------------------------------------------------------------------------------------------------------ */
+/* Archives
+ * ------------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void unhex(const char *hex, struct buf *out) {
     for (; *hex; hex += 2) {
@@ -255,9 +298,12 @@ static void what_is_packed_is_unpacked(void **state) {
     assert_int_equal(out.n, 0);
     buf_reset(&packed);
     /* a zip of "readme" (stored: hello) and "r.xml" (stored: <x/>): the report is taken, whichever comes first */
-    unhex("504b03041400000000000000210086a61036050000000500000006000000726561646d6568656c6c6f504b0304140000000000000021002b84261204"
-          "0000000400000005000000722e786d6c3c782f3e504b010214031400000000000000210086a610360500000005000000060000000000000000000000"
-          "800100000000726561646d65504b01021403140000000000000021002b8426120400000004000000050000000000000000000000800129000000722e"
+    unhex("504b03041400000000000000210086a61036050000000500000006000000726561646d6568656c6c6f504b0304140000000000000021"
+          "002b84261204"
+          "0000000400000005000000722e786d6c3c782f3e504b010214031400000000000000210086a610360500000005000000060000000000"
+          "000000000000"
+          "800100000000726561646d65504b01021403140000000000000021002b84261204000000040000000500000000000000000000008001"
+          "29000000722e"
           "786d6c504b0506000000000200020067000000500000000000",
           &packed);
     assert_int_equal(report_unpack(buf_slice(&packed), &out, &why), 0);
@@ -292,7 +338,9 @@ static void a_bomb_is_refused_at_its_bound(void **state) {
     buf_free(&out);
 }
 
-/* Addresses ------------------------------------------------------------------------------------------------------------------------------------ */
+/* Addresses
+ * ------------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void report_addresses(void **state) {
     (void)state;
@@ -331,7 +379,9 @@ static void report_addresses(void **state) {
     }
 }
 
-/* Mails ---------------------------------------------------------------------------------------------------------------------------------------- */
+/* Mails
+ * ----------------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static const struct report_mail letter = {.from = "postmaster@receiver.example",
                                           .to = "reports@example.com",
@@ -352,9 +402,11 @@ static void mails_of_ours_are_read_by_ourselves(void **state) {
     dmarc_aggregate_write(report, &xml);
     report_pack(buf_slice(&xml), &packed);
     report_mail_aggregate(&letter, buf_slice(&packed), &mail);
-    assert_non_null(strstr(buf_str(&mail), "filename=\"mx.receiver.example!example.com!1767225600!1767311999.xml.gz\"")); /* RFC 9990 §3.5.2 */
     assert_non_null(
-        strstr(buf_str(&mail), "Subject: Report Domain: example.com\r\n\tSubmitter: mx.receiver.example\r\n\tReport-ID: <r1@mx.receiver.example>\r\n"));
+        strstr(buf_str(&mail),
+               "filename=\"mx.receiver.example!example.com!1767225600!1767311999.xml.gz\"")); /* RFC 9990 §3.5.2 */
+    assert_non_null(strstr(buf_str(&mail), "Subject: Report Domain: example.com\r\n\tSubmitter: "
+                                           "mx.receiver.example\r\n\tReport-ID: <r1@mx.receiver.example>\r\n"));
     report_read_mail(buf_slice(&mail), &r);
     assert_int_equal(r.kind, REPORT_DMARC);
     assert_true(json_equal(r.report, report));
@@ -373,8 +425,9 @@ static void mails_of_ours_are_read_by_ourselves(void **state) {
     assert_int_equal(r.failed, 303);
     report_read_free(&r);
     buf_reset(&mail);
-    report = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s}", "feedback_type", "auth-failure", "user_agent", "Postbus", "version", "1", "auth_failure", "dmarc",
-                       "reported_domain", "Example.com", "source_ip", "192.0.2.1\r\nInjected: yes");
+    report =
+        json_pack("{s:s,s:s,s:s,s:s,s:s,s:s}", "feedback_type", "auth-failure", "user_agent", "Postbus", "version", "1",
+                  "auth_failure", "dmarc", "reported_domain", "Example.com", "source_ip", "192.0.2.1\r\nInjected: yes");
     struct buf fields = {0};
     dmarc_failure_write(report, &fields);
     assert_null(strstr(buf_str(&fields), "\nInjected"));
@@ -398,20 +451,26 @@ static void mails_without_a_report_are_told_why(void **state) {
     } cases[] = {
         {"Subject: hello\r\n\r\nNo report here.\r\n", "no part of the mail is a report"},
         {"", "no part of the mail is a report"},
-        {"Content-Type: application/gzip\r\nContent-Transfer-Encoding: base64\r\n\r\n!!!!\r\n", "the transfer encoding of the report is damaged"},
+        {"Content-Type: application/gzip\r\nContent-Transfer-Encoding: base64\r\n\r\n!!!!\r\n",
+         "the transfer encoding of the report is damaged"},
         {"Content-Type: application/zip\r\n\r\nPK\x03\x04garbage\r\n", "the archive is damaged"},
-        {"Content-Type: text/xml\r\n\r\nno xml\r\n", "it is neither the XML of a DMARC report nor the JSON of a TLS report"},
-        {"Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\nContent-Type: message/feedback-report\r\n\r\nFeedback-Type: abuse\r\n\r\n--b--\r\n",
+        {"Content-Type: text/xml\r\n\r\nno xml\r\n",
+         "it is neither the XML of a DMARC report nor the JSON of a TLS report"},
+        {"Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\nContent-Type: "
+         "message/feedback-report\r\n\r\nFeedback-Type: abuse\r\n\r\n--b--\r\n",
          "the feedback report is not about authentication: its type is abuse"},
-        {"Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\nContent-Type: message/feedback-report\r\n\r\nFeedback-Type: "
+        {"Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\nContent-Type: "
+         "message/feedback-report\r\n\r\nFeedback-Type: "
          "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\xc3\xa9\r\n\r\n--b--\r\n",
-         "the feedback report is not about authentication: its type is aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa?"}, /* not half of an é */
+         "the feedback report is not about authentication: its type is "
+         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa?"}, /* not half of an é */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct report_read r;
         report_read_mail(slice_of(cases[i].mail), &r);
         assert_null(r.report);
-        if (r.kind != REPORT_UNREADABLE || strncmp(r.why, cases[i].why, strlen(cases[i].why)) != 0) fail_msg("case %zu: %s", i, r.why);
+        if (r.kind != REPORT_UNREADABLE || strncmp(r.why, cases[i].why, strlen(cases[i].why)) != 0)
+            fail_msg("case %zu: %s", i, r.why);
     }
 }
 
@@ -421,16 +480,18 @@ static void a_report_too_large_to_keep_is_cut_and_says_so(void **state) {
     struct report_read r;
     buf_add_str(&xml, HEAD);
     for (int i = 0; i < 12000; i++)
-        buf_printf(
-            &xml,
-            "<record><row><source_ip>192.0.2.%d</source_ip><count>1</count></row><identifiers><header_from>example.com</header_from></identifiers></record>",
-            i % 256);
+        buf_printf(&xml,
+                   "<record><row><source_ip>192.0.2.%d</source_ip><count>1</count></"
+                   "row><identifiers><header_from>example.com</header_from></identifiers></record>",
+                   i % 256);
     buf_add_str(&xml, "</feedback>");
     report_read_file(buf_slice(&xml), &r);
     assert_int_equal(r.kind, REPORT_DMARC);
     assert_int_equal(r.failed, 12000); /* the sums are of all */
     assert_true(json_dumpb(r.report, NULL, 0, JSON_COMPACT) <= REPORT_JSON_MAX);
-    assert_int_equal(json_integer_value(json_object_get(r.report, "records_cut")) + (json_int_t)json_array_size(json_object_get(r.report, "records")), 12000);
+    assert_int_equal(json_integer_value(json_object_get(r.report, "records_cut")) +
+                         (json_int_t)json_array_size(json_object_get(r.report, "records")),
+                     12000);
     report_read_free(&r);
     buf_free(&xml);
 }

@@ -13,16 +13,21 @@
 
 struct metric reporter_counted, reporter_late, reporter_sent, reporter_refused, reporter_kept, reporter_unreadable;
 
-static const char whole[] =
-    "{\"from\":\"x@bounce.news.example\",\"origin\":\"mx\",\"rcpts\":[{\"address\":\"a@here.example\"},{\"address\":\"b@HERE.example\"}],"
-    "\"client\":{\"ip\":\"192.0.2.1\",\"helo\":\"h.example\",\"protocol\":\"smtp\"},\"code\":550,\"verdict\":{\"disposition\":\"accept\",\"spf\":{\"result\":"
-    "\"pass\","
-    "\"domain\":\"bounce.news.example\",\"scope\":\"mfrom\"},\"dkim\":[{\"result\":\"fail\",\"domain\":\"a.example\",\"selector\":\"1\"},{\"result\":\"pass\","
-    "\"domain\":\"news.example\",\"selector\":\"2\"}],\"dmarc\":{\"result\":\"pass\",\"policy\":\"reject\",\"disposition\":\"none\",\"from\":\"news.example\","
-    "\"record_domain\":\"News.Example\",\"organizational_domain\":\"news.example\",\"spf_aligned\":false,\"dkim_aligned\":true,\"published\":{\"p\":\"reject\","
-    "\"sp\":null,\"fo\":\"1\",\"t\":true,\"rua\":\"mailto:r@news.example\",\"ruf\":\"mailto:f@news.example\"},\"overrides\":[{\"type\":\"sampled_out\","
-    "\"comment\":\"c\"},"
-    "{\"type\":\"local_policy\",\"comment\":\"\"}]}}}";
+static const char whole[] = "{\"from\":\"x@bounce.news.example\",\"origin\":\"mx\",\"rcpts\":[{\"address\":\"a@here."
+                            "example\"},{\"address\":\"b@HERE.example\"}],"
+                            "\"client\":{\"ip\":\"192.0.2.1\",\"helo\":\"h.example\",\"protocol\":\"smtp\"},\"code\":"
+                            "550,\"verdict\":{\"disposition\":\"accept\",\"spf\":{\"result\":"
+                            "\"pass\","
+                            "\"domain\":\"bounce.news.example\",\"scope\":\"mfrom\"},\"dkim\":[{\"result\":\"fail\","
+                            "\"domain\":\"a.example\",\"selector\":\"1\"},{\"result\":\"pass\","
+                            "\"domain\":\"news.example\",\"selector\":\"2\"}],\"dmarc\":{\"result\":\"pass\","
+                            "\"policy\":\"reject\",\"disposition\":\"none\",\"from\":\"news.example\","
+                            "\"record_domain\":\"News.Example\",\"organizational_domain\":\"news.example\",\"spf_"
+                            "aligned\":false,\"dkim_aligned\":true,\"published\":{\"p\":\"reject\","
+                            "\"sp\":null,\"fo\":\"1\",\"t\":true,\"rua\":\"mailto:r@news.example\",\"ruf\":\"mailto:f@"
+                            "news.example\"},\"overrides\":[{\"type\":\"sampled_out\","
+                            "\"comment\":\"c\"},"
+                            "{\"type\":\"local_policy\",\"comment\":\"\"}]}}}";
 
 static json_t *event(void) {
     json_t *data = json_loads(whole, 0, NULL);
@@ -46,8 +51,10 @@ static void a_message_becomes_a_row(void **state) {
     assert_string_equal(text(f.row, "spf"), "fail"); /* it passed, but not aligned */
     assert_string_equal(text(f.row, "envelope_from"), "bounce.news.example");
     assert_string_equal(text(f.row, "envelope_to"), "here.example");
-    assert_string_equal(text(json_array_get(json_object_get(f.row, "auth_dkim"), 0), "selector"), "2"); /* what passed comes first */
-    assert_string_equal(text(json_array_get(json_object_get(f.row, "reasons"), 0), "type"), "other");   /* RFC 9990 has no sampled_out */
+    assert_string_equal(text(json_array_get(json_object_get(f.row, "auth_dkim"), 0), "selector"),
+                        "2"); /* what passed comes first */
+    assert_string_equal(text(json_array_get(json_object_get(f.row, "reasons"), 0), "type"),
+                        "other"); /* RFC 9990 has no sampled_out */
     assert_string_equal(text(json_array_get(json_object_get(f.row, "reasons"), 1), "type"), "local_policy");
     assert_string_equal(text(json_object_get(f.policy, "published"), "testing"), "y");
     fact_free(&f);
@@ -69,7 +76,10 @@ static void what_nobody_asked_to_hear_is_no_fact(void **state) {
         {"the client has no address", {"client", "ip"}, "\"unknown\"", false},
         {"the record's domain is none", {"verdict", "dmarc", "record_domain"}, "\"a..b\"", false},
         {"it was put off and comes again", {"code"}, "451", true},
-        {"it is a report of another site", {"rcpts"}, "[{\"address\":\"dmarc-reports@here.example\",\"user\":\"reporter\"}]", false},
+        {"it is a report of another site",
+         {"rcpts"},
+         "[{\"address\":\"dmarc-reports@here.example\",\"user\":\"reporter\"}]",
+         false},
         {"a submission was refused", {"client", "protocol"}, "\"submission\"", true},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -105,7 +115,8 @@ static void failure_reports_are_wanted_as_fo_says(void **state) { /* RFC 9989 §
         json_object_set_new(dmarc, "spf_aligned", json_boolean(cases[i].spf_aligned));
         json_object_set_new(verdict, "dkim", json_pack("[{s:s}]", "result", cases[i].dkim));
         json_object_set_new(verdict, "spf", json_pack("{s:s}", "result", cases[i].spf));
-        if (fact_wants_failure_report(data, false) != cases[i].wanted) fail_msg("case %zu: fo=%s", i, cases[i].fo ? cases[i].fo : "");
+        if (fact_wants_failure_report(data, false) != cases[i].wanted)
+            fail_msg("case %zu: fo=%s", i, cases[i].fo ? cases[i].fo : "");
         json_object_set_new(published, "ruf", json_null());
         assert_false(fact_wants_failure_report(data, false));
         json_decref(data);
@@ -125,7 +136,11 @@ static void no_failure_report_is_wanted_of_these(void **state) {
         {"it was submitted here", {"origin"}, "\"submission\"", false, false},
         {"a submission was refused", {"client", "protocol"}, "\"submission\"", true, false},
         {"it has no sender, as reports have none", {"from"}, "\"\"", false, false},
-        {"it is a report of another site", {"rcpts"}, "[{\"address\":\"dmarc-reports@here.example\",\"user\":\"reporter\"}]", false, false},
+        {"it is a report of another site",
+         {"rcpts"},
+         "[{\"address\":\"dmarc-reports@here.example\",\"user\":\"reporter\"}]",
+         false,
+         false},
         {"there is no verdict", {"verdict"}, "null", false, false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -133,7 +148,8 @@ static void no_failure_report_is_wanted_of_these(void **state) {
         size_t k = 0;
         for (; k < 2 && cases[i].path[k + 1]; k++) at = json_object_get(at, cases[i].path[k]);
         json_object_set_new(at, cases[i].path[k], json_loads(cases[i].value, JSON_DECODE_ANY, NULL));
-        if (fact_wants_failure_report(data, cases[i].refused) != cases[i].wanted) fail_msg("%s: that is not heeded", cases[i].what);
+        if (fact_wants_failure_report(data, cases[i].refused) != cases[i].wanted)
+            fail_msg("%s: that is not heeded", cases[i].what);
         json_decref(data);
     }
 }
@@ -141,10 +157,12 @@ static void no_failure_report_is_wanted_of_these(void **state) {
 static void tls_sessions_become_rows(void **state) {
     (void)state;
     struct fact f;
-    json_t *data = json_loads("{\"domain\":\"Peer.example\",\"rua\":\"mailto:t@peer.example\",\"policy\":{\"type\":\"tlsa\",\"string\":[\"3 1 1 "
-                              "AB\"],\"domain\":\"mx.peer.example\"},"
-                              "\"result\":\"validation-failure\",\"mx\":\"mx.peer.example\",\"ip\":\"192.0.2.3\",\"reason\":\"no match\"}",
-                              0, NULL);
+    json_t *data = json_loads(
+        "{\"domain\":\"Peer.example\",\"rua\":\"mailto:t@peer.example\",\"policy\":{\"type\":\"tlsa\",\"string\":[\"3 "
+        "1 1 "
+        "AB\"],\"domain\":\"mx.peer.example\"},"
+        "\"result\":\"validation-failure\",\"mx\":\"mx.peer.example\",\"ip\":\"192.0.2.3\",\"reason\":\"no match\"}",
+        0, NULL);
     assert_true(fact_of_tls(data, &f));
     assert_string_equal(f.domain, "peer.example");
     assert_string_equal(text(json_object_get(f.row, "policy"), "policy-domain"), "mx.peer.example");

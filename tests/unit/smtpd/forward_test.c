@@ -10,8 +10,9 @@
 #include "services/smtpd/smtpd.h"
 
 /* main.c's, which is not linked here */
-struct metric smtpd_connections = METRIC_GAUGE("a", ""), smtpd_accepted = METRIC_COUNTER("b", ""), smtpd_refused = METRIC_COUNTER("c", ""),
-              smtpd_deferred = METRIC_COUNTER("d", ""), smtpd_bytes = METRIC_COUNTER("e", "");
+struct metric smtpd_connections = METRIC_GAUGE("a", ""), smtpd_accepted = METRIC_COUNTER("b", ""),
+              smtpd_refused = METRIC_COUNTER("c", ""), smtpd_deferred = METRIC_COUNTER("d", ""),
+              smtpd_bytes = METRIC_COUNTER("e", "");
 
 static struct worker worker = {.hostname = "mx.ours.test"};
 static struct smtpd smtpd = {.worker = &worker};
@@ -31,7 +32,8 @@ static int stop(void **state) {
 
 static json_t *verdict(const char *dmarc, const char *from, const char *organizational) {
     json_t *v = json_pack("{s:{s:s,s:s}}", "dmarc", "result", dmarc, "from", from);
-    if (organizational) json_object_set_new(json_object_get(v, "dmarc"), "organizational_domain", json_string(organizational));
+    if (organizational)
+        json_object_set_new(json_object_get(v, "dmarc"), "organizational_domain", json_string(organizational));
     return v;
 }
 
@@ -52,8 +54,10 @@ static void the_reverse_path(void **state) {
         {"bob@OURS.test", "ours.test", "pass", NULL, NULL},
         {"bob@sub.ours.test", "ours.test", "pass", "SRS0=", "=sub.ours.test=bob@ours.test"},
         {"bob@[192.0.2.1]", "ours.test", "pass", "\"SRS0=", "=[192.0.2.1]=bob\"@ours.test"},
-        {"SRS0=abcd=xy=far.test=carl@one.test", "ours.test", "pass", "SRS1=", "=one.test==abcd=xy=far.test=carl@ours.test"},
-        {"a-very-long-sender-that-fills-the-whole-local-part@author.test", "ours.test", "pass", "postmaster", "postmaster@ours.test"},
+        {"SRS0=abcd=xy=far.test=carl@one.test", "ours.test", "pass",
+         "SRS1=", "=one.test==abcd=xy=far.test=carl@ours.test"},
+        {"a-very-long-sender-that-fills-the-whole-local-part@author.test", "ours.test", "pass", "postmaster",
+         "postmaster@ours.test"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct rcpt rcpt = {.address = SLICE("x@remote.test"), .via = cases[i].via};
@@ -63,10 +67,12 @@ static void the_reverse_path(void **state) {
         forward_rewrite(&session, v);
         json_decref(v);
         struct slice path = slice_of(rcpt.from), end = slice_of(cases[i].ends);
-        bool good = cases[i].starts ? slice_starts(path, slice_of(cases[i].starts)) && path.n >= end.n && slice_equal(slice_skip(path, path.n - end.n), end)
+        bool good = cases[i].starts ? slice_starts(path, slice_of(cases[i].starts)) && path.n >= end.n &&
+                                          slice_equal(slice_skip(path, path.n - end.n), end)
                                     : !rcpt.from;
         if (!good)
-            fail_msg("%s by way of %s, DMARC %s: %s", cases[i].sender, cases[i].via ? cases[i].via : "none", cases[i].dmarc, rcpt.from ? rcpt.from : "stays");
+            fail_msg("%s by way of %s, DMARC %s: %s", cases[i].sender, cases[i].via ? cases[i].via : "none",
+                     cases[i].dmarc, rcpt.from ? rcpt.from : "stays");
     }
     session.t.rcpts = NULL;
 }
@@ -91,14 +97,16 @@ static void what_our_greeting_would_prove(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         json_t *v = verdict("fail", cases[i].from, cases[i].organizational);
         session.t.from = slice_of(cases[i].sender);
-        if (forward_greeting_proves(&session, v) != cases[i].proves) fail_msg("<%s>, From %s", cases[i].sender, cases[i].from);
+        if (forward_greeting_proves(&session, v) != cases[i].proves)
+            fail_msg("<%s>, From %s", cases[i].sender, cases[i].from);
         json_decref(v);
     }
 }
 
 static void the_domain_that_hands_on(void **state) {
     (void)state;
-    struct rcpt there = {.address = SLICE("x@remote.test"), .via = "ours.test"}, here = {.address = SLICE("bob@ours.test"), .user = "u", .next = &there};
+    struct rcpt there = {.address = SLICE("x@remote.test"), .via = "ours.test"},
+                here = {.address = SLICE("bob@ours.test"), .user = "u", .next = &there};
     session.t.rcpts = &here;
     assert_string_equal(forward_domain(&session), "ours.test");
     here.next = NULL;
@@ -133,7 +141,8 @@ static void reports_come_back(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(the_reverse_path), cmocka_unit_test(what_our_greeting_would_prove),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_reverse_path),
+                                       cmocka_unit_test(what_our_greeting_would_prove),
                                        cmocka_unit_test(the_domain_that_hands_on), cmocka_unit_test(reports_come_back)};
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -132,7 +132,8 @@ static void nothing_but_crlf_dot_crlf_ends_a_message(void **state) {
                 assert_true(t.ended || taken == part.n);
                 rest = slice_skip(rest, taken);
             }
-            if (strcmp(buf_str(&out), cases[i].text) != 0) print_error("case %zu in pieces of %zu: \"%s\"\n", i, piece, buf_str(&out));
+            if (strcmp(buf_str(&out), cases[i].text) != 0)
+                print_error("case %zu in pieces of %zu: \"%s\"\n", i, piece, buf_str(&out));
             assert_string_equal(buf_str(&out), cases[i].text);
             assert_int_equal(t.ended, cases[i].left != NULL);
             if (cases[i].left) assert_true(slice_is(rest, cases[i].left));
@@ -164,7 +165,8 @@ static void the_from_address_is_found_among_names_and_comments(void **state) {
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        if (!slice_is(trace_from_address(slice_of(cases[i].value)), cases[i].address)) print_error("%s\n", cases[i].value);
+        if (!slice_is(trace_from_address(slice_of(cases[i].value)), cases[i].address))
+            print_error("%s\n", cases[i].value);
         assert_true(slice_is(trace_from_address(slice_of(cases[i].value)), cases[i].address));
     }
 }

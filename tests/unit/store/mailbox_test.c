@@ -1,4 +1,5 @@
-/* The mailbox door against a real redis-server with our Functions, started here on a port of its own: what the callbacks get is what the store holds. */
+/* The mailbox door against a real redis-server with our Functions, started here on a port of its own: what the
+ * callbacks get is what the store holds. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -98,7 +99,11 @@ static void on_delivered(void *ctx, int error, uint32_t folder, uint32_t uid, ui
 
 static int deliver(struct slice user, const char *id, const char *rcpt, struct slice message) {
     char ref[MAILBOX_REF_MAX];
-    struct mailbox_delivery d = {.id = slice_of(id), .rcpt = slice_of(rcpt), .prefix = SLICE("Return-Path: <>\r\n"), .message = message, .date = 1700000000};
+    struct mailbox_delivery d = {.id = slice_of(id),
+                                 .rcpt = slice_of(rcpt),
+                                 .prefix = SLICE("Return-Path: <>\r\n"),
+                                 .message = message,
+                                 .date = 1700000000};
     got.done = false;
     blob_write(ground.redis, d.id, message, mailbox_blob_ref(ref, user, d.rcpt), NULL, NULL);
     mailbox_deliver(ground.redis, user, &d, on_delivered, NULL);
@@ -106,8 +111,8 @@ static int deliver(struct slice user, const char *id, const char *rcpt, struct s
     return got.error;
 }
 
-static void on_sync(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count, const struct mailbox_record records[],
-                    size_t vanished_count, const uint32_t vanished[]) {
+static void on_sync(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count,
+                    const struct mailbox_record records[], size_t vanished_count, const uint32_t vanished[]) {
     (void)ctx;
     if (folder) got.folder_state = *folder; /* its texts are gone after this call: only numbers are looked at */
     got.full = full;
@@ -125,7 +130,8 @@ static int sync_folder(struct slice user, uint32_t folder, uint64_t since) {
     return got.error;
 }
 
-static void on_stored(void *ctx, int error, size_t count, const struct mailbox_record records[], size_t refused_count, const uint32_t refused[]) {
+static void on_stored(void *ctx, int error, size_t count, const struct mailbox_record records[], size_t refused_count,
+                      const uint32_t refused[]) {
     (void)ctx;
     got.count = count;
     got.other_count = refused_count;
@@ -134,16 +140,18 @@ static void on_stored(void *ctx, int error, size_t count, const struct mailbox_r
     say(error);
 }
 
-static int store(struct slice user, uint32_t folder, size_t n, const uint32_t uids[], enum mailbox_store_how how, uint64_t flags, const char *keyword,
-                 uint64_t unchanged_since) {
+static int store(struct slice user, uint32_t folder, size_t n, const uint32_t uids[], enum mailbox_store_how how,
+                 uint64_t flags, const char *keyword, uint64_t unchanged_since) {
     struct slice word = slice_of(keyword);
     got.done = false;
-    mailbox_store(ground.redis, user, folder, n, uids, how, flags, keyword ? 1 : 0, &word, unchanged_since, on_stored, NULL);
+    mailbox_store(ground.redis, user, folder, n, uids, how, flags, keyword ? 1 : 0, &word, unchanged_since, on_stored,
+                  NULL);
     wait_for_answer();
     return got.error;
 }
 
-static void on_copied(void *ctx, int error, uint32_t uidvalidity, size_t count, const uint32_t from[], const uint32_t to[]) {
+static void on_copied(void *ctx, int error, uint32_t uidvalidity, size_t count, const uint32_t from[],
+                      const uint32_t to[]) {
     (void)ctx;
     got.uidvalidity = uidvalidity;
     got.count = count;
@@ -179,7 +187,8 @@ static void on_folders(void *ctx, int error, size_t count, const struct mailbox_
     got.text[0] = '\0';
     for (size_t i = 0; i < count; i++) {
         size_t n = strlen(got.text);
-        snprintf(got.text + n, sizeof got.text - n, "%s%.*s%.*s", i ? "," : "", SLICE_FMT(folders[i].name), SLICE_FMT(folders[i].special_use));
+        snprintf(got.text + n, sizeof got.text - n, "%s%.*s%.*s", i ? "," : "", SLICE_FMT(folders[i].name),
+                 SLICE_FMT(folders[i].special_use));
         got.first[i] = folders[i].id;
     }
     got.count = count;
@@ -229,7 +238,9 @@ static void on_read(void *ctx, int error, struct slice message) {
 static void on_cached(void *ctx, int error, size_t count, const struct mailbox_cached cached[]) {
     (void)ctx;
     got.count = count;
-    if (count) snprintf(got.text, sizeof got.text, "%u %.*s %.*s", cached[0].uid, SLICE_FMT(cached[0].envelope), SLICE_FMT(cached[0].header));
+    if (count)
+        snprintf(got.text, sizeof got.text, "%u %.*s %.*s", cached[0].uid, SLICE_FMT(cached[0].envelope),
+                 SLICE_FMT(cached[0].header));
     say(error);
 }
 
@@ -282,11 +293,13 @@ static void test_texts_too_large_to_keep(void **state) {
     wait_for_answer();
     assert_int_equal(got.error, 0);
     assert_int_equal(got.count, 2);
-    assert_non_null(strstr(got.text, "1 (NIL \"s\" NIL NIL NIL NIL NIL NIL NIL NIL) Subject: s\r\nReferences: <x@x.test>\r\n <x@x.test>"));
+    assert_non_null(strstr(
+        got.text, "1 (NIL \"s\" NIL NIL NIL NIL NIL NIL NIL NIL) Subject: s\r\nReferences: <x@x.test>\r\n <x@x.test>"));
     buf_free(&message);
 }
 
-/* Expunging a message that came for one recipient leaves the same body's other delivery whole, and the last one takes the body with it. */
+/* Expunging a message that came for one recipient leaves the same body's other delivery whole, and the last one takes
+ * the body with it. */
 static void test_blobs_go_with_their_last_message(void **state) {
     struct slice user = SLICE("blobs");
     char id[ULID_BYTES];
@@ -398,7 +411,8 @@ static void test_folders(void **state) {
     wait_for_answer();
     assert_int_equal(got.error, STORE_INVALID);
     folders(user);
-    assert_string_equal(got.text, "INBOX,Archive\\Archive,Drafts\\Drafts,Junk\\Junk,Sent\\Sent,Trash\\Trash,a,z,z/y,z/y/c");
+    assert_string_equal(got.text,
+                        "INBOX,Archive\\Archive,Drafts\\Drafts,Junk\\Junk,Sent\\Sent,Trash\\Trash,a,z,z/y,z/y/c");
     ulid_create(id);
     assert_int_equal(deliver(user, id, "a@x.test", SLICE("\r\n")), 0);
     assert_int_equal(copy(user, got.folder, 1, (uint32_t[]){1}, "a", true), 0);
@@ -423,7 +437,8 @@ static void test_many(void **state) {
     (void)state;
     for (uint32_t i = 0; i < MANY; i++) {
         ulid_create(id);
-        struct mailbox_delivery d = {.id = slice_of(id), .rcpt = SLICE("a@x.test"), .message = SLICE("Subject: s\r\n\r\n"), .date = 1};
+        struct mailbox_delivery d = {
+            .id = slice_of(id), .rcpt = SLICE("a@x.test"), .message = SLICE("Subject: s\r\n\r\n"), .date = 1};
         got.done = false;
         mailbox_deliver(ground.redis, user, &d, on_delivered, NULL);
         uids[i] = i + 1;
@@ -473,14 +488,15 @@ static int start_redis(void **state) {
     if (!mkdtemp(ground.directory)) return -1;
     ground.server = fork();
     if (ground.server == 0) {
-        execlp("redis-server", "redis-server", "--port", port, "--bind", "127.0.0.1", "--dir", ground.directory, "--save", "", "--appendonly", "no",
-               "--logfile", "redis.log", (char *)NULL);
+        execlp("redis-server", "redis-server", "--port", port, "--bind", "127.0.0.1", "--dir", ground.directory,
+               "--save", "", "--appendonly", "no", "--logfile", "redis.log", (char *)NULL);
         _exit(127);
     }
     const char *const libraries[] = {"blob", "mailbox"};
     for (size_t i = 0; i < 2; i++) {
         snprintf(command, sizeof command,
-                 "for try in $(seq 100); do redis-cli -p %d -x FUNCTION LOAD REPLACE < libcommon/store/%s.lua 2>/dev/null | grep -q %s && exit 0; sleep 0.1; "
+                 "for try in $(seq 100); do redis-cli -p %d -x FUNCTION LOAD REPLACE < libcommon/store/%s.lua "
+                 "2>/dev/null | grep -q %s && exit 0; sleep 0.1; "
                  "done; exit 1",
                  ground.port, libraries[i], libraries[i]);
         if (system(command) != 0) return -1;

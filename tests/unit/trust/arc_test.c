@@ -5,10 +5,11 @@
 
 #include <cmocka.h>
 
-#include "libcommon/trust/arc_private.h"
+#include "libcommon/trust/arc/arc_private.h"
 #include "tests/unit/trust/signing.h"
 
-static const char header[] = "DKIM-Signature: v=1; a=rsa-sha256; d=ann.test; s=s; h=from; bh=AAAA; b=AAAA\r\nFrom: Ann <ann@ann.test>\r\nSubject: hello\r\n";
+static const char header[] = "DKIM-Signature: v=1; a=rsa-sha256; d=ann.test; s=s; h=from; bh=AAAA; b=AAAA\r\nFrom: Ann "
+                             "<ann@ann.test>\r\nSubject: hello\r\n";
 static const char body[] = "one\r\n";
 
 static struct signer rsa, ed;
@@ -40,8 +41,9 @@ static int seal(struct buf *message, const struct arc_verdict *verdict, bool ed2
     struct body_digest digest;
     struct buf sealed = {0};
     body_digest_of(slice_of(body), (struct body_hash_kind){true, -1}, &digest);
-    int result = arc_seal(buf_slice(message), digest.digest, verdict, SLICE("mx.seal.test"), SLICE("\r\n\tspf=pass smtp.mailfrom=ann.test; dkim=pass"),
-                          SLICE("seal.test"), ed25519 ? SLICE("e") : SLICE("r"), ed25519 ? ed.key : rsa.key, SIGNING_NOW, &sealed);
+    int result = arc_seal(buf_slice(message), digest.digest, verdict, SLICE("mx.seal.test"),
+                          SLICE("\r\n\tspf=pass smtp.mailfrom=ann.test; dkim=pass"), SLICE("seal.test"),
+                          ed25519 ? SLICE("e") : SLICE("r"), ed25519 ? ed.key : rsa.key, SIGNING_NOW, &sealed);
     buf_add_slice(&sealed, buf_slice(message));
     buf_free(message);
     *message = sealed;
@@ -114,12 +116,17 @@ static void a_chain_that_was_tampered_with_fails(void **state) {
         {"§5.2 step 3.A: no results", NULL, "ARC-Authentication-Results: i=1", "X-Was: i=1", "not whole"},
         {"§5.2 step 3.A: no message signature", NULL, "ARC-Message-Signature: i=1", "X-Was: i=1", "not whole"},
         {"§5.2 step 3.A: no seal", NULL, "ARC-Seal: i=1", "X-Was: i=1", "not whole"},
-        {"§5.2 step 3.B: a gap", NULL, "ARC-Authentication-Results: i=2", "ARC-Authentication-Results: i=3", "not whole"},
-        {"§5.2 step 3.A: one twice", NULL, "ARC-Authentication-Results: i=2", "ARC-Authentication-Results: i=1; x\r\nARC-Authentication-Results: i=2", "twice"},
-        {"§4.2.1: instance 0", NULL, "ARC-Authentication-Results: i=2", "ARC-Authentication-Results: i=0", "no instance"},
-        {"§4.2.1: no instance", NULL, "ARC-Authentication-Results: i=2;", "ARC-Authentication-Results: ", "no instance"},
+        {"§5.2 step 3.B: a gap", NULL, "ARC-Authentication-Results: i=2", "ARC-Authentication-Results: i=3",
+         "not whole"},
+        {"§5.2 step 3.A: one twice", NULL, "ARC-Authentication-Results: i=2",
+         "ARC-Authentication-Results: i=1; x\r\nARC-Authentication-Results: i=2", "twice"},
+        {"§4.2.1: instance 0", NULL, "ARC-Authentication-Results: i=2", "ARC-Authentication-Results: i=0",
+         "no instance"},
+        {"§4.2.1: no instance", NULL, "ARC-Authentication-Results: i=2;",
+         "ARC-Authentication-Results: ", "no instance"},
         {"§4.2.1: instance of a seal is no number", NULL, "ARC-Seal: i=2", "ARC-Seal: i=two", "instance"},
-        {"§4.2.1: instance 51", NULL, "ARC-Authentication-Results: i=2", "ARC-Authentication-Results: i=51", "more than 50"},
+        {"§4.2.1: instance 51", NULL, "ARC-Authentication-Results: i=2", "ARC-Authentication-Results: i=51",
+         "more than 50"},
         {"§5.2 step 3.C: cv=none on i=2", "ARC-Seal: i=2", "cv=pass", "cv=none", "later seal"},
         {"§5.2 step 3.C: cv=pass on i=1", "ARC-Seal: i=1", "cv=none", "cv=pass", "first seal"},
         {"§5.2 step 3.C: cv=fail on i=1", "ARC-Seal: i=1", "cv=none", "cv=fail", "first seal"},
@@ -128,13 +135,16 @@ static void a_chain_that_was_tampered_with_fails(void **state) {
         {"§4.1.3: no cv=", "ARC-Seal: i=2", "cv=pass;", "", "cv="},
         {"§4.1.3: h= in a seal", "ARC-Seal: i=2", "cv=pass;", "cv=pass; h=from;", "no h="},
         {"§4.1.2: From is not signed", "ARC-Message-Signature: i=2", "h=From:", "h=", "From"},
-        {"§4.1.2: the message signature covers seals", "ARC-Message-Signature: i=2", "h=From:", "h=From:ARC-Seal:", "ARC-Seal"},
+        {"§4.1.2: the message signature covers seals", "ARC-Message-Signature: i=2",
+         "h=From:", "h=From:ARC-Seal:", "ARC-Seal"},
         {"§4.1.3: an old algorithm", "ARC-Seal: i=1", "a=rsa-sha256", "a=rsa-sha1", "rsa-sha1"},
         {"§4.1.2: a malformed signature", "ARC-Message-Signature: i=1", "d=seal.test", "d=", "missing"},
         {"§5.2.1: no key", "ARC-Seal: i=1", "s=r;", "s=none;", "no key"},
         {"§5.2.1: DNS gives no answer", "ARC-Seal: i=1", "s=r;", "s=dead;", "DNS gave no answer"},
-        {"§5.2.1: DNS gives no answer for the newest", "ARC-Message-Signature: i=2", "s=e;", "s=dead;", "DNS gave no answer"},
-        {"§4.1.2: the newest has expired", "ARC-Message-Signature: i=2", "t=1795513277;", "t=1795513270; x=1795513271;", "expired"},
+        {"§5.2.1: DNS gives no answer for the newest", "ARC-Message-Signature: i=2", "s=e;", "s=dead;",
+         "DNS gave no answer"},
+        {"§4.1.2: the newest has expired", "ARC-Message-Signature: i=2", "t=1795513277;", "t=1795513270; x=1795513271;",
+         "expired"},
     };
     size_t failures = 0;
     (void)state;
@@ -234,7 +244,9 @@ static void a_malformed_chain_is_sealed_above_its_highest_instance(void **state)
     struct arena *arena = arena_create();
     struct buf message = {0};
     (void)state;
-    buf_printf(&message, "ARC-Seal: i=7; nonsense\r\nARC-Authentication-Results: i=5; x; none\r\nARC-Seal: garbage\r\n%s", header);
+    buf_printf(&message,
+               "ARC-Seal: i=7; nonsense\r\nARC-Authentication-Results: i=5; x; none\r\nARC-Seal: garbage\r\n%s",
+               header);
     struct arc_verdict v = verify_arc(arena, buf_slice(&message), slice_of(body), zone, ZONE);
     assert_int_equal(v.result, ARC_FAIL);
     assert_int_equal(v.sets, 5);
@@ -282,8 +294,8 @@ static void a_strict_key_seals(void **state) {
     struct arc_verdict none = {.result = ARC_NONE};
     (void)state;
     body_digest_of(slice_of(body), (struct body_hash_kind){true, -1}, &digest);
-    assert_int_equal(arc_seal(slice_of(header), digest.digest, &none, SLICE("mx.seal.test"), SLICE(" none"), SLICE("seal.test"), SLICE("strict"), rsa.key,
-                              SIGNING_NOW, &message),
+    assert_int_equal(arc_seal(slice_of(header), digest.digest, &none, SLICE("mx.seal.test"), SLICE(" none"),
+                              SLICE("seal.test"), SLICE("strict"), rsa.key, SIGNING_NOW, &message),
                      0);
     buf_add_str(&message, header);
     struct arc_verdict v = verify_arc(arena, buf_slice(&message), slice_of(body), zone, ZONE);

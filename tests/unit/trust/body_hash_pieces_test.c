@@ -1,4 +1,5 @@
-/* The body's hash is the same however the body comes in, and is that of the canonical form written the slow way (RFC 6376 §3.4.3, §3.4.4). */
+/* The body's hash is the same however the body comes in, and is that of the canonical form written the slow way (RFC
+ * 6376 §3.4.3, §3.4.4). */
 #include <openssl/evp.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,12 +8,13 @@
 
 #include <cmocka.h>
 
-#include "libcommon/trust/body_hash.h"
+#include "libcommon/trust/dkim/body_hash.h"
 
 static unsigned random_state = 7;
 static unsigned any(unsigned below) { return (random_state = random_state * 1664525u + 1013904223u) / 0x10000 % below; }
 
-/* A body with all that the canonical forms look at: blanks inside and at ends of lines, empty lines, CR and LF alone, lines longer than any buffer. */
+/* A body with all that the canonical forms look at: blanks inside and at ends of lines, empty lines, CR and LF alone,
+ * lines longer than any buffer. */
 static void write_body(struct buf *out) {
     static const char *const parts[] = {"word",
                                         " ",
@@ -83,7 +85,8 @@ static void any_body_in_any_pieces_has_the_hash_of_its_canonical_form(void **sta
         canonical(buf_slice(&body), relaxed, length, &expected);
         assert_int_equal(EVP_Digest(expected.n ? expected.data : "", expected.n, right, NULL, EVP_sha256(), NULL), 1);
         struct body_hash *h = body_hash_create((struct body_hash_kind){relaxed, length});
-        for (struct slice rest = buf_slice(&body); rest.n; rest = slice_skip(rest, piece)) body_hash_update(h, slice_head(rest, piece));
+        for (struct slice rest = buf_slice(&body); rest.n; rest = slice_skip(rest, piece))
+            body_hash_update(h, slice_head(rest, piece));
         body_hash_finish(h, digest, &hashed);
         assert_int_equal(hashed, expected.n);
         assert_memory_equal(digest, right, sizeof right);

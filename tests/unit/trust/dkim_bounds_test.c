@@ -1,4 +1,5 @@
-/* Messages made to cost much: which of too many signatures are verified, and that time grows with the bytes of the message and with nothing else. */
+/* Messages made to cost much: which of too many signatures are verified, and that time grows with the bytes of the
+ * message and with nothing else. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,7 +21,10 @@ static double seconds(void) {
 
 /* Of a well-formed signature by d that is good for nothing. */
 static void add_junk(struct buf *out, const char *d, int n) {
-    for (int i = 0; i < n; i++) buf_printf(out, "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=%s; s=s%d; h=from; bh=AAAA; b=AAAA\r\n", d, i);
+    for (int i = 0; i < n; i++)
+        buf_printf(out,
+                   "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=%s; s=s%d; h=from; bh=AAAA; b=AAAA\r\n", d,
+                   i);
 }
 
 static void the_authors_signature_is_verified_among_a_thousand(void **state) {
@@ -30,11 +34,13 @@ static void the_authors_signature_is_verified_among_a_thousand(void **state) {
     } rows[] = {
         {"strangers on top", "stranger.test", "From: Ann <ann@signer.test>\r\nSubject: hello\r\n", 1},
         {"malformed ones on top", "-", "From: Ann <ann@signer.test>\r\nSubject: hello\r\n", 1},
-        {"the author is below the signer's domain", "stranger.test", "From: Ann <ann@mail.signer.test>\r\nSubject: hello\r\n", 1},
+        {"the author is below the signer's domain", "stranger.test",
+         "From: Ann <ann@mail.signer.test>\r\nSubject: hello\r\n", 1},
         {"From in capitals", "stranger.test", "From: ANN@SIGNER.TEST\r\nSubject: hello\r\n", 1},
-        {"the name looks like a stranger", "stranger.test", "From: \"x@stranger.test\" <ann@signer.test>\r\nSubject: hello\r\n",
-         0},                                                                                             /* only the forger's own mail */
-        {"in the author's name", "signer.test", "From: Ann <ann@signer.test>\r\nSubject: hello\r\n", 0}, /* nothing tells them apart before the key */
+        {"the name looks like a stranger", "stranger.test",
+         "From: \"x@stranger.test\" <ann@signer.test>\r\nSubject: hello\r\n", 0}, /* only the forger's own mail */
+        {"in the author's name", "signer.test", "From: Ann <ann@signer.test>\r\nSubject: hello\r\n",
+         0}, /* nothing tells them apart before the key */
     };
     struct signer s = signer_create(false, 1024);
     struct scripted_record zone[] = {{"sel._domainkey.signer.test", "TXT", s.record}};
@@ -54,7 +60,8 @@ static void the_authors_signature_is_verified_among_a_thousand(void **state) {
         for (size_t k = 0; k < n; k++) passed += v[k].result == DKIM_PASS;
         if (passed != rows[i].pass) print_error("%s: %zu passed\n", rows[i].rule, passed);
         assert_int_equal(passed, rows[i].pass);
-        for (size_t k = 1; k < n; k++) assert_true(v[k - 1].signature.h.p < v[k].signature.h.p || !v[k].signature.h.p); /* as they stand */
+        for (size_t k = 1; k < n; k++)
+            assert_true(v[k - 1].signature.h.p < v[k].signature.h.p || !v[k].signature.h.p); /* as they stand */
         buf_free(&message);
         arena_destroy(arena);
     }
@@ -69,7 +76,10 @@ static void body_hashes_beyond_the_bound_are_policy(void **state) {
     size_t policy = 0;
     (void)state;
     for (int i = 0; i < 15; i++)
-        buf_printf(&message, "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=signer.test; s=s%d; h=from; l=%d; bh=AAAA; b=AAAA\r\n", i, i);
+        buf_printf(&message,
+                   "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=signer.test; s=s%d; h=from; l=%d; bh=AAAA; "
+                   "b=AAAA\r\n",
+                   i, i);
     buf_add_str(&message, header);
     assert_int_equal(verify_dkim(arena, buf_slice(&message), slice_of(body), NULL, 0, &v), 15);
     for (int i = 0; i < 15; i++) policy += v[i].result == DKIM_POLICY;
@@ -83,9 +93,12 @@ static void the_newest_seal_has_its_body_hash(void **state) {
     struct buf message = {0};
     struct body_hash_kind kinds[BODY_HASHES_MAX];
     (void)state;
-    for (int i = 0; i < 15; i++) buf_printf(&message, "DKIM-Signature: v=1; a=rsa-sha256; d=signer.test; s=s; h=from; l=%d; bh=AAAA; b=AAAA\r\n", i);
+    for (int i = 0; i < 15; i++)
+        buf_printf(&message, "DKIM-Signature: v=1; a=rsa-sha256; d=signer.test; s=s; h=from; l=%d; bh=AAAA; b=AAAA\r\n",
+                   i);
     buf_add_str(&message, "ARC-Message-Signature: i=1; a=rsa-sha256; d=a.test; s=s; h=from; l=91; bh=AAAA; b=AAAA\r\n");
-    buf_add_str(&message, "ARC-Message-Signature: i=2; a=rsa-sha256; c=relaxed/relaxed; d=a.test; s=s; h=from; l=92; bh=AAAA; b=AAAA\r\n");
+    buf_add_str(&message, "ARC-Message-Signature: i=2; a=rsa-sha256; c=relaxed/relaxed; d=a.test; s=s; h=from; l=92; "
+                          "bh=AAAA; b=AAAA\r\n");
     assert_int_equal(body_hash_wanted(buf_slice(&message), kinds), BODY_HASHES_MAX);
     assert_int_equal(kinds[0].length, 92);
     assert_true(kinds[0].relaxed);
@@ -116,7 +129,8 @@ static void a_megabyte_of_header_costs_no_more_than_its_bytes(void **state) {
     for (int same = 0; same < 2; same++) {
         cost_of(1000, 1000, same); /* warm */
         double small = cost_of(10000, 10000, same), large = cost_of(100000, 100000, same);
-        if (large > 40 * small + 0.1) print_error("10 times the fields cost %.1f times the time (%.3f s)\n", large / small, large);
+        if (large > 40 * small + 0.1)
+            print_error("10 times the fields cost %.1f times the time (%.3f s)\n", large / small, large);
         assert_true(large < 40 * small + 0.1); /* a square would be 100 times */
         assert_true(large < 3);
         assert_true(cost_of(10, 100000, same) < 2);

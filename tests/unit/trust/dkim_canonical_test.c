@@ -1,4 +1,5 @@
-/* Canonical forms to the byte (RFC 6376 §3.4), what of a header is signed (§5.4.2, §3.7), and bodies hashed in whatever pieces they arrive. */
+/* Canonical forms to the byte (RFC 6376 §3.4), what of a header is signed (§5.4.2, §3.7), and bodies hashed in whatever
+ * pieces they arrive. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,7 +24,8 @@ static void fields_are_canonical_to_the_byte(void **state) {
         {"runs of both kinds", "A:  x \t\t y\t\r\n", "A:  x \t\t y\t\r\n", "a:x y\r\n"},
         {"colons in the value", "A: b: c :d\r\n", "A: b: c :d\r\n", "a:b: c :d\r\n"},
         {"bytes beyond ASCII", "A: caf\xc3\xa9 \xff\r\n", "A: caf\xc3\xa9 \xff\r\n", "a:caf\xc3\xa9 \xff\r\n"},
-        {"no-break space is no white space", "A: \xc2\xa0x\xc2\xa0 \r\n", "A: \xc2\xa0x\xc2\xa0 \r\n", "a:\xc2\xa0x\xc2\xa0\r\n"},
+        {"no-break space is no white space", "A: \xc2\xa0x\xc2\xa0 \r\n", "A: \xc2\xa0x\xc2\xa0 \r\n",
+         "a:\xc2\xa0x\xc2\xa0\r\n"},
         {"a CR alone is data", "A: x\ry \r\n", "A: x\ry \r\n", "a:x\ry\r\n"},
         {"a CR alone at the end is data", "A: x \r\r\n", "A: x \r\r\n", "a:x \r\r\n"},
         {"an LF alone is data", "A: x\n y\r\n", "A: x\n y\r\n", "a:x\n y\r\n"},
@@ -74,15 +76,16 @@ static void the_value_of_b_goes_and_nothing_else(void **state) {
 
 /* What h= selects (§5.4.2): the lowest field not yet taken; nothing where there is none left. */
 static void fields_are_taken_from_the_bottom_up(void **state) {
-    static const char header[] =
-        "DKIM-Signature: top\r\nReceived: third\r\nX: 1\r\nReceived: second\r\nSubject: s\r\nReceived : first\r\nDKIM-Signature: below\r\n";
+    static const char header[] = "DKIM-Signature: top\r\nReceived: third\r\nX: 1\r\nReceived: second\r\nSubject: "
+                                 "s\r\nReceived : first\r\nDKIM-Signature: below\r\n";
     static const struct {
         const char *h, *signed_text;
         size_t present, absent;
     } cases[] = {
         {"received", "received:first\r\n", 1, 0},
         {"received:received", "received:first\r\nreceived:second\r\n", 2, 0},
-        {"Received:X:RECEIVED:received:received", "received:first\r\nx:1\r\nreceived:second\r\nreceived:third\r\n", 4, 1},
+        {"Received:X:RECEIVED:received:received", "received:first\r\nx:1\r\nreceived:second\r\nreceived:third\r\n", 4,
+         1},
         {"none:subject:subject", "subject:s\r\n", 1, 2},
         {" subject :\r\n\tx ", "subject:s\r\nx:1\r\n", 2, 0},
         {"dkim-signature:dkim-signature", "dkim-signature:below\r\n", 1, 1}, /* never itself */
@@ -168,7 +171,8 @@ static void bodies_hash_alike_however_they_are_cut(void **state) {
             char got[64];
             uint64_t hashed;
             digest_of(cases[i].body, cases[i].relaxed, -1, piece, got, &hashed);
-            if (strcmp(got, buf_str(&wanted)) != 0) print_error("case %zu (%s) in pieces of %zu\n", i, cases[i].relaxed ? "relaxed" : "simple", piece);
+            if (strcmp(got, buf_str(&wanted)) != 0)
+                print_error("case %zu (%s) in pieces of %zu\n", i, cases[i].relaxed ? "relaxed" : "simple", piece);
             assert_string_equal(got, buf_str(&wanted));
             assert_int_equal(hashed, cases[i].canonical.n);
             /* every l= is the hash of that many canonical bytes */

@@ -1,4 +1,5 @@
-/* Key records (RFC 6376 §3.6, §6.1.2, RFC 8301 §3.2, RFC 8463 §4): each row is a record, or several, that a well-signed message finds at its selector. */
+/* Key records (RFC 6376 §3.6, §6.1.2, RFC 8301 §3.2, RFC 8463 §4): each row is a record, or several, that a well-signed
+ * message finds at its selector. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,15 +14,18 @@
 static const char header[] = "From: Ann <ann@signer.test>\r\nSubject: hello\r\n";
 static const char body[] = "one\r\n";
 static const char rsa_tags[] = "v=1; a=rsa-sha256; c=relaxed/relaxed; d=signer.test; s=sel; h=from:subject;";
-static const char rsa_sub_tags[] = "v=1; a=rsa-sha256; c=relaxed/relaxed; d=signer.test; i=x@sub.signer.test; s=sel; h=from:subject;";
+static const char rsa_sub_tags[] =
+    "v=1; a=rsa-sha256; c=relaxed/relaxed; d=signer.test; i=x@sub.signer.test; s=sel; h=from:subject;";
 static const char ed_tags[] = "v=1; a=ed25519-sha256; c=relaxed/relaxed; d=signer.test; s=sel; h=from:subject;";
 
 /* Verifies a message signed so, with these records at its selector. */
-static struct dkim_verdict judge(struct arena *arena, const struct signer *s, const char *tags, const char *const records[], size_t count) {
+static struct dkim_verdict judge(struct arena *arena, const struct signer *s, const char *tags,
+                                 const char *const records[], size_t count) {
     struct scripted_record zone[12] = {{0}};
     struct buf message = {0};
     struct dkim_verdict *v;
-    for (size_t i = 0; i < count; i++) zone[i] = (struct scripted_record){"sel._domainkey.signer.test", "TXT", records[i]};
+    for (size_t i = 0; i < count; i++)
+        zone[i] = (struct scripted_record){"sel._domainkey.signer.test", "TXT", records[i]};
     sign_with(s->key, "DKIM-Signature", tags, slice_of(header), slice_of(body), &message);
     buf_add_str(&message, header);
     assert_int_equal(verify_dkim(arena, arena_slice(arena, buf_slice(&message)), slice_of(body), zone, count, &v), 1);
@@ -85,9 +89,15 @@ static void records_are_judged_as_the_rfcs_say(void **state) {
             else
                 buf_add_char(&record, *p);
         const char *records[] = {buf_str(&record)};
-        struct dkim_verdict v = judge(arena, s, rows[i].who == 'e' ? ed_tags : rows[i].who == 'i' ? rsa_sub_tags : rsa_tags, records, 1);
-        if (strcmp(dkim_result_text(v.result), rows[i].result) != 0 || (rows[i].reason && !strstr(v.reason, rows[i].reason))) {
-            print_error("%s\n  %s\n  wanted %s, is %s: %s\n", rows[i].rule, rows[i].record, rows[i].result, dkim_result_text(v.result), v.reason);
+        struct dkim_verdict v = judge(arena, s,
+                                      rows[i].who == 'e'   ? ed_tags
+                                      : rows[i].who == 'i' ? rsa_sub_tags
+                                                           : rsa_tags,
+                                      records, 1);
+        if (strcmp(dkim_result_text(v.result), rows[i].result) != 0 ||
+            (rows[i].reason && !strstr(v.reason, rows[i].reason))) {
+            print_error("%s\n  %s\n  wanted %s, is %s: %s\n", rows[i].rule, rows[i].record, rows[i].result,
+                        dkim_result_text(v.result), v.reason);
             failures++;
         }
         assert_int_equal(v.testing, strstr(rows[i].record, "t=y") != NULL); /* told, whatever the result */
@@ -163,9 +173,18 @@ static void sizes_of_keys_are_bounded(void **state) {
         int bits, e_bits;
         const char *result, *reason;
     } rows[] = {
-        {512, 17, "permerror", "1024"},        {1023, 17, "permerror", "1024"},     {1024, 17, "fail", NULL},         {4096, 17, "fail", NULL},
-        {4097, 17, "permerror", "4096"},       {16384, 17, "permerror", "4096"},    {40000, 17, "permerror", "4096"}, {100000, 17, "permerror", "large"},
-        {2048, 2047, "permerror", "exponent"}, {2048, 65, "permerror", "exponent"}, {2048, 64, "fail", NULL},         {2048, 1, "permerror", "exponent"},
+        {512, 17, "permerror", "1024"},
+        {1023, 17, "permerror", "1024"},
+        {1024, 17, "fail", NULL},
+        {4096, 17, "fail", NULL},
+        {4097, 17, "permerror", "4096"},
+        {16384, 17, "permerror", "4096"},
+        {40000, 17, "permerror", "4096"},
+        {100000, 17, "permerror", "large"},
+        {2048, 2047, "permerror", "exponent"},
+        {2048, 65, "permerror", "exponent"},
+        {2048, 64, "fail", NULL},
+        {2048, 1, "permerror", "exponent"},
     };
     struct signer rsa = signer_create(false, 1024);
     (void)state;
@@ -175,7 +194,8 @@ static void sizes_of_keys_are_bounded(void **state) {
         const char *records[] = {record};
         made_up_record(rows[i].bits, rows[i].e_bits, record, sizeof record);
         struct dkim_verdict v = judge(arena, &rsa, rsa_tags, records, 1);
-        if (strcmp(dkim_result_text(v.result), rows[i].result) != 0) print_error("%d bits, exponent %d: %s\n", rows[i].bits, rows[i].e_bits, v.reason);
+        if (strcmp(dkim_result_text(v.result), rows[i].result) != 0)
+            print_error("%d bits, exponent %d: %s\n", rows[i].bits, rows[i].e_bits, v.reason);
         assert_string_equal(dkim_result_text(v.result), rows[i].result);
         if (rows[i].reason) assert_non_null(strstr(v.reason, rows[i].reason));
         arena_destroy(arena);
@@ -227,7 +247,8 @@ static void a_decoded_key_is_kept_and_told_apart_from_others(void **state) {
     EVP_PKEY_free(b.key);
 }
 
-/* Two keys of one message may share a place in the cache: neither goes while it is needed. 20 of them in 512 places do, in one message of three. */
+/* Two keys of one message may share a place in the cache: neither goes while it is needed. 20 of them in 512 places do,
+ * in one message of three. */
 static void keys_of_one_message_do_not_push_each_other_out(void **state) {
     struct dkim_key_cache *cache = dkim_key_cache_create();
     (void)state;
@@ -245,9 +266,10 @@ static void keys_of_one_message_do_not_push_each_other_out(void **state) {
             EVP_PKEY *key = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, seed, sizeof seed);
             EVP_PKEY_get_raw_public_key(key, raw, &raw_n);
             base64_encode(slice_make(raw, raw_n), &p);
-            zone[i] =
-                (struct scripted_record){arena_printf(arena, "s%d._domainkey.signer.test", i), "TXT", arena_printf(arena, "k=ed25519; p=%s", buf_str(&p))};
-            sign_with(key, "DKIM-Signature", arena_printf(arena, "v=1; a=ed25519-sha256; c=relaxed/relaxed; d=signer.test; s=s%d; h=from;", i),
+            zone[i] = (struct scripted_record){arena_printf(arena, "s%d._domainkey.signer.test", i), "TXT",
+                                               arena_printf(arena, "k=ed25519; p=%s", buf_str(&p))};
+            sign_with(key, "DKIM-Signature",
+                      arena_printf(arena, "v=1; a=ed25519-sha256; c=relaxed/relaxed; d=signer.test; s=s%d; h=from;", i),
                       slice_of(header), slice_of(body), &message);
             buf_free(&p);
             EVP_PKEY_free(key);

@@ -1,4 +1,5 @@
-/* What we sign: the form of the field (RFC 6376 §3.5, §5.4, RFC 5322 §2.1.1), what it covers, and what breaks it afterwards. */
+/* What we sign: the form of the field (RFC 6376 §3.5, §5.4, RFC 5322 §2.1.1), what it covers, and what breaks it
+ * afterwards. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +14,8 @@ static struct buf sign(const struct signer *s, const char *header, const char *d
     struct buf out = {0};
     struct body_digest digest;
     body_digest_of(slice_of(body), (struct body_hash_kind){true, -1}, &digest);
-    assert_int_equal(dkim_sign(slice_of(header), digest.digest, slice_of(domain), slice_of(selector), s->key, SIGNING_NOW, &out), 0);
+    assert_int_equal(
+        dkim_sign(slice_of(header), digest.digest, slice_of(domain), slice_of(selector), s->key, SIGNING_NOW, &out), 0);
     return out;
 }
 
@@ -35,10 +37,13 @@ static const char *const headers[] = {
     "From: ann@signer.test\r\nSubject: folded\r\n\t\r\n  and again \r\n",
     "FROM: ann@signer.test\r\nsubject: a\r\nmessage-id: <1@signer.test>\r\nDate : Tue, 24 Nov 2026 10:00:00 +0000\r\n",
     "From: J\xc3\xb6rg <j\xc3\xb6rg@signer.test>\r\nSubject: caf\xc3\xa9 \xff\xfe\r\n",
-    "From: ann@signer.test\r\nTo: a@x\r\nTo: b@x\r\nTo: c@x\r\nCc: d@x\r\nList-Unsubscribe: <https://x>\r\nList-Unsubscribe-Post: "
+    "From: ann@signer.test\r\nTo: a@x\r\nTo: b@x\r\nTo: c@x\r\nCc: d@x\r\nList-Unsubscribe: "
+    "<https://x>\r\nList-Unsubscribe-Post: "
     "List-Unsubscribe=One-Click\r\n",
-    "Received: x\r\nFrom: ann@signer.test\r\nContent-Type: multipart/mixed;\r\n boundary=\"a\"\r\nMIME-Version: 1.0\r\nContent-Transfer-Encoding: 8bit\r\n"
-    "Reply-To: x@y\r\nReferences: <1@a> <2@b>\r\nIn-Reply-To: <2@b>\r\nSender: s@signer.test\r\nResent-From: r@signer.test\r\nResent-To: q@x\r\n",
+    "Received: x\r\nFrom: ann@signer.test\r\nContent-Type: multipart/mixed;\r\n boundary=\"a\"\r\nMIME-Version: "
+    "1.0\r\nContent-Transfer-Encoding: 8bit\r\n"
+    "Reply-To: x@y\r\nReferences: <1@a> <2@b>\r\nIn-Reply-To: <2@b>\r\nSender: s@signer.test\r\nResent-From: "
+    "r@signer.test\r\nResent-To: q@x\r\n",
 };
 
 static void every_header_signed_verifies_in_lines_of_78(void **state) {
@@ -61,12 +66,14 @@ static void every_header_signed_verifies_in_lines_of_78(void **state) {
 
 static void long_names_stay_whole(void **state) {
     struct signer s = signer_create(true, 0);
-    static const char domain[] =
-        "a23456789012345678901234567890123456789012345678901234567890.b23456789012345678901234567890123456789012345678901234567890.test";
+    static const char domain[] = "a23456789012345678901234567890123456789012345678901234567890."
+                                 "b23456789012345678901234567890123456789012345678901234567890.test";
     (void)state;
     struct buf message = sign(&s, headers[0], domain, "s23456789012345678901234567890123456789012345678901234567890");
     buf_add_str(&message, headers[0]);
-    assert_int_equal(verify(&s, buf_slice(&message), domain, "s23456789012345678901234567890123456789012345678901234567890"), DKIM_PASS);
+    assert_int_equal(
+        verify(&s, buf_slice(&message), domain, "s23456789012345678901234567890123456789012345678901234567890"),
+        DKIM_PASS);
     buf_free(&message);
     EVP_PKEY_free(s.key);
 }
@@ -94,18 +101,21 @@ static void what_is_added_breaks_it_or_does_not(void **state) {
         {"Sender: list@here.test\r\n", DKIM_PASS},
         {"X-Spam: no\r\n", DKIM_PASS},
     };
-    static const char header[] = "From: Ann <ann@signer.test>\r\nTo: bob@here.test\r\nSubject: hello\r\nDate: Tue, 24 Nov 2026 10:00:00 +0000\r\n"
+    static const char header[] = "From: Ann <ann@signer.test>\r\nTo: bob@here.test\r\nSubject: hello\r\nDate: Tue, 24 "
+                                 "Nov 2026 10:00:00 +0000\r\n"
                                  "Message-ID: <1@signer.test>\r\n";
     struct signer s = signer_create(true, 0);
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct buf signature = sign(&s, header, "signer.test", "sel"), message = {0};
         buf_printf(&message, "%s%s%s", rows[i].added, buf_str(&signature), header);
-        if (verify(&s, buf_slice(&message), "signer.test", "sel") != rows[i].result) print_error("above: %s", rows[i].added);
+        if (verify(&s, buf_slice(&message), "signer.test", "sel") != rows[i].result)
+            print_error("above: %s", rows[i].added);
         assert_int_equal(verify(&s, buf_slice(&message), "signer.test", "sel"), rows[i].result);
         buf_reset(&message);
         buf_printf(&message, "%s%s%s", buf_str(&signature), header, rows[i].added);
-        if (verify(&s, buf_slice(&message), "signer.test", "sel") != rows[i].result) print_error("below: %s", rows[i].added);
+        if (verify(&s, buf_slice(&message), "signer.test", "sel") != rows[i].result)
+            print_error("below: %s", rows[i].added);
         assert_int_equal(verify(&s, buf_slice(&message), "signer.test", "sel"), rows[i].result);
         buf_free(&signature);
         buf_free(&message);
@@ -118,7 +128,8 @@ static void a_key_that_cannot_sign_makes_no_field(void **state) {
     unsigned char digest[BODY_HASH_BYTES] = {0};
     struct buf out = {0};
     (void)state;
-    assert_int_equal(dkim_sign(slice_of(headers[0]), digest, SLICE("signer.test"), SLICE("s"), key, SIGNING_NOW, &out), -1);
+    assert_int_equal(dkim_sign(slice_of(headers[0]), digest, SLICE("signer.test"), SLICE("s"), key, SIGNING_NOW, &out),
+                     -1);
     assert_int_equal(out.n, 0);
     buf_free(&out);
     EVP_PKEY_free(key);

@@ -1,4 +1,5 @@
-/* The examples of the RFCs themselves: RFC 8463 appendix A (one message, an Ed25519 and an RSA signature), RFC 6376 appendix A. */
+/* The examples of the RFCs themselves: RFC 8463 appendix A (one message, an Ed25519 and an RSA signature), RFC 6376
+ * appendix A. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,13 +17,18 @@ static const char body_text[] = "Hi.\r\n\r\nWe lost the game. Are you hungry yet
 
 static const struct scripted_record zone[] = {
     /* RFC 8463 §A.2 */
-    {"brisbane._domainkey.football.example.com", "TXT", "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="},
+    {"brisbane._domainkey.football.example.com", "TXT",
+     "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="},
     {"test._domainkey.football.example.com", "TXT",
-     "v=DKIM1; k=rsa; p=MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDkHlOQoBTzWRiGs5V6NpP3idY6Wk08a5qhdR6wy5bdOKb2jLQiY/J16JYi0Qvx/"
-     "byYzCNb3W91y3FutACDfzwQ/BC/e/8uBsCR+yz1Lxj+PL6lHvqMKrM3rG4hstT5QjvHO9PzoxZyVYLzBfO2EeC3Ip3G+2kryOTIKT+l/K4w3QIDAQAB"},
+     "v=DKIM1; k=rsa; "
+     "p=MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDkHlOQoBTzWRiGs5V6NpP3idY6Wk08a5qhdR6wy5bdOKb2jLQiY/J16JYi0Qvx/"
+     "byYzCNb3W91y3FutACDfzwQ/BC/e/8uBsCR+yz1Lxj+PL6lHvqMKrM3rG4hstT5QjvHO9PzoxZyVYLzBfO2EeC3Ip3G+2kryOTIKT+l/"
+     "K4w3QIDAQAB"},
     /* RFC 6376 §C */
     {"brisbane._domainkey.example.com", "TXT",
-     "v=DKIM1; p=MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDwIRP/UC3SBsEmGqZ9ZJW3/DkMoGeLnQg1fWn7/zYtIxN2SnFCjxOCKG9v3b4jYfcTNh5ijSsq631uBItLa7od+v/"
+     "v=DKIM1; "
+     "p=MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDwIRP/UC3SBsEmGqZ9ZJW3/DkMoGeLnQg1fWn7/"
+     "zYtIxN2SnFCjxOCKG9v3b4jYfcTNh5ijSsq631uBItLa7od+v/"
      "RtdC2UzJ1lWT947qR+Rcac2gbto/NMqJ0fzfVjH4OuKhitdY9tf6mcwGjaNBcWToIMmPSPDdQPNUYckcQ2QIDAQAB"},
 };
 enum { ZONE = sizeof zone / sizeof *zone };
@@ -66,16 +72,19 @@ static void both_signatures_of_rfc_8463_pass(void **state) {
     arena_destroy(arena);
 }
 
-/* RFC 8463 §A.1: the private key of the example makes the example's signature, Ed25519 being deterministic (RFC 8032 §5.1.6). */
+/* RFC 8463 §A.1: the private key of the example makes the example's signature, Ed25519 being deterministic (RFC 8032
+ * §5.1.6). */
 static void our_ed25519_signature_is_the_rfcs(void **state) {
     struct buf seed = {0}, data = {0}, b64 = {0};
     (void)state;
     assert_int_equal(dkim_base64(SLICE("nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A="), &seed), 0);
     EVP_PKEY *key = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, (const unsigned char *)seed.data, seed.n);
     struct header_index *index = header_index_create(slice_of(message_text));
-    dkim_signed_header(index, SLICE("from : to : subject : date : message-id : from : subject : date"), true, slice_of(ed25519_field), &data, NULL);
+    dkim_signed_header(index, SLICE("from : to : subject : date : message-id : from : subject : date"), true,
+                       slice_of(ed25519_field), &data, NULL);
     assert_int_equal(dkim_sign_bytes(key, buf_slice(&data), &b64), 0);
-    assert_string_equal(buf_str(&b64), "/gCrinpcQOoIfuHNQIbq4pgh9kyIK3AQUdt9OdqQehSwhEIug4D11BusFa3bT3FY5OsU7ZbnKELq+eXdp1Q1Dw==");
+    assert_string_equal(buf_str(&b64),
+                        "/gCrinpcQOoIfuHNQIbq4pgh9kyIK3AQUdt9OdqQehSwhEIug4D11BusFa3bT3FY5OsU7ZbnKELq+eXdp1Q1Dw==");
     header_index_destroy(index);
     EVP_PKEY_free(key);
     buf_free(&seed);

@@ -1,4 +1,5 @@
-/* DMARC records: every tag of RFC 9989 §4.7 and what remains of RFC 7489's, the syntax of §4.8, and what a malformed part does to the rest. */
+/* DMARC records: every tag of RFC 9989 §4.7 and what remains of RFC 7489's, the syntax of §4.8, and what a malformed
+ * part does to the rest. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,18 +7,20 @@
 
 #include <cmocka.h>
 
-#include "libcommon/trust/dmarc.h"
+#include "libcommon/trust/dmarc/dmarc.h"
 
-/* A record as one line: "p sp np adkim aspf t pct psd fo rua|ruf"; "-" for what is not there; "none" alone: no record; "unusable". */
+/* A record as one line: "p sp np adkim aspf t pct psd fo rua|ruf"; "-" for what is not there; "none" alone: no record;
+ * "unusable". */
 static void describe(struct slice txt, char out[512]) {
     struct dmarc_record r;
     if (dmarc_record_parse(txt, &r) != 0) {
         snprintf(out, 512, "no record");
         return;
     }
-    snprintf(out, 512, "%s%s %s %s %c%c t=%c pct=%d psd=%c fo=%.*s rua=%.*s ruf=%.*s", r.usable ? "" : "unusable ", dmarc_policy_text(r.p),
-             r.has_sp ? dmarc_policy_text(r.sp) : "-", r.has_np ? dmarc_policy_text(r.np) : "-", r.strict_dkim ? 's' : 'r', r.strict_spf ? 's' : 'r',
-             r.testing ? 'y' : 'n', r.pct, r.psd, SLICE_FMT(r.fo), SLICE_FMT(r.rua.p ? r.rua : SLICE("-")), SLICE_FMT(r.ruf.p ? r.ruf : SLICE("-")));
+    snprintf(out, 512, "%s%s %s %s %c%c t=%c pct=%d psd=%c fo=%.*s rua=%.*s ruf=%.*s", r.usable ? "" : "unusable ",
+             dmarc_policy_text(r.p), r.has_sp ? dmarc_policy_text(r.sp) : "-", r.has_np ? dmarc_policy_text(r.np) : "-",
+             r.strict_dkim ? 's' : 'r', r.strict_spf ? 's' : 'r', r.testing ? 'y' : 'n', r.pct, r.psd, SLICE_FMT(r.fo),
+             SLICE_FMT(r.rua.p ? r.rua : SLICE("-")), SLICE_FMT(r.ruf.p ? r.ruf : SLICE("-")));
 }
 
 #define REST "rr t=n pct=100 psd=u fo=0 rua=- ruf=-"
@@ -53,17 +56,22 @@ static const struct {
     {"v=DMARC1; p=quarantine", "quarantine - - " REST},
     {"v=DMARC1; p=Reject", REJECT},
     {"v=DMARC1; p=reject; sp=none; np=quarantine", "reject none quarantine " REST},
-    {"v=DMARC1; np=quarantine; sp=none; p=reject", "reject none quarantine " REST}, /* p need not be second any more (§4.7) */
+    {"v=DMARC1; np=quarantine; sp=none; p=reject",
+     "reject none quarantine " REST}, /* p need not be second any more (§4.7) */
     {"v=DMARC1; p=nonsense", "unusable none - - " REST},
     {"v=DMARC1; p=", "unusable none - - " REST},
     {"v=DMARC1; p=reject; sp=nonsense", "unusable none - - " REST},
     {"v=DMARC1; p=reject; np=nonsense", "unusable none - - " REST},
-    {"v=DMARC1; p=nonsense; sp=reject; rua=mailto:a@b.example", "none - - rr t=n pct=100 psd=u fo=0 rua=mailto:a@b.example ruf=-"}, /* §4.10.1: as p=none */
+    {"v=DMARC1; p=nonsense; sp=reject; rua=mailto:a@b.example",
+     "none - - rr t=n pct=100 psd=u fo=0 rua=mailto:a@b.example ruf=-"}, /* §4.10.1: as p=none */
     {"v=DMARC1; rua=mailto:a@b.example", "none - - rr t=n pct=100 psd=u fo=0 rua=mailto:a@b.example ruf=-"},
-    {"v=DMARC1; p=reject; sp=x; rua=mailto:a@b.example", "none - - rr t=n pct=100 psd=u fo=0 rua=mailto:a@b.example ruf=-"},
-    {"v=DMARC1; p=nonsense; rua=nobody", "unusable none - - rr t=n pct=100 psd=u fo=0 rua=nobody ruf=-"}, /* no valid URI */
+    {"v=DMARC1; p=reject; sp=x; rua=mailto:a@b.example",
+     "none - - rr t=n pct=100 psd=u fo=0 rua=mailto:a@b.example ruf=-"},
+    {"v=DMARC1; p=nonsense; rua=nobody",
+     "unusable none - - rr t=n pct=100 psd=u fo=0 rua=nobody ruf=-"}, /* no valid URI */
     {"v=DMARC1; p=nonsense; rua=mailto:", "unusable none - - rr t=n pct=100 psd=u fo=0 rua=mailto: ruf=-"},
-    {"v=DMARC1; p=nonsense; rua=x, mailto:a@b.example", "none - - rr t=n pct=100 psd=u fo=0 rua=x, mailto:a@b.example ruf=-"},
+    {"v=DMARC1; p=nonsense; rua=x, mailto:a@b.example",
+     "none - - rr t=n pct=100 psd=u fo=0 rua=x, mailto:a@b.example ruf=-"},
     {"v=DMARC1; p=none; p=reject", "unusable none - - " REST}, /* twice: malformed (RFC 6376 §3.2), so its default */
     {"v=DMARC1; p=reject; adkim=s; adkim=s", REJECT},
     {"v=DMARC1; p=reject; sp=none; sp=none", "unusable none - - " REST},
@@ -174,7 +182,8 @@ static void reporting_uris_are_read_one_by_one(void **state) {
         struct slice list = slice_of(lists[i].list);
         struct dmarc_uri uri;
         struct buf got = {0};
-        while (dmarc_uri_next(&list, &uri)) buf_printf(&got, "%.*s %llu|", SLICE_FMT(uri.uri), (unsigned long long)uri.size_limit);
+        while (dmarc_uri_next(&list, &uri))
+            buf_printf(&got, "%.*s %llu|", SLICE_FMT(uri.uri), (unsigned long long)uri.size_limit);
         if (strcmp(buf_str(&got), lists[i].is) != 0) print_error("list: %s\n", lists[i].list);
         assert_string_equal(buf_str(&got), lists[i].is);
         buf_free(&got);

@@ -1,4 +1,5 @@
-/* Authentication-Results and Received-SPF: written whatever the values are, foreign ones in our name found, others' read. */
+/* Authentication-Results and Received-SPF: written whatever the values are, foreign ones in our name found, others'
+ * read. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,13 +7,17 @@
 
 #include <cmocka.h>
 
-#include "libcommon/trust/results_read.h"
-#include "libcommon/trust/trust_private.h"
+#include "libcommon/trust/verdict/results_read.h"
+#include "libcommon/trust/verdict/trust_private.h"
 
 static struct trust_result plain_result(void) {
     return (struct trust_result){
         .spf = {.result = SPF_PASS, .reason = "mx of a.test matches", .mechanism = "mx", .domain = "a.test"},
-        .dmarc = {.reason = "the domain has no DMARC record", .relief = "", .from_domain = "a.test", .record_domain = "", .organizational_domain = ""},
+        .dmarc = {.reason = "the domain has no DMARC record",
+                  .relief = "",
+                  .from_domain = "a.test",
+                  .record_domain = "",
+                  .organizational_domain = ""},
         .arc = {.reason = "", .sealer = ""},
         .client_name = "",
         .enhanced = "",
@@ -22,12 +27,18 @@ static struct trust_result plain_result(void) {
 static void everything_is_written_in_the_rfcs_words(void **state) {
     struct dkim_verdict dkim[2] = {{.result = DKIM_PASS, .reason = "the signature fits"},
                                    {.result = DKIM_FAIL, .reason = "the \"body\" was changed", .testing = true}};
-    dkim[0].signature = (struct dkim_signature){
-        .a = SLICE("rsa-sha256"), .d = SLICE("a.test"), .s = SLICE("s1"), .i = SLICE("@mail.a.test"), .b = SLICE("ab/cd\r\n\t+ef=ghijk")};
-    dkim[1].signature = (struct dkim_signature){.a = SLICE("ed25519-sha256"), .d = SLICE("b.test"), .s = SLICE("s2"), .b = SLICE("abcdefgh")};
+    dkim[0].signature = (struct dkim_signature){.a = SLICE("rsa-sha256"),
+                                                .d = SLICE("a.test"),
+                                                .s = SLICE("s1"),
+                                                .i = SLICE("@mail.a.test"),
+                                                .b = SLICE("ab/cd\r\n\t+ef=ghijk")};
+    dkim[1].signature = (struct dkim_signature){
+        .a = SLICE("ed25519-sha256"), .d = SLICE("b.test"), .s = SLICE("s2"), .b = SLICE("abcdefgh")};
     struct trust_result r = plain_result();
-    struct trust_input in = {
-        .client_ip = SLICE("2001:db8::1"), .helo = SLICE("mail.a.test"), .mail_from = SLICE("ann@a.test"), .authserv_id = SLICE("mx.here.test")};
+    struct trust_input in = {.client_ip = SLICE("2001:db8::1"),
+                             .helo = SLICE("mail.a.test"),
+                             .mail_from = SLICE("ann@a.test"),
+                             .authserv_id = SLICE("mx.here.test")};
     struct buf out = {0};
     (void)state;
     r.helo_checked = true;
@@ -39,19 +50,20 @@ static void everything_is_written_in_the_rfcs_words(void **state) {
     r.dmarc.policy = DMARC_POLICY_REJECT;
     r.arc = (struct arc_verdict){.result = ARC_PASS, .sets = 2, .oldest_pass = 1, .sealer = "list.test", .reason = ""};
     trust_write_headers(&in, &r, &out);
-    assert_string_equal(buf_str(&out), "Authentication-Results: mx.here.test;\r\n"
-                                       "\tspf=pass smtp.mailfrom=ann@a.test;\r\n"
-                                       "\tspf=none reason=\"mail.a.test has no SPF record\" smtp.helo=mail.a.test;\r\n"
-                                       "\tdkim=pass header.d=a.test header.i=@mail.a.test header.s=s1\r\n"
-                                       "\theader.a=rsa-sha256 header.b=\"ab/cd+ef\";\r\n"
-                                       "\tdkim=fail reason=\"the \\\"body\\\" was changed\" (the key is in testing)\r\n"
-                                       "\theader.d=b.test header.s=s2 header.a=ed25519-sha256 header.b=abcdefgh;\r\n"
-                                       "\tdmarc=pass (p=reject dis=none) header.from=a.test;\r\n"
-                                       "\tarc=pass header.oldest-pass=1 smtp.remote-ip=\"2001:db8::1\";\r\n"
-                                       "\tiprev=pass policy.iprev=\"2001:db8::1\"\r\n"
-                                       "Received-SPF: pass (mx of a.test matches) receiver=mx.here.test;\r\n"
-                                       "\tclient-ip=\"2001:db8::1\"; identity=mailfrom; envelope-from=\"ann@a.test\";\r\n"
-                                       "\thelo=mail.a.test; mechanism=mx;\r\n");
+    assert_string_equal(buf_str(&out),
+                        "Authentication-Results: mx.here.test;\r\n"
+                        "\tspf=pass smtp.mailfrom=ann@a.test;\r\n"
+                        "\tspf=none reason=\"mail.a.test has no SPF record\" smtp.helo=mail.a.test;\r\n"
+                        "\tdkim=pass header.d=a.test header.i=@mail.a.test header.s=s1\r\n"
+                        "\theader.a=rsa-sha256 header.b=\"ab/cd+ef\";\r\n"
+                        "\tdkim=fail reason=\"the \\\"body\\\" was changed\" (the key is in testing)\r\n"
+                        "\theader.d=b.test header.s=s2 header.a=ed25519-sha256 header.b=abcdefgh;\r\n"
+                        "\tdmarc=pass (p=reject dis=none) header.from=a.test;\r\n"
+                        "\tarc=pass header.oldest-pass=1 smtp.remote-ip=\"2001:db8::1\";\r\n"
+                        "\tiprev=pass policy.iprev=\"2001:db8::1\"\r\n"
+                        "Received-SPF: pass (mx of a.test matches) receiver=mx.here.test;\r\n"
+                        "\tclient-ip=\"2001:db8::1\"; identity=mailfrom; envelope-from=\"ann@a.test\";\r\n"
+                        "\thelo=mail.a.test; mechanism=mx;\r\n");
     buf_free(&out);
 }
 
@@ -115,7 +127,8 @@ static void hostile_values_stay_inside_their_quotes(void **state) {
         trust_write_headers(&in, &r, &out);
         assert_is_a_field(buf_slice(&out), cases[i].utf8);
         buf_printf(&wanted, "smtp.mailfrom=%s;", cases[i].is);
-        if (!strstr(buf_str(&out), buf_str(&wanted))) print_error("%s\nis not in\n%s\n", buf_str(&wanted), buf_str(&out));
+        if (!strstr(buf_str(&out), buf_str(&wanted)))
+            print_error("%s\nis not in\n%s\n", buf_str(&wanted), buf_str(&out));
         assert_non_null(strstr(buf_str(&out), buf_str(&wanted)));
         buf_free(&out);
         buf_free(&wanted);
@@ -124,7 +137,10 @@ static void hostile_values_stay_inside_their_quotes(void **state) {
 
 static void a_null_reverse_path_is_told_as_helo(void **state) {
     struct trust_result r = plain_result();
-    struct trust_input in = {.client_ip = SLICE("192.0.2.1"), .helo = SLICE("mail.a.test"), .mail_from = SLICE(""), .authserv_id = SLICE("mx.here.test")};
+    struct trust_input in = {.client_ip = SLICE("192.0.2.1"),
+                             .helo = SLICE("mail.a.test"),
+                             .mail_from = SLICE(""),
+                             .authserv_id = SLICE("mx.here.test")};
     struct buf out = {0};
     (void)state;
     r.spf.result = SPF_PERMERROR;
@@ -132,7 +148,9 @@ static void a_null_reverse_path_is_told_as_helo(void **state) {
     r.spf.mechanism = "";
     trust_write_headers(&in, &r, &out);
     assert_non_null(strstr(buf_str(&out), "spf=permerror reason=\"a term has no name\" smtp.helo=mail.a.test;"));
-    assert_non_null(strstr(buf_str(&out), "identity=helo; envelope-from=\"\"; helo=mail.a.test;\r\n\tproblem=\"a term has no name\";\r\n"));
+    assert_non_null(
+        strstr(buf_str(&out),
+               "identity=helo; envelope-from=\"\"; helo=mail.a.test;\r\n\tproblem=\"a term has no name\";\r\n"));
     buf_free(&out);
 }
 
@@ -160,7 +178,8 @@ static void fields_in_our_name_are_found_however_they_are_written(void **state) 
         {"Authentication-Results: xn--bcher-kva.test; spf=pass\r\n", false},
         {"Authentication-Results: other.test; spf=pass (mx.xn--bcher-kva.test)\r\n", false},
         {"Authentication-Results: \r\n", false},
-        {"ARC-Authentication-Results: i=1; mx.xn--bcher-kva.test; spf=pass\r\n", false}, /* a seal covers it, and it is not read as ours */
+        {"ARC-Authentication-Results: i=1; mx.xn--bcher-kva.test; spf=pass\r\n",
+         false}, /* a seal covers it, and it is not read as ours */
         {"X-Authentication-Results: mx.xn--bcher-kva.test; spf=pass\r\n", false},
         {"Received-SPF: pass receiver=mx.xn--bcher-kva.test; client-ip=192.0.2.1;\r\n", true},
         {"Received-SPF: pass (x) client-ip=192.0.2.1; receiver=\"MX.xn--bcher-kva.test\"\r\n", true},
@@ -214,10 +233,12 @@ static void results_of_others_are_read(void **state) {
         {"example.com;\r\n spf=pass smtp.mailfrom=example.net", "example.com|spf=pass{smtp.mailfrom=example.net}"},
         {"example.com;\r\n auth=pass (cram-md5) smtp.auth=sender@example.net;\r\n spf=pass smtp.mailfrom=example.net",
          "example.com|auth=pass{smtp.auth=sender@example.net}spf=pass{smtp.mailfrom=example.net}"},
-        {"example.com; dkim=pass reason=\"good signature\"\r\n header.i=@mail-router.example.net;\r\n dkim=fail reason=\"bad signature\" "
+        {"example.com; dkim=pass reason=\"good signature\"\r\n header.i=@mail-router.example.net;\r\n dkim=fail "
+         "reason=\"bad signature\" "
          "header.i=@newyork.example.com",
          "example.com|dkim=pass{header.i=@mail-router.example.net}dkim=fail{header.i=@newyork.example.com}"},
-        {"foo.example.net (foobar) 1 (baz);\r\n dkim (Because I like it) / 1 (One yay) = (wait for it) fail\r\n policy (A dot can go here) . (like that) "
+        {"foo.example.net (foobar) 1 (baz);\r\n dkim (Because I like it) / 1 (One yay) = (wait for it) fail\r\n policy "
+         "(A dot can go here) . (like that) "
          "expired\r\n (this surprised "
          "me) = (as I wasn't expecting it) 1362471462",
          "foo.example.net|dkim=fail{policy.expired=1362471462}"},
@@ -247,8 +268,8 @@ static void results_of_others_are_read(void **state) {
             while ((more = results_next(arena, &value, &one)) == 1) {
                 buf_printf(&got, "%.*s=%.*s{", SLICE_FMT(one.method), SLICE_FMT(one.result));
                 for (size_t k = 0; k < one.property_count; k++)
-                    buf_printf(&got, "%s%.*s.%.*s=%.*s", k ? " " : "", SLICE_FMT(one.properties[k].type), SLICE_FMT(one.properties[k].name),
-                               SLICE_FMT(one.properties[k].value));
+                    buf_printf(&got, "%s%.*s.%.*s=%.*s", k ? " " : "", SLICE_FMT(one.properties[k].type),
+                               SLICE_FMT(one.properties[k].name), SLICE_FMT(one.properties[k].value));
                 buf_add_char(&got, '}');
             }
         }
@@ -261,9 +282,12 @@ static void results_of_others_are_read(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(everything_is_written_in_the_rfcs_words), cmocka_unit_test(hostile_values_stay_inside_their_quotes),
-        cmocka_unit_test(a_null_reverse_path_is_told_as_helo),     cmocka_unit_test(fields_in_our_name_are_found_however_they_are_written),
-        cmocka_unit_test(length_hides_nothing_and_costs_nothing),  cmocka_unit_test(results_of_others_are_read),
+        cmocka_unit_test(everything_is_written_in_the_rfcs_words),
+        cmocka_unit_test(hostile_values_stay_inside_their_quotes),
+        cmocka_unit_test(a_null_reverse_path_is_told_as_helo),
+        cmocka_unit_test(fields_in_our_name_are_found_however_they_are_written),
+        cmocka_unit_test(length_hides_nothing_and_costs_nothing),
+        cmocka_unit_test(results_of_others_are_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

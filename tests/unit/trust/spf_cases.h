@@ -1,4 +1,5 @@
-/* The SPF cases of tests/unit/trust/spf_cases: tables of text, so that this and the cross-check against another implementation read the same. A line is one of
+/* The SPF cases of tests/unit/trust/spf_cases: tables of text, so that this and the cross-check against another
+ * implementation read the same. A line is one of
  *
  *   # words
  *   dns NAME TYPE DATA                                         a record; TYPE "*" is every type; DATA: SERVFAIL, TIMEOUT or NODATA too; "++": a new string of a
@@ -6,7 +7,8 @@
  * SECTION | IP | RESULT | words | v=spf1 ...          the record of c<line>.test, mail from user@c<line>.test explains TEXT of the case above it counts LOOKUPS
  * VOID python3-spf RESULT | why                                 what that gives instead, and the rule that decides
  *
- * In every field \xNN is a byte and ((N*x)) is N times x. A name with any record exists; a CNAME is followed. Sections are those of RFC 7208. */
+ * In every field \xNN is a byte and ((N*x)) is N times x. A name with any record exists; a CNAME is followed. Sections
+ * are those of RFC 7208. */
 #ifndef POSTBUS_TEST_SPF_CASES_H
 #define POSTBUS_TEST_SPF_CASES_H
 
@@ -19,7 +21,7 @@
 
 #include <cmocka.h>
 
-#include "libcommon/trust/spf.h"
+#include "libcommon/trust/spf/spf.h"
 
 enum { SPF_CASE_LINES_MAX = 2000, SPF_CASE_FILE_MAX = 1 << 20, SPF_CASE_CHAIN_MAX = 8, SPF_CASE_QUESTIONS_MAX = 1000 };
 
@@ -128,13 +130,14 @@ static void read_line(struct spf_table *t, const char *file, int line, struct sl
         c->result = result_word(file, line, field(t->arena, &rest, '|'));
         c->words = field(t->arena, &rest, '|');
         if (slice_is(word, "record"))
-            t->records[t->record_count++] =
-                (struct spf_case_record){slice_skip(c->sender, 5), SLICE("TXT"), joined(t->arena, unescape(t->arena, slice_trim(rest)))};
+            t->records[t->record_count++] = (struct spf_case_record){
+                slice_skip(c->sender, 5), SLICE("TXT"), joined(t->arena, unescape(t->arena, slice_trim(rest)))};
         if (!c->words.n) fail_msg("%s:%d: a case says in words what it is about", file, line);
     } else if (slice_is(word, "explains")) {
         t->cases[t->case_count - 1].explains = unescape(t->arena, rest);
     } else if (slice_is(word, "counts")) {
-        sscanf(arena_copy(t->arena, rest), "%d %d", &t->cases[t->case_count - 1].lookups, &t->cases[t->case_count - 1].voids);
+        sscanf(arena_copy(t->arena, rest), "%d %d", &t->cases[t->case_count - 1].lookups,
+               &t->cases[t->case_count - 1].voids);
     } else if (word.n && word.p[0] != '#' && !slice_is(word, "python3-spf")) {
         fail_msg("%s:%d: the line begins with none of the words there are", file, line);
     }
@@ -165,7 +168,11 @@ static void spf_table_free(struct spf_table *t) {
 }
 
 static const char *type_word(int type) {
-    return type == TRUST_A ? "A" : type == TRUST_AAAA ? "AAAA" : type == TRUST_MX ? "MX" : type == TRUST_TXT ? "TXT" : "PTR";
+    return type == TRUST_A      ? "A"
+           : type == TRUST_AAAA ? "AAAA"
+           : type == TRUST_MX   ? "MX"
+           : type == TRUST_TXT  ? "TXT"
+                                : "PTR";
 }
 
 static struct trust_record read_data(struct arena *arena, int type, struct slice data) {

@@ -26,14 +26,17 @@ static struct spf_verdict run(struct spf_table *t, const struct spf_case *c, boo
 /* What is wrong with a verdict; NULL: nothing. */
 static const char *wrong_with(struct spf_table *t, const struct spf_case *c, const struct spf_verdict *v) {
     const char *result = spf_result_text(v->result);
-    bool matched = v->result == SPF_PASS || v->result == SPF_FAIL || v->result == SPF_SOFTFAIL || v->result == SPF_NEUTRAL;
+    bool matched =
+        v->result == SPF_PASS || v->result == SPF_FAIL || v->result == SPF_SOFTFAIL || v->result == SPF_NEUTRAL;
     if (strcmp(result, c->result) != 0) return arena_printf(t->arena, "%s instead of %s", result, c->result);
     if (!*v->reason) return "it says no reason";
     if (matched != (*v->mechanism != 0)) return "a mechanism is named where none decided, or none where one did";
     if (matched != (*v->record_domain != 0)) return "it does not say whose record decided";
-    if (!slice_is(c->explains, v->explanation)) return arena_printf(t->arena, "the explanation is \"%s\"", v->explanation);
+    if (!slice_is(c->explains, v->explanation))
+        return arena_printf(t->arena, "the explanation is \"%s\"", v->explanation);
     if (c->lookups >= 0 && c->lookups != v->lookups) return arena_printf(t->arena, "%d terms asked DNS", v->lookups);
-    if (c->voids >= 0 && c->voids != v->void_lookups) return arena_printf(t->arena, "%d lookups found nothing", v->void_lookups);
+    if (c->voids >= 0 && c->voids != v->void_lookups)
+        return arena_printf(t->arena, "%d lookups found nothing", v->void_lookups);
     if (v->lookups > SPF_LOOKUPS_MAX + 1 || v->void_lookups > SPF_VOID_MAX + 1) return "it went on beyond a limit";
     return NULL;
 }

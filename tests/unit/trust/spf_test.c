@@ -1,4 +1,5 @@
-/* What the tables of spf_cases_test.c cannot say: what a verdict tells beside its result, the macros alone, and how DNS is asked. */
+/* What the tables of spf_cases_test.c cannot say: what a verdict tells beside its result, the macros alone, and how DNS
+ * is asked. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,11 +8,12 @@
 
 #include <cmocka.h>
 
-#include "libcommon/trust/spf.h"
+#include "libcommon/trust/spf/spf.h"
 #include "tests/unit/trust/scripted_dns.h"
 
-#define TEN                                                                                                                                                    \
-    "ip4:203.0.113.1 ip4:203.0.113.2 ip4:203.0.113.3 ip4:203.0.113.4 ip4:203.0.113.5 ip4:203.0.113.6 ip4:203.0.113.7 ip4:203.0.113.8 ip4:203.0.113.9 "         \
+#define TEN                                                                                                            \
+    "ip4:203.0.113.1 ip4:203.0.113.2 ip4:203.0.113.3 ip4:203.0.113.4 ip4:203.0.113.5 ip4:203.0.113.6 ip4:203.0.113.7 " \
+    "ip4:203.0.113.8 ip4:203.0.113.9 "                                                                                 \
     "ip4:203.0.113.10 "
 #define LOUD "v=spf1 " TEN TEN TEN TEN TEN TEN "?all"
 
@@ -41,8 +43,10 @@ static struct spf_verdict check_with(struct arena *arena, struct spf_query q, in
 
 static struct spf_verdict check(struct arena *arena, const char *ip, const char *sender) {
     int rounds, questions;
-    return check_with(arena, (struct spf_query){.ip = slice_of(ip), .helo = SLICE("helo.test"), .sender = slice_of(sender), .explain = true}, &rounds,
-                      &questions);
+    return check_with(
+        arena,
+        (struct spf_query){.ip = slice_of(ip), .helo = SLICE("helo.test"), .sender = slice_of(sender), .explain = true},
+        &rounds, &questions);
 }
 
 static bool has_step(const struct spf_verdict *v, const char *words) {
@@ -55,18 +59,25 @@ static void a_verdict_says_what_decided_and_in_whose_record(void **state) {
     static const struct {
         const char *ip, *sender, *result, *domain, *record_domain, *mechanism, *reason;
     } cases[] = {
-        {"192.0.2.1", "a@plain.test", "pass", "plain.test", "plain.test", "ip4:192.0.2.1", "ip4:192.0.2.1 of plain.test matches"},
-        {"192.0.2.7", "a@plain.test", "pass", "plain.test", "plain.test", "a:host.test", "a:host.test of plain.test matches"},
+        {"192.0.2.1", "a@plain.test", "pass", "plain.test", "plain.test", "ip4:192.0.2.1",
+         "ip4:192.0.2.1 of plain.test matches"},
+        {"192.0.2.7", "a@plain.test", "pass", "plain.test", "plain.test", "a:host.test",
+         "a:host.test of plain.test matches"},
         {"192.0.2.2", "a@plain.test", "fail", "plain.test", "plain.test", "-all", "-all of plain.test matches"},
         /* the identity stays the sender's, which is what DMARC aligns with */
-        {"192.0.2.1", "a@redirect.test", "pass", "redirect.test", "plain.test", "ip4:192.0.2.1", "ip4:192.0.2.1 of plain.test matches"},
-        {"192.0.2.1", "a@include.test", "pass", "include.test", "include.test", "include:plain.test", "include:plain.test of include.test matches"},
-        {"192.0.2.2", "a@include.test", "softfail", "include.test", "include.test", "~all", "~all of include.test matches"},
-        {"192.0.2.2", "a@default.test", "neutral", "default.test", "default.test", "default", "nothing in the record of default.test matches"},
+        {"192.0.2.1", "a@redirect.test", "pass", "redirect.test", "plain.test", "ip4:192.0.2.1",
+         "ip4:192.0.2.1 of plain.test matches"},
+        {"192.0.2.1", "a@include.test", "pass", "include.test", "include.test", "include:plain.test",
+         "include:plain.test of include.test matches"},
+        {"192.0.2.2", "a@include.test", "softfail", "include.test", "include.test", "~all",
+         "~all of include.test matches"},
+        {"192.0.2.2", "a@default.test", "neutral", "default.test", "default.test", "default",
+         "nothing in the record of default.test matches"},
         {"192.0.2.2", "a@broken.test", "permerror", "broken.test", "", "",
          "the record of broken.test has a syntax error: there is no such mechanism: nonsense:\\x1b[31m"},
         {"192.0.2.2", "a@nobody.test", "none", "nobody.test", "", "", "nobody.test has no SPF record"},
-        {"192.0.2.2", "a@\xff\n.test", "none", "\\xff\\x0a.test", "", "", "\\xff\\x0a.test is not the name of a mail domain"},
+        {"192.0.2.2", "a@\xff\n.test", "none", "\\xff\\x0a.test", "", "",
+         "\\xff\\x0a.test is not the name of a mail domain"},
         {"192.0.2.256", "a@plain.test", "none", "plain.test", "", "", "the client has no IP address"},
         {"", "a@plain.test", "none", "plain.test", "", "", "the client has no IP address"},
         {"fe80::1%eth0", "a@plain.test", "none", "plain.test", "", "", "the client has no IP address"},
@@ -112,7 +123,8 @@ static void the_steps_tell_records_terms_addresses_and_macros(void **state) {
     assert_true(has_step(&v, "plain.test TXT: v=spf1 ip4:192.0.2.1 a:host.test -all"));
     assert_true(has_step(&v, "plain.test: ip4:192.0.2.1 does not match"));
     assert_true(has_step(&v, "host.test has 192.0.2.7"));
-    assert_true(has_step(&v, "plain.test: a:host.test matches (2 of 10 terms that may ask DNS, 0 of 2 lookups in vain)"));
+    assert_true(
+        has_step(&v, "plain.test: a:host.test matches (2 of 10 terms that may ask DNS, 0 of 2 lookups in vain)"));
     assert_true(has_step(&v, "include.test: include:plain.test matches"));
     arena_destroy(arena);
 }
@@ -142,12 +154,19 @@ static void what_can_be_asked_at_once_is(void **state) {
 
 /* A client with a name of which DNS knows no address in time. */
 static const struct trust_answer *slow_lookup(void *ctx, struct slice name, int type) {
-    static const struct trust_record record = {.data = {"v=spf1 ptr:x.test exists:%{p}.x.test -all", 41}}, names[1] = {{.data = {"n.x.test", 8}}};
+    static const struct trust_record record = {.data = {"v=spf1 ptr:x.test exists:%{p}.x.test -all", 41}},
+                                     names[1] = {{.data = {"n.x.test", 8}}};
     static const struct trust_answer text = {.status = TRUST_DNS_OK, .count = 1, .records = &record},
-                                     ptr = {.status = TRUST_DNS_OK, .count = 1, .records = names}, failed = {.status = TRUST_DNS_FAILED},
-                                     late = {.status = TRUST_DNS_FAILED, .late = true}, nothing = {.status = TRUST_DNS_NODATA};
+                                     ptr = {.status = TRUST_DNS_OK, .count = 1, .records = names},
+                                     failed = {.status = TRUST_DNS_FAILED},
+                                     late = {.status = TRUST_DNS_FAILED, .late = true},
+                                     nothing = {.status = TRUST_DNS_NODATA};
     (void)name;
-    return type == TRUST_TXT ? &text : type == TRUST_PTR ? &ptr : slice_is(name, "unknown.x.test") ? &nothing : *(bool *)ctx ? &late : &failed;
+    return type == TRUST_TXT                  ? &text
+           : type == TRUST_PTR                ? &ptr
+           : slice_is(name, "unknown.x.test") ? &nothing
+           : *(bool *)ctx                     ? &late
+                                              : &failed;
 }
 
 static void a_failure_that_is_passed_over_is_a_temperror_when_the_time_is_up(void **state) {
@@ -261,14 +280,16 @@ static void macros_expand_as_in_section_7_4(void **state) {
     struct slice out;
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        assert_int_equal(spf_expand(arena, slice_of(cases[i].spec), &m, cases[i].text, &out), cases[i].expanded ? SPF_EXPANDED : SPF_MALFORMED);
+        assert_int_equal(spf_expand(arena, slice_of(cases[i].spec), &m, cases[i].text, &out),
+                         cases[i].expanded ? SPF_EXPANDED : SPF_MALFORMED);
         if (cases[i].expanded) assert_string_equal(arena_copy(arena, out), cases[i].expanded);
     }
     static const unsigned char ip6[16] = {0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xcb, 0x01};
     m.ip = ip6;
     m.v6 = true;
     assert_int_equal(spf_expand(arena, SLICE("%{ir}.%{v}._spf.%{d2}"), &m, false, &out), SPF_EXPANDED);
-    assert_string_equal(arena_copy(arena, out), "1.0.b.c.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6._spf.example.com");
+    assert_string_equal(arena_copy(arena, out),
+                        "1.0.b.c.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6._spf.example.com");
     assert_int_equal(spf_expand(arena, SLICE("%{c}"), &m, true, &out), SPF_EXPANDED);
     assert_string_equal(arena_copy(arena, out), "2001:db8::cb01");
     arena_destroy(arena);

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "libcommon/trust/srs.h"
+#include "libcommon/trust/srs/srs.h"
 
 enum { DAY = 86400 };
 static const int64_t noon = 1795521600; /* 2026-11-24 12:00 */
@@ -64,7 +64,8 @@ static void test_the_form(void **state) {
     struct buf address = {0};
     forward(&address, "Ann@author.test", "ours.test");
     assert_true(slice_starts(buf_slice(&address), SLICE("SRS0=")));
-    assert_string_equal(buf_str(&address) + 5 + SRS_HASH_CHARS, "=JN=author.test=Ann@ours.test"); /* day 20781 of the epoch, 20781 mod 1024 = 9 * 32 + 13 */
+    assert_string_equal(buf_str(&address) + 5 + SRS_HASH_CHARS,
+                        "=JN=author.test=Ann@ours.test"); /* day 20781 of the epoch, 20781 mod 1024 = 9 * 32 + 13 */
     forward(&address, "\"a b\"@author.test", "ours.test");
     assert_true(slice_starts(buf_slice(&address), SLICE("\"SRS0=")));
     buf_free(&address);
@@ -81,7 +82,8 @@ static void test_a_chain_of_forwarders(void **state) {
     forward(&third, buf_str(&second), "three.test");
     assert_true(slice_starts(buf_slice(&third), SLICE("SRS1=")));
     assert_null(strstr(buf_str(&third), "two.test"));
-    assert_int_equal(back(&again, buf_str(&third), noon + 900 * (int64_t)DAY), SRS_OK); /* the first one's day is in it, and his to judge */
+    assert_int_equal(back(&again, buf_str(&third), noon + 900 * (int64_t)DAY),
+                     SRS_OK); /* the first one's day is in it, and his to judge */
     assert_string_equal(buf_str(&again), buf_str(&first));
     assert_int_equal(back(&again, buf_str(&second), noon), SRS_OK);
     assert_string_equal(buf_str(&again), buf_str(&first));
@@ -128,7 +130,8 @@ static void test_tampering(void **state) {
                 other.data[i] = *with;
                 bool separator = i == 4; /* the first one is free: "=", "+", "-" */
                 enum srs_result r = back(&again, buf_str(&other), noon);
-                if (r == SRS_OK && !separator) fail_msg("%s was taken for ours and leads to %s", buf_str(&other), buf_str(&again));
+                if (r == SRS_OK && !separator)
+                    fail_msg("%s was taken for ours and leads to %s", buf_str(&other), buf_str(&again));
                 assert_true(separator || r != SRS_OK);
                 assert_true(r == SRS_OK || again.n == 0);
             }
@@ -153,18 +156,21 @@ static void test_age(void **state) {
     static const struct {
         int days;
         enum srs_result result;
-    } ages[] = {{-2, SRS_EXPIRED}, {-1, SRS_OK}, {0, SRS_OK}, {1, SRS_OK}, {21, SRS_OK}, {22, SRS_EXPIRED}, {500, SRS_EXPIRED}, {1022, SRS_EXPIRED}};
+    } ages[] = {{-2, SRS_EXPIRED}, {-1, SRS_OK},      {0, SRS_OK},        {1, SRS_OK},
+                {21, SRS_OK},      {22, SRS_EXPIRED}, {500, SRS_EXPIRED}, {1022, SRS_EXPIRED}};
     struct buf address = {0}, again = {0};
     forward(&address, "ann@author.test", "ours.test");
     for (size_t i = 0; i < sizeof ages / sizeof *ages; i++)
-        if (back(&again, buf_str(&address), noon + ages[i].days * (int64_t)DAY) != ages[i].result) fail_msg("after %d days", ages[i].days);
+        if (back(&again, buf_str(&address), noon + ages[i].days * (int64_t)DAY) != ages[i].result)
+            fail_msg("after %d days", ages[i].days);
     buf_free(&address);
     buf_free(&again);
 }
 
 static void test_keys(void **state) {
     (void)state;
-    struct srs_keys keys, old = keys_of("the second key of the tests"), now = keys_of(secret), other = keys_of("another key of nobody here");
+    struct srs_keys keys, old = keys_of("the second key of the tests"), now = keys_of(secret),
+                          other = keys_of("another key of nobody here");
     struct buf address = {0}, again = {0};
     assert_int_equal(srs_forward(&old, SLICE("ann@author.test"), SLICE("ours.test"), noon, &address), SRS_OK);
     assert_int_equal(srs_reverse(&now, buf_slice(&address), noon, &again), SRS_OK); /* an old key verifies */
@@ -176,7 +182,8 @@ static void test_keys(void **state) {
     assert_int_equal(keys.count, 1);
     assert_int_equal(srs_keys_read(SLICE(""), &keys), -1);
     assert_int_equal(srs_keys_read(SLICE("sixteen bytes or more\nshort\n"), &keys), -1);
-    assert_int_equal(srs_keys_read(SLICE("sixteen bytes 1.\nsixteen bytes 2.\nsixteen bytes 3.\nsixteen bytes 4.\nsixteen bytes 5.\nsixteen bytes 6.\nsixteen "
+    assert_int_equal(srs_keys_read(SLICE("sixteen bytes 1.\nsixteen bytes 2.\nsixteen bytes 3.\nsixteen bytes "
+                                         "4.\nsixteen bytes 5.\nsixteen bytes 6.\nsixteen "
                                          "bytes 7.\nsixteen bytes 8.\nsixteen bytes 9.\n"),
                                    &keys),
                      -1);
@@ -209,7 +216,8 @@ static void test_what_is_not_of_the_form(void **state) {
     assert_int_equal(srs_forward(&keys, SLICE(""), SLICE("ours.test"), noon, &out), SRS_NONE);
     assert_int_equal(srs_forward(&keys, SLICE("ann"), SLICE("ours.test"), noon, &out), SRS_NONE);
     assert_int_equal(srs_forward(&keys, SLICE("\"\"@a.test"), SLICE("ours.test"), noon, &out), SRS_NONE);
-    assert_int_equal(srs_forward(&keys, SLICE("ann@a=b.test"), SLICE("ours.test"), noon, &out), SRS_NONE); /* it would not come back */
+    assert_int_equal(srs_forward(&keys, SLICE("ann@a=b.test"), SLICE("ours.test"), noon, &out),
+                     SRS_NONE); /* it would not come back */
     assert_int_equal(srs_forward(&none, SLICE("a@a.test"), SLICE("ours.test"), noon, &out), SRS_NONE);
     buf_free(&out);
 }
@@ -224,7 +232,8 @@ static void test_bounds(void **state) {
         buf_reset(&sender);
         for (int i = 0; i < SRS_LOCAL_MAX - AROUND + extra; i++) buf_add_char(&sender, 'a');
         buf_add_str(&sender, "@author.test");
-        assert_int_equal(srs_forward(&keys, buf_slice(&sender), SLICE("ours.test"), noon, &out), extra ? SRS_TOO_LONG : SRS_OK);
+        assert_int_equal(srs_forward(&keys, buf_slice(&sender), SLICE("ours.test"), noon, &out),
+                         extra ? SRS_TOO_LONG : SRS_OK);
         if (!extra) assert_int_equal(slice_find(buf_slice(&out), '@'), SRS_LOCAL_MAX);
         if (extra) assert_string_equal(buf_str(&out), "");
         buf_reset(&out);

@@ -1,4 +1,5 @@
-/* How mail may travel, as other domains say it: MTA-STS (RFC 8461), TLS-RPT records (RFC 8460 §3), DANE for SMTP (RFC 7672). */
+/* How mail may travel, as other domains say it: MTA-STS (RFC 8461), TLS-RPT records (RFC 8460 §3), DANE for SMTP (RFC
+ * 7672). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,9 +9,9 @@
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 
-#include "libcommon/trust/dane.h"
-#include "libcommon/trust/mta_sts.h"
-#include "libcommon/trust/tls_rpt.h"
+#include "libcommon/trust/transport/dane.h"
+#include "libcommon/trust/transport/mta_sts.h"
+#include "libcommon/trust/transport/tls_rpt.h"
 
 #define COUNT(table) (sizeof(table) / sizeof *(table))
 
@@ -43,7 +44,8 @@ static void sts_records_follow_the_grammar(void **state) {
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct slice id;
         int error = mta_sts_record_parse(slice_of(cases[i].text), &id);
-        if ((error == 0) != (cases[i].id != NULL) || mta_sts_record_is(slice_of(cases[i].text)) != cases[i].is) fail_msg("%s", cases[i].text);
+        if ((error == 0) != (cases[i].id != NULL) || mta_sts_record_is(slice_of(cases[i].text)) != cases[i].is)
+            fail_msg("%s", cases[i].text);
         if (!error) assert_true(slice_is(id, cases[i].id));
     }
 }
@@ -55,12 +57,15 @@ static void sts_policies_are_read_or_refused(void **state) {
         uint32_t max_age;
         size_t mx;
     } cases[] = {
-        {"version: STSv1\nmode: enforce\nmx: mail.example.com\nmx: *.example.net\nmx: backupmx.example.com\nmax_age: 604800\n", MTA_STS_ENFORCE, 604800,
-         3}, /* §3.2 */
+        {"version: STSv1\nmode: enforce\nmx: mail.example.com\nmx: *.example.net\nmx: backupmx.example.com\nmax_age: "
+         "604800\n",
+         MTA_STS_ENFORCE, 604800, 3}, /* §3.2 */
         {"version: STSv1\r\nmode: testing\r\nmx: a.test\r\nmax_age: 1\r\n", MTA_STS_TESTING, 1, 1},
-        {"max_age:86400\nmx:A.Test\nmode:enforce\nversion:STSv1", MTA_STS_ENFORCE, 86400, 1}, /* any order, no space needed */
+        {"max_age:86400\nmx:A.Test\nmode:enforce\nversion:STSv1", MTA_STS_ENFORCE, 86400,
+         1}, /* any order, no space needed */
         {"version: STSv1\nmode: none\nmax_age: 0\n", MTA_STS_NONE, 0, 0},
-        {"version: STSv1\nmode: enforce\nmode: none\nmx: a.test\nmax_age: 5\nmax_age: 9\nversion: STSv9\n", MTA_STS_ENFORCE, 5, 1}, /* the first counts */
+        {"version: STSv1\nmode: enforce\nmode: none\nmx: a.test\nmax_age: 5\nmax_age: 9\nversion: STSv9\n",
+         MTA_STS_ENFORCE, 5, 1}, /* the first counts */
         {"version: STSv1\nmode: enforce\nmx: a.test\nmax_age: 9999999999\n", MTA_STS_ENFORCE, MTA_STS_MAX_AGE_MAX, 1},
         {"version: STSv1\nmode: enforce\nmx: a.test\nmax_age: 5\nnew_thing: \xc3\xa9 x\n", MTA_STS_ENFORCE, 5, 1},
         {"version: STSv1\nmode: enforce\nmax_age: 5\n", -1, 0, 0}, /* no mx */
@@ -105,7 +110,8 @@ static void sts_patterns_name_hosts(void **state) {
     };
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++)
-        if (mta_sts_pattern_allows(slice_of(cases[i].pattern), slice_of(cases[i].host)) != cases[i].allows) fail_msg("%s %s", cases[i].pattern, cases[i].host);
+        if (mta_sts_pattern_allows(slice_of(cases[i].pattern), slice_of(cases[i].host)) != cases[i].allows)
+            fail_msg("%s %s", cases[i].pattern, cases[i].host);
 }
 
 static void tls_rpt_records_name_where_reports_go(void **state) {
@@ -129,7 +135,8 @@ static void tls_rpt_records_name_where_reports_go(void **state) {
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct slice rua;
         int error = tls_rpt_record_parse(slice_of(cases[i].text), &rua);
-        if ((error == 0) != (cases[i].rua != NULL) || tls_rpt_record_is(slice_of(cases[i].text)) != cases[i].is) fail_msg("%s", cases[i].text);
+        if ((error == 0) != (cases[i].rua != NULL) || tls_rpt_record_is(slice_of(cases[i].text)) != cases[i].is)
+            fail_msg("%s", cases[i].text);
         if (!error) assert_true(slice_is(rua, cases[i].rua));
     }
 }
@@ -148,7 +155,10 @@ static void which_tlsa_records_count(void **state) {
         {{{3, 1, 1}, {9, 0, 0}}, {A32}, DANE_VERIFY, 1},
         {{{3, 0, 1}, {2, 1, 1}, {9, 0, 0}}, {A32, B32}, DANE_VERIFY, 2},
         {{{2, 0, 2}, {9, 0, 0}}, {A32 B32}, DANE_VERIFY, 1},
-        {{{0, 0, 1}, {1, 1, 1}, {9, 0, 0}}, {A32, A32}, DANE_ENCRYPT, 0}, /* RFC 7672 §3.1.3: PKIX-TA and PKIX-EE cannot be used for SMTP */
+        {{{0, 0, 1}, {1, 1, 1}, {9, 0, 0}},
+         {A32, A32},
+         DANE_ENCRYPT,
+         0}, /* RFC 7672 §3.1.3: PKIX-TA and PKIX-EE cannot be used for SMTP */
         {{{1, 1, 1}, {3, 1, 1}, {9, 0, 0}}, {A32, A32}, DANE_VERIFY, 1},
         {{{3, 2, 1}, {9, 0, 0}}, {A32}, DANE_ENCRYPT, 0}, /* an unknown selector */
         {{{3, 1, 3}, {9, 0, 0}}, {A32}, DANE_ENCRYPT, 0}, /* an unknown digest */
@@ -157,8 +167,14 @@ static void which_tlsa_records_count(void **state) {
         {{{3, 1, 2}, {9, 0, 0}}, {A32}, DANE_ENCRYPT, 0},
         {{{3, 0, 0}, {9, 0, 0}}, {"no certificate"}, DANE_ENCRYPT, 0},
         {{{2, 1, 0}, {9, 0, 0}}, {"no key"}, DANE_ENCRYPT, 0},
-        {{{3, 1, 1}, {3, 1, 2}, {9, 0, 0}}, {A32, A32 B32}, DANE_VERIFY, 1},     /* RFC 7671 §9: the strongest digest alone */
-        {{{3, 1, 1}, {3, 0, 2}, {9, 0, 0}}, {A32, A32 B32}, DANE_VERIFY, 2},     /* of another selector it outdoes nothing */
+        {{{3, 1, 1}, {3, 1, 2}, {9, 0, 0}},
+         {A32, A32 B32},
+         DANE_VERIFY,
+         1}, /* RFC 7671 §9: the strongest digest alone */
+        {{{3, 1, 1}, {3, 0, 2}, {9, 0, 0}},
+         {A32, A32 B32},
+         DANE_VERIFY,
+         2}, /* of another selector it outdoes nothing */
         {{{2, 1, 1}, {3, 1, 2}, {9, 0, 0}}, {A32, A32 B32}, DANE_VERIFY, 2},     /* nor of another usage */
         {{{3, 1, 1}, {3, 1, 2}, {9, 0, 0}}, {A32, "malformed"}, DANE_VERIFY, 1}, /* nor when it cannot be used itself */
     };
@@ -167,9 +183,11 @@ static void which_tlsa_records_count(void **state) {
         struct dane_record records[4], chosen[DANE_RECORDS_MAX];
         size_t count = 0, n;
         for (; count < 4 && cases[i].set[count][0] != 9; count++)
-            records[count] = (struct dane_record){cases[i].set[count][0], cases[i].set[count][1], cases[i].set[count][2], slice_of(cases[i].data[count])};
+            records[count] = (struct dane_record){cases[i].set[count][0], cases[i].set[count][1],
+                                                  cases[i].set[count][2], slice_of(cases[i].data[count])};
         enum dane_demand demand = dane_choose(count, records, &n, chosen);
-        if (demand != cases[i].demand || n != cases[i].chosen) fail_msg("case %zu: demand %d with %zu records", i, demand, n);
+        if (demand != cases[i].demand || n != cases[i].chosen)
+            fail_msg("case %zu: demand %d with %zu records", i, demand, n);
     }
 }
 
@@ -186,9 +204,10 @@ static void a_record_with_a_whole_certificate_or_key_can_be_used(void **state) {
     assert_true(n > 0 && m > 0);
     assert_true(dane_record_is_usable(&(struct dane_record){2, 0, 0, slice_make(der, (size_t)n)}));
     assert_true(dane_record_is_usable(&(struct dane_record){3, 1, 0, slice_make(spki, (size_t)m)}));
-    assert_false(dane_record_is_usable(&(struct dane_record){3, 1, 0, slice_make(der, (size_t)n)}));     /* a certificate is no key */
+    assert_false(dane_record_is_usable(
+        &(struct dane_record){3, 1, 0, slice_make(der, (size_t)n)})); /* a certificate is no key */
     assert_false(dane_record_is_usable(&(struct dane_record){3, 0, 0, slice_make(der, (size_t)n - 1)})); /* cut */
-    assert_false(dane_record_is_usable(&(struct dane_record){3, 0, 1, slice_make(der, (size_t)n)}));     /* not a digest */
+    assert_false(dane_record_is_usable(&(struct dane_record){3, 0, 1, slice_make(der, (size_t)n)})); /* not a digest */
     OPENSSL_free(der);
     OPENSSL_free(spki);
     X509_free(certificate);
@@ -216,7 +235,8 @@ static void the_names_a_trust_anchors_certificate_may_have(void **state) {
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct slice names[DANE_NAMES_MAX];
-        size_t n = dane_reference_names(slice_of(cases[i].base), slice_of(cases[i].domain), slice_of(cases[i].canonical), names);
+        size_t n = dane_reference_names(slice_of(cases[i].base), slice_of(cases[i].domain),
+                                        slice_of(cases[i].canonical), names);
         for (size_t k = 0; k < DANE_NAMES_MAX; k++) {
             if (!cases[i].names[k]) {
                 assert_int_equal(n, k);
@@ -229,10 +249,14 @@ static void the_names_a_trust_anchors_certificate_may_have(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sts_records_follow_the_grammar), cmocka_unit_test(sts_policies_are_read_or_refused),
-        cmocka_unit_test(sts_patterns_name_hosts),        cmocka_unit_test(tls_rpt_records_name_where_reports_go),
-        cmocka_unit_test(which_tlsa_records_count),       cmocka_unit_test(a_record_with_a_whole_certificate_or_key_can_be_used),
-        cmocka_unit_test(wire_records_are_parsed),        cmocka_unit_test(the_names_a_trust_anchors_certificate_may_have),
+        cmocka_unit_test(sts_records_follow_the_grammar),
+        cmocka_unit_test(sts_policies_are_read_or_refused),
+        cmocka_unit_test(sts_patterns_name_hosts),
+        cmocka_unit_test(tls_rpt_records_name_where_reports_go),
+        cmocka_unit_test(which_tlsa_records_count),
+        cmocka_unit_test(a_record_with_a_whole_certificate_or_key_can_be_used),
+        cmocka_unit_test(wire_records_are_parsed),
+        cmocka_unit_test(the_names_a_trust_anchors_certificate_may_have),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

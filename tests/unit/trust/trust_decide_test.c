@@ -1,4 +1,5 @@
-/* What follows from the proofs: whose mail it is, dispositions, codes and words, the operator's overrides, trusted sealers. */
+/* What follows from the proofs: whose mail it is, dispositions, codes and words, the operator's overrides, trusted
+ * sealers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "libcommon/trust/trust_private.h"
+#include "libcommon/trust/verdict/trust_private.h"
 
 /* Author domains of a header: each with a space behind, then "malformed", "too-many", "fields=N" unless it is one. */
 static void authors_are_all_that_from_names(void **state) {
@@ -44,9 +45,11 @@ static void authors_are_all_that_from_names(void **state) {
         {"From: <>\r\n", ""},
         {"Subject: none\r\n", "fields=0"},
         {"From: a@x.test\r\nFrom: b@y.test\r\n", "x.test y.test fields=2"},
-        {"From: a@x.test\r\nnonsense\r\nFrom: b@y.test\r\n", "x.test y.test fields=2"}, /* others read on behind what is no field */
+        {"From: a@x.test\r\nnonsense\r\nFrom: b@y.test\r\n",
+         "x.test y.test fields=2"}, /* others read on behind what is no field */
         {"From: a@a.test, a@b.test, a@c.test, a@d.test, a@e.test\r\n", "a.test b.test c.test d.test e.test "},
-        {"From: a@a.test, a@b.test, a@c.test, a@d.test, a@e.test, a@f.test\r\n", "a.test b.test c.test d.test e.test too-many"},
+        {"From: a@a.test, a@b.test, a@c.test, a@d.test, a@e.test, a@f.test\r\n",
+         "a.test b.test c.test d.test e.test too-many"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -86,8 +89,9 @@ static void endless_from_fields_are_refused(void **state) {
 #define CHAIN_BEGIN "From: a@x.test\r\n"
 
 struct situation {
-    const char *what, *dmarc, *sealers, *overrides, *spf_setting, *iprev_setting; /* dmarc: "result policy [relief] [uncertain]" */
-    const char *facts;                                                            /* "spf=fail spf_domain=… dkim=1 iprev=fail arc=2 ip=…" */
+    const char *what, *dmarc, *sealers, *overrides, *spf_setting,
+        *iprev_setting; /* dmarc: "result policy [relief] [uncertain]" */
+    const char *facts;  /* "spf=fail spf_domain=… dkim=1 iprev=fail arc=2 ip=…" */
     const char *header;
     const char *is; /* disposition, dmarc disposition, code; override types */
 };
@@ -97,8 +101,10 @@ static const struct situation situations[] = {
     {"no record", "none none", "", "", "", "", "", "", "accept none "},
     {"fail, p=none", "fail none", "", "", "", "", "", "", "accept none "},
     {"fail, p=quarantine", "fail quarantine", "", "", "", "", "", "", "quarantine quarantine "},
-    {"fail, p=reject, nothing was signed", "fail reject", "", "", "", "", "spf=fail", "", "reject reject 5.7.1"},          /* RFC 9989 §7.2 */
-    {"fail, p=reject, SPF and DKIM failed", "fail reject", "", "", "", "", "spf=fail dkim=1", "", "reject reject 5.7.26"}, /* RFC 7372 §3.4 */
+    {"fail, p=reject, nothing was signed", "fail reject", "", "", "", "", "spf=fail", "",
+     "reject reject 5.7.1"}, /* RFC 9989 §7.2 */
+    {"fail, p=reject, SPF and DKIM failed", "fail reject", "", "", "", "", "spf=fail dkim=1", "",
+     "reject reject 5.7.26"}, /* RFC 7372 §3.4 */
     {"t=y", "fail reject policy_test_mode", "", "", "", "", "", "", "quarantine quarantine  policy_test_mode"},
     {"pct", "fail quarantine sampled_out", "", "", "", "", "", "", "accept none  sampled_out"},
     {"not known, and it matters", "temperror reject uncertain", "", "", "", "", "", "", "tempfail none 4.7.0"},
@@ -119,59 +125,79 @@ static const struct situation situations[] = {
     {"by another author", "fail reject", "", "from=y.test accept", "", "", "", "", "reject reject 5.7.1"},
     {"an author's name is meant exactly", "fail reject", "", "from=test accept", "", "", "", "", "reject reject 5.7.1"},
     {"unless a dot is before it", "fail reject", "", "from=.test accept", "", "", "", "", "accept none  local_policy"},
-    {"which means the name itself too", "fail reject", "", "from=.x.test accept", "", "", "", "", "accept none  local_policy"},
-    {"by network", "fail reject", "", "ip=192.0.2.0/24 accept", "", "", "ip=192.0.2.77", "", "accept none  local_policy"},
-    {"beside the network", "fail reject", "", "ip=192.0.2.0/25 accept", "", "", "ip=192.0.2.128", "", "reject reject 5.7.1"},
-    {"IPv6", "fail reject", "", "ip=2001:db8::/33 accept", "", "", "ip=2001:db8:7fff::1", "", "accept none  local_policy"},
-    {"beside it", "fail reject", "", "ip=2001:db8::/33 accept", "", "", "ip=2001:db8:8000::1", "", "reject reject 5.7.1"},
-    {"IPv4 in IPv6", "fail reject", "", "ip=192.0.2.0/24 accept", "", "", "ip=::ffff:192.0.2.1", "", "accept none  local_policy"},
-    {"by a domain for which SPF passed", "fail reject", "", "spf=bulk.test accept", "", "", "spf=pass spf_domain=bulk.test", "", "accept none  local_policy"},
-    {"for which it did not", "fail reject", "", "spf=bulk.test accept", "", "", "spf=softfail spf_domain=bulk.test", "", "reject reject 5.7.1"},
+    {"which means the name itself too", "fail reject", "", "from=.x.test accept", "", "", "", "",
+     "accept none  local_policy"},
+    {"by network", "fail reject", "", "ip=192.0.2.0/24 accept", "", "", "ip=192.0.2.77", "",
+     "accept none  local_policy"},
+    {"beside the network", "fail reject", "", "ip=192.0.2.0/25 accept", "", "", "ip=192.0.2.128", "",
+     "reject reject 5.7.1"},
+    {"IPv6", "fail reject", "", "ip=2001:db8::/33 accept", "", "", "ip=2001:db8:7fff::1", "",
+     "accept none  local_policy"},
+    {"beside it", "fail reject", "", "ip=2001:db8::/33 accept", "", "", "ip=2001:db8:8000::1", "",
+     "reject reject 5.7.1"},
+    {"IPv4 in IPv6", "fail reject", "", "ip=192.0.2.0/24 accept", "", "", "ip=::ffff:192.0.2.1", "",
+     "accept none  local_policy"},
+    {"by a domain for which SPF passed", "fail reject", "", "spf=bulk.test accept", "", "",
+     "spf=pass spf_domain=bulk.test", "", "accept none  local_policy"},
+    {"for which it did not", "fail reject", "", "spf=bulk.test accept", "", "", "spf=softfail spf_domain=bulk.test", "",
+     "reject reject 5.7.1"},
     {"by sealer", "fail reject", "", "sealer=list.test accept", "", "", "arc=1", "", "accept none  local_policy"},
-    {"every condition must hold", "fail reject", "", "from=x.test ip=198.51.100.0/24 accept", "", "", "ip=192.0.2.1", "", "reject reject 5.7.1"},
-    {"the first row that fits", "fail none", "", "from=y.test reject; from=x.test quarantine; from=x.test reject", "", "", "", "",
-     "quarantine quarantine  local_policy"},
-    {"stricter than the record", "fail none", "", "from=x.test reject", "", "", "", "", "reject reject 5.7.1 local_policy"},
+    {"every condition must hold", "fail reject", "", "from=x.test ip=198.51.100.0/24 accept", "", "", "ip=192.0.2.1",
+     "", "reject reject 5.7.1"},
+    {"the first row that fits", "fail none", "", "from=y.test reject; from=x.test quarantine; from=x.test reject", "",
+     "", "", "", "quarantine quarantine  local_policy"},
+    {"stricter than the record", "fail none", "", "from=x.test reject", "", "", "", "",
+     "reject reject 5.7.1 local_policy"},
     {"none: as p=none", "fail reject", "", "from=x.test none", "", "", "", "", "accept none  local_policy"},
     {"what passes is not overridden", "pass none", "", "from=x.test reject", "", "", "", "", "accept none "},
-    {"what would come in anyway is not deferred", "temperror none uncertain", "", "from=x.test accept", "", "", "", "", "accept none  local_policy"},
+    {"what would come in anyway is not deferred", "temperror none uncertain", "", "from=x.test accept", "", "", "", "",
+     "accept none  local_policy"},
     /* ARC (RFC 8617 §7.2) */
     {"a trusted sealer saw dmarc=pass", "fail reject", "list.test", "", "", "", "arc=1",
-     CHAIN_BEGIN AAR("1", "list.test; dmarc=pass header.from=x.test") SEAL("1", "list.test"), "accept none  local_policy"},
+     CHAIN_BEGIN AAR("1", "list.test; dmarc=pass header.from=x.test") SEAL("1", "list.test"),
+     "accept none  local_policy"},
     {"an untrusted one", "fail reject", "other.test", "", "", "", "arc=1",
      CHAIN_BEGIN AAR("1", "list.test; dmarc=pass header.from=x.test") SEAL("1", "list.test"), "reject reject 5.7.1"},
-    {"nobody is trusted", "fail reject", "", "", "", "", "arc=1", CHAIN_BEGIN AAR("1", "list.test; dmarc=pass header.from=x.test") SEAL("1", "list.test"),
-     "reject reject 5.7.1"},
+    {"nobody is trusted", "fail reject", "", "", "", "", "arc=1",
+     CHAIN_BEGIN AAR("1", "list.test; dmarc=pass header.from=x.test") SEAL("1", "list.test"), "reject reject 5.7.1"},
     {"a chain that fails", "fail reject", "list.test", "", "", "", "arc=-1",
      CHAIN_BEGIN AAR("1", "list.test; dmarc=pass header.from=x.test") SEAL("1", "list.test"), "reject reject 5.7.1"},
     {"it saw dmarc=fail", "fail reject", "list.test", "", "", "", "arc=1",
-     CHAIN_BEGIN AAR("1", "list.test; dmarc=fail header.from=x.test; spf=fail smtp.mailfrom=x.test") SEAL("1", "list.test"), "reject reject 5.7.1"},
+     CHAIN_BEGIN AAR("1", "list.test; dmarc=fail header.from=x.test; spf=fail smtp.mailfrom=x.test")
+         SEAL("1", "list.test"),
+     "reject reject 5.7.1"},
     {"it saw another author pass", "fail reject", "list.test", "", "", "", "arc=1",
      CHAIN_BEGIN AAR("1", "list.test; dmarc=pass header.from=y.test") SEAL("1", "list.test"), "reject reject 5.7.1"},
     {"it saw the author's DKIM pass", "fail reject", "list.test", "", "", "", "arc=1",
-     CHAIN_BEGIN AAR("1", "list.test; dkim=pass (good) header.i=@x.test") SEAL("1", "list.test"), "accept none  local_policy"},
+     CHAIN_BEGIN AAR("1", "list.test; dkim=pass (good) header.i=@x.test") SEAL("1", "list.test"),
+     "accept none  local_policy"},
     {"it saw another's DKIM pass", "fail reject", "list.test", "", "", "", "arc=1",
      CHAIN_BEGIN AAR("1", "list.test; dkim=pass header.d=y.test") SEAL("1", "list.test"), "reject reject 5.7.1"},
     {"it saw the author's SPF pass", "fail reject", "list.test", "", "", "", "arc=1",
-     CHAIN_BEGIN AAR("1", "list.test; spf=pass smtp.mailfrom=a@x.test") SEAL("1", "list.test"), "accept none  local_policy"},
+     CHAIN_BEGIN AAR("1", "list.test; spf=pass smtp.mailfrom=a@x.test") SEAL("1", "list.test"),
+     "accept none  local_policy"},
     {"words in a comment are no result", "fail reject", "list.test", "", "", "", "arc=1",
-     CHAIN_BEGIN AAR("1", "list.test; spf=none (; dmarc=pass header.from=x.test)") SEAL("1", "list.test"), "reject reject 5.7.1"},
+     CHAIN_BEGIN AAR("1", "list.test; spf=none (; dmarc=pass header.from=x.test)") SEAL("1", "list.test"),
+     "reject reject 5.7.1"},
     {"words in a quoted string are none either", "fail reject", "list.test", "", "", "", "arc=1",
-     CHAIN_BEGIN AAR("1", "list.test; spf=none smtp.mailfrom=\"; dmarc=pass header.from=x.test\"") SEAL("1", "list.test"), "reject reject 5.7.1"},
-    {"two trusted sealers, the first saw it", "fail reject", "list.test,relay.test", "", "", "", "arc=2",
-     CHAIN_BEGIN AAR("2", "relay.test; arc=pass; dmarc=fail header.from=x.test") SEAL("2", "relay.test") AAR("1", "list.test; dmarc=pass header.from=x.test")
+     CHAIN_BEGIN AAR("1", "list.test; spf=none smtp.mailfrom=\"; dmarc=pass header.from=x.test\"")
          SEAL("1", "list.test"),
+     "reject reject 5.7.1"},
+    {"two trusted sealers, the first saw it", "fail reject", "list.test,relay.test", "", "", "", "arc=2",
+     CHAIN_BEGIN AAR("2", "relay.test; arc=pass; dmarc=fail header.from=x.test") SEAL("2", "relay.test")
+         AAR("1", "list.test; dmarc=pass header.from=x.test") SEAL("1", "list.test"),
      "accept none  local_policy"},
     {"a stranger sealed since", "fail reject", "list.test", "", "", "", "arc=2",
-     CHAIN_BEGIN AAR("2", "relay.test; arc=pass; dmarc=fail header.from=x.test") SEAL("2", "relay.test") AAR("1", "list.test; dmarc=pass header.from=x.test")
-         SEAL("1", "list.test"),
+     CHAIN_BEGIN AAR("2", "relay.test; arc=pass; dmarc=fail header.from=x.test") SEAL("2", "relay.test")
+         AAR("1", "list.test; dmarc=pass header.from=x.test") SEAL("1", "list.test"),
      "reject reject 5.7.1"},
     {"a stranger sealed before, whose words are not believed", "fail reject", "relay.test", "", "", "", "arc=2",
-     CHAIN_BEGIN AAR("2", "relay.test; arc=pass; dmarc=fail header.from=x.test") SEAL("2", "relay.test") AAR("1", "list.test; dmarc=pass header.from=x.test")
-         SEAL("1", "list.test"),
+     CHAIN_BEGIN AAR("2", "relay.test; arc=pass; dmarc=fail header.from=x.test") SEAL("2", "relay.test")
+         AAR("1", "list.test; dmarc=pass header.from=x.test") SEAL("1", "list.test"),
      "reject reject 5.7.1"},
     {"the operator's row comes before the chain", "fail reject", "list.test", "from=x.test quarantine", "", "", "arc=1",
-     CHAIN_BEGIN AAR("1", "list.test; dmarc=pass header.from=x.test") SEAL("1", "list.test"), "quarantine quarantine  local_policy"},
+     CHAIN_BEGIN AAR("1", "list.test; dmarc=pass header.from=x.test") SEAL("1", "list.test"),
+     "quarantine quarantine  local_policy"},
 };
 
 /* The value of "name=" in facts; empty when it is not there. */
@@ -185,9 +211,14 @@ static struct slice fact(const char *facts, const char *name) {
 }
 
 static void set_dmarc(const char *text, struct dmarc_verdict *d) {
-    *d = (struct dmarc_verdict){.reason = "so it is", .relief = "", .from_domain = "x.test", .record_domain = "x.test", .organizational_domain = ""};
+    *d = (struct dmarc_verdict){.reason = "so it is",
+                                .relief = "",
+                                .from_domain = "x.test",
+                                .record_domain = "x.test",
+                                .organizational_domain = ""};
     for (int r = DMARC_NONE; r <= DMARC_PERMERROR; r++)
-        if (slice_starts(slice_of(text), slice_of(dmarc_result_text((enum dmarc_result)r)))) d->result = (enum dmarc_result)r;
+        if (slice_starts(slice_of(text), slice_of(dmarc_result_text((enum dmarc_result)r))))
+            d->result = (enum dmarc_result)r;
     for (int p = DMARC_POLICY_NONE; p <= DMARC_POLICY_REJECT; p++)
         if (strstr(strchr(text, ' '), dmarc_policy_text((enum dmarc_policy)p))) d->policy = (enum dmarc_policy)p;
     d->uncertain = strstr(text, "uncertain") != NULL;
@@ -204,10 +235,14 @@ static void dispositions_follow_from_the_proofs(void **state) {
         const struct situation *t = &situations[i];
         struct arena *arena = arena_create();
         const char *wrong;
-        struct trust_settings settings = {.sealers = t->sealers, .overrides = t->overrides, .spf = t->spf_setting, .iprev = t->iprev_setting};
+        struct trust_settings settings = {
+            .sealers = t->sealers, .overrides = t->overrides, .spf = t->spf_setting, .iprev = t->iprev_setting};
         struct slice spf = fact(t->facts, "spf"), arc = fact(t->facts, "arc"), iprev = fact(t->facts, "iprev");
-        struct trust_input in = {.client_ip = fact(t->facts, "ip"), .header = slice_of(t->header), .policy = trust_policy_parse(arena, &settings, &wrong)};
-        struct trust_result r = {.enhanced = "", .reason = "", .spf.domain = arena_copy(arena, fact(t->facts, "spf_domain"))};
+        struct trust_input in = {.client_ip = fact(t->facts, "ip"),
+                                 .header = slice_of(t->header),
+                                 .policy = trust_policy_parse(arena, &settings, &wrong)};
+        struct trust_result r = {
+            .enhanced = "", .reason = "", .spf.domain = arena_copy(arena, fact(t->facts, "spf_domain"))};
         struct buf got = {0};
         assert_non_null(in.policy);
         set_dmarc(t->dmarc, &r.dmarc);
@@ -227,13 +262,15 @@ static void dispositions_follow_from_the_proofs(void **state) {
                                      .sealer = slice_is(arc, "2") ? "relay.test" : "list.test"};
         r.arc.sets = slice_is(arc, "2") ? 2 : arc.n ? 1 : 0;
         trust_decide(arena, &in, &r);
-        buf_printf(&got, "%s %s %s", trust_disposition_text(r.disposition), dmarc_policy_text(r.dmarc_disposition), r.enhanced);
+        buf_printf(&got, "%s %s %s", trust_disposition_text(r.disposition), dmarc_policy_text(r.dmarc_disposition),
+                   r.enhanced);
         for (size_t k = 0; k < r.override_count; k++) buf_printf(&got, " %s", r.overrides[k].type);
         if (strcmp(buf_str(&got), t->is) != 0) {
             print_error("%s:\n    %s\n    and not: %s\n", t->what, buf_str(&got), t->is);
             wrong_count++;
         }
-        assert_true((r.disposition == TRUST_REJECT || r.disposition == TRUST_TEMPFAIL) == (*r.reason != 0)); /* words for every refusal, and for it alone */
+        assert_true((r.disposition == TRUST_REJECT || r.disposition == TRUST_TEMPFAIL) ==
+                    (*r.reason != 0)); /* words for every refusal, and for it alone */
         for (const char *c = r.reason; *c; c++) assert_true(*c >= ' ' && *c < 0x7f);
         buf_free(&got);
         arena_destroy(arena);
@@ -246,13 +283,17 @@ static void the_override_of_a_chain_is_told_as_the_rfc_says(void **state) {
     struct arena *arena = arena_create();
     const char *wrong;
     struct trust_settings settings = {.sealers = "d1.example, D2.EXAMPLE"};
-    struct trust_input in = {.header = SLICE(AAR("1", "d1.example; dmarc=pass header.from=x.test; arc=none smtp.remote-ip=\"2001:db8::1a\"") SEAL(
-                                 "1", "d1.example") AAR("2", "d2.example; arc=pass; dmarc=fail header.from=x.test") SEAL("2", "d2.example")),
-                             .policy = trust_policy_parse(arena, &settings, &wrong)};
+    struct trust_input in = {
+        .header = SLICE(AAR("1", "d1.example; dmarc=pass header.from=x.test; arc=none smtp.remote-ip=\"2001:db8::1a\"")
+                            SEAL("1", "d1.example") AAR("2", "d2.example; arc=pass; dmarc=fail header.from=x.test")
+                                SEAL("2", "d2.example")),
+        .policy = trust_policy_parse(arena, &settings, &wrong)};
     struct trust_result r = {.arc = {.result = ARC_PASS, .sets = 2, .sealer = "d2.example"}};
     (void)state;
     set_dmarc("fail reject", &r.dmarc);
-    assert_string_equal(trust_chain_vouches(arena, &in, &r), "arc=pass as[2].d=d2.example as[2].s=s2 as[1].d=d1.example as[1].s=s1 remote-ip[1]=2001:db8::1a");
+    assert_string_equal(
+        trust_chain_vouches(arena, &in, &r),
+        "arc=pass as[2].d=d2.example as[2].s=s2 as[1].d=d1.example as[1].s=s1 remote-ip[1]=2001:db8::1a");
     arena_destroy(arena);
 }
 
@@ -292,8 +333,10 @@ static void settings_that_make_no_sense_are_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(authors_are_all_that_from_names),         cmocka_unit_test(endless_from_fields_are_refused),
-        cmocka_unit_test(dispositions_follow_from_the_proofs),     cmocka_unit_test(the_override_of_a_chain_is_told_as_the_rfc_says),
+        cmocka_unit_test(authors_are_all_that_from_names),
+        cmocka_unit_test(endless_from_fields_are_refused),
+        cmocka_unit_test(dispositions_follow_from_the_proofs),
+        cmocka_unit_test(the_override_of_a_chain_is_told_as_the_rfc_says),
         cmocka_unit_test(settings_that_make_no_sense_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

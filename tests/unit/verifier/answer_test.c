@@ -1,4 +1,5 @@
-/* DNS answers from their wire format (RFC 1035 §4), built here byte by byte: records, aliases, negative answers, and what is cut, loops or lies. */
+/* DNS answers from their wire format (RFC 1035 §4), built here byte by byte: records, aliases, negative answers, and
+ * what is cut, loops or lies. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -66,7 +67,8 @@ static void records_of_the_asked_name_and_type_are_taken(void **state) {
     struct answer a;
     (void)state;
     begin(&b, 0, 4, 0);
-    add_record(&b, "h.test", TYPE_MX, 300, SLICE("\0\012\002Mx\300\014")); /* its name ends with a pointer to the question's */
+    add_record(&b, "h.test", TYPE_MX, 300,
+               SLICE("\0\012\002Mx\300\014")); /* its name ends with a pointer to the question's */
     add_record(&b, "other.test", TYPE_MX, 1, SLICE("\0\001\0"));
     add_record(&b, "H.TEST", TYPE_MX, 200, SLICE("\0\024\0"));
     add_record(&b, "h.test", TYPE_TXT, 1, SLICE("\001x"));
@@ -101,14 +103,17 @@ static void aliases_are_followed_in_any_order_and_no_further_than_the_bound(void
     assert_true(a.status == ANSWER_FAILED && slice_find(a.reason, 'a') >= 0);
     for (unsigned length = ANSWER_CHAIN_MAX - 1; length <= ANSWER_CHAIN_MAX; length++) {
         begin(&b, 0, length, 0);
-        for (unsigned i = 0; i < length; i++) add_alias(&b, i ? arena_printf(arena, "n%u.test", i) : "h.test", arena_printf(arena, "n%u.test", i + 1), 50);
+        for (unsigned i = 0; i < length; i++)
+            add_alias(&b, i ? arena_printf(arena, "n%u.test", i) : "h.test", arena_printf(arena, "n%u.test", i + 1),
+                      50);
         assert_int_equal(parse(arena, &b, TYPE_A, &a), length < ANSWER_CHAIN_MAX ? 0 : -1);
     }
     arena_destroy(arena);
 }
 
 static void what_is_not_there_lives_as_long_as_its_soa_says(void **state) {
-    static const char soa[] = "\0\0\0\0\0\1\0\0\0\2\0\0\0\3\0\0\0\4\0\0\0\144"; /* two names that are the root, serial … minimum 100 */
+    static const char soa[] =
+        "\0\0\0\0\0\1\0\0\0\2\0\0\0\3\0\0\0\4\0\0\0\144"; /* two names that are the root, serial … minimum 100 */
     struct arena *arena = arena_create();
     struct buf b = {0};
     struct answer a;

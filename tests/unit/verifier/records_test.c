@@ -33,7 +33,8 @@ static struct records_input plain(void) {
 /* The value of the nth record (name, type); NULL when there is none. */
 static const char *value_of(size_t n, const struct dns_record records[], const char *name, const char *type, int nth) {
     for (size_t i = 0; i < n; i++)
-        if (strcmp(records[i].name, name) == 0 && strcmp(records[i].type, type) == 0 && nth-- == 0) return records[i].value;
+        if (strcmp(records[i].name, name) == 0 && strcmp(records[i].type, type) == 0 && nth-- == 0)
+            return records[i].value;
     return NULL;
 }
 
@@ -41,13 +42,15 @@ static void all_kinds(void **state) {
     struct arena *arena = *state;
     struct dns_record r[RECORDS_MAX];
     struct records_input in = plain();
-    in.outgoing_name = "out.example.org", in.outgoing = "192.0.2.9", in.ns_names = "ns1.example.org.,ns.far.test", in.ns_addresses = "192.0.2.53";
+    in.outgoing_name = "out.example.org", in.outgoing = "192.0.2.9", in.ns_names = "ns1.example.org.,ns.far.test",
+    in.ns_addresses = "192.0.2.53";
     in.mta_sts = "enforce", in.tlsa_hex = "aa", in.tlsa_next_hex = "bb", in.bimi_location = "https://example.org/l.svg",
     in.bimi_authority = "https://example.org/a.pem";
     in.caa_count = 3, in.caa[0] = "ca.test", in.caa[1] = "wild:ca.test", in.caa[2] = "iodef:mailto:s@example.org";
     size_t n = records_make(arena, &in, r);
     assert_string_equal(value_of(n, r, "example.org", "MX", 0), "10 mx.example.org.");
-    assert_string_equal(value_of(n, r, "example.org", "TXT", 0), "\"v=spf1 ip4:192.0.2.1 ip6:2001:db8::1 ip4:192.0.2.9 mx -all\"");
+    assert_string_equal(value_of(n, r, "example.org", "TXT", 0),
+                        "\"v=spf1 ip4:192.0.2.1 ip6:2001:db8::1 ip4:192.0.2.9 mx -all\"");
     assert_string_equal(value_of(n, r, "mx.example.org", "AAAA", 0), "2001:db8::1");
     assert_string_equal(value_of(n, r, "out.example.org", "A", 0), "192.0.2.9");
     assert_string_equal(value_of(n, r, "ns1.example.org", "A", 0), "192.0.2.53");
@@ -56,7 +59,8 @@ static void all_kinds(void **state) {
     assert_string_equal(value_of(n, r, "_25._tcp.mx.example.org", "TLSA", 1), "3 1 1 bb");
     assert_string_equal(value_of(n, r, "example.org", "CAA", 1), "0 issuewild \"ca.test\"");
     assert_string_equal(value_of(n, r, "example.org", "CAA", 2), "0 iodef \"mailto:s@example.org\"");
-    assert_string_equal(value_of(n, r, "default._bimi.example.org", "TXT", 0), "\"v=BIMI1; l=https://example.org/l.svg; a=https://example.org/a.pem;\"");
+    assert_string_equal(value_of(n, r, "default._bimi.example.org", "TXT", 0),
+                        "\"v=BIMI1; l=https://example.org/l.svg; a=https://example.org/a.pem;\"");
     assert_string_equal(value_of(n, r, "mta-sts.example.org", "CNAME", 0), "mx.example.org.");
     assert_string_equal(value_of(n, r, "_autodiscover._tcp.example.org", "SRV", 0), "0 1 443 mx.example.org.");
     for (size_t i = 0; i < n; i++) assert_true(r[i].purpose && *r[i].purpose);
@@ -121,7 +125,8 @@ static void rivals(void **state) {
         {"_domainkey.example.org", "v=DKIM1; p=x", "o=~", false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        assert_int_equal(update_rivals(slice_of(cases[i].name), slice_of(cases[i].wanted), slice_of(cases[i].found)), cases[i].rival);
+        assert_int_equal(update_rivals(slice_of(cases[i].name), slice_of(cases[i].wanted), slice_of(cases[i].found)),
+                         cases[i].rival);
 }
 
 static json_t *parse(const char *text) {
@@ -142,10 +147,12 @@ static void which_zones_are_gone(void **state) {
         {"missed for the first time", "{\"a\":true}", "[\"a\",\"b\"]", "{}", 1000, "[]", "{\"b\":1000}"},
         {"not missed for long enough", "{\"a\":true}", "[\"a\",\"b\"]", "{\"b\":1000}", 1099, "[]", "{\"b\":1000}"},
         {"missed for long enough", "{\"a\":true}", "[\"a\",\"b\"]", "{\"b\":1000}", 1100, "[\"b\"]", "{\"b\":1000}"},
-        {"hosted again: the time begins anew", "{\"a\":true,\"b\":true}", "[\"a\",\"b\"]", "{\"b\":1000}", 9000, "[]", "{}"},
+        {"hosted again: the time begins anew", "{\"a\":true,\"b\":true}", "[\"a\",\"b\"]", "{\"b\":1000}", 9000, "[]",
+         "{}"},
         {"gone from the catalog meanwhile", "{\"a\":true}", "[\"a\"]", "{\"b\":1000}", 9000, "[]", "{}"},
         {"an empty list of domains", "{}", "[\"b\"]", "{\"b\":1}", 9000, NULL, "{\"b\":1}"},
-        {"more would go than stay", "{\"a\":true}", "[\"a\",\"b\",\"c\"]", "{\"b\":1,\"c\":1}", 9000, NULL, "{\"b\":1,\"c\":1}"},
+        {"more would go than stay", "{\"a\":true}", "[\"a\",\"b\",\"c\"]", "{\"b\":1,\"c\":1}", 9000, NULL,
+         "{\"b\":1,\"c\":1}"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         json_t *hosted = parse(cases[i].hosted), *catalog = parse(cases[i].catalog), *seen = parse(cases[i].seen);
@@ -155,7 +162,8 @@ static void which_zones_are_gone(void **state) {
         if (!json_equal(gone, want) && (gone || want)) fail_msg("%s: other zones are gone", cases[i].what);
         if (!json_equal(seen, after)) fail_msg("%s: other zones are remembered", cases[i].what);
         assert_int_equal(!gone, reason != NULL);
-        json_decref(hosted), json_decref(catalog), json_decref(seen), json_decref(gone), json_decref(want), json_decref(after);
+        json_decref(hosted), json_decref(catalog), json_decref(seen), json_decref(gone), json_decref(want),
+            json_decref(after);
     }
 }
 
@@ -178,7 +186,8 @@ static void refusals_in_words(void **state) {
     char reason[DNS_REASON_MAX];
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         dns_server_explain(cases[i].rcode, cases[i].error, "example.org", "k1", reason);
-        if (!strstr(reason, cases[i].said) || !strstr(reason, "example.org")) fail_msg("%d/%d: %s", cases[i].rcode, cases[i].error, reason);
+        if (!strstr(reason, cases[i].said) || !strstr(reason, "example.org"))
+            fail_msg("%d/%d: %s", cases[i].rcode, cases[i].error, reason);
     }
 }
 

@@ -1,0 +1,54 @@
+/* Fields that came with a message and claim to be our verdict (RFC 8601 §5, §4.1; RFC 7208 §9.1). */
+#include "libcommon/mail/domain.h"
+#include "libcommon/trust/verdict/results_read.h"
+#include "libcommon/trust/verdict/trust_private.h"
+
+enum { DROPS_MAX = 60, RECEIVED_SPF_BYTES_MAX = 4096 };
+
+/* Whether a name is ours: in any case, as U-labels or A-labels, with or without a final dot. */
+static bool is_ours(struct slice name, const char *ours) {
+    char text[DOMAIN_BYTES];
+    return domain_normalise(name, text) == 0 ? strcmp(text, ours) == 0 : slice_is_nocase(name, ours);
+}
+
+/* "receiver=" of Received-SPF (RFC 7208 §9.1) is us. */
+static bool names_us_as_receiver(struct arena *arena, struct slice value, const char *ours) {
+    struct slice id;
+    for (struct slice rest = slice_head(value, RECEIVED_SPF_BYTES_MAX);
+         rest.n;) { /* each "receiver=" is looked behind: bounded */
+        const char *at = memmem(rest.p, rest.n, "=", 1);
+        if (!at) return false;
+        struct slice key = slice_trim(slice_head(rest, (size_t)(at - rest.p)));
+        rest = slice_skip(rest, (size_t)(at - rest.p) + 1);
+        if (key.n < 8 || strncasecmp(key.p + key.n - 8, "receiver", 8) != 0) continue;
+        struct slice behind = rest;
+        results_authserv_id(arena, &behind, &id);
+        if (is_ours(id, ours)) return true;
+    }
+    return false;
+}
+
+void results_find_foreign(struct arena *arena, const struct trust_input *in, struct trust_result *out) {
+    struct header_field f;
+    size_t at = 0;
+    char ours[DOMAIN_BYTES];
+    struct slice id;
+    if (domain_normalise(in->authserv_id, ours) != 0) snprintf(ours, sizeof ours, "%.*s", SLICE_FMT(in->authserv_id));
+    out->drops = arena_alloc(arena, DROPS_MAX * sizeof *out->drops);
+    while (trust_field_next(in->header, &at, &f) == 1) {
+        struct slice value = f.value;
+        if (slice_is_nocase(f.name, "Authentication-Results")) {
+            results_authserv_id(arena, &value, &id); /* what stands there counts, be the rest malformed */
+            if (!is_ours(id, ours)) continue;
+        } else if (!slice_is_nocase(f.name, "Received-SPF") || !names_us_as_receiver(arena, value, ours)) {
+            continue;
+        }
+        if (out->drop_count == DROPS_MAX) { /* nobody sends so many in good faith */
+            out->disposition = TRUST_REJECT;
+            out->enhanced = "5.7.1";
+            out->reason = "the message carries too many forged Authentication-Results fields";
+            return;
+        }
+        out->drops[out->drop_count++] = (struct trust_drop){f.offset, f.raw.n};
+    }
+}

@@ -1,0 +1,71 @@
+/* All proofs of one incoming message together: SPF, DKIM, DMARC, ARC, reverse DNS; what follows for it; and what to
+ * write on top of it. */
+#ifndef POSTBUS_TRUST_TRUST_H
+#define POSTBUS_TRUST_TRUST_H
+
+#include <jansson.h>
+
+#include "libcommon/trust/arc/arc.h"
+#include "libcommon/trust/dmarc/dmarc.h"
+#include "libcommon/trust/verdict/trust_policy.h"
+
+enum { TRUST_REASONS_MAX = 3, TRUST_IPREV_STEPS_MAX = 30 };
+
+struct trust_input {
+    struct slice client_ip, helo, mail_from;
+    struct slice header;
+    size_t digest_count;
+    const struct body_digest *digests;
+    struct slice authserv_id; /* our name (RFC 8601 §2.5) */
+    int64_t now;              /* seconds */
+    int sampled;              /* 0 to 99, for DMARC's pct */
+    bool smtputf8; /* the message is internationalised (RFC 6531): UTF-8 may be written on top of it (RFC 8616 §6) */
+    bool explain;  /* explain each step */
+    const struct trust_policy *policy; /* NULL: the defaults */
+};
+
+enum trust_disposition { TRUST_ACCEPT, TRUST_QUARANTINE, TRUST_REJECT, TRUST_TEMPFAIL };
+
+struct trust_drop {
+    size_t offset, n;
+};
+
+/* Why what was done is not what the record asks for (RFC 7489 App. C, RFC 9990: PolicyOverrideReason). */
+struct trust_reason {
+    const char *type; /* "local_policy", "policy_test_mode", "sampled_out" */
+    const char *comment;
+};
+
+struct trust_result {
+    struct spf_verdict spf;      /* of MAIL FROM; of postmaster@HELO when the reverse-path is null (RFC 7208 §2.4) */
+    struct spf_verdict spf_helo; /* of the HELO identity (§2.3), where that is another question */
+    bool helo_checked, null_sender;
+    size_t dkim_count;
+    struct dkim_verdict *dkim;
+    struct dmarc_verdict dmarc;
+    struct arc_verdict arc;
+    enum { IPREV_PASS, IPREV_FAIL, IPREV_TEMPERROR, IPREV_PERMERROR } iprev; /* RFC 8601 §2.7.3 */
+    const char *client_name;                                                 /* validated by reverse DNS; "" */
+    size_t iprev_step_count;
+    const char **iprev_steps;
+    enum trust_disposition disposition;
+    enum dmarc_policy dmarc_disposition; /* what was done on DMARC's account */
+    size_t override_count;
+    struct trust_reason overrides[TRUST_REASONS_MAX];
+    const char *enhanced, *reason; /* for a refusal: RFC 3463, 7372; in words */
+    size_t drop_count;             /* foreign fields that claim to be ours (RFC 8601 §5) */
+    struct trust_drop *drops;
+};
+
+/* TRUST_DONE with *out in the arena, or TRUST_PENDING: what is missing has been asked for. */
+int trust_verify(struct arena *arena, const struct trust_input *in, const struct trust_dns *dns,
+                 struct dkim_key_cache *cache, struct trust_result *out);
+
+/* Adds "Authentication-Results: …" (RFC 8601) and "Received-SPF: …" (RFC 7208 §9.1), folded, each with CRLF. */
+void trust_write_headers(const struct trust_input *in, const struct trust_result *r, struct buf *out);
+/* {"spf":{"result":…},"spf_helo":…,"dkim":[…],"dmarc":{…},"arc":{"cv":…},"iprev":{…}}; steps: with each step of the
+ * explanation. */
+json_t *trust_result_json(const struct trust_result *r, bool steps);
+const char *trust_disposition_text(enum trust_disposition d);
+
+#endif
