@@ -29,6 +29,11 @@ void *bus_connection(struct bus *b);
  * reference to data. Never waits. */
 void bus_publish(struct bus *b, const char *event, struct slice about, json_t *data);
 
+/* Says `postbus.<subject>` with an empty payload, e.g. bus_wake(b, "queue.due.3"): a hint that work is there, which
+ * whoever waits for it would find later by itself. The same subject leaves at most once a turn of the loop; at most 64
+ * different ones do. */
+void bus_wake(struct bus *b, const char *subject);
+
 /* about: the subject's last token; data: the event's data, valid during the call. */
 typedef void bus_event_fn(void *ctx, struct slice about, const json_t *data);
 /* Hears `postbus.<event>.<about>`, with wildcards, e.g. "mail.accepted.*". With group, one of all replicas' workers

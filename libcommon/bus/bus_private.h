@@ -71,6 +71,7 @@ struct bus {
     size_t refused_count;
     struct event *refuse;
     struct buf scratch;
+    struct wakes *wakes; /* wake.c; NULL until the first one */
 };
 
 struct handler *handler_create(struct bus *b, const char *subject, const char *group, handler_fn *fn, void *ctx);
@@ -81,6 +82,8 @@ void handler_cancel(struct handler *h);
 int bus_send(struct bus *b, const char *subject, const char *reply_to, struct slice bytes);
 /* JSON into b->scratch. */
 struct slice bus_json(struct bus *b, const json_t *value);
+
+void wakes_destroy(struct wakes *w); /* NULL is allowed */
 
 void rpc_start(struct bus *b);
 void rpc_stop(struct bus *b);

@@ -40,8 +40,8 @@ static void on_delivered(void *ctx, const redisReply *reply) {
     d->done(d->ctx, error, (uint32_t)v[0], (uint32_t)v[1], (uint64_t)v[2], v[3] != 0);
     if (v[4]) {
         char ref[MAILBOX_REF_MAX];
-        blob_release(d->r, slice_of(d->id), mailbox_blob_ref(ref, mailbox_user_of(d->key), d->rcpt), on_unused_released,
-                     d);
+        struct slice held = slice_of(mailbox_blob_ref(ref, mailbox_user_of(d->key), d->rcpt));
+        blob_release(d->r, slice_of(d->id), 1, &held, on_unused_released, d);
         return;
     }
     free(d->key);
@@ -100,10 +100,12 @@ static void on_appended(void *ctx, const redisReply *reply) {
     struct appending *a = ctx;
     int error = mailbox_reply_array(reply, 3);
     if (error) {
-        char ref[MAILBOX_REF_MAX];
         /* Without an answer it may have happened: then the blob stays, at worst for the janitor. */
-        if (error != STORE_UNAVAILABLE)
-            blob_release(a->r, slice_of(a->id), mailbox_blob_ref(ref, mailbox_user_of(a->key), SLICE("")), NULL, NULL);
+        if (error != STORE_UNAVAILABLE) {
+            char ref[MAILBOX_REF_MAX];
+            struct slice held = slice_of(mailbox_blob_ref(ref, mailbox_user_of(a->key), SLICE("")));
+            blob_release(a->r, slice_of(a->id), 1, &held, NULL, NULL);
+        }
         appending_end(a, error, 0, 0);
         return;
     }
@@ -146,7 +148,8 @@ void mailbox_append(struct redis *r, struct slice user, uint32_t folder_id, stru
     a->size = message.n;
     a->keywords = mailbox_join_keywords(keyword_count, keywords);
     mailbox_cache_build(SLICE(""), message, &a->cached);
-    blob_write(r, slice_of(a->id), message, mailbox_blob_ref(ref, user, SLICE("")), on_blob_written, a);
+    struct slice held = slice_of(mailbox_blob_ref(ref, user, SLICE("")));
+    blob_write(r, slice_of(a->id), message, 1, &held, on_blob_written, a);
 }
 
 /* Reading

@@ -51,7 +51,8 @@ static void release_then(struct redis *r, const char *key, const redisReply *lis
         o->members[o->count++] = memory_copy(member);
         o->waiting++;
         mailbox_blob_ref(ref, mailbox_user_of(key), slice_skip(member, ULID_LENGTH + 1));
-        blob_release(r, slice_head(member, ULID_LENGTH), ref, on_released, o);
+        struct slice held = slice_of(ref);
+        blob_release(r, slice_head(member, ULID_LENGTH), 1, &held, on_released, o);
     }
     on_released(o, 0);
 }
