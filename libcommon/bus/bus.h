@@ -3,9 +3,9 @@
  * Requests are answered by a queue group a service; a request that gets no answer in its time, or while NATS is away,
  * ends with BUS_UNAVAILABLE. Events are CloudEvents; they may be lost, late or repeated: nothing may depend on one.
  *
- * There are two kinds of doors. Those that take and give json_t are for requests that are rare. Those whose names end in
- * _text or _raw take and give JSON as bytes: the hot messages are written and read by typed codecs (libcommon/codec),
- * and whoever needs no more than the subject decodes nothing. Both kinds speak the same messages. */
+ * There are two kinds of doors. Those that take and give json_t are for requests that are rare. Those whose names end
+ * in _text or _raw take and give JSON as bytes: the hot messages are written and read by typed codecs
+ * (libcommon/codec), and whoever needs no more than the subject decodes nothing. Both kinds speak the same messages. */
 #ifndef POSTBUS_BUS_BUS_H
 #define POSTBUS_BUS_BUS_H
 

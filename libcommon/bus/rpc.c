@@ -68,8 +68,7 @@ static void on_clock(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
     int64_t now = clock_monotonic_us();
     for (size_t i = 0; i < b->slots && b->in_flight; i++)
-        if (b->requests[i].ticket && b->requests[i].deadline_us <= now)
-            finish(b, &b->requests[i], false, SLICE(""));
+        if (b->requests[i].ticket && b->requests[i].deadline_us <= now) finish(b, &b->requests[i], false, SLICE(""));
     struct timeval wait = {0, CLOCK_MS * 1000};
     if (b->in_flight) event_add(b->clock, &wait);
 }
