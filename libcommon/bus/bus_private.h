@@ -52,7 +52,7 @@ struct bus {
     struct event_base *base;
     natsConnection *connection;
     natsOptions *options;
-    char service[32], inbox[64];
+    char service[32], inbox[96];
     char source[256];
     _Atomic bool ready, closed; /* closed: the library calls back no more */
     struct handler *handlers, *direct;
