@@ -265,11 +265,12 @@ static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus err, 
 struct bus *bus_create(struct event_base *base, const char *url, const char *service, const char *user,
                        const char *password) {
     struct bus *b = memory_alloc(sizeof *b);
-    char unique[ULID_BYTES];
+    char unique[ULID_BYTES], prefix[sizeof b->service + 8];
     b->base = base;
     ulid_create(unique);
     snprintf(b->service, sizeof b->service, "%s", service);
-    snprintf(b->inbox, sizeof b->inbox, "_INBOX.%s", unique);
+    snprintf(prefix, sizeof prefix, "_INBOX.%s", b->service);
+    snprintf(b->inbox, sizeof b->inbox, "%s.%s", prefix, unique);
     snprintf(b->source, sizeof b->source, "/%s/%s", service, config_text("POSTBUS_HOSTNAME", "localhost"));
     pthread_mutex_init(&b->lock, NULL);
     b->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -283,6 +284,8 @@ struct bus *bus_create(struct event_base *base, const char *url, const char *ser
     natsOptions_SetURL(b->options, url);
     if (user && password) natsOptions_SetUserInfo(b->options, user, password);
     natsOptions_SetName(b->options, service);
+    /* answers come to subjects that no other service may hear: deploy/nats/nats.conf */
+    natsOptions_SetCustomInboxPrefix(b->options, prefix);
     natsOptions_SetTimeout(b->options, CONNECT_TIMEOUT_MS);
     natsOptions_SetMaxReconnect(b->options, -1);
     natsOptions_SetReconnectWait(b->options, RECONNECT_WAIT_MS);

@@ -54,7 +54,7 @@ struct bus {
     struct event_base *base;
     natsConnection *connection;
     natsOptions *options;
-    char service[32], inbox[64];
+    char service[32], inbox[96];
     char source[256];
     _Atomic bool ready, closed; /* closed: the library calls back no more */
     _Atomic bool writing;       /* the library has bytes for the socket */
