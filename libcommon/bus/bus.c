@@ -107,9 +107,9 @@ static void on_take(evutil_socket_t fd, short what, void *ctx) {
 /* Writing
  *
  * The library would wait until the socket is writable: two epoll_ctl and a turn of the loop more for each write. The
- * socket nearly always is, so what a turn of the loop published is written at its end: the event goes behind all that is
- * active when the first message is published, and once more behind what those callbacks made active. Whatever the socket
- * does not take is tried again a little later. */
+ * socket nearly always is, so what a turn of the loop published is written at its end: the event goes behind all that
+ * is active when the first message is published, and once more behind what those callbacks made active. Whatever the
+ * socket does not take is tried again a little later. */
 
 static void on_flush(evutil_socket_t fd, short what, void *ctx) {
     struct bus *b = ctx;
