@@ -281,6 +281,7 @@ void bus_destroy(struct bus *b) {
     close(b->wake_fd);
     pthread_mutex_destroy(&b->lock);
     buf_free(&b->scratch);
+    buf_free(&b->event);
     free(b);
 }
 
@@ -296,6 +297,10 @@ int bus_send(struct bus *b, const char *subject, const char *reply_to, struct sl
                             : natsConnection_Publish(b->connection, subject, bytes.p, (int)bytes.n);
     if (s != NATS_OK) log_warn("cannot publish", "subject", subject, "reason", natsStatus_GetText(s), NULL);
     return s == NATS_OK ? 0 : -1;
+}
+
+struct slice bus_bytes(const natsMsg *msg) {
+    return slice_make(natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg));
 }
 
 static int add_json(const char *bytes, size_t n, void *ctx) {
