@@ -72,6 +72,7 @@ struct bus {
     size_t refused_count;
     struct event *refuse;
     struct buf scratch, event; /* the JSON of a request, an answer or an event's data; an event around it */
+    struct wakes *wakes; /* wake.c; NULL until the first one */
 };
 
 struct handler *handler_create(struct bus *b, const char *subject, const char *group, handler_fn *fn, void *ctx);
@@ -84,6 +85,8 @@ int bus_send(struct bus *b, const char *subject, const char *reply_to, struct sl
 struct slice bus_bytes(const natsMsg *msg);
 /* JSON into b->scratch. */
 struct slice bus_json(struct bus *b, const json_t *value);
+
+void wakes_destroy(struct wakes *w); /* NULL is allowed */
 
 void rpc_start(struct bus *b);
 void rpc_stop(struct bus *b);
