@@ -72,7 +72,7 @@ struct bus {
     size_t refused_count;
     struct event *refuse;
     struct buf scratch, event; /* the JSON of a request, an answer or an event's data; an event around it */
-    struct wakes *wakes; /* wake.c; NULL until the first one */
+    struct wakes *wakes;       /* wake.c; NULL until the first one */
 };
 
 struct handler *handler_create(struct bus *b, const char *subject, const char *group, handler_fn *fn, void *ctx);

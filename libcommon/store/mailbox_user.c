@@ -68,8 +68,7 @@ static void release_then(struct redis *r, const char *key, const redisReply *lis
         if (member.n <= ULID_LENGTH) continue;
         o->members[o->count++] = memory_copy(member);
         o->waiting++;
-        struct slice ref =
-            slice_of(mailbox_name_ref(text, mailbox_user_of(key), slice_skip(member, ULID_LENGTH + 1)));
+        struct slice ref = slice_of(mailbox_name_ref(text, mailbox_user_of(key), slice_skip(member, ULID_LENGTH + 1)));
         blob_release(r, slice_head(member, ULID_LENGTH), 1, &ref, on_released, o);
     }
     on_released(o, 0);

@@ -164,6 +164,7 @@ void deliver_message(struct deliver_message *d) {
         put(d);
         return;
     }
-    d->reading = (struct window_step){.cost = d->size < WINDOW_BYTES_MAX ? (size_t)d->size : WINDOW_BYTES_MAX, .start = start_reading};
+    d->reading = (struct window_step){.cost = d->size < WINDOW_BYTES_MAX ? (size_t)d->size : WINDOW_BYTES_MAX,
+                                      .start = start_reading};
     window_add(&d->request->m->window, &d->reading);
 }

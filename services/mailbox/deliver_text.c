@@ -91,8 +91,8 @@ const char *deliver_read(struct deliver_request *r, struct slice text) {
     if (text.n > DELIVER_BYTES_MAX) return "a request has at most 700 KB";
     yyjson_doc *doc = yyjson_read(text.p, text.n, 0);
     yyjson_val *root = yyjson_doc_get_root(doc);
-    const char *fault = yyjson_is_obj(root) ? read_messages(r, yyjson_obj_get(root, "messages"))
-                                            : "the request is not a JSON object";
+    const char *fault =
+        yyjson_is_obj(root) ? read_messages(r, yyjson_obj_get(root, "messages")) : "the request is not a JSON object";
     yyjson_doc_free(doc);
     return fault;
 }

@@ -59,8 +59,7 @@ static void on_quota(void *ctx, struct bus_call *call, const json_t *ask) {
         return;
     }
     struct job *j = begin(ctx, call, ask);
-    if (j)
-        mailbox_set_quota(j->m->worker->redis, slice_of(j->user), (uint64_t)json_integer_value(bytes), on_done, j);
+    if (j) mailbox_set_quota(j->m->worker->redis, slice_of(j->user), (uint64_t)json_integer_value(bytes), on_done, j);
 }
 
 void user_serve(struct mailbox_worker *m) {

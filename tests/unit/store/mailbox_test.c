@@ -532,7 +532,8 @@ static void test_a_deleted_user_stays_deleted(void **state) {
     assert_false(has_blob(first));
     assert_false(has_blob(second));
     delete_user(user);
-    const char *const keys[] = {"{u:deleted}:i", "{u:deleted}:f", "{u:deleted}:b", "{u:deleted}:x", "{u:deleted}:d", "{u:deleted}:o", "{u:deleted}:g"};
+    const char *const keys[] = {"{u:deleted}:i", "{u:deleted}:f", "{u:deleted}:b", "{u:deleted}:x",
+                                "{u:deleted}:d", "{u:deleted}:o", "{u:deleted}:g"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) assert_int_equal(redis_count("EXISTS", keys[i]), 0);
     assert_int_equal(redis_count("EXISTS", "{u:deleted}:gone"), 1);
     assert_true(redis_count("TTL", "{u:deleted}:gone") > 29 * 86400);
