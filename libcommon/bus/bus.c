@@ -254,6 +254,8 @@ void bus_destroy(struct bus *b) {
     if (!b) return;
     bool was_ready = atomic_exchange(&b->ready, false); /* requests made by the callbacks below are refused */
     rpc_stop(b);
+    wakes_destroy(b->wakes);
+    b->wakes = NULL;
     if (was_ready) {
         /* the loop still turns while this flushes: the last answers and events leave */
         for (int i = 0; i < 20 && natsConnection_Buffered(b->connection) > 0; i++)
@@ -281,6 +283,7 @@ void bus_destroy(struct bus *b) {
     close(b->wake_fd);
     pthread_mutex_destroy(&b->lock);
     buf_free(&b->scratch);
+    buf_free(&b->event);
     free(b);
 }
 
@@ -296,6 +299,10 @@ int bus_send(struct bus *b, const char *subject, const char *reply_to, struct sl
                             : natsConnection_Publish(b->connection, subject, bytes.p, (int)bytes.n);
     if (s != NATS_OK) log_warn("cannot publish", "subject", subject, "reason", natsStatus_GetText(s), NULL);
     return s == NATS_OK ? 0 : -1;
+}
+
+struct slice bus_bytes(const natsMsg *msg) {
+    return slice_make(natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg));
 }
 
 static int add_json(const char *bytes, size_t n, void *ctx) {

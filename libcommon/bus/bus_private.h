@@ -44,7 +44,8 @@ struct handover {
 struct request {
     uint64_t ticket; /* 0: free slot */
     int64_t deadline_us;
-    bus_reply_fn *done;
+    bus_reply_fn *done; /* one of done and text is set */
+    bus_text_fn *text;
     void *ctx;
 };
 
@@ -70,7 +71,8 @@ struct bus {
     struct request *refused; /* requests that could not be sent: told from the loop */
     size_t refused_count;
     struct event *refuse;
-    struct buf scratch;
+    struct buf scratch, event; /* the JSON of a request, an answer or an event's data; an event around it */
+    struct wakes *wakes;       /* wake.c; NULL until the first one */
 };
 
 struct handler *handler_create(struct bus *b, const char *subject, const char *group, handler_fn *fn, void *ctx);
@@ -79,8 +81,12 @@ struct handler *handler_create_direct(struct bus *b, const char *subject, const 
 void handler_cancel(struct handler *h);
 /* Publishes bytes; 0 or -1. */
 int bus_send(struct bus *b, const char *subject, const char *reply_to, struct slice bytes);
+/* A message's payload. */
+struct slice bus_bytes(const natsMsg *msg);
 /* JSON into b->scratch. */
 struct slice bus_json(struct bus *b, const json_t *value);
+
+void wakes_destroy(struct wakes *w); /* NULL is allowed */
 
 void rpc_start(struct bus *b);
 void rpc_stop(struct bus *b);
