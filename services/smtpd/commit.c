@@ -16,9 +16,10 @@
 #include "libcommon/outbox/outbox.h"
 #include "libcommon/store/blob.h"
 #include "libcommon/store/mailbox.h"
+#include "libcommon/store/queue.h"
 #include "services/smtpd/smtpd.h"
 
-enum { LISTING_MAX = 450 * 1024, COPIES = 2 /* compressed, and on its way to Redis */ };
+enum { COPIES = 2 /* of the text: compressed, and on its way to Redis */ };
 
 #define ATTEMPT "smtpd" /* of a message id, there is no other attempt of smtpd's */
 
@@ -197,6 +198,7 @@ static void deliver_directly(struct commit *c) {
     struct envelope *e = &c->envelope;
     struct arena *arena = c->session->t.arena;
     struct slice *refs = arena_alloc(arena, e->rcpt_count * sizeof *refs);
+    mailbox_listing_build(c->text, &c->listing);
     for (size_t i = 0; i < e->rcpt_count; i++) {
         char ref[MAILBOX_REF_MAX];
         mailbox_blob_ref(ref, e->rcpts[i].user, e->rcpts[i].address, SLICE(ATTEMPT));
@@ -250,8 +252,7 @@ void commit_begin(struct session *s) {
         end_unstored(c, STORE_FULL);
         return;
     }
-    if (all_have_mailboxes(&c->envelope)) mailbox_listing_build(c->text, &c->listing);
-    if (c->listing.n && c->listing.n <= LISTING_MAX)
+    if (all_have_mailboxes(&c->envelope))
         deliver_directly(c);
     else
         queue(c);
