@@ -45,10 +45,7 @@ static size_t read_mailboxes(struct arena *arena, struct slice value, struct mai
     return count > SMTP_AUTHORS_MAX * 3 ? 0 : n;
 }
 
-/* From and Sender (RFC 5322 §3.6.2): whose owner is to be asked for, and which domain signs. Each author must be the
- * login's own; where From names several, it is enough that the Sender is, who then answers for them. NULL, or what is
- * wrong. */
-static const char *read_authors(struct transaction *t, struct slice header) {
+const char *outgoing_authors(struct transaction *t, struct slice header) {
     struct header_field field;
     struct mail_address *from, *sender = NULL, envelope;
     if (header_count(header, "From") != 1 || !header_find(header, "From", &field))
@@ -115,7 +112,7 @@ void check_header(struct checking *c) {
     struct buf missing = {0};
     char when[CLOCK_TEXT_BYTES];
     if (!session_is_submission(s)) return;
-    const char *wrong = read_authors(t, header);
+    const char *wrong = outgoing_authors(t, header);
     if (wrong) {
         check_reject(c, 550, "5.6.0", "%s", wrong);
         return;
