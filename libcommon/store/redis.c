@@ -210,8 +210,8 @@ void redis_command(struct redis *r, redis_reply_fn *done, void *ctx, size_t argc
 
 void redis_fcall(struct redis *r, redis_reply_fn *done, void *ctx, const char *function, struct slice key, size_t argc,
                  const struct slice argv[]) {
-    struct slice head[] = {SLICE("FCALL"), slice_of(function), SLICE("1"), key};
     if (r->ready) cost_add(COST_REDIS_FCALLS, 1);
+    struct slice head[] = {SLICE("FCALL"), slice_of(function), SLICE("1"), key};
     send_command(r, done, ctx, 4, head, argc, argv);
 }
 
