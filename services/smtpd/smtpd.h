@@ -270,8 +270,8 @@ void add_base64(json_t *object, const char *name, struct slice bytes);
 json_t *message_rcpts(const struct transaction *t);
 
 /* outgoing.c: reads From and Sender (RFC 5322 §3.6.2) into t->authors: whose owner is still to be asked for, and which
- * domain signs. Each author must be the login's own; where From names several, it is enough that the Sender is, who then
- * answers for them. NULL, or what is wrong. */
+ * domain signs. Each author must be the login's own; where From names several, it is enough that the Sender is, who
+ * then answers for them. NULL, or what is wrong. */
 const char *outgoing_authors(struct transaction *t, struct slice header);
 
 /* commit.c */

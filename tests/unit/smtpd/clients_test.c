@@ -33,7 +33,8 @@ static void each_network_has_its_own_count(void **state) {
 
 static void *come_and_go(void *c) {
     for (int i = 0; i < 20000; i++) {
-        while (!clients_enter(c, "192.0.2.1")) {}
+        while (!clients_enter(c, "192.0.2.1")) {
+        }
         clients_leave(c, "192.0.2.1");
     }
     return NULL;

@@ -181,10 +181,8 @@ static void paths_have_a_length(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(verbs_are_known_in_any_case),
-        cmocka_unit_test(paths_follow_the_grammar),
-        cmocka_unit_test(parameters_are_key_and_value),
-        cmocka_unit_test(nothing_but_crlf_dot_crlf_ends_a_message),
+        cmocka_unit_test(verbs_are_known_in_any_case),  cmocka_unit_test(paths_follow_the_grammar),
+        cmocka_unit_test(parameters_are_key_and_value), cmocka_unit_test(nothing_but_crlf_dot_crlf_ends_a_message),
         cmocka_unit_test(paths_have_a_length),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
