@@ -19,7 +19,8 @@ void outbox_commit(struct redis *r, struct bus *b, const struct envelope *e, str
                    void *ctx);
 /* As outbox_commit, for a body that is stored already under the references `held` (separated by "\n"; see blob.h):
  * the queue's reference is added first, the held ones are released after the commit. For a message whose direct
- * delivery did not come to an end in time. */
+ * delivery did not come to an end in time. `held` must not name a reference of a delivery that may have happened (no
+ * answer, or "unavailable"): the mailbox may stand on it. STORE_NOT_FOUND: the body is gone. */
 void outbox_commit_stored(struct redis *r, struct bus *b, const struct envelope *e, struct slice held,
                           outbox_done_fn *done, void *ctx);
 

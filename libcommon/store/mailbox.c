@@ -1,80 +1,12 @@
-/* Messages coming into a mailbox and their bytes being read. */
+/* Messages appended to a mailbox, and read from it. */
 #include "libcommon/store/mailbox_private.h"
 
 #include "libcommon/base/ulid.h"
 
-const char *mailbox_blob_ref(char out[MAILBOX_REF_MAX], struct slice user, struct slice rcpt) {
-    snprintf(out, MAILBOX_REF_MAX, rcpt.n ? "u:%.*s/%.*s" : "u:%.*s%.*s", SLICE_FMT(user), SLICE_FMT(rcpt));
-    return out;
-}
-
-/* Deliver
- * ------------------------------------------------------------------------------------------------------------------------------
- */
-
-struct delivering {
-    struct redis *r;
-    mailbox_deliver_fn *done;
-    void *ctx;
-    char *key, id[ULID_BYTES];
-    struct slice rcpt;
-    char rcpt_bytes[];
-};
-
-static void on_unused_released(void *ctx, int error) {
-    struct delivering *d = ctx;
-    struct buf member = {0};
-    buf_printf(&member, "%s/%.*s", d->id, SLICE_FMT(d->rcpt));
-    struct slice arg = buf_slice(&member);
-    if (!error) mailbox_fcall(d->r, NULL, NULL, "mailbox_released", d->key, 1, &arg);
-    buf_free(&member);
-    free(d->key);
-    free(d);
-}
-
-static void on_delivered(void *ctx, const redisReply *reply) {
-    struct delivering *d = ctx;
-    long long v[5] = {0};
-    int error = mailbox_reply_array(reply, 5);
-    for (size_t i = 0; !error && i < 5; i++) v[i] = redis_reply_integer(reply->element[i]);
-    d->done(d->ctx, error, (uint32_t)v[0], (uint32_t)v[1], (uint64_t)v[2], v[3] != 0);
-    if (v[4]) {
-        char ref[MAILBOX_REF_MAX];
-        blob_release(d->r, slice_of(d->id), mailbox_blob_ref(ref, mailbox_user_of(d->key), d->rcpt), on_unused_released,
-                     d);
-        return;
-    }
-    free(d->key);
-    free(d);
-}
-
-void mailbox_deliver(struct redis *r, struct slice user, const struct mailbox_delivery *delivery,
-                     mailbox_deliver_fn *done, void *ctx) {
-    char size[NUMBER_BYTES], flags[NUMBER_BYTES], date[NUMBER_BYTES], name[MAILBOX_NAME_MAX + 1];
-    struct slice folder;
-    struct buf cached = {0};
-    struct delivering *d = memory_alloc(sizeof *d + delivery->rcpt.n);
-    *d = (struct delivering){.r = r, .done = done, .ctx = ctx, .key = mailbox_key(user)};
-    memcpy(d->rcpt_bytes, delivery->rcpt.p, delivery->rcpt.n);
-    d->rcpt = slice_make(d->rcpt_bytes, delivery->rcpt.n);
-    memcpy(d->id, delivery->id.p, delivery->id.n < ULID_LENGTH ? delivery->id.n : ULID_LENGTH);
-    if (!mailbox_name_clean(delivery->folder, name, &folder)) folder = SLICE("INBOX");
-    mailbox_cache_build(delivery->prefix, delivery->message, &cached);
-    struct slice args[] = {
-        slice_of(d->id),
-        d->rcpt,
-        folder,
-        mailbox_number(size, (int64_t)(delivery->prefix.n + delivery->message.n)),
-        mailbox_number(flags, (int64_t)(delivery->flags & 0xff)),
-        mailbox_number(date, delivery->date),
-        buf_slice(&cached),
-    };
-    mailbox_fcall(r, on_delivered, d, "mailbox_deliver", d->key, 7, args);
-    buf_free(&cached);
-}
-
-/* Append: the blob first, then the record; what could not be recorded is released.
- * ----------------------------------------------------------- */
+/* Append
+ * ---------------------------------------------------------------------------------------------------------------
+ *
+ * The blob is written first, then the record; the blob of a record that was refused is released. */
 
 struct appending {
     struct redis *r;
@@ -100,10 +32,10 @@ static void on_appended(void *ctx, const redisReply *reply) {
     struct appending *a = ctx;
     int error = mailbox_reply_array(reply, 3);
     if (error) {
-        char ref[MAILBOX_REF_MAX];
-        /* Without an answer it may have happened: then the blob stays, at worst for the janitor. */
-        if (error != STORE_UNAVAILABLE)
-            blob_release(a->r, slice_of(a->id), mailbox_blob_ref(ref, mailbox_user_of(a->key), SLICE("")), NULL, NULL);
+        char text[MAILBOX_REF_MAX];
+        struct slice ref = slice_of(mailbox_blob_ref(text, mailbox_user_of(a->key), SLICE(""), SLICE("")));
+        /* Without an answer it may have happened: then the blob stays, and the janitor finds out. */
+        if (error != STORE_UNAVAILABLE) blob_release(a->r, slice_of(a->id), 1, &ref, NULL, NULL);
         appending_end(a, error, 0, 0);
         return;
     }
@@ -133,7 +65,8 @@ static void on_blob_written(void *ctx, int error) {
 void mailbox_append(struct redis *r, struct slice user, uint32_t folder_id, struct slice message, uint64_t system_flags,
                     size_t keyword_count, const struct slice keywords[], int64_t date, mailbox_append_fn *done,
                     void *ctx) {
-    char ref[MAILBOX_REF_MAX];
+    char text[MAILBOX_REF_MAX];
+    struct slice ref = slice_of(mailbox_blob_ref(text, user, SLICE(""), SLICE("")));
     struct appending *a = memory_alloc(sizeof *a);
     *a = (struct appending){.r = r,
                             .done = done,
@@ -146,7 +79,7 @@ void mailbox_append(struct redis *r, struct slice user, uint32_t folder_id, stru
     a->size = message.n;
     a->keywords = mailbox_join_keywords(keyword_count, keywords);
     mailbox_cache_build(SLICE(""), message, &a->cached);
-    blob_write(r, slice_of(a->id), message, mailbox_blob_ref(ref, user, SLICE("")), on_blob_written, a);
+    blob_write(r, slice_of(a->id), message, 1, &ref, on_blob_written, a);
 }
 
 /* Reading

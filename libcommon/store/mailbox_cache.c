@@ -64,20 +64,24 @@ static void write_text(int which, struct slice header, const struct mime *m, siz
     }
 }
 
-void mailbox_cache_build(struct slice prefix, struct slice message, struct buf *out) {
+void mailbox_listing_build(struct slice message, struct buf *out) {
     struct arena *arena = arena_create();
     struct buf text = {0};
     size_t body_at;
     struct slice header = header_block(message, &body_at);
     const struct mime *m = mime_parse(arena, message);
-    add_u32(out, (uint32_t)prefix.n);
-    buf_add_slice(out, prefix);
     for (int which = 0; which < TEXTS; which++) {
         write_text(which, header, m, MAILBOX_CACHED_MAX, &text);
         add_text(out, &text);
     }
     buf_free(&text);
     arena_destroy(arena);
+}
+
+void mailbox_cache_build(struct slice prefix, struct slice message, struct buf *out) {
+    add_u32(out, (uint32_t)prefix.n);
+    buf_add_slice(out, prefix);
+    mailbox_listing_build(message, out);
 }
 
 void mailbox_cache_complete(struct arena *arena, struct slice message, struct mailbox_cached *out) {
@@ -96,19 +100,29 @@ void mailbox_cache_complete(struct arena *arena, struct slice message, struct ma
     arena_destroy(work);
 }
 
+/* Takes one text off *packed; p is NULL where it was too large to keep. */
+static bool read_text(struct slice *packed, struct slice *text) {
+    if (packed->n < 4) return false;
+    uint32_t n = mailbox_u32(packed->p);
+    *packed = slice_skip(*packed, 4);
+    *text = (struct slice){NULL, 0};
+    if (n == (uint32_t)ABSENT) return true;
+    if (n > packed->n) return false;
+    *text = slice_head(*packed, n);
+    *packed = slice_skip(*packed, n);
+    return true;
+}
+
 bool mailbox_cache_read(struct slice packed, struct slice *prefix, struct mailbox_cached *out) {
     struct slice *texts[] = {prefix, &out->envelope, &out->body, &out->bodystructure, &out->header};
-    for (size_t i = 0; i < TEXTS + 1; i++) {
-        if (packed.n < 4) return false;
-        uint32_t n = mailbox_u32(packed.p);
-        packed = slice_skip(packed, 4);
-        if (n == (uint32_t)ABSENT) {
-            *texts[i] = (struct slice){NULL, 0};
-            continue;
-        }
-        if (n > packed.n) return false;
-        *texts[i] = slice_head(packed, n);
-        packed = slice_skip(packed, n);
-    }
+    for (size_t i = 0; i < TEXTS + 1; i++)
+        if (!read_text(&packed, texts[i])) return false;
     return true;
+}
+
+bool mailbox_listing_is_valid(struct slice listing) {
+    struct slice text;
+    for (size_t i = 0; i < TEXTS; i++)
+        if (!read_text(&listing, &text) || text.n > MAILBOX_CACHED_MAX) return false;
+    return listing.n == 0;
 }

@@ -94,7 +94,7 @@ static void on_done(void *ctx, const redisReply *reply) {
     struct folder_job *j = ctx;
     int error = redis_reply_error(reply);
     j->done(j->ctx, error);
-    if (!error && j->sweep) mailbox_sweep(j->r, j->key);
+    if (!error && j->sweep) mailbox_sweep(j->r, mailbox_user_of(j->key), NULL, NULL);
     job_free(j);
 }
 

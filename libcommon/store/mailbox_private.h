@@ -39,19 +39,17 @@ struct buf mailbox_join_keywords(size_t count, const struct slice keywords[]);
  * bytes. False: not allowed. */
 bool mailbox_name_clean(struct slice name, char out[MAILBOX_NAME_MAX + 1], struct slice *clean);
 
-/* The cached value of a message: prefix, envelope, body, bodystructure, header fields, each with its length before it.
- */
+/* The cached value of a message: the prefix with its length before it, and the listing. */
 void mailbox_cache_build(struct slice prefix, struct slice message, struct buf *out);
 /* Works out the texts that were too large to keep (p NULL) from the whole message; they live in arena. */
 void mailbox_cache_complete(struct arena *arena, struct slice message, struct mailbox_cached *out);
 /* Views of packed. */
 bool mailbox_cache_read(struct slice packed, struct slice *prefix, struct mailbox_cached *out);
 
-/* Releases the blobs that a Function's list names ("<id>/<rcpt>"), then tells the mailbox so. Nobody waits for it. */
+/* Releases the blobs that a Function's list names ("<id>/<name>"), then tells the mailbox so. Nobody waits for it. */
 void mailbox_release(struct redis *r, const char *key, const redisReply *list);
-/* Sweeps deleted folders until nothing is left; nobody waits for it. */
-void mailbox_sweep(struct redis *r, const char *key);
-
+/* The reference of a name that {u}:b and {u}:x hold. */
+const char *mailbox_name_ref(char out[MAILBOX_REF_MAX], struct slice user, struct slice name);
 /* done comes from the loop, with error and empty values: for arguments that no Function need see. */
 void mailbox_fail_done(struct redis *r, mailbox_done_fn *done, void *ctx, int error);
 

@@ -1,21 +1,14 @@
+/* The way of an entry: committed, leased, recorded, given back. */
 #include "libcommon/store/queue.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "libcommon/base/arena.h"
 #include "libcommon/base/log.h"
-#include "libcommon/base/ulid.h"
+#include "libcommon/store/queue_private.h"
 
-enum { KEY_BYTES = 24, NUMBER_BYTES = 24, LEASE_MAX = 512 };
-
-/* What waits for an answer: exactly one of the callbacks is set. */
-struct waiting {
-    queue_done_fn *done;
-    queue_lease_fn *lease;
-    queue_stat_fn *stat;
-    void *ctx;
-};
+enum { KEY_BYTES = 24, STEP_RCPTS = 100, TOKEN_MAX = 64 };
 
 int queue_shard_of(struct slice id) {
     unsigned sum = 0;
@@ -28,158 +21,242 @@ static struct slice shard_key(char out[KEY_BYTES], int shard) {
     return slice_make(out, (size_t)n);
 }
 
-static struct slice number(char out[NUMBER_BYTES], int64_t value) {
-    int n = snprintf(out, NUMBER_BYTES, "%lld", (long long)value);
-    return slice_make(out, (size_t)n);
+void queue_call(struct redis *r, redis_reply_fn *fn, void *ctx, const char *function, int shard, size_t argc,
+                const struct slice argv[]) {
+    char key[KEY_BYTES];
+    redis_fcall(r, fn, ctx, function, shard_key(key, shard), argc, argv);
 }
 
-static struct waiting *waiting_create(struct waiting w) {
-    struct waiting *p = memory_alloc(sizeof *p);
-    *p = w;
+void queue_ask(struct redis *r, redis_reply_fn *fn, void *ctx, const char *function, int shard, size_t argc,
+               const struct slice argv[]) {
+    char key[KEY_BYTES];
+    redis_fcall_ro(r, fn, ctx, function, shard_key(key, shard), argc, argv);
+}
+
+static void call_for(struct redis *r, redis_reply_fn *fn, queue_done_fn *done, void *ctx, const char *function,
+                     struct slice id, size_t argc, const struct slice argv[]) {
+    queue_call(r, fn, PENDING(done, ctx), function, queue_shard_of(id), argc, argv);
+}
+
+struct slice queue_domain(struct arena *a, struct slice address) {
+    struct slice domain = envelope_domain(address);
+    if (domain.n == 0) return SLICE("-");
+    char *lower = arena_copy(a, domain);
+    for (size_t i = 0; i < domain.n; i++) lower[i] = (char)(lower[i] & 0x80 ? lower[i] : tolower(lower[i]));
+    return slice_make(lower, domain.n);
+}
+
+static struct slice arena_decimal(struct arena *a, long long value) {
+    char text[DECIMAL_BYTES];
+    return arena_slice(a, decimal(text, value));
+}
+
+/* Commit */
+
+struct queue_parcel {
+    struct arena *arena;
+    struct slice id;
+    size_t argc;
+    struct slice *argv;
+};
+
+struct counted_domain {
+    struct slice domain;
+    long long count;
+};
+
+static int compare_domains(const void *a, const void *b) {
+    const struct counted_domain *x = a, *y = b;
+    size_t n = x->domain.n < y->domain.n ? x->domain.n : y->domain.n;
+    int order = memcmp(x->domain.p, y->domain.p, n);
+    return order ? order : (x->domain.n > y->domain.n) - (x->domain.n < y->domain.n);
+}
+
+/* The distinct destination domains with their numbers of recipients, in place; answers how many. */
+static size_t count_domains(struct counted_domain *all, size_t n) {
+    size_t count = 0;
+    qsort(all, n, sizeof *all, compare_domains);
+    for (size_t i = 0; i < n; i++) {
+        if (count && slice_equal(all[count - 1].domain, all[i].domain))
+            all[count - 1].count++;
+        else
+            all[count++] = all[i];
+    }
+    return count;
+}
+
+struct queue_parcel *queue_parcel_create(const struct envelope *e) {
+    struct arena *a = arena_create();
+    struct queue_parcel *p = arena_alloc(a, sizeof *p);
+    struct counted_domain *domains = arena_alloc(a, (e->rcpt_count + 1) * sizeof *domains);
+    struct buf text = {0};
+    for (size_t i = 0; i < e->rcpt_count; i++)
+        domains[i] = (struct counted_domain){queue_domain(a, e->rcpts[i].address), 1};
+    size_t count = count_domains(domains, e->rcpt_count);
+    envelope_encode(e, &text);
+    p->arena = a;
+    p->id = arena_slice(a, slice_of(e->id));
+    p->argv = arena_alloc(a, (4 + 2 * count) * sizeof *p->argv);
+    p->argv[p->argc++] = p->id;
+    p->argv[p->argc++] = arena_slice(a, buf_slice(&text));
+    p->argv[p->argc++] = arena_decimal(a, (long long)e->rcpt_count);
+    p->argv[p->argc++] = arena_decimal(a, e->priority);
+    for (size_t i = 0; i < count; i++) {
+        p->argv[p->argc++] = domains[i].domain;
+        p->argv[p->argc++] = arena_decimal(a, domains[i].count);
+    }
+    buf_free(&text);
     return p;
 }
 
-static void on_done(void *ctx, const redisReply *reply) {
-    struct waiting *w = ctx;
-    if (!w) return;
+void queue_parcel_commit(struct redis *r, const struct queue_parcel *p, queue_done_fn *done, void *ctx) {
+    call_for(r, pending_on_result, done, ctx, "queue_commit", p->id, p->argc, p->argv);
+}
+
+void queue_parcel_destroy(struct queue_parcel *p) {
+    if (p) arena_destroy(p->arena);
+}
+
+void queue_commit(struct redis *r, const struct envelope *e, queue_done_fn *done, void *ctx) {
+    struct queue_parcel *p = queue_parcel_create(e);
+    queue_parcel_commit(r, p, done, ctx);
+    queue_parcel_destroy(p);
+}
+
+/* Lease */
+
+struct leasing {
+    struct redis *redis;
+    int shard;
+    char token[TOKEN_MAX];
+    queue_entries_fn *done;
+    void *ctx;
+};
+
+static void bury(const struct leasing *l, const char *id) {
+    struct slice args[] = {slice_of(id), slice_of(l->token)};
+    log_error("a queue entry is damaged and was put among the dead letters", "id", id, NULL);
+    queue_call(l->redis, pending_on_done, NULL, "queue_bury", l->shard, 2, args);
+}
+
+static void on_leased(void *ctx, const redisReply *reply) {
+    struct leasing *l = ctx;
+    struct envelope *entries[QUEUE_LEASE_MAX];
     int error = redis_reply_error(reply);
-    if (w->done) w->done(w->ctx, error ? error : 0);
-    free(w);
-}
-
-/* As on_done, but 1 ("the entry is gone") goes through. */
-static void on_updated(void *ctx, const redisReply *reply) {
-    struct waiting *w = ctx;
-    if (!w) return;
-    int error = redis_reply_error(reply);
-    if (w->done) w->done(w->ctx, error ? error : (int)redis_reply_integer(reply));
-    free(w);
-}
-
-static void fcall(struct redis *r, redis_reply_fn *fn, struct waiting *w, const char *function, int shard, size_t argc,
-                  const struct slice argv[]) {
-    char key[KEY_BYTES];
-    redis_fcall(r, fn, w, function, shard_key(key, shard), argc, argv);
-}
-
-void queue_commit(struct redis *r, struct slice id, const json_t *envelope, queue_done_fn *done, void *ctx) {
-    char open[NUMBER_BYTES];
-    char *text = json_dumps(envelope, JSON_COMPACT);
-    if (!text) memory_exhausted();
-    struct slice args[] = {id, slice_of(text),
-                           number(open, (int64_t)json_array_size(json_object_get(envelope, "rcpts")))};
-    fcall(r, on_done, waiting_create((struct waiting){.done = done, .ctx = ctx}), "queue_commit", queue_shard_of(id), 3,
-          args);
-    free(text);
-}
-
-/* One entry of a lease or list reply, {id, env, index, state, …}, as the envelope with its recipients' states merged
- * in; NULL when it is damaged. */
-static json_t *entry_envelope(const redisReply *entry, struct slice *id) {
-    if (entry->type != REDIS_REPLY_ARRAY || entry->elements < 2) return NULL;
-    struct slice text = redis_reply_slice(entry->element[1]);
-    *id = redis_reply_slice(entry->element[0]);
-    json_t *envelope = json_loadb(text.p, text.n, 0, NULL);
-    json_t *rcpts = json_object_get(envelope, "rcpts");
-    if (!json_is_array(rcpts)) {
-        log_error("a queue entry is damaged and was left alone", "id", id->p, NULL);
-        json_decref(envelope);
-        return NULL;
+    size_t count = queue_elements(reply, error);
+    for (size_t i = 0; i < count; i++) {
+        bool damaged;
+        entries[i] = queue_read(reply->element[i], &damaged);
+        if (damaged) bury(l, entries[i]->id);
     }
-    for (size_t i = 2; i + 1 < entry->elements; i += 2) {
-        struct slice state = redis_reply_slice(entry->element[i + 1]);
-        json_t *change = json_loadb(state.p, state.n, 0, NULL);
-        if (change) json_object_update(json_array_get(rcpts, (size_t)redis_reply_integer(entry->element[i])), change);
-        json_decref(change);
-    }
-    return envelope;
+    l->done(l->ctx, error, count, entries);
+    free(l);
 }
 
-static void on_lease(void *ctx, const redisReply *reply) {
-    struct waiting *w = ctx;
-    struct slice ids[LEASE_MAX];
-    json_t *envelopes[LEASE_MAX];
-    size_t count = 0;
-    int error = redis_reply_error(reply);
-    if (!error && reply->type == REDIS_REPLY_ARRAY) {
-        for (size_t i = 0; i < reply->elements && count < LEASE_MAX; i++) {
-            json_t *envelope = entry_envelope(reply->element[i], &ids[count]);
-            if (envelope) envelopes[count++] = envelope;
-        }
-    }
-    w->lease(w->ctx, error, count, ids, envelopes);
-    for (size_t i = 0; i < count; i++) json_decref(envelopes[i]);
-    free(w);
+void queue_lease(struct redis *r, int shard, size_t max, int64_t lease_ms, const char *token, queue_entries_fn *done,
+                 void *ctx) {
+    char a[DECIMAL_BYTES], b[DECIMAL_BYTES];
+    struct leasing *l = memory_alloc(sizeof *l);
+    l->redis = r;
+    l->shard = shard;
+    l->done = done;
+    l->ctx = ctx;
+    snprintf(l->token, sizeof l->token, "%s", token);
+    struct slice args[] = {decimal(a, max < QUEUE_LEASE_MAX ? (long long)max : QUEUE_LEASE_MAX), decimal(b, lease_ms),
+                           slice_of(l->token)};
+    queue_call(r, on_leased, l, "queue_lease", shard, 3, args);
 }
 
-void queue_lease(struct redis *r, int shard, size_t max, int64_t lease_ms, queue_lease_fn *done, void *ctx) {
-    char a[NUMBER_BYTES], b[NUMBER_BYTES];
-    struct slice args[] = {number(a, max < LEASE_MAX ? (int64_t)max : LEASE_MAX), number(b, lease_ms)};
-    fcall(r, on_lease, waiting_create((struct waiting){.lease = done, .ctx = ctx}), "queue_lease", shard, 2, args);
-}
-
-void queue_extend(struct redis *r, struct slice id, int64_t lease_ms) {
-    char a[NUMBER_BYTES];
-    struct slice args[] = {id, number(a, lease_ms)};
-    fcall(r, on_done, NULL, "queue_extend", queue_shard_of(id), 2, args);
-}
-
-void queue_update(struct redis *r, struct slice id, const json_t *changes, bool others_in_work, queue_done_fn *done,
+void queue_extend(struct redis *r, struct slice id, const char *token, int64_t lease_ms, queue_done_fn *done,
                   void *ctx) {
-    size_t count = json_object_size(changes), n = 0;
-    struct slice *args = memory_alloc((2 + 4 * count) * sizeof *args);
-    char(*numbers)[NUMBER_BYTES] = memory_alloc((count + 1) * sizeof *numbers);
-    char **texts = memory_alloc((count + 1) * sizeof *texts);
-    const char *index;
-    const json_t *change;
-    args[n++] = id;
-    args[n++] = others_in_work ? SLICE("1") : SLICE("0");
-    size_t i = 0;
-    for (void *at = json_object_iter((json_t *)(uintptr_t)changes); at;
-         at = json_object_iter_next((json_t *)(uintptr_t)changes, at), i++) {
-        index = json_object_iter_key(at);
-        change = json_object_iter_value(at);
-        const char *state = json_string_value(json_object_get(change, "state"));
-        bool open = state && (strcmp(state, "due") == 0 || strcmp(state, "deferred") == 0);
-        texts[i] = json_dumps(change, JSON_COMPACT);
-        args[n++] = slice_of(index);
-        args[n++] = open ? SLICE("1") : SLICE("0");
-        args[n++] = slice_of(texts[i]);
-        args[n++] = number(numbers[i], json_integer_value(json_object_get(change, "next")));
-    }
-    fcall(r, on_updated, waiting_create((struct waiting){.done = done, .ctx = ctx}), "queue_update", queue_shard_of(id),
-          n, args);
-    for (i = 0; i < count; i++) free(texts[i]);
-    free(texts);
-    free(numbers);
-    free(args);
+    char a[DECIMAL_BYTES];
+    struct slice args[] = {id, slice_of(token), decimal(a, lease_ms)};
+    call_for(r, pending_on_done, done, ctx, "queue_extend", id, 3, args);
 }
 
-void queue_retry(struct redis *r, struct slice id, queue_done_fn *done, void *ctx) {
-    fcall(r, on_done, waiting_create((struct waiting){.done = done, .ctx = ctx}), "queue_retry", queue_shard_of(id), 1,
-          &id);
+void queue_release(struct redis *r, struct slice id, const char *token, queue_done_fn *done, void *ctx) {
+    struct slice args[] = {id, slice_of(token)};
+    call_for(r, pending_on_done, done, ctx, "queue_release", id, 2, args);
 }
 
-void queue_delete(struct redis *r, struct slice id, queue_done_fn *done, void *ctx) {
-    fcall(r, on_done, waiting_create((struct waiting){.done = done, .ctx = ctx}), "queue_delete", queue_shard_of(id), 1,
-          &id);
-}
+/* Record, in steps of bounded size that are all under way at once. The first step that is refused decides the answer;
+ * the one that closes the last recipient says that the entry is gone, in whatever order they come. */
 
-void queue_list(struct redis *r, int shard, size_t offset, size_t max, queue_lease_fn *done, void *ctx) {
-    char a[NUMBER_BYTES], b[NUMBER_BYTES];
-    struct slice args[] = {number(a, (int64_t)offset), number(b, max < LEASE_MAX ? (int64_t)max : LEASE_MAX)};
-    fcall(r, on_lease, waiting_create((struct waiting){.lease = done, .ctx = ctx}), "queue_list", shard, 2, args);
-}
+struct recording {
+    size_t waiting;
+    int error;
+    bool gone;
+    queue_done_fn *done;
+    void *ctx;
+};
 
-static void on_stat(void *ctx, const redisReply *reply) {
-    struct waiting *w = ctx;
+static void on_step(void *ctx, const redisReply *reply) {
+    struct recording *g = ctx;
     int error = redis_reply_error(reply);
-    bool whole = !error && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2;
-    w->stat(w->ctx, error, whole ? redis_reply_integer(reply->element[0]) : 0,
-            whole ? redis_reply_integer(reply->element[1]) : 0);
-    free(w);
+    if (error && !g->error) g->error = error;
+    if (!error && redis_reply_integer(reply) == QUEUE_GONE) g->gone = true;
+    if (--g->waiting) return;
+    if (g->done) g->done(g->ctx, g->error ? g->error : g->gone ? QUEUE_GONE : 0);
+    free(g);
 }
 
-void queue_stat(struct redis *r, int shard, queue_stat_fn *done, void *ctx) {
-    fcall(r, on_stat, waiting_create((struct waiting){.stat = done, .ctx = ctx}), "queue_stat", shard, 0, NULL);
+/* One recipient's arguments; answers how many. */
+typedef size_t arguments_fn(struct arena *a, const struct envelope *e, size_t index, struct slice argv[]);
+
+static struct slice state_text(struct arena *a, const struct envelope_rcpt *r) {
+    struct buf text = {0};
+    envelope_encode_state(r, &text);
+    struct slice copy = arena_slice(a, buf_slice(&text));
+    buf_free(&text);
+    return copy;
+}
+
+static size_t record_arguments(struct arena *a, const struct envelope *e, size_t index, struct slice argv[]) {
+    const struct envelope_rcpt *r = &e->rcpts[index];
+    bool open = r->state == RCPT_DUE || r->state == RCPT_DEFERRED;
+    argv[0] = arena_decimal(a, (long long)index);
+    argv[1] = open ? SLICE("1") : SLICE("0");
+    argv[2] = state_text(a, r);
+    argv[3] = arena_decimal(a, r->state == RCPT_DEFERRED ? r->next_ms : 0);
+    argv[4] = arena_decimal(a, r->owed);
+    argv[5] = queue_domain(a, r->address);
+    return 6;
+}
+
+static size_t reported_arguments(struct arena *a, const struct envelope *e, size_t index, struct slice argv[]) {
+    struct envelope_rcpt settled = e->rcpts[index];
+    settled.owed = REPORT_NONE;
+    argv[0] = arena_decimal(a, (long long)index);
+    argv[1] = state_text(a, &settled);
+    argv[2] = arena_decimal(a, e->rcpts[index].owed);
+    return 3;
+}
+
+static void record_in_steps(struct redis *r, const char *function, arguments_fn *arguments, const struct envelope *e,
+                            const char *token, size_t count, const size_t indexes[], queue_done_fn *done, void *ctx) {
+    struct recording *g = memory_alloc(sizeof *g);
+    g->done = done;
+    g->ctx = ctx;
+    g->waiting = count ? (count + STEP_RCPTS - 1) / STEP_RCPTS : 1;
+    struct arena *a = arena_create();
+    for (size_t at = 0, steps = g->waiting; steps--; at += STEP_RCPTS) {
+        struct slice argv[2 + 6 * STEP_RCPTS];
+        size_t argc = 0;
+        argv[argc++] = slice_of(e->id);
+        argv[argc++] = slice_of(token);
+        for (size_t i = at; i < count && i < at + STEP_RCPTS; i++) argc += arguments(a, e, indexes[i], argv + argc);
+        queue_call(r, on_step, g, function, queue_shard_of(slice_of(e->id)), argc, argv);
+        arena_reset(a);
+    }
+    arena_destroy(a);
+}
+
+void queue_record(struct redis *r, const struct envelope *e, const char *token, size_t count, const size_t indexes[],
+                  queue_done_fn *done, void *ctx) {
+    record_in_steps(r, "queue_record", record_arguments, e, token, count, indexes, done, ctx);
+}
+
+void queue_reported(struct redis *r, const struct envelope *e, const char *token, size_t count, const size_t indexes[],
+                    queue_done_fn *done, void *ctx) {
+    record_in_steps(r, "queue_reported", reported_arguments, e, token, count, indexes, done, ctx);
 }

@@ -19,13 +19,21 @@ typedef void queue_done_fn(void *ctx, int error);
 
 /* Puts an entry into the queue, due now. The body must be stored before with the reference BLOB_REF_QUEUE, and that
  * write be answered: use outbox_commit(). The second commit of one id changes nothing, also when the first one's entry
- * has been worked off within the last day. */
+ * has been worked off or deleted within the last day: done gets QUEUE_GONE then (below), and the caller releases the
+ * reference again that it added to the body. At its maxmemory Redis takes no more entries: STORE_FULL. */
 void queue_commit(struct redis *r, const struct envelope *e, queue_done_fn *done, void *ctx);
+/* The same in two steps, for a caller that has the envelope now and commits later, or more than once. */
+struct queue_parcel;
+struct queue_parcel *queue_parcel_create(const struct envelope *e);
+void queue_parcel_commit(struct redis *r, const struct queue_parcel *p, queue_done_fn *done, void *ctx);
+void queue_parcel_destroy(struct queue_parcel *p); /* NULL is allowed */
 
-/* entries[i]: the receiver's, who destroys each. Damaged ones are put among the dead (queue_dead) and are not here. */
+/* entries[i]: the receiver's, who destroys each. One that cannot be read has no recipients (rcpt_count 0) and nothing
+ * but its id. */
 typedef void queue_entries_fn(void *ctx, int error, size_t count, struct envelope *const entries[]);
 /* Takes up to max entries of a shard whose time has come and that are not held, for lease_ms, the more urgent ones
- * first. */
+ * first. token: up to 63 bytes, of this taker alone. Fewer than max does not mean that no more are due. A damaged entry
+ * (rcpt_count 0) has been put among the dead letters already: the receiver says so (mail.dead) and destroys it. */
 void queue_lease(struct redis *r, int shard, size_t max, int64_t lease_ms, const char *token, queue_entries_fn *done,
                  void *ctx);
 /* Makes the lease end lease_ms from now. STORE_LOST. */
@@ -40,7 +48,8 @@ void queue_extend(struct redis *r, struct slice id, const char *token, int64_t l
 enum { QUEUE_GONE = 1 };
 void queue_record(struct redis *r, const struct envelope *e, const char *token, size_t count, const size_t indexes[],
                   queue_done_fn *done, void *ctx);
-/* The reports owed on these recipients are in the system: clears `owed`. done as queue_record's. */
+/* The reports owed on these recipients are in the system: clears `owed`. Where e still says which report that was
+ * (owed is not REPORT_NONE), a report of another kind that has become due since stays owed. done as queue_record's. */
 void queue_reported(struct redis *r, const struct envelope *e, const char *token, size_t count, const size_t indexes[],
                     queue_done_fn *done, void *ctx);
 /* Gives the entry back: it is due at its earliest recipient's time, at once where a report is owed. STORE_LOST. */
@@ -48,12 +57,14 @@ void queue_release(struct redis *r, struct slice id, const char *token, queue_do
 
 /* For people. Each works on a leased entry too: a retry comes as soon as the lease is given back; a deletion takes the
  * lease away (its worker gets STORE_LOST) and answers the envelope, so that the body can be released and the event
- * said. STORE_NOT_FOUND. */
+ * said. A retry takes an entry out of the dead letters; a held one stays held, and is due when it is no longer.
+ * priority: -9 … 9. STORE_NOT_FOUND. */
 void queue_retry(struct redis *r, struct slice id, queue_done_fn *done, void *ctx);
 void queue_hold(struct redis *r, struct slice id, bool hold, queue_done_fn *done, void *ctx);
 void queue_set_priority(struct redis *r, struct slice id, int priority, queue_done_fn *done, void *ctx);
 void queue_delete(struct redis *r, struct slice id, queue_entries_fn *done, void *ctx);
-/* Makes every entry of a shard that has an open recipient at this domain due now. done gets their number. */
+/* Makes every entry of a shard that has an open recipient at this domain due now, and its recipients there. Held ones
+ * stay held. done gets the number of entries. */
 void queue_retry_domain(struct redis *r, int shard, struct slice domain, queue_done_fn *done, void *ctx);
 
 /* One entry; STORE_NOT_FOUND. */
@@ -61,13 +72,15 @@ void queue_get(struct redis *r, struct slice id, queue_entries_fn *done, void *c
 /* What people see of an entry beside its envelope. */
 struct queue_view {
     struct envelope *envelope; /* valid during the call */
-    int64_t due_ms;
+    int64_t due_ms;            /* leased: when the lease ends; 0: held or dead */
     bool leased, held;
 };
 typedef void queue_list_fn(void *ctx, int error, size_t count, const struct queue_view views[]);
 enum queue_index { QUEUE_BY_DUE, QUEUE_HELD, QUEUE_DEAD };
-/* Entries of a shard, up to max from the offset: all in due order, or only the held, or the dead (whose envelope has no
- * recipients where it cannot be read). domain not empty: only those with an open recipient there. */
+/* Entries of a shard, up to max from the offset: all but the dead in due order (held ones last), or only the held, or
+ * the dead (whose envelope has no recipients where it cannot be read). An answer has fewer than max where entries are
+ * large: count 0 says that there are no more. domain not empty: only those with an open recipient there, in the order
+ * of their ids; of held ones the first 1,000 are looked at, dead ones have no open recipients. */
 void queue_list(struct redis *r, int shard, enum queue_index which, struct slice domain, size_t offset, size_t max,
                 queue_list_fn *done, void *ctx);
 /* How many entries a shard has, held and dead ones among them, and the earliest due time (ms; 0 when empty). */

@@ -6,17 +6,18 @@
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"
+#include "libcommon/base/cost.h"
 #include "libcommon/base/log.h"
 
 /* Bounds: how long an answer may take before the connection is given up (fsync of a busy disk included), and the pauses
  * between attempts. */
-enum { ANSWER_SECONDS = 10, CONNECT_SECONDS = 3, RETRY_FIRST_MS = 100, RETRY_LAST_MS = 2000, ARGUMENTS_MAX = 1024 };
+enum { ANSWER_SECONDS = 10, CONNECT_SECONDS = 3, RETRY_FIRST_MS = 100, RETRY_LAST_MS = 2000, ARGUMENTS_ON_STACK = 64 };
 
 /* A command that waits for its answer. hiredis calls back with NULL when the connection is lost. */
-struct pending {
+struct outstanding {
     redis_reply_fn *done;
     void *ctx;
-    struct pending *next;
+    struct outstanding *next;
 };
 
 struct redis {
@@ -28,7 +29,7 @@ struct redis {
     int retry_ms;
     struct event *retry;
     /* commands refused at once: their callbacks come from the loop, never from redis_command itself */
-    struct pending *refused_first, *refused_last;
+    struct outstanding *refused_first, *refused_last;
     struct event *refuse;
 };
 
@@ -108,10 +109,10 @@ static void on_retry(evutil_socket_t fd, short what, void *ctx) {
 static void on_refuse(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
     struct redis *r = ctx;
-    struct pending *p = r->refused_first;
+    struct outstanding *p = r->refused_first;
     r->refused_first = r->refused_last = NULL;
     while (p) {
-        struct pending *next = p->next;
+        struct outstanding *next = p->next;
         p->done(p->ctx, NULL);
         free(p);
         p = next;
@@ -151,7 +152,7 @@ bool redis_is_ready(const struct redis *r) { return r->ready; }
 
 static void refuse_soon(struct redis *r, redis_reply_fn *done, void *ctx) {
     if (!done) return;
-    struct pending *p = memory_alloc(sizeof *p);
+    struct outstanding *p = memory_alloc(sizeof *p);
     p->done = done;
     p->ctx = ctx;
     if (r->refused_last)
@@ -163,46 +164,62 @@ static void refuse_soon(struct redis *r, redis_reply_fn *done, void *ctx) {
 }
 
 static void on_reply(redisAsyncContext *c, void *answer, void *ctx) {
-    struct pending *p = ctx;
+    struct outstanding *p = ctx;
     const redisReply *reply = answer;
     (void)c;
     if (p->done) p->done(p->ctx, reply);
     free(p);
 }
 
-void redis_command(struct redis *r, redis_reply_fn *done, void *ctx, size_t argc, const struct slice argv[]) {
-    if (!r->ready || !r->async || argc > ARGUMENTS_MAX) {
+/* The arguments `first` and then `rest` as one command. */
+static void send_command(struct redis *r, redis_reply_fn *done, void *ctx, size_t first_count,
+                         const struct slice first[], size_t rest_count, const struct slice rest[]) {
+    const char *few_parts[ARGUMENTS_ON_STACK], **parts = few_parts;
+    size_t few_lengths[ARGUMENTS_ON_STACK], *lengths = few_lengths, argc = first_count + rest_count;
+    if (!r->ready || !r->async) {
         refuse_soon(r, done, ctx);
         return;
     }
-    const char *parts[ARGUMENTS_MAX];
-    size_t lengths[ARGUMENTS_MAX];
-    for (size_t i = 0; i < argc; i++) {
-        parts[i] = argv[i].p;
-        lengths[i] = argv[i].n;
+    if (argc > ARGUMENTS_ON_STACK) {
+        parts = memory_alloc(argc * sizeof *parts);
+        lengths = memory_alloc(argc * sizeof *lengths);
     }
-    struct pending *p = memory_alloc(sizeof *p);
+    for (size_t i = 0; i < argc; i++) {
+        struct slice s = i < first_count ? first[i] : rest[i - first_count];
+        parts[i] = s.p;
+        lengths[i] = s.n;
+    }
+    struct outstanding *p = memory_alloc(sizeof *p);
     p->done = done;
     p->ctx = ctx;
     if (redisAsyncCommandArgv(r->async, on_reply, p, (int)argc, parts, lengths) != REDIS_OK) {
         free(p);
         refuse_soon(r, done, ctx);
+    } else {
+        cost_add(COST_REDIS_COMMANDS, 1);
     }
+    if (parts != few_parts) {
+        free(parts);
+        free(lengths);
+    }
+}
+
+void redis_command(struct redis *r, redis_reply_fn *done, void *ctx, size_t argc, const struct slice argv[]) {
+    send_command(r, done, ctx, argc, argv, 0, NULL);
 }
 
 void redis_fcall(struct redis *r, redis_reply_fn *done, void *ctx, const char *function, struct slice key, size_t argc,
                  const struct slice argv[]) {
-    struct slice all[ARGUMENTS_MAX];
-    if (argc > ARGUMENTS_MAX - 4) {
-        refuse_soon(r, done, ctx);
-        return;
-    }
-    all[0] = SLICE("FCALL");
-    all[1] = slice_of(function);
-    all[2] = SLICE("1");
-    all[3] = key;
-    if (argc) memcpy(all + 4, argv, argc * sizeof *argv);
-    redis_command(r, done, ctx, argc + 4, all);
+    if (r->ready) cost_add(COST_REDIS_FCALLS, 1);
+    struct slice head[] = {SLICE("FCALL"), slice_of(function), SLICE("1"), key};
+    send_command(r, done, ctx, 4, head, argc, argv);
+}
+
+void redis_fcall_ro(struct redis *r, redis_reply_fn *done, void *ctx, const char *function, struct slice key,
+                    size_t argc, const struct slice argv[]) {
+    if (r->ready) cost_add(COST_REDIS_FCALLS, 1);
+    struct slice head[] = {SLICE("FCALL_RO"), slice_of(function), SLICE("1"), key};
+    send_command(r, done, ctx, 4, head, argc, argv);
 }
 
 int redis_reply_error(const redisReply *reply) {
@@ -212,7 +229,7 @@ int redis_reply_error(const redisReply *reply) {
     } words[] = {
         {"NOTFOUND", STORE_NOT_FOUND}, {"EXISTS", STORE_EXISTS},   {"OVERQUOTA", STORE_OVER_QUOTA},
         {"CONFLICT", STORE_CONFLICT},  {"INVALID", STORE_INVALID}, {"FULL", STORE_FULL},
-        {"OOM", STORE_FULL},           {"MISCONF", STORE_FULL},
+        {"OOM", STORE_FULL},           {"MISCONF", STORE_FULL},    {"LOST", STORE_LOST},
     };
     if (!reply) return STORE_UNAVAILABLE;
     if (reply->type != REDIS_REPLY_ERROR) return STORE_OK;
@@ -224,9 +241,9 @@ int redis_reply_error(const redisReply *reply) {
 }
 
 const char *store_error_text(int error) {
-    static const char *const texts[] = {"ok",     "unavailable", "full",     "not found",
-                                        "exists", "over quota",  "conflict", "invalid"};
-    return error <= 0 && error >= STORE_INVALID ? texts[-error] : "ok";
+    static const char *const texts[] = {"ok",         "unavailable", "full",    "not found", "exists",
+                                        "over quota", "conflict",    "invalid", "lease lost"};
+    return error <= 0 && error >= STORE_LOST ? texts[-error] : "ok";
 }
 
 struct slice redis_reply_slice(const redisReply *reply) {

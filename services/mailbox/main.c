@@ -6,7 +6,7 @@ static void start(struct worker *w) {
     w->state = m;
     deliver_serve(m);
     stat_serve(m);
-    delete_serve(m);
+    user_serve(m);
 }
 
 static void drain(struct worker *w) {
