@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"
-#include "libcommon/service/metrics.h"
+#include "libcommon/base/metrics.h"
 #include "libcommon/store/blob.h"
 
 static struct metric held = METRIC_GAUGE("postbus_delivery_body_bytes", "Bytes of message bodies in memory");

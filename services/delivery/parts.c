@@ -161,6 +161,7 @@ static size_t start_due(struct message *m, int64_t now, bool forced) {
         if (m->progress[i].in_work || !is_open(r) || (r->state == RCPT_DEFERRED && r->next_ms > now)) continue;
         started++;
         m->progress[i].in_work = true;
+        bool asked_for = forced || (r->state == RCPT_DEFERRED && r->next_ms == 0);
         if (r->user.n) {
             local_deliver(m->delivery->locals, &m->owner, i);
             continue;
@@ -177,7 +178,7 @@ static size_t start_due(struct message *m, int64_t now, bool forced) {
             group[n++] = k;
         }
         struct part *p = memory_alloc(sizeof *p);
-        *p = (struct part){.message = m, .domain = memory_copy(domain), .forced = forced, .count = n};
+        *p = (struct part){.message = m, .domain = memory_copy(domain), .forced = asked_for, .count = n};
         p->indexes = memory_alloc((n + 1) * sizeof *p->indexes);
         memcpy(p->indexes, group, n * sizeof *group);
         m->owner.began(m);

@@ -112,9 +112,10 @@ void scheduler_want(struct scheduler *s, int shard) {
     ask(&s->shards[shard]);
 }
 
-static void on_accepted(void *ctx, struct slice id, const json_t *data) {
-    (void)data;
-    if (ulid_is_valid(id)) scheduler_want(ctx, queue_shard_of(id));
+static void on_due(void *ctx, struct slice shard, struct slice nothing) {
+    uint64_t n;
+    (void)nothing;
+    if (slice_to_u64(shard, QUEUE_SHARDS - 1, &n) == 0) scheduler_want(ctx, (int)n);
 }
 
 static void on_clock(evutil_socket_t fd, short what, void *ctx) {
@@ -158,7 +159,7 @@ struct scheduler *scheduler_create(struct delivery *d) {
     s->drain = event_new(d->worker->base, -1, EV_PERSIST, on_drain_look, s);
     event_add(s->clock, &clock);
     event_add(s->extend, &extend);
-    bus_hear(d->worker->bus, "mail.accepted.*", true, on_accepted, s);
+    bus_hear_raw(d->worker->bus, "queue.due.*", true, on_due, s);
     return s;
 }
 
