@@ -26,10 +26,10 @@ static bool embedded_is_public(const unsigned char *bytes) {
 static bool is_public_v6(const unsigned char *a) {
     static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff}, nat64[12] = {0x00, 0x64, 0xff, 0x9b};
     if (memcmp(a, mapped, 12) == 0 || memcmp(a, nat64, 12) == 0) return embedded_is_public(a + 12);
-    if (a[0] == 0x20 && a[1] == 0x02) return embedded_is_public(a + 2); /* 6to4 */
+    if (a[0] == 0x20 && a[1] == 0x02) return embedded_is_public(a + 2);   /* 6to4 */
     if (a[0] == 0x20 && a[1] == 0x01 && (a[2] & 0xfe) == 0) return false; /* 2001::/23, protocols; Teredo is one */
     if (a[0] == 0x20 && a[1] == 0x01 && a[2] == 0x0d && a[3] == 0xb8) return false; /* documentation */
-    if (a[0] == 0x3f && a[1] == 0xff && (a[2] & 0xf0) == 0) return false; /* documentation, RFC 9637 */
+    if (a[0] == 0x3f && a[1] == 0xff && (a[2] & 0xf0) == 0) return false;           /* documentation, RFC 9637 */
     return (a[0] & 0xe0) == 0x20; /* what is given out (RFC 4291 §2.4) */
 }
 

@@ -32,7 +32,8 @@ struct listing {
 static json_t *rcpt_view(const struct envelope_rcpt *r) {
     static const char *const states[] = {"due", "deferred", "delivered", "sent", "bounced"};
     static const char *const reports[] = {"", "failed", "delayed", "delivered", "relayed"};
-    json_t *o = json_pack("{s:o,s:s,s:i}", "address", text_of(r->address), "state", states[r->state], "attempts", r->attempts);
+    json_t *o =
+        json_pack("{s:o,s:s,s:i}", "address", text_of(r->address), "state", states[r->state], "attempts", r->attempts);
     add_text(o, "user", r->user);
     add_text(o, "from", r->from);
     add_text(o, "orcpt", r->orcpt);
@@ -54,7 +55,8 @@ static json_t *entry_view(const struct queue_view *v) {
     for (size_t i = 0; i < e->rcpt_count; i++) json_array_append_new(rcpts, rcpt_view(&e->rcpts[i]));
     return json_pack("{s:s,s:o,s:I,s:I,s:s,s:I,s:b,s:b,s:i,s:o}", "id", e->id, "from", text_of(e->from), "received",
                      (json_int_t)e->received_ms, "size", (json_int_t)e->size, "origin", origins[e->origin], "due",
-                     (json_int_t)v->due_ms, "leased", v->leased, "held", v->held, "priority", e->priority, "rcpts", rcpts);
+                     (json_int_t)v->due_ms, "leased", v->leased, "held", v->held, "priority", e->priority, "rcpts",
+                     rcpts);
 }
 
 static void list_next(struct listing *l);
@@ -84,7 +86,8 @@ static void list_next(struct listing *l) {
     size_t have = json_array_size(l->entries);
     char next[32];
     if (l->shard < QUEUE_SHARDS && have < l->limit) {
-        queue_list(l->delivery->worker->redis, l->shard, l->which, slice_of(l->domain), l->offset, l->limit - have, on_listed, l);
+        queue_list(l->delivery->worker->redis, l->shard, l->which, slice_of(l->domain), l->offset, l->limit - have,
+                   on_listed, l);
         return;
     }
     snprintf(next, sizeof next, "%d.%zu", l->shard, l->offset);
@@ -94,15 +97,22 @@ static void list_next(struct listing *l) {
 
 static void on_list(void *ctx, struct bus_call *call, const json_t *ask) {
     json_int_t limit = json_integer_value(json_object_get(ask, "limit"));
-    const char *after = json_string_value(json_object_get(ask, "after")), *domain = json_string_value(json_object_get(ask, "domain")),
+    const char *after = json_string_value(json_object_get(ask, "after")),
+               *domain = json_string_value(json_object_get(ask, "domain")),
                *which = json_string_value(json_object_get(ask, "which"));
     struct listing *l = memory_alloc(sizeof *l);
-    *l = (struct listing){.delivery = ctx, .call = call, .entries = json_array(), .limit = limit > 0 && limit < LIST_MAX ? (size_t)limit : LIST_MAX};
-    l->which = which && strcmp(which, "held") == 0 ? QUEUE_HELD : which && strcmp(which, "dead") == 0 ? QUEUE_DEAD : QUEUE_BY_DUE;
+    *l = (struct listing){.delivery = ctx,
+                          .call = call,
+                          .entries = json_array(),
+                          .limit = limit > 0 && limit < LIST_MAX ? (size_t)limit : LIST_MAX};
+    l->which = which && strcmp(which, "held") == 0   ? QUEUE_HELD
+               : which && strcmp(which, "dead") == 0 ? QUEUE_DEAD
+                                                     : QUEUE_BY_DUE;
     snprintf(l->domain, sizeof l->domain, "%s", domain ? domain : "");
     struct slice place = slice_of(after), shard;
     uint64_t a, b;
-    if (slice_cut(&place, '.', &shard) && slice_to_u64(shard, QUEUE_SHARDS, &a) == 0 && slice_to_u64(place, 1000000000, &b) == 0) {
+    if (slice_cut(&place, '.', &shard) && slice_to_u64(shard, QUEUE_SHARDS, &a) == 0 &&
+        slice_to_u64(place, 1000000000, &b) == 0) {
         l->shard = (int)a;
         l->offset = (size_t)b;
     }

@@ -33,8 +33,8 @@ static void conclude(struct connector *c, enum outcome_kind kind, int code, cons
     if (enhanced != c->enhanced) snprintf(c->enhanced, sizeof c->enhanced, "%s", enhanced);
     if (reason != c->reason) snprintf(c->reason, sizeof c->reason, "%s", reason);
     if (host != c->host) snprintf(c->host, sizeof c->host, "%s", host);
-    c->outcome = (struct outcome){
-        .kind = kind, .code = code, .enhanced = c->enhanced, .reason = c->reason, .host = c->host};
+    c->outcome =
+        (struct outcome){.kind = kind, .code = code, .enhanced = c->enhanced, .reason = c->reason, .host = c->host};
     finish(c);
 }
 
@@ -44,8 +44,8 @@ static void conclude(struct connector *c, enum outcome_kind kind, int code, cons
 static void conclude_failure(struct connector *c) {
     bool final = c->outcome.code / 100 == 5 && !c->failed_for_now;
     if (c->set.wish.required && !c->failed_for_now)
-        conclude(c, OUTCOME_BOUNCED, final ? c->outcome.code : 550, c->enhanced[0] == '5' ? c->enhanced : "5.7.10", c->reason,
-                 c->host);
+        conclude(c, OUTCOME_BOUNCED, final ? c->outcome.code : 550, c->enhanced[0] == '5' ? c->enhanced : "5.7.10",
+                 c->reason, c->host);
     else
         conclude(c, final ? OUTCOME_BOUNCED : OUTCOME_DEFERRED, c->outcome.code, c->enhanced, c->reason, c->host);
 }

@@ -11,9 +11,11 @@
 
 enum { BUCKETS = 1024, KEY_BYTES = 16, SESSIONS_MAX = DESTINATION_WINDOW_MAX };
 
-static struct metric connections = METRIC_COUNTER("postbus_delivery_connections_total", "SMTP sessions that were opened");
+static struct metric connections =
+    METRIC_COUNTER("postbus_delivery_connections_total", "SMTP sessions that were opened");
 static struct metric transactions = METRIC_COUNTER("postbus_delivery_transactions_total", "SMTP transactions begun");
-static struct metric parked = METRIC_COUNTER("postbus_delivery_parked_total", "Recipients put off for want of room to wait");
+static struct metric parked =
+    METRIC_COUNTER("postbus_delivery_parked_total", "Recipients put off for want of room to wait");
 static struct metric known = METRIC_GAUGE("postbus_delivery_destinations", "Destinations in memory");
 
 struct destination {
@@ -56,9 +58,9 @@ static void make_key(const json_t *route, const struct tls_wish *wish, unsigned 
         hosts, json_pack("{s:O*,s:O*,s:O*,s:O*}", "name", json_object_get(host, "name"), "preference",
                          json_object_get(host, "preference"), "tlsa", json_object_get(host, "tlsa"), "tlsa_names",
                          json_object_get(host, "tlsa_names")));
-    json_t *all = json_pack("{s:o,s:O*,s:O*,s:b,s:b,s:b}", "hosts", hosts, "sts", json_object_get(route, "mta_sts"), "dnssec",
-                            json_object_get(route, "dnssec"), "dane", wish->dane, "required", wish->required, "waived",
-                            wish->waived);
+    json_t *all = json_pack("{s:o,s:O*,s:O*,s:b,s:b,s:b}", "hosts", hosts, "sts", json_object_get(route, "mta_sts"),
+                            "dnssec", json_object_get(route, "dnssec"), "dane", wish->dane, "required", wish->required,
+                            "waived", wish->waived);
     char *text = json_dumps(all, JSON_COMPACT | JSON_SORT_KEYS);
     if (!text) memory_exhausted();
     crypto_generichash(key, KEY_BYTES, (const unsigned char *)text, strlen(text), NULL, 0);
@@ -69,8 +71,8 @@ static void make_key(const json_t *route, const struct tls_wish *wish, unsigned 
 bool destination_route_demands_tls(const json_t *route) {
     const json_t *host;
     size_t i;
-    json_array_foreach(json_object_get(route, "hosts"), i, host)
-        if (json_array_size(json_object_get(host, "tlsa"))) return true;
+    json_array_foreach(json_object_get(route, "hosts"), i,
+                       host) if (json_array_size(json_object_get(host, "tlsa"))) return true;
     return json_is_object(json_object_get(route, "mta_sts")) || json_is_string(json_object_get(route, "tls_rpt"));
 }
 

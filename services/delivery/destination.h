@@ -17,7 +17,8 @@ void destinations_destroy(struct destinations *all);
  * the next turn of the loop. */
 struct destination *destination_find(struct destinations *all, json_t *route, const char *domain,
                                      const struct tls_wish *wish);
-/* Whether what is known of the route asks anything of TLS, so that a waiver of the message matters (RFC 8689 §4.2.2). */
+/* Whether what is known of the route asks anything of TLS, so that a waiver of the message matters (RFC 8689 §4.2.2).
+ */
 bool destination_route_demands_tls(const json_t *route);
 
 /* Puts these recipients (copied) into a transaction, together with those of the same message and reverse-path that wait

@@ -12,7 +12,8 @@ static const struct kind {
     const char *subject, *intro, *word, *action;
 } kinds[] = {
     [REPORT_NONE] = {"", "", "", ""},
-    [REPORT_FAILED] = {"Your message could not be delivered", "Your message could not be delivered to:", "failed", "failed"},
+    [REPORT_FAILED] = {"Your message could not be delivered", "Your message could not be delivered to:", "failed",
+                       "failed"},
     [REPORT_DELAYED] = {"Your message is delayed",
                         "Your message has not been delivered yet. You need not send it again: it is still being tried.",
                         "delayed", "delayed"},
@@ -22,7 +23,8 @@ static const struct kind {
                         "relayed"},
 };
 
-void dsn_id(const struct envelope *e, enum rcpt_report kind, size_t count, const size_t indexes[], char out[ULID_BYTES]) {
+void dsn_id(const struct envelope *e, enum rcpt_report kind, size_t count, const size_t indexes[],
+            char out[ULID_BYTES]) {
     static const char alphabet[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
     unsigned char digest[32];
     crypto_generichash_state h;
@@ -30,8 +32,8 @@ void dsn_id(const struct envelope *e, enum rcpt_report kind, size_t count, const
     crypto_generichash_update(&h, (const unsigned char *)e->id, ULID_LENGTH);
     for (size_t i = 0; i < count; i++) { /* the attempts too: a second delay would be another report */
         const struct envelope_rcpt *r = &e->rcpts[indexes[i]];
-        unsigned char what[8] = {(unsigned char)kind, (unsigned char)(indexes[i] & 0xff), (unsigned char)(indexes[i] >> 8),
-                                 (unsigned char)r->attempts};
+        unsigned char what[8] = {(unsigned char)kind, (unsigned char)(indexes[i] & 0xff),
+                                 (unsigned char)(indexes[i] >> 8), (unsigned char)r->attempts};
         crypto_generichash_update(&h, what, sizeof what);
     }
     crypto_generichash_final(&h, digest, sizeof digest);
@@ -162,7 +164,9 @@ static void add_original(struct buf *out, const struct envelope *e, struct slice
     /* RFC 8689 §5: of a message that must not travel unprotected only the header goes back */
     bool full = slice_is_nocase(e->ret, "full") && original.n && original.n <= RETURNED_MAX && !e->require_tls;
     bool global = !is_ascii(header);
-    const char *type = full ? (global ? "message/global" : "message/rfc822") : global ? "message/global-headers" : "text/rfc822-headers";
+    const char *type = full     ? (global ? "message/global" : "message/rfc822")
+                       : global ? "message/global-headers"
+                                : "text/rfc822-headers";
     struct slice text = full ? original : header;
     if (!full && text.n > RETURNED_MAX) { /* whole fields only */
         size_t at = 0, end = 0;
@@ -170,19 +174,21 @@ static void add_original(struct buf *out, const struct envelope *e, struct slice
         while (end <= RETURNED_MAX && header_next(header, &at, &field) == 1 && at <= RETURNED_MAX) end = at;
         text = slice_head(text, end);
     }
-    buf_printf(out, "Content-Type: %s\r\nContent-Transfer-Encoding: %s\r\n\r\n", type, is_ascii(text) ? "7bit" : "8bit");
+    buf_printf(out, "Content-Type: %s\r\nContent-Transfer-Encoding: %s\r\n\r\n", type,
+               is_ascii(text) ? "7bit" : "8bit");
     buf_add_slice(out, text);
 }
 
-void dsn_text(const char *hostname, const char *report_id, const struct envelope *e, enum rcpt_report kind, size_t count,
-              const size_t indexes[], struct slice original, int64_t now_ms, struct buf *out) {
+void dsn_text(const char *hostname, const char *report_id, const struct envelope *e, enum rcpt_report kind,
+              size_t count, const size_t indexes[], struct slice original, int64_t now_ms, struct buf *out) {
     char when[CLOCK_TEXT_BYTES];
     bool global = dsn_needs_smtputf8(e);
     buf_printf(out,
                "From: Mail Delivery System <MAILER-DAEMON@%s>\r\nTo: <%.*s>\r\nSubject: %s\r\nDate: %s\r\nMessage-ID: "
                "<%s@%s>\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
                "Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"report-%s\"\r\n\r\n",
-               hostname, SLICE_FMT(e->from), kinds[kind].subject, clock_rfc5322(now_ms, when), report_id, hostname, report_id);
+               hostname, SLICE_FMT(e->from), kinds[kind].subject, clock_rfc5322(now_ms, when), report_id, hostname,
+               report_id);
     buf_printf(out, "--report-%s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n",
                report_id);
     add_human_part(out, e, kind, count, indexes);

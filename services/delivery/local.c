@@ -43,7 +43,9 @@ static struct outcome later(const struct local *l, const char *enhanced, const c
                             .enhanced = enhanced,
                             .reason = reason,
                             .host = "",
-                            .retry_ms = pause < SOON_MS ? SOON_MS : pause > SOON_LAST_MS ? SOON_LAST_MS : pause,
+                            .retry_ms = pause < SOON_MS        ? SOON_MS
+                                        : pause > SOON_LAST_MS ? SOON_LAST_MS
+                                                               : pause,
                             .not_counted = true};
 }
 
@@ -113,16 +115,17 @@ static json_t *text_of(struct slice s) { return json_stringn_nocheck(s.p ? s.p :
 
 static void take_report(struct locals *all, struct local *l) {
     const struct envelope *e = l->owner->envelope;
-    json_t *ask = json_pack("{s:s,s:o,s:o}", "id", e->id, "rcpt", text_of(e->rcpts[l->index].address), "from", text_of(e->from));
+    json_t *ask =
+        json_pack("{s:s,s:o,s:o}", "id", e->id, "rcpt", text_of(e->rcpts[l->index].address), "from", text_of(e->from));
     bus_request(all->delivery->worker->bus, "reporter.take", ask, DELIVERY_LOCAL_MS, on_taken, l);
 }
 
 static json_t *message_of(const struct envelope *e) {
     char attempt[ULID_BYTES];
     ulid_create(attempt); /* each attempt holds the body under a name of its own */
-    return json_pack("{s:s,s:o,s:o,s:I,s:I,s:s,s:b,s:[]}", "id", e->id, "from", text_of(e->from), "folder", text_of(e->folder),
-                     "size", (json_int_t)e->size, "date", (json_int_t)(e->received_ms / 1000), "attempt", attempt, "held", 0,
-                     "rcpts");
+    return json_pack("{s:s,s:o,s:o,s:I,s:I,s:s,s:b,s:[]}", "id", e->id, "from", text_of(e->from), "folder",
+                     text_of(e->folder), "size", (json_int_t)e->size, "date", (json_int_t)(e->received_ms / 1000),
+                     "attempt", attempt, "held", 0, "rcpts");
 }
 
 /* One request with as much as fits. */
@@ -154,8 +157,9 @@ static void send_batch(struct locals *all) {
             json_array_append_new(messages, current);
             bytes += 4 * RCPT_BYTES_ABOUT;
         }
-        json_array_append_new(json_object_get(current, "rcpts"), json_pack("{s:o,s:o}", "rcpt", text_of(e->rcpts[l->index].address),
-                                                                           "user", text_of(e->rcpts[l->index].user)));
+        json_array_append_new(json_object_get(current, "rcpts"),
+                              json_pack("{s:o,s:o}", "rcpt", text_of(e->rcpts[l->index].address), "user",
+                                        text_of(e->rcpts[l->index].user)));
         bytes += RCPT_BYTES_ABOUT + e->rcpts[l->index].address.n;
         b->message_of[b->count] = json_array_size(messages) - 1;
         b->each[b->count++] = l;
@@ -166,8 +170,8 @@ static void send_batch(struct locals *all) {
         return;
     }
     all->requests++;
-    bus_request(all->delivery->worker->bus, "mailbox.deliver", json_pack("{s:o}", "messages", messages), DELIVERY_LOCAL_MS,
-                on_delivered, b);
+    bus_request(all->delivery->worker->bus, "mailbox.deliver", json_pack("{s:o}", "messages", messages),
+                DELIVERY_LOCAL_MS, on_delivered, b);
 }
 
 static void send_some(struct locals *all) {

@@ -55,7 +55,8 @@ void message_extend(struct message *m) {
     *x = (struct extension){m, clock_monotonic_us()};
     m->extending = true;
     life_hold(&m->life);
-    queue_extend(m->delivery->worker->redis, slice_of(m->envelope->id), m->token, m->delivery->lease_ms, on_extended, x);
+    queue_extend(m->delivery->worker->redis, slice_of(m->envelope->id), m->token, m->delivery->lease_ms, on_extended,
+                 x);
 }
 
 void message_adopt(struct message *m, const char *token, int64_t lease_asked_us) {
@@ -121,7 +122,8 @@ static void on_reported(void *ctx, int error) {
         log_warn("a report to the sender could not be made; it is tried again", "id", m->envelope->id, "reason",
                  store_error_text(error), NULL);
         if (++m->report_failures >= DELIVERY_REPORT_TRIES || service_is_draining())
-            m->abandoned = true; /* it is owed all the same: whoever leases the entry when this lease has ended sees it */
+            m->abandoned =
+                true; /* it is owed all the same: whoever leases the entry when this lease has ended sees it */
         else
             wait_ms(m, pause < REPORT_AGAIN_LAST_MS ? pause : REPORT_AGAIN_LAST_MS);
     } else {

@@ -32,7 +32,7 @@ struct message {
     struct progress *progress; /* of each recipient */
     size_t outstanding;        /* parts of it that are being tried */
     size_t unrecorded;
-    int waives;         /* whether the message says TLS-Required: No: -1: not known yet */
+    int waives; /* whether the message says TLS-Required: No: -1: not known yet */
 
     bool recording, reporting;
     int record_failures, report_failures;

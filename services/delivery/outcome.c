@@ -12,8 +12,9 @@ static bool has_word(struct slice list, const char *word) {
 
 enum rcpt_report outcome_report(const struct envelope_rcpt *r, const struct outcome *o, int64_t age_ms,
                                 const struct retry_policy *policy) {
-    bool given = r->notify.n > 0, never = has_word(r->notify, "never"), failure = !given || has_word(r->notify, "failure"),
-         delay = !given || has_word(r->notify, "delay"), success = has_word(r->notify, "success");
+    bool given = r->notify.n > 0, never = has_word(r->notify, "never"),
+         failure = !given || has_word(r->notify, "failure"), delay = !given || has_word(r->notify, "delay"),
+         success = has_word(r->notify, "success");
     if (never) return REPORT_NONE;
     switch (o->kind) {
     case OUTCOME_BOUNCED: return failure ? REPORT_FAILED : REPORT_NONE;

@@ -14,9 +14,9 @@ struct outcome {
     const char *reason;   /* in words; the peer's reply where there is one */
     const char *host;     /* the peer, "" for local */
     int64_t retry_ms;     /* OUTCOME_DEFERRED: from now; 0: by the schedule of the recipient's attempts */
-    bool not_counted;     /* OUTCOME_DEFERRED: no attempt was made: a fault of ours, or a next hop that is not tried now */
-    bool dsn_passed_on;   /* the next server promised to send the reports (RFC 3461 §5.2.2) */
-    json_t *details;      /* OUTCOME_SENT: ip, port, tls, cipher, tls_verified for the event; may be NULL, not owned */
+    bool not_counted; /* OUTCOME_DEFERRED: no attempt was made: a fault of ours, or a next hop that is not tried now */
+    bool dsn_passed_on; /* the next server promised to send the reports (RFC 3461 §5.2.2) */
+    json_t *details;    /* OUTCOME_SENT: ip, port, tls, cipher, tls_verified for the event; may be NULL, not owned */
 };
 
 /* The recipient's state after this outcome, and the report that is owed with it, in the envelope's arena. A deferral

@@ -80,8 +80,9 @@ static void on_message(void *ctx, int error, struct slice text) {
         hand_over(p);
     } else if (error == STORE_NOT_FOUND || error == STORE_INVALID) {
         log_error("a message of the queue has no body any more", "id", m->envelope->id, NULL);
-        settle_part(p, (struct outcome){
-                           .kind = OUTCOME_BOUNCED, .code = 554, .enhanced = "5.3.0", .reason = "the message's body is lost"});
+        settle_part(
+            p, (struct outcome){
+                   .kind = OUTCOME_BOUNCED, .code = 554, .enhanced = "5.3.0", .reason = "the message's body is lost"});
     } else {
         settle_part(p, (struct outcome){.kind = OUTCOME_DEFERRED,
                                         .code = 451,
@@ -100,8 +101,9 @@ static void tell_route(const struct part *p) {
     json_array_foreach(json_object_get(p->route, "hosts"), i, host) dane =
         dane || json_array_size(json_object_get(host, "tlsa")) > 0;
     bus_publish(p->message->delivery->worker->bus, "mail.routed", slice_of(p->message->envelope->id),
-                json_pack("{s:s,s:O,s:O,s:o,s:b}", "domain", p->domain, "hosts", json_object_get(p->route, "hosts"), "dnssec",
-                          json_object_get(p->route, "dnssec"), "mta_sts", sts ? json_incref(sts) : json_null(), "dane", dane));
+                json_pack("{s:s,s:O,s:O,s:o,s:b}", "domain", p->domain, "hosts", json_object_get(p->route, "hosts"),
+                          "dnssec", json_object_get(p->route, "dnssec"), "mta_sts",
+                          sts ? json_incref(sts) : json_null(), "dane", dane));
 }
 
 static void on_route(void *ctx, json_t *answer) {
@@ -132,10 +134,11 @@ static void on_route(void *ctx, json_t *answer) {
                                         .enhanced = "5.1.10",
                                         .reason = "the domain takes no mail: it publishes a null MX (RFC 7505)"});
     } else if (strcmp(result, "nxdomain") == 0) {
-        settle_part(p, (struct outcome){.kind = OUTCOME_BOUNCED,
-                                        .code = 550,
-                                        .enhanced = "5.1.2",
-                                        .reason = *reason ? reason : "the domain does not exist, or has no mail servers"});
+        settle_part(p,
+                    (struct outcome){.kind = OUTCOME_BOUNCED,
+                                     .code = 550,
+                                     .enhanced = "5.1.2",
+                                     .reason = *reason ? reason : "the domain does not exist, or has no mail servers"});
     } else if (strcmp(result, "ok") != 0) {
         settle_part(p, (struct outcome){.kind = OUTCOME_DEFERRED,
                                         .code = 451,
@@ -189,7 +192,7 @@ static size_t start_due(struct message *m, int64_t now, bool forced) {
 }
 
 void parts_start(struct message *m) {
-    int64_t soon = clock_wall_ms() + DELIVERY_CLOCK_MS; /* what is due in a moment goes along */
+    int64_t soon = clock_wall_ms() + DELIVERY_CLOCK_MS;            /* what is due in a moment goes along */
     if (!start_due(m, soon, false)) start_due(m, INT64_MAX, true); /* the entry is due though no recipient is */
 }
 

@@ -29,8 +29,8 @@ static void begin_next(struct race *r) {
     if (r->winner || r->begun == r->count) return;
     struct racer *one = &r->racers[r->begun++];
     struct timeval wait = {DESTINATION_RACE_MS / 1000, DESTINATION_RACE_MS % 1000 * 1000};
-    one->stream = stream_connect(r->base, (const struct sockaddr *)&one->target->address, one->target->address_n, NULL, 0,
-                                 SMTP_CONNECT_MS, on_stream, one);
+    one->stream = stream_connect(r->base, (const struct sockaddr *)&one->target->address, one->target->address_n, NULL,
+                                 0, SMTP_CONNECT_MS, on_stream, one);
     event_add(r->next, &wait);
 }
 
@@ -39,7 +39,8 @@ static void on_next(evutil_socket_t fd, short what, void *ctx) {
     begin_next(ctx);
 }
 
-void race_start(struct race *r, struct event_base *base, struct life *owner, size_t count, struct target *const targets[]) {
+void race_start(struct race *r, struct event_base *base, struct life *owner, size_t count,
+                struct target *const targets[]) {
     *r = (struct race){.base = base, .owner = owner, .count = count};
     for (size_t i = 0; i < count; i++) r->racers[i] = (struct racer){.race = r, .target = targets[i]};
     r->next = event_new(base, -1, 0, on_next, r);

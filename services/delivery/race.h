@@ -24,7 +24,8 @@ struct race {
 
 /* Part of its owner's own struct. targets: of one host, at most DESTINATION_HOST_ADDRESSES; each gets `tried` when it
  * failed or won. */
-void race_start(struct race *r, struct event_base *base, struct life *owner, size_t count, struct target *const targets[]);
+void race_start(struct race *r, struct event_base *base, struct life *owner, size_t count,
+                struct target *const targets[]);
 bool race_is_over(const struct race *r);
 /* The winner's connection, the caller's from now on, and which target it is; NULL: all failed, r->why says why. */
 struct stream *race_winner(struct race *r, struct target **target);

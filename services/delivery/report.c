@@ -46,9 +46,9 @@ static void finish(struct reporting *s, int error) {
 void report_tell_bounced(struct delivery *d, const struct envelope *e, size_t index, const char *dsn) {
     const struct envelope_rcpt *r = &e->rcpts[index];
     bus_publish(d->worker->bus, "mail.bounced", slice_of(e->id),
-                json_pack("{s:s%,s:s%,s:i,s:s%,s:s%,s:s?}", "rcpt", r->address.p, r->address.n, "host", r->host.p ? r->host.p : "",
-                          r->host.n, "code", r->code, "enhanced", r->enhanced.p, r->enhanced.n, "reason", r->reply.p, r->reply.n,
-                          "dsn", dsn));
+                json_pack("{s:s%,s:s%,s:i,s:s%,s:s%,s:s?}", "rcpt", r->address.p, r->address.n, "host",
+                          r->host.p ? r->host.p : "", r->host.n, "code", r->code, "enhanced", r->enhanced.p,
+                          r->enhanced.n, "reason", r->reply.p, r->reply.n, "dsn", dsn));
 }
 
 static void on_cleared(void *ctx, int error) {
@@ -88,11 +88,12 @@ static json_t *accepted_data(const struct reporting *s, const struct envelope *r
     char reply[64];
     json_t *rcpts = json_array();
     for (size_t i = 0; i < report->rcpt_count; i++)
-        json_array_append_new(rcpts, json_pack("{s:s%}", "address", report->rcpts[i].address.p, report->rcpts[i].address.n));
+        json_array_append_new(rcpts,
+                              json_pack("{s:s%}", "address", report->rcpts[i].address.p, report->rcpts[i].address.n));
     snprintf(reply, sizeof reply, "queued as %s", s->id);
-    return json_pack("{s:i,s:s,s:o,s:I,s:s%,s:s,s:s}", "shard", queue_shard_of(slice_of(s->id)), "from", "", "rcpts", rcpts,
-                     "size", (json_int_t)report->size, "message_id", report->message_id.p, report->message_id.n, "origin",
-                     "bounce", "reply", reply);
+    return json_pack("{s:i,s:s,s:o,s:I,s:s%,s:s,s:s}", "shard", queue_shard_of(slice_of(s->id)), "from", "", "rcpts",
+                     rcpts, "size", (json_int_t)report->size, "message_id", report->message_id.p, report->message_id.n,
+                     "origin", "bounce", "reply", reply);
 }
 
 static bool is_ascii(struct slice s) {
@@ -199,8 +200,8 @@ static void on_original(void *ctx, int error, struct slice message) {
     buf_reset(&s->text);
     dsn_text(d->worker->hostname, s->id, s->envelope, s->kind, s->count, s->indexes, error ? SLICE("") : message,
              clock_wall_ms(), &s->text);
-    bus_request(d->worker->bus, "accounts.resolve", json_pack("{s:s%}", "address", s->envelope->from.p, s->envelope->from.n),
-                RESOLVE_MS, on_resolved, s);
+    bus_request(d->worker->bus, "accounts.resolve",
+                json_pack("{s:s%}", "address", s->envelope->from.p, s->envelope->from.n), RESOLVE_MS, on_resolved, s);
 }
 
 static void next_kind(struct reporting *s) {

@@ -114,7 +114,8 @@ static void on_answer(void *ctx, int error, const json_t *reply) {
     r->asking = false;
     r->routes->asking--;
     json_decref(r->answer);
-    r->answer = error || !json_is_string(json_object_get(reply, "result")) ? NULL : json_incref((json_t *)(uintptr_t)reply);
+    r->answer =
+        error || !json_is_string(json_object_get(reply, "result")) ? NULL : json_incref((json_t *)(uintptr_t)reply);
     tell(r);
 }
 

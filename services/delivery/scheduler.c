@@ -102,8 +102,8 @@ static void ask(struct shard *shard) {
     shard->asked_us = clock_monotonic_us();
     ulid_create(shard->token);
     s->asking++;
-    queue_lease(s->delivery->worker->redis, shard->number, DELIVERY_LEASE_BATCH, s->delivery->lease_ms, shard->token, on_lease,
-                shard);
+    queue_lease(s->delivery->worker->redis, shard->number, DELIVERY_LEASE_BATCH, s->delivery->lease_ms, shard->token,
+                on_lease, shard);
 }
 
 void scheduler_want(struct scheduler *s, int shard) {

@@ -29,7 +29,8 @@ static void fail(struct session *s, enum smtp_end end, int code, const char *enh
     s->result.end = end;
     s->result.code = code;
     snprintf(s->result.enhanced, sizeof s->result.enhanced, "%s", enhanced);
-    if (s->phase > GREETING && s->phase != HANDSHAKE && end != SMTP_END_NOT_NOW) stream_write(s->stream, SLICE("QUIT\r\n"));
+    if (s->phase > GREETING && s->phase != HANDSHAKE && end != SMTP_END_NOT_NOW)
+        stream_write(s->stream, SLICE("QUIT\r\n"));
     session_close(s, s->why);
 }
 
@@ -40,7 +41,9 @@ static void fail_with_reply(struct session *s, enum smtp_end end) {
     buf_free(&text);
 }
 
-static bool may_be_plain(const struct session *s) { return s->set.tls->level == TLS_MAY || s->set.tls->level == TLS_NEVER; }
+static bool may_be_plain(const struct session *s) {
+    return s->set.tls->level == TLS_MAY || s->set.tls->level == TLS_NEVER;
+}
 
 void session_lost(struct session *s, const char *what) {
     if (s->phase == CLOSED) return;
@@ -202,7 +205,10 @@ static void on_tls(struct session *s) {
     s->result.tls_reached = SMTP_TLS_STANDS;
     s->result.verify_code = SSL_get0_peer_certificate(ssl) ? SSL_get_verify_result(ssl) : X509_V_ERR_UNSPECIFIED;
     bool good = s->result.verify_code == X509_V_OK;
-    snprintf(s->tls_verified, sizeof s->tls_verified, "%s", !good ? "none" : s->set.tls->level == TLS_DANE ? "dane" : "pkix");
+    snprintf(s->tls_verified, sizeof s->tls_verified, "%s",
+             !good                           ? "none"
+             : s->set.tls->level == TLS_DANE ? "dane"
+                                             : "pkix");
     send_ehlo(s);
 }
 

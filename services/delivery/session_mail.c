@@ -74,8 +74,8 @@ static void settle_answers(struct session *s) {
     struct transaction *t = s->transaction;
     size_t count = s->no_room_from < t->count ? s->no_room_from : t->count;
     struct outcome *o = memory_alloc((count + 1) * sizeof *o);
-    json_t *details = json_pack("{s:s,s:i,s:s,s:s,s:s}", "ip", s->ip, "port", s->set.port, "tls", s->tls_version, "cipher",
-                                s->tls_cipher, "tls_verified", s->tls_verified);
+    json_t *details = json_pack("{s:s,s:i,s:s,s:s,s:s}", "ip", s->ip, "port", s->set.port, "tls", s->tls_version,
+                                "cipher", s->tls_cipher, "tls_verified", s->tls_verified);
     struct transaction *rest = transaction_split(t, count);
     for (size_t i = 0; i < count; i++) {
         o[i] = outcome_of(s, &s->answers[i]);
@@ -91,7 +91,8 @@ static void settle_answers(struct session *s) {
 }
 
 /* The same for all, from us: the server was not even asked, or could not take this message. */
-static void settle_all(struct session *s, enum outcome_kind kind, int code, const char *enhanced, const char *why, bool ours) {
+static void settle_all(struct session *s, enum outcome_kind kind, int code, const char *enhanced, const char *why,
+                       bool ours) {
     struct transaction *t = s->transaction;
     struct outcome *o = memory_alloc((t->count + 1) * sizeof *o);
     for (size_t i = 0; i < t->count; i++)
@@ -133,7 +134,8 @@ void mail_start(struct session *s) {
     }
     s->reply.code = 0; /* of the transaction before */
     if (e->smtputf8 && !s->smtputf8) {
-        settle_all(s, OUTCOME_BOUNCED, 550, "5.6.7", "the message needs SMTPUTF8, which the server does not offer", false);
+        settle_all(s, OUTCOME_BOUNCED, 550, "5.6.7", "the message needs SMTPUTF8, which the server does not offer",
+                   false);
         return;
     }
     if (s->size && s->size_max && e->size > s->size_max) { /* RFC 1870 §6.1 */
@@ -269,7 +271,8 @@ static void on_rcpt(struct session *s) {
     keep_answer(s, &s->answers[s->rcpt_at]);
     /* RFC 5321 §4.5.3.1.10: no room for more recipients beside those taken; a full mailbox (4.2.2) is another matter */
     bool no_room = s->reply.code == 452 && s->rcpt_good &&
-                   (strcmp(s->reply.enhanced, "4.5.3") == 0 || !s->reply.given_enhanced || strcmp(s->reply.enhanced, "4.3.1") == 0);
+                   (strcmp(s->reply.enhanced, "4.5.3") == 0 || !s->reply.given_enhanced ||
+                    strcmp(s->reply.enhanced, "4.3.1") == 0);
     if (no_room && s->no_room_from == SIZE_MAX) s->no_room_from = s->rcpt_at;
     if (s->reply.code / 100 == 2 && s->no_room_from != SIZE_MAX) { /* taken after all: it is in this transaction */
         size_t i = s->no_room_from++;
@@ -290,7 +293,8 @@ static void on_rcpt(struct session *s) {
 
 static void on_data(struct session *s) {
     int class = s->reply.code / 100;
-    if (s->reply.code == 354 && !s->rcpt_good) { /* RFC 2920 §3.1: nobody was taken, and yet it wants a text: only the dot */
+    if (s->reply.code == 354 &&
+        !s->rcpt_good) { /* RFC 2920 §3.1: nobody was taken, and yet it wants a text: only the dot */
         s->empty_data = true;
         s->phase = BODY;
         stream_write(s->stream, SLICE(".\r\n"));
@@ -371,7 +375,8 @@ void mail_on_lost(struct session *s, const char *why) {
         const struct rcpt_answer *a = &s->answers[i];
         o[i] = outcome_of(s, a);
         if (a->code / 100 != 2 && a->text) continue;
-        o[i] = (struct outcome){.kind = OUTCOME_DEFERRED, .code = 0, .enhanced = "4.4.2", .reason = why, .host = s->host};
+        o[i] =
+            (struct outcome){.kind = OUTCOME_DEFERRED, .code = 0, .enhanced = "4.4.2", .reason = why, .host = s->host};
     }
     t->owner->settle(t->owner->ctx, count, t->indexes, o);
     free(o);

@@ -15,7 +15,8 @@ static struct metric *const metrics[] = {&delivery_delivered, &delivery_sent, &d
 void message_settle(struct message *m, size_t count, const size_t indexes[], const struct outcome outcomes[]) {
     for (size_t i = 0; i < count; i++) {
         struct progress *p = &m->progress[indexes[i]];
-        outcome_apply(m->envelope, indexes[i], &outcomes[i], &m->delivery->policy, clock_wall_ms(), randombytes_random());
+        outcome_apply(m->envelope, indexes[i], &outcomes[i], &m->delivery->policy, clock_wall_ms(),
+                      randombytes_random());
         metric_add(metrics[outcomes[i].kind], 1);
         p->in_work = false;
         if (!p->unrecorded) m->unrecorded++;
@@ -38,18 +39,20 @@ static void tell(const struct message *m, size_t index) {
     const char *event = "mail.sent";
     json_t *data = NULL;
     if (r->state == RCPT_SENT) {
-        data = json_pack("{s:s%,s:s%,s:s%,s:i,s:s%,s:s%}", "rcpt", r->address.p, r->address.n, "domain", domain.p, domain.n,
-                         "host", host.p, host.n, "code", r->code, "enhanced", r->enhanced.p, r->enhanced.n, "reply", r->reply.p,
-                         r->reply.n);
+        data = json_pack("{s:s%,s:s%,s:s%,s:i,s:s%,s:s%}", "rcpt", r->address.p, r->address.n, "domain", domain.p,
+                         domain.n, "host", host.p, host.n, "code", r->code, "enhanced", r->enhanced.p, r->enhanced.n,
+                         "reply", r->reply.p, r->reply.n);
         if (data && m->progress[index].details) json_object_update(data, m->progress[index].details);
         if (data && r->from.p) json_object_set_new(data, "from", json_stringn(r->from.p, r->from.n));
     } else if (r->state == RCPT_DEFERRED) {
         event = "mail.deferred";
-        data = json_pack("{s:s%,s:i,s:s,s:s%,s:i,s:s%,s:s%}", "rcpt", r->address.p, r->address.n, "attempt", r->attempts, "next",
-                         clock_rfc3339(r->next_ms, when), "host", host.p, host.n, "code", r->code, "enhanced", r->enhanced.p,
-                         r->enhanced.n, "reason", r->reply.p, r->reply.n);
+        data = json_pack("{s:s%,s:i,s:s,s:s%,s:i,s:s%,s:s%}", "rcpt", r->address.p, r->address.n, "attempt",
+                         r->attempts, "next", clock_rfc3339(r->next_ms, when), "host", host.p, host.n, "code", r->code,
+                         "enhanced", r->enhanced.p, r->enhanced.n, "reason", r->reply.p, r->reply.n);
     }
-    if (data) bus_publish(m->delivery->worker->bus, event, slice_of(e->id), data); /* mail.delivered is the mailbox's to say */
+    if (data)
+        bus_publish(m->delivery->worker->bus, event, slice_of(e->id),
+                    data); /* mail.delivered is the mailbox's to say */
     char address[600], from[300], reason[700], enhanced[16];
     snprintf(address, sizeof address, "%.*s", SLICE_FMT(r->address));
     snprintf(from, sizeof from, "%.*s", SLICE_FMT(host));

@@ -11,8 +11,8 @@
 
 /* State between pieces: where the output stands. */
 struct stuffing {
-    bool in_line;    /* the line that is being written has begun */
-    bool carriage;   /* a CR was the last byte read; nothing is written for it yet */
+    bool in_line;  /* the line that is being written has begun */
+    bool carriage; /* a CR was the last byte read; nothing is written for it yet */
 };
 
 /* A zeroed struct stuffing begins a message. Adds what `piece` becomes to out. */

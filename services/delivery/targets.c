@@ -61,7 +61,8 @@ static json_int_t own_preference(const struct delivery *d, json_t *const order[]
     json_int_t own = INT64_MAX;
     for (size_t i = 0; i < count; i++) {
         const char *name = json_string_value(json_object_get(order[i], "name"));
-        if (name && strcasecmp(name, d->worker->hostname) == 0 && preference_of(order[i]) < own) own = preference_of(order[i]);
+        if (name && strcasecmp(name, d->worker->hostname) == 0 && preference_of(order[i]) < own)
+            own = preference_of(order[i]);
     }
     return own;
 }

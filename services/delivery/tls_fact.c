@@ -141,8 +141,9 @@ static void tell(const struct delivery *d, const char *id, const char *result, j
     if (data) bus_publish(d->worker->bus, "mail.tls", slice_of(id), data);
 }
 
-void tls_fact_tell_session(const struct delivery *d, const char *id, const json_t *route, const json_t *host, const char *domain,
-                           const char *ip, const struct tls_demand *demand, const struct smtp_result *session) {
+void tls_fact_tell_session(const struct delivery *d, const char *id, const json_t *route, const json_t *host,
+                           const char *domain, const char *ip, const struct tls_demand *demand,
+                           const struct smtp_result *session) {
     const char *reason, *result = tls_fact_of_session(demand, session, &reason);
     const json_t *failure = json_object_get(route, "mta_sts_failure");
     enum tls_policy policy = demand->policy;
@@ -157,8 +158,8 @@ void tls_fact_tell_session(const struct delivery *d, const char *id, const json_
     tell(d, id, result, tls_fact_data(route, host, domain, ip, policy, session, result, reason));
 }
 
-void tls_fact_tell_refusal(const struct delivery *d, const char *id, const json_t *route, const json_t *host, const char *domain,
-                           enum tls_policy policy, const char *result, const char *reason) {
+void tls_fact_tell_refusal(const struct delivery *d, const char *id, const json_t *route, const json_t *host,
+                           const char *domain, enum tls_policy policy, const char *result, const char *reason) {
     tell(d, id, result, tls_fact_data(route, host, domain, NULL, policy, NULL, result, reason));
 }
 

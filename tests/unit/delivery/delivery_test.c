@@ -8,9 +8,9 @@
 
 #include "libcommon/outbox/envelope.h"
 #include "services/delivery/dsn.h"
+#include "services/delivery/limits.h"
 #include "services/delivery/outcome.h"
 #include "services/delivery/reply.h"
-#include "services/delivery/limits.h"
 #include "services/delivery/window.h"
 
 static void replies_are_read_line_by_line(void **state) {
@@ -124,7 +124,8 @@ static void an_outcome_makes_a_state(void **state) {
         .first_ms = 60000, .last_ms = 4 * 3600000, .lifetime_ms = 5 * 86400000LL, .warn_ms = 4 * 3600000};
     struct arena *arena = arena_create();
     struct envelope_rcpt rcpts[1] = {{.address = SLICE("bob@b.test")}};
-    struct envelope e = {.arena = arena, .from = SLICE("a@a.test"), .received_ms = 1000, .rcpt_count = 1, .rcpts = rcpts};
+    struct envelope e = {
+        .arena = arena, .from = SLICE("a@a.test"), .received_ms = 1000, .rcpt_count = 1, .rcpts = rcpts};
     struct outcome later = {
         .kind = OUTCOME_DEFERRED, .code = 450, .enhanced = "4.2.0", .reason = "450 later", .host = "mx.b.test"};
     (void)state;
@@ -171,16 +172,18 @@ static void a_window_grows_and_shrinks(void **state) {
     assert_true(window_is_closed(&w, 305999)); /* longer each time */
     window_succeeded(&w, 20, 306000);
     assert_true(w.proven && !window_is_closed(&w, 306000) && w.failures == 0);
-    assert_true(window_park_ms(0, 0) >= DESTINATION_PARK_MS && window_park_ms(86400000, 999) <= DESTINATION_PARK_LAST_MS * 3 / 2);
+    assert_true(window_park_ms(0, 0) >= DESTINATION_PARK_MS &&
+                window_park_ms(86400000, 999) <= DESTINATION_PARK_LAST_MS * 3 / 2);
 }
 
 static void a_report_is_a_multipart_report_with_everything_in_it(void **state) {
-    struct envelope_rcpt rcpts[] = {{.address = SLICE("bob@b.test"),
-                                     .orcpt = SLICE("rfc822;robert+2Bx@b.test"),
-                                     .enhanced = SLICE("5.1.1"),
-                                     .reply = SLICE("550 5.1.1 no\r\nX-Injected: yes"),
-                                     .host = SLICE("mx.b.test")},
-                                    {.address = SLICE("eve@b.test"), .enhanced = SLICE("5.2.2"), .reply = SLICE("full")}};
+    struct envelope_rcpt rcpts[] = {
+        {.address = SLICE("bob@b.test"),
+         .orcpt = SLICE("rfc822;robert+2Bx@b.test"),
+         .enhanced = SLICE("5.1.1"),
+         .reply = SLICE("550 5.1.1 no\r\nX-Injected: yes"),
+         .host = SLICE("mx.b.test")},
+        {.address = SLICE("eve@b.test"), .enhanced = SLICE("5.2.2"), .reply = SLICE("full")}};
     struct envelope e = {.id = "01ARZ3NDEKTSV4RRFFQ69G5FAV",
                          .from = SLICE("alice@a.test"),
                          .envid = SLICE("ENV+3D1"),
@@ -197,8 +200,8 @@ static void a_report_is_a_multipart_report_with_everything_in_it(void **state) {
     assert_true(ulid_is_valid(slice_of(id)) && strcmp(id, e.id) != 0);
     dsn_id(&e, REPORT_FAILED, 1, indexes, again);
     assert_string_not_equal(id, again);
-    dsn_text("mx.a.test", id, &e, REPORT_FAILED, 2, indexes, SLICE("From: alice@a.test\r\nSubject: s\r\n\r\nthe body\r\n"),
-             1795513277000, &text);
+    dsn_text("mx.a.test", id, &e, REPORT_FAILED, 2, indexes,
+             SLICE("From: alice@a.test\r\nSubject: s\r\n\r\nthe body\r\n"), 1795513277000, &text);
     static const char *const wanted[] = {"To: <alice@a.test>\r\n",
                                          "Auto-Submitted: auto-replied\r\n", /* RFC 3834 */
                                          "multipart/report; report-type=delivery-status",
@@ -258,7 +261,8 @@ static void each_kind_of_report_has_its_own_words(void **state) {
 static void xtext_is_decoded_unless_it_breaks_a_field(void **state) {
     static const struct {
         const char *xtext, *text;
-    } cases[] = {{"a+2Bb", "a+b"}, {"a+3Db", "a=b"}, {"a+0D+0AX: y", "a+0D+0AX: y"}, {"+", "+"}, {"a+4", "a+4"}, {"", ""}};
+    } cases[] = {{"a+2Bb", "a+b"}, {"a+3Db", "a=b"}, {"a+0D+0AX: y", "a+0D+0AX: y"},
+                 {"+", "+"},       {"a+4", "a+4"},   {"", ""}};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct buf out = {0};

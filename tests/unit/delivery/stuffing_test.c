@@ -58,14 +58,16 @@ static void what_goes_onto_the_wire(void **state) {
             for (size_t second = 0; first + second <= text.n; second++) {
                 struct buf wire = {0};
                 send_in_pieces(text, first, second, &wire);
-                if (!slice_is(buf_slice(&wire), cases[i].wire)) fail_msg("case %zu cut at %zu and %zu", i, first, second);
+                if (!slice_is(buf_slice(&wire), cases[i].wire))
+                    fail_msg("case %zu cut at %zu and %zu", i, first, second);
                 buf_free(&wire);
             }
     }
 }
 
 /* A line end, and a line with a lone dot, at every offset around where pieces of the body end: the receiver reads the
- * whole message and nothing after it. Before, the CR of a CRLF at the end of a piece let the next line's dot through. */
+ * whole message and nothing after it. Before, the CR of a CRLF at the end of a piece let the next line's dot through.
+ */
 static void a_dot_after_a_piece_ends_nothing(void **state) {
     static const size_t pieces[] = {65536, 262144, 1048576};
     static const char hidden[] = "\r\n.\r\nMAIL FROM:<smuggled@a.test>\r\n";
