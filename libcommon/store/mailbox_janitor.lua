@@ -113,14 +113,12 @@ local function count_end(keys, args) -- modseq, number of folders, now (s), mess
   return wrong
 end
 
-local function changes(name, callback) redis.register_function { function_name = 'janitor_' .. name, callback = callback, flags = { 'allow-oom' } } end
-local function reads(name, callback) redis.register_function { function_name = 'janitor_' .. name, callback = callback, flags = { 'no-writes' } } end
-changes('lease', lease)
-changes('save', save)
-changes('give_up', give_up)
-changes('suspect', suspect)
-reads('look', look)
-changes('unlink', unlink)
-reads('count_begin', count_begin)
-reads('count_page', count_page)
-changes('count_end', count_end)
+redis.register_function { function_name = 'janitor_lease', callback = lease, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'janitor_save', callback = save, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'janitor_give_up', callback = give_up, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'janitor_suspect', callback = suspect, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'janitor_look', callback = look, flags = { 'no-writes' } }
+redis.register_function { function_name = 'janitor_unlink', callback = unlink, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'janitor_count_begin', callback = count_begin, flags = { 'no-writes' } }
+redis.register_function { function_name = 'janitor_count_page', callback = count_page, flags = { 'no-writes' } }
+redis.register_function { function_name = 'janitor_count_end', callback = count_end, flags = { 'allow-oom' } }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"
+#include "libcommon/base/cost.h"
 #include "libcommon/base/log.h"
 
 /* Bounds: how long an answer may take before the connection is given up (fsync of a busy disk included), and the pauses
@@ -194,6 +195,8 @@ static void send_command(struct redis *r, redis_reply_fn *done, void *ctx, size_
     if (redisAsyncCommandArgv(r->async, on_reply, p, (int)argc, parts, lengths) != REDIS_OK) {
         free(p);
         refuse_soon(r, done, ctx);
+    } else {
+        cost_add(COST_REDIS_COMMANDS, 1);
     }
     if (parts != few_parts) {
         free(parts);
@@ -207,7 +210,15 @@ void redis_command(struct redis *r, redis_reply_fn *done, void *ctx, size_t argc
 
 void redis_fcall(struct redis *r, redis_reply_fn *done, void *ctx, const char *function, struct slice key, size_t argc,
                  const struct slice argv[]) {
+    if (r->ready) cost_add(COST_REDIS_FCALLS, 1);
     struct slice head[] = {SLICE("FCALL"), slice_of(function), SLICE("1"), key};
+    send_command(r, done, ctx, 4, head, argc, argv);
+}
+
+void redis_fcall_ro(struct redis *r, redis_reply_fn *done, void *ctx, const char *function, struct slice key,
+                    size_t argc, const struct slice argv[]) {
+    if (r->ready) cost_add(COST_REDIS_FCALLS, 1);
+    struct slice head[] = {SLICE("FCALL_RO"), slice_of(function), SLICE("1"), key};
     send_command(r, done, ctx, 4, head, argc, argv);
 }
 
