@@ -139,7 +139,8 @@ static void on_refs(void *ctx, const redisReply *reply) {
 }
 
 void blob_refs(struct redis *r, struct slice id, blob_refs_fn *done, void *ctx) {
-    call_with(r, on_refs, PENDING(done, ctx), "blob_refs", id, 0, NULL, 0, NULL);
+    char key[KEY_BYTES];
+    redis_fcall_ro(r, on_refs, PENDING(done, ctx), "blob_refs", blob_key(key, id), 0, NULL);
 }
 
 static void on_scan(void *ctx, const redisReply *reply) {

@@ -16,11 +16,21 @@ int queue_shard_of(struct slice id) {
     return (int)(sum % QUEUE_SHARDS);
 }
 
+static struct slice shard_key(char out[KEY_BYTES], int shard) {
+    int n = snprintf(out, KEY_BYTES, "{q:%d}", shard);
+    return slice_make(out, (size_t)n);
+}
+
 void queue_call(struct redis *r, redis_reply_fn *fn, void *ctx, const char *function, int shard, size_t argc,
                 const struct slice argv[]) {
     char key[KEY_BYTES];
-    int n = snprintf(key, sizeof key, "{q:%d}", shard);
-    redis_fcall(r, fn, ctx, function, slice_make(key, (size_t)n), argc, argv);
+    redis_fcall(r, fn, ctx, function, shard_key(key, shard), argc, argv);
+}
+
+void queue_ask(struct redis *r, redis_reply_fn *fn, void *ctx, const char *function, int shard, size_t argc,
+               const struct slice argv[]) {
+    char key[KEY_BYTES];
+    redis_fcall_ro(r, fn, ctx, function, shard_key(key, shard), argc, argv);
 }
 
 static void call_for(struct redis *r, redis_reply_fn *fn, queue_done_fn *done, void *ctx, const char *function,

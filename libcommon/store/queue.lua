@@ -431,23 +431,20 @@ local function has(keys, args) -- ids
   return out
 end
 
-local function changes(name, callback) redis.register_function { function_name = name, callback = callback, flags = { 'allow-oom' } } end
-local function reads(name, callback) redis.register_function { function_name = name, callback = callback, flags = { 'no-writes' } } end
-
 redis.register_function('queue_commit', commit)
-changes('queue_lease', lease)
-changes('queue_extend', extend)
-changes('queue_record', record)
-changes('queue_reported', reported)
-changes('queue_release', release)
-changes('queue_bury', bury)
-changes('queue_retry', retry)
-changes('queue_retry_domain', retry_domain)
-changes('queue_hold', hold)
-changes('queue_priority', priority)
-changes('queue_delete', delete)
-reads('queue_get', get)
-reads('queue_list', list)
-reads('queue_stat', stat)
-reads('queue_domains', domains)
-reads('queue_has', has)
+redis.register_function { function_name = 'queue_lease', callback = lease, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'queue_extend', callback = extend, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'queue_record', callback = record, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'queue_reported', callback = reported, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'queue_release', callback = release, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'queue_bury', callback = bury, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'queue_retry', callback = retry, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'queue_retry_domain', callback = retry_domain, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'queue_hold', callback = hold, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'queue_priority', callback = priority, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'queue_delete', callback = delete, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'queue_get', callback = get, flags = { 'no-writes' } }
+redis.register_function { function_name = 'queue_list', callback = list, flags = { 'no-writes' } }
+redis.register_function { function_name = 'queue_stat', callback = stat, flags = { 'no-writes' } }
+redis.register_function { function_name = 'queue_domains', callback = domains, flags = { 'no-writes' } }
+redis.register_function { function_name = 'queue_has', callback = has, flags = { 'no-writes' } }

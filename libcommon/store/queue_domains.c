@@ -89,7 +89,7 @@ static void listed(struct listing *l, int error) {
 static void on_domains(void *ctx, const redisReply *reply);
 
 static void domains_page(struct listing *l, struct slice after) {
-    queue_call(l->redis, on_domains, l, "queue_domains", l->shard, 1, &after);
+    queue_ask(l->redis, on_domains, l, "queue_domains", l->shard, 1, &after);
 }
 
 static void on_domains(void *ctx, const redisReply *reply) {

@@ -37,7 +37,7 @@ void queue_delete(struct redis *r, struct slice id, queue_entries_fn *done, void
 }
 
 void queue_get(struct redis *r, struct slice id, queue_entries_fn *done, void *ctx) {
-    queue_call(r, on_entries, PENDING(done, ctx), "queue_get", queue_shard_of(id), 1, &id);
+    queue_ask(r, on_entries, PENDING(done, ctx), "queue_get", queue_shard_of(id), 1, &id);
 }
 
 static void on_list(void *ctx, const redisReply *reply) {
@@ -67,7 +67,7 @@ void queue_list(struct redis *r, int shard, enum queue_index which, struct slice
     struct slice args[] = {slice_of(names[which]), domain.n ? queue_domain(arena, slice_of(address)) : domain,
                            decimal(a, (long long)offset),
                            decimal(b, max < QUEUE_LEASE_MAX ? (long long)max : QUEUE_LEASE_MAX)};
-    queue_call(r, on_list, PENDING(done, ctx), "queue_list", shard, 4, args);
+    queue_ask(r, on_list, PENDING(done, ctx), "queue_list", shard, 4, args);
     arena_destroy(arena);
 }
 
@@ -80,7 +80,7 @@ static void on_stat(void *ctx, const redisReply *reply) {
 }
 
 void queue_stat(struct redis *r, int shard, queue_stat_fn *done, void *ctx) {
-    queue_call(r, on_stat, PENDING(done, ctx), "queue_stat", shard, 0, NULL);
+    queue_ask(r, on_stat, PENDING(done, ctx), "queue_stat", shard, 0, NULL);
 }
 
 static void on_has(void *ctx, const redisReply *reply) {
@@ -94,5 +94,5 @@ static void on_has(void *ctx, const redisReply *reply) {
 }
 
 void queue_has(struct redis *r, int shard, size_t count, const struct slice ids[], queue_has_fn *done, void *ctx) {
-    queue_call(r, on_has, PENDING(done, ctx), "queue_has", shard, count < HAS_MAX ? count : HAS_MAX, ids);
+    queue_ask(r, on_has, PENDING(done, ctx), "queue_has", shard, count < HAS_MAX ? count : HAS_MAX, ids);
 }

@@ -8,6 +8,9 @@
 /* FCALL function on a shard's key. */
 void queue_call(struct redis *r, redis_reply_fn *fn, void *ctx, const char *function, int shard, size_t argc,
                 const struct slice argv[]);
+/* FCALL_RO, for those that only read. */
+void queue_ask(struct redis *r, redis_reply_fn *fn, void *ctx, const char *function, int shard, size_t argc,
+               const struct slice argv[]);
 /* The domain under which an address is indexed: in lower case; "" becomes "-". In the arena. */
 struct slice queue_domain(struct arena *a, struct slice address);
 /* One element of a Function's answer as an envelope. With damaged not NULL it is never NULL: what cannot be read comes

@@ -215,6 +215,13 @@ void redis_fcall(struct redis *r, redis_reply_fn *done, void *ctx, const char *f
     send_command(r, done, ctx, 4, head, argc, argv);
 }
 
+void redis_fcall_ro(struct redis *r, redis_reply_fn *done, void *ctx, const char *function, struct slice key,
+                    size_t argc, const struct slice argv[]) {
+    if (r->ready) cost_add(COST_REDIS_FCALLS, 1);
+    struct slice head[] = {SLICE("FCALL_RO"), slice_of(function), SLICE("1"), key};
+    send_command(r, done, ctx, 4, head, argc, argv);
+}
+
 int redis_reply_error(const redisReply *reply) {
     static const struct {
         const char *word;

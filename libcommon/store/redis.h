@@ -28,6 +28,9 @@ void redis_command(struct redis *r, redis_reply_fn *done, void *ctx, size_t argc
 /* FCALL function 1 key args… */
 void redis_fcall(struct redis *r, redis_reply_fn *done, void *ctx, const char *function, struct slice key, size_t argc,
                  const struct slice argv[]);
+/* FCALL_RO, for Functions without writes: a user that may only read a key may call it. */
+void redis_fcall_ro(struct redis *r, redis_reply_fn *done, void *ctx, const char *function, struct slice key,
+                    size_t argc, const struct slice argv[]);
 
 /* What a reply says: 0, or a negative enum store_error. "-OOM …" and a full disk are STORE_FULL; "-NOTFOUND …" from our
  * Functions STORE_NOT_FOUND, and so on: our Functions answer errors as "<WORD> text" with the words below. */

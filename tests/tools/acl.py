@@ -150,7 +150,7 @@ def differences(root=ROOT):
     problems, allowed = [], users()
     for service, found in needs(root).items():
         has = {word[1:] for word in allowed[service][1]}
-        if plain := [w for w in allowed[service][1] if not re.fullmatch(r"\+[a-z]+(\|[a-z]+)?", w)]:
+        if plain := [w for w in allowed[service][1] if not re.fullmatch(r"\+[a-z_]+(\|[a-z]+)?", w)]:
             problems.append(f"{service}: only single commands are allowed, not {' '.join(plain)}")
         for command in sorted(found.keys() - has):
             problems.append(f"{service} lacks +{command}: {found[command]} needs it")
