@@ -379,7 +379,7 @@ def test_the_queue_can_be_seen_and_worked_on(world):
     world.remote.script = {"greeting": ["421 later"] * 1}
     send_out(world, "waiting")
     wait_until("the retry to get it there", lambda: taken(world, "waiting"), 30)
-    world.remote.script = {"greeting": ["421 later"] * 1000}
+    world.remote.script = {"rcpt": ["450 4.2.0 later"] * 1000}
     send_out(world, "deleted")
     (entry,) = wait_until("the entry in the queue", lambda: world.rpc("delivery.queue.list", limit=10)["entries"])
     assert entry["from"] == ALICE and entry["rcpts"][0]["address"] == "info@remote.test"
