@@ -37,7 +37,7 @@ enum smtp_port { PORT_MX, PORT_SUBMISSION, PORT_SUBMISSIONS };
 struct smtpd_process {
     size_t message_max, memory_max;
     int64_t command_s, login_s, session_s, data_s; /* deadlines (deadline.c) */
-    int64_t rate_min;                      /* bytes a second */
+    int64_t rate_min;                              /* bytes a second */
     struct clients *clients;
     _Atomic size_t memory; /* bytes of texts and of their copies on the way to the store */
 };
