@@ -115,7 +115,7 @@ class Site:
     def environment(self, service):
         env = {**os.environ, "POSTBUS_HOSTNAME": self.hostname, "POSTBUS_NATS": f"nats://127.0.0.1:{self.nats_port}", "POSTBUS_REDIS": f"127.0.0.1:{self.redis_port}",
                "POSTBUS_SECRETS": str(self.secrets_root / service), "POSTBUS_HTTP": f"127.0.0.1:{self.http[service]}", "POSTBUS_WORKERS": "1", "POSTBUS_LOG": "debug",
-               "POSTBUS_DNS_SERVER": "", "POSTBUS_DNS_CHECK_SECONDS": "0", "POSTBUS_PUBLIC_ADDRESSES": "127.0.0.1", "POSTBUS_TRUST_ANCHOR": str(self.dir / "anchor")}
+               "POSTBUS_DNS_SERVER": "", "POSTBUS_DNS_CHECK_SECONDS": "0", "POSTBUS_PRIVATE_DESTINATIONS": "on", "POSTBUS_PUBLIC_ADDRESSES": "127.0.0.1", "POSTBUS_TRUST_ANCHOR": str(self.dir / "anchor")}
         for name, setting in LISTENS.get(service, {}).items():
             env[setting] = f"127.0.0.1:{self.ports[name]}"
         env.update({k: str(v) for k, v in self.settings.items()})
