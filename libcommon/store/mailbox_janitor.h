@@ -38,10 +38,10 @@ void janitor_unheld(struct redis *r, struct slice user, struct slice id, size_t 
                     janitor_unheld_fn *done, void *ctx);
 
 struct janitor_user {
-    bool deleted; /* has a tombstone */
-    bool known;   /* has figures, so is a mailbox */
-    bool waiting; /* has something that waits to be released */
-    bool changed; /* since its last recount */
+    bool deleted;    /* has a tombstone */
+    bool known;      /* has figures, so is a mailbox */
+    bool waiting;    /* has something that waits to be released */
+    bool changed;    /* since its last recount */
     int64_t counted; /* when that was, seconds; 0: never */
 };
 typedef void janitor_user_fn(void *ctx, int error, const struct janitor_user *user);

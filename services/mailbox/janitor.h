@@ -2,10 +2,10 @@
  * nobody holds, notes of bodies to release, what is left of deleted users, records of deleted folders; it forgets old
  * deliveries and recounts the figures that quotas are held against.
  *
- * Of all replicas one is at work at a time: it holds a lease, and where it stands is kept in the store. A round looks at
- * all bodies, then at all users, in steps of BODIES_A_STEP or USERS_A_STEP with a pause after each. Two at work at once
- * would do no harm: every step may be repeated, and a reference is released only when it was seen to belong to nobody
- * twice, at least the grace period apart, and the message is older than that.
+ * Of all replicas one is at work at a time: it holds a lease, and where it stands is kept in the store. A round looks
+ * at all bodies, then at all users, in steps of BODIES_A_STEP or USERS_A_STEP with a pause after each. Two at work at
+ * once would do no harm: every step may be repeated, and a reference is released only when it was seen to belong to
+ * nobody twice, at least the grace period apart, and the message is older than that.
  *
  * What has another shape than this version writes is never removed: it is logged and counted
  * (postbus_mailbox_janitor_unowned). */

@@ -1,4 +1,5 @@
-/* Bodies whose references nobody holds: the queue's "q" without an entry, a user's whose mailbox does not know of it. */
+/* Bodies whose references nobody holds: the queue's "q" without an entry, a user's whose mailbox does not know of it.
+ */
 #include "services/mailbox/janitor.h"
 
 #include <stdlib.h>
@@ -12,8 +13,8 @@
 enum { SUSPECTS_MAX = 1000 };
 #define JANITOR_REF "janitor"
 
-static struct metric released = METRIC_COUNTER("postbus_mailbox_janitor_references_total",
-                                               "References to bodies that nobody held, released");
+static struct metric released =
+    METRIC_COUNTER("postbus_mailbox_janitor_references_total", "References to bodies that nobody held, released");
 
 struct body {
     struct janitor *janitor;

@@ -83,8 +83,8 @@ static void on_scan(void *ctx, const redisReply *reply) {
 void janitor_scan(struct redis *r, uint64_t cursor, janitor_scan_fn *done, void *ctx) {
     char text[NUMBER_BYTES];
     int n = snprintf(text, sizeof text, "%llu", (unsigned long long)cursor);
-    struct slice command[] = {
-        SLICE("SCAN"), slice_make(text, (size_t)n), SLICE("MATCH"), SLICE("{u:*"), SLICE("COUNT"), SLICE("512")};
+    struct slice command[] = {SLICE("SCAN"), slice_make(text, (size_t)n), SLICE("MATCH"), SLICE("{u:*"), SLICE("COUNT"),
+                              SLICE("512")};
     redis_command(r, on_scan, PENDING(done, ctx), 6, command);
 }
 
