@@ -82,7 +82,7 @@ static bool is_numeric(const char *host) {
     return evutil_inet_pton(AF_INET, host, bytes) == 1 || evutil_inet_pton(AF_INET6, host, bytes) == 1;
 }
 
-struct resolve *resolve_start(struct event_base *base, const char *host, resolve_fn *told, void *ctx) {
+struct resolve *resolve_host(struct event_base *base, const char *host, resolve_fn *told, void *ctx) {
     struct resolve *r = memory_alloc(sizeof *r);
     r->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     r->host = memory_copy(slice_of(host));

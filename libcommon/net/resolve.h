@@ -16,7 +16,7 @@ typedef void resolve_fn(void *ctx, size_t count, const char *const addresses[], 
 struct resolve;
 /* Calls told once, from the loop and never before this returns. A thread is started for it, so a caller has one at a
  * time under way. A numeric address is answered as it is. */
-struct resolve *resolve_start(struct event_base *base, const char *host, resolve_fn *told, void *ctx);
+struct resolve *resolve_host(struct event_base *base, const char *host, resolve_fn *told, void *ctx);
 /* told will not be called any more. Not after it was. NULL is allowed. */
 void resolve_cancel(struct resolve *r);
 

@@ -204,7 +204,7 @@ static void connect_now(struct redis *r) {
     if (r->next_address < r->address_count)
         connect_to(r, r->addresses[r->next_address++]);
     else
-        r->resolve = resolve_start(r->base, r->host, on_resolved, r);
+        r->resolve = resolve_host(r->base, r->host, on_resolved, r);
 }
 
 static void on_retry(evutil_socket_t fd, short what, void *ctx) {
