@@ -307,6 +307,11 @@ local function memo_trim(u, now, max)
   return max
 end
 
+-- For mailboxes that nothing is delivered to any more.
+local function forget(keys, args) -- max; answers how many were forgotten
+  return memo_trim(keys[1], seconds(), tonumber(args[1]))
+end
+
 -- Notes a delivery. Twice as many old notes go as new ones come, so the list never grows old.
 local function memo_add(u, member, fid, uid, modseq)
   local d, o, now = u .. ':d', u .. ':o', seconds()
@@ -635,6 +640,7 @@ register('folder_rename', folder_rename)
 register('folder_subscribe', folder_subscribe)
 register('deliver', deliver)
 register('append', append)
+register('forget', forget, 'allow-oom')
 register('sync', sync, 'no-writes')
 register('cached', cached, 'no-writes')
 register('locate', locate, 'no-writes')

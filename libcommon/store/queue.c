@@ -8,7 +8,7 @@
 #include "libcommon/base/log.h"
 #include "libcommon/store/queue_private.h"
 
-enum { KEY_BYTES = 24, STEP_RCPTS = 100, TOKEN_MAX = 64 };
+enum { KEY_BYTES = 24, STEP_RCPTS = 50, TOKEN_MAX = 64 };
 
 int queue_shard_of(struct slice id) {
     unsigned sum = 0;

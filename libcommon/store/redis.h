@@ -1,8 +1,12 @@
 /* One asynchronous Redis connection of one worker. Commands are pipelined: write as many as you like, each answer comes
- * to its callback on the worker's loop, in order. When Redis cannot be reached, or its answer takes longer than the
- * bound, every waiting callback gets a NULL reply at once (REDIS_UNAVAILABLE) and the connection is made again in the
- * background, 100 ms to 2 s apart. A command that was given a NULL reply may or may not have happened: everything
- * stored can be done twice. */
+ * to its callback on the worker's loop. Nothing may rely on two commands sharing a connection, or on their order: who
+ * needs the first one's effect waits for its answer.
+ *
+ * No caller waits for ever: without an answer after 10 s, or when the connection is lost, its callback gets a NULL
+ * reply (STORE_UNAVAILABLE). Such a command may or may not have happened, or may still happen: everything stored can be
+ * done twice. A slow answer costs nobody else theirs: the connection is kept until nothing at all has been answered for
+ * 30 s; meanwhile further commands are refused at once. A connection that is lost is made again in the background, 100
+ * ms to 2 s apart; names are looked up without making the loop wait. */
 #ifndef POSTBUS_STORE_REDIS_H
 #define POSTBUS_STORE_REDIS_H
 

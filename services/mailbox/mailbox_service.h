@@ -37,6 +37,7 @@ struct mailbox_worker {
     int requests; /* in flight */
     size_t request_bytes;
     struct window window;
+    struct janitor *janitor; /* NULL on all workers but the first */
     bool draining;
 };
 

@@ -10,7 +10,7 @@ static int64_t deadline_of(const struct session *s, const char **words) {
     if (s->then || s->commit || s->pending) return INT64_MAX;
     if (s->mode == MODE_DATA || s->mode == MODE_BDAT) {
         *words = "The message arrives too slowly";
-        return s->t.data_since_us + SMTP_DATA_GRACE_S * (int64_t)SECOND_US +
+        return s->t.data_since_us + p->data_s * SECOND_US +
                (int64_t)(s->t.data_bytes / (uint64_t)p->rate_min) * SECOND_US;
     }
     int64_t at = s->since_us + p->command_s * SECOND_US;

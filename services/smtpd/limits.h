@@ -19,14 +19,12 @@ enum {
     SMTP_AUTH_FAILURES_MAX = 5,   /* wrong passwords of one session: 421 4.7.0 */
     SMTP_OUTPUT_MAX = 64 * 1024, /* replies that the client has not read: nothing more is taken from it until it does */
     SMTP_CONNECTIONS_MAX = 4000, /* of one worker: 421 4.3.2 */
-    SMTP_DATA_GRACE_S = 180,     /* what a text may take beside the time that its bytes take at the slowest rate that
-                                    is allowed (§4.5.3.2.5): 421 4.4.2 */
     SMTP_RESOLVE_MS = 10000,     /* accounts' answer: 451 4.3.0 */
     SMTP_VERIFY_MS = 30000,      /* the verifier's answer, with slow DNS behind it: 451 4.7.0 */
     SMTP_DELIVER_MS = 2000,      /* the mailbox service's answer; after it the message goes to the queue */
 };
 /* Settings (ARCHITECTURE.md): POSTBUS_MESSAGE_MAX_BYTES (552 5.3.4), POSTBUS_SMTP_MEMORY_MAX (452 4.3.1),
  * POSTBUS_SMTP_CONNECTIONS_PER_CLIENT (421 4.7.0), POSTBUS_SMTP_COMMAND_TIME, POSTBUS_SMTP_LOGIN_TIME,
- * POSTBUS_SMTP_SESSION_TIME, POSTBUS_SMTP_RATE_MIN (421 4.4.2). */
+ * POSTBUS_SMTP_SESSION_TIME, POSTBUS_SMTP_DATA_TIME, POSTBUS_SMTP_RATE_MIN (421 4.4.2). */
 
 #endif

@@ -39,6 +39,7 @@ static void smtpd_configure(void) {
     process.command_s = config_seconds("POSTBUS_SMTP_COMMAND_TIME", "5m", 1, DAY); /* RFC 5321 §4.5.3.2.7 */
     process.login_s = config_seconds("POSTBUS_SMTP_LOGIN_TIME", "2m", 1, DAY);
     process.session_s = config_seconds("POSTBUS_SMTP_SESSION_TIME", "1h", 1, DAY);
+    process.data_s = config_seconds("POSTBUS_SMTP_DATA_TIME", "3m", 1, DAY); /* §4.5.3.2.5 */
     process.rate_min = config_number("POSTBUS_SMTP_RATE_MIN", 1024, 1, 1024 * 1024 * 1024);
     process.clients =
         clients_create((size_t)config_number("POSTBUS_SMTP_CONNECTIONS_PER_CLIENT", 200, 1, SMTP_CONNECTIONS_MAX));

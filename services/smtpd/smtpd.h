@@ -36,8 +36,8 @@ enum smtp_port { PORT_MX, PORT_SUBMISSION, PORT_SUBMISSIONS };
 /* What the workers of the process share: settings, and what is counted over all of them. */
 struct smtpd_process {
     size_t message_max, memory_max;
-    int64_t command_s, login_s, session_s; /* deadlines (deadline.c) */
-    int64_t rate_min;                      /* bytes a second */
+    int64_t command_s, login_s, session_s, data_s; /* deadlines (deadline.c) */
+    int64_t rate_min;                              /* bytes a second */
     struct clients *clients;
     _Atomic size_t memory; /* bytes of texts and of their copies on the way to the store */
 };
@@ -181,7 +181,7 @@ void smtpd_free(struct smtpd *d);
 /* deadline.c: how long a client may take.
  *   a command line      POSTBUS_SMTP_COMMAND_TIME from the reply before it to its end
  *   the login           POSTBUS_SMTP_LOGIN_TIME from the connection to a successful AUTH (submission)
- *   a text              SMTP_DATA_GRACE_S, and a second for each POSTBUS_SMTP_RATE_MIN bytes of it that have arrived
+ *   a text              POSTBUS_SMTP_DATA_TIME, and a second for each POSTBUS_SMTP_RATE_MIN bytes of it that arrived
  *   a session           POSTBUS_SMTP_SESSION_TIME from the connection; a text that is arriving may be finished
  * While a service is waited for, none counts. */
 void deadline_start(struct session *s);

@@ -116,7 +116,7 @@ def needs(root=ROOT):
         while bodies:
             path, body = bodies.pop()
             where = f"{path.relative_to(root)}"
-            in_store = path.parent.name == "store" or "redis_command" in body
+            in_store = "store" in path.relative_to(root).parts[:2] or "redis_command" in body
             if in_store:
                 for command in commands_of(body):
                     found.setdefault(command, where)

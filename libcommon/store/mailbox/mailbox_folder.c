@@ -1,5 +1,5 @@
 /* Folders: listed, made, deleted, renamed, subscribed; and one folder's changes. */
-#include "libcommon/store/mailbox_private.h"
+#include "libcommon/store/mailbox/mailbox_private.h"
 
 struct folder_job {
     struct redis *r;

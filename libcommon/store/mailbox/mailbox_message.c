@@ -1,5 +1,5 @@
 /* Messages appended to a mailbox, and read from it. */
-#include "libcommon/store/mailbox_private.h"
+#include "libcommon/store/mailbox/mailbox_private.h"
 
 #include "libcommon/base/ulid.h"
 

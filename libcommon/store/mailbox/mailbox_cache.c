@@ -1,6 +1,6 @@
 #include "libcommon/mail/header.h"
 #include "libcommon/mail/structure.h"
-#include "libcommon/store/mailbox_private.h"
+#include "libcommon/store/mailbox/mailbox_private.h"
 
 /* The fields that mail clients list folders by; Return-Path and Delivered-To are left to the message, since the prefix
  * brings them. */

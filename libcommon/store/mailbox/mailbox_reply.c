@@ -2,7 +2,7 @@
 #include <utf8proc.h>
 
 #include "libcommon/base/log.h"
-#include "libcommon/store/mailbox_private.h"
+#include "libcommon/store/mailbox/mailbox_private.h"
 
 char *mailbox_key(struct slice user) {
     char *key = memory_alloc(user.n + 5);

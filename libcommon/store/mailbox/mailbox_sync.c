@@ -1,5 +1,5 @@
 /* A folder's changes, page by page: a first sync of a large folder never holds Redis for longer than one page. */
-#include "libcommon/store/mailbox_private.h"
+#include "libcommon/store/mailbox/mailbox_private.h"
 
 enum { RESTARTS_MAX = 3 };
 

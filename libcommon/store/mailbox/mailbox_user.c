@@ -1,5 +1,5 @@
 /* A user's mailbox as a whole: figures, quota, deletion; and letting go of blobs that nobody uses any more. */
-#include "libcommon/store/mailbox_private.h"
+#include "libcommon/store/mailbox/mailbox_private.h"
 
 #include "libcommon/base/ulid.h"
 

@@ -1,6 +1,6 @@
 /* Flags stored, messages copied, moved and expunged: in chunks of MAILBOX_CHUNK messages, each one Function, results
  * put together. */
-#include "libcommon/store/mailbox_private.h"
+#include "libcommon/store/mailbox/mailbox_private.h"
 
 enum change_kind { CHANGE_STORE, CHANGE_COPY, CHANGE_EXPUNGE };
 

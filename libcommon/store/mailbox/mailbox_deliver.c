@@ -1,6 +1,6 @@
 /* Deliveries: one Function for a message and all its recipients of one user, and the references of those for whom it
  * did not happen. */
-#include "libcommon/store/mailbox_private.h"
+#include "libcommon/store/mailbox/mailbox_private.h"
 
 #include "libcommon/base/ulid.h"
 
