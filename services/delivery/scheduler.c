@@ -65,7 +65,7 @@ static void on_end(void *ctx, struct message *m) {
 
 static void begin(struct scheduler *s, struct envelope *e, const struct shard *shard) {
     struct message *old = find(s, e->id);
-    if (old) { /* we were too slow to extend our lease, and have it again */
+    if (old) { /* we were too slow to extend our lease, or had lost it, and have it again */
         envelope_destroy(e);
         message_adopt(old, shard->token, shard->asked_us);
         return;
@@ -136,6 +136,9 @@ static void on_drain_look(evutil_socket_t fd, short what, void *ctx) {
     struct delivery *d = s->delivery;
     (void)fd, (void)what;
     destinations_sweep(d->destinations);
+    for (size_t i = 0; i < BUCKETS; i++)
+        for (struct message *m = s->buckets[i]; m; m = m->next)
+            if (m->lost) message_wake(m);
     if (!s->messages && !s->asking && !destinations_in_work(d->destinations) && !bodies_bytes(d->bodies) &&
         !routes_asking(d->routes))
         service_drained(d->worker);
