@@ -282,10 +282,12 @@ static void look_at_sessions(struct destination *dest) {
         if (rest) push_front(dest, rest);
         for (size_t n = session_take_answered(s); n; n--)
             window_succeeded(&dest->window, dest->all->window_max, clock_wall_ms());
-        if (session_state(s) == SESSION_CLOSED)
-            remove_session(dest, i);
-        else
+        if (session_state(s) != SESSION_CLOSED) {
             i++;
+            continue;
+        }
+        if (session_broke(s)) window_crowded(&dest->window, dest->window.size / 2, clock_wall_ms());
+        remove_session(dest, i);
     }
 }
 

@@ -14,6 +14,7 @@ struct progress {
     bool in_work;    /* being tried */
     bool unrecorded; /* has an outcome that the queue does not know yet */
     bool recording;  /* which is on its way there */
+    bool quiet;      /* put off again as before, without an attempt: nobody needs to hear of it */
     json_t *details; /* of a remote server's 250, for the event */
 };
 

@@ -11,7 +11,7 @@
 #include "services/delivery/message.h"
 #include "services/delivery/route.h"
 
-enum { BUCKETS = 4096, DRAIN_LOOK_MS = 50 };
+enum { BUCKETS = 4096, DRAIN_LOOK_MS = 50, LARGE_RCPTS = 500 };
 
 static struct metric in_work = METRIC_GAUGE("postbus_delivery_in_work", "Queue entries in work");
 
@@ -89,8 +89,12 @@ static void on_lease(void *ctx, int error, size_t count, struct envelope *const 
         if (error != STORE_UNAVAILABLE) log_warn("cannot lease work", "reason", store_error_text(error), NULL);
         return;
     }
-    if (count == DELIVERY_LEASE_BATCH) shard->wanted = true;
-    for (size_t i = 0; i < count; i++) begin(s, entries[i], shard);
+    size_t rcpts = 0;
+    for (size_t i = 0; i < count; i++) {
+        rcpts += entries[i]->rcpt_count;
+        begin(s, entries[i], shard);
+    }
+    if (count == DELIVERY_LEASE_BATCH || rcpts > LARGE_RCPTS) shard->wanted = true; /* the answer was cut: more is due */
     if (shard->wanted) ask(shard);
 }
 
