@@ -103,7 +103,9 @@ class Sender(threading.Thread):
         listener = "submissions" if self.login else "smtp"
         port = self.rand.choice([p for name, p in self.site.ports.items() if name.partition("@")[0] == listener])  # any of its replicas
         if not self.login:
-            return smtplib.SMTP("127.0.0.1", port, local_hostname="load.test", timeout=60)
+            session = smtplib.SMTP("127.0.0.1", port, local_hostname="load.test", timeout=60)
+            session.ehlo()
+            return session
         session = smtplib.SMTP_SSL("127.0.0.1", port, local_hostname="client.test", timeout=60, context=TLS)
         try:
             session.login(self.login, PASSWORD)
@@ -134,7 +136,10 @@ class Sender(threading.Thread):
                 if code == 250:
                     taken.append(rcpt)
                 else:
-                    self._refuse(mark, code, text, rcpts)
+                    self.record.refused(mark, code, text.decode(errors="replace"))
+                    if code == 421:
+                        self._drop()
+                        return rcpts
             if not taken:
                 s.rset()
                 return rcpts
@@ -180,7 +185,7 @@ class Reader(threading.Thread):
             try:
                 self._imap() if self.protocol == "imap" else self._pop3()
                 self.record.reads += 1
-            except (imaplib.IMAP4.error, poplib.error_proto, OSError, EOFError):
+            except (imaplib.IMAP4.error, poplib.error_proto, OSError, EOFError, ValueError):
                 time.sleep(0.1)
             finally:
                 self.record.add("reading", -1)

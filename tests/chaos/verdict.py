@@ -92,9 +92,9 @@ class Verdict:
                     excused += 1
                     transactions.add((id(earlier), fault.begin))
                 else:
-                    self.problems["more than once at another site"].append(
-                        f"{mark} for {rcpt}: taken {', '.join(f'{a.reply_at:.2f}' for a in arrivals)}; faults near: "
-                        + (", ".join(f"{f.victim} {f.what} {f.begin:.2f}–{f.end:.2f}" for f in self.happened if f.end > arrivals[0].dot_at - 3 and f.begin < later.dot_at) or "none"))
+                    between = [f"{f.victim} {f.what.split(',')[0]} {f.begin:.2f} to {f.end:.2f}" for f in self.happened if f.end > earlier.dot_at - 1 and f.begin < later.dot_at]
+                    self.problems["more than once at another site"].append(f"{mark} for {rcpt}: 250 at {earlier.reply_at:.2f} and again at {later.reply_at:.2f}; "
+                                                                           f"between them {', '.join(between[:8]) or 'no fault'}")
         bound = sum(1 for a in self.world.sinks.arrivals if self._in_flight(a))
         log(f"other sites: {extra} copies beyond the first, {excused} of them from {len(transactions)} transactions whose 250 was in flight when delivery was killed or stopped "
             f"({bound} such transactions in all)")
