@@ -1,7 +1,11 @@
 /* The bus of one worker: a NATS connection whose messages come to callbacks on the worker's own loop.
  *
  * Requests are answered by a queue group a service; a request that gets no answer in its time, or while NATS is away,
- * ends with BUS_UNAVAILABLE. Events are CloudEvents; they may be lost, late or repeated: nothing may depend on one. */
+ * ends with BUS_UNAVAILABLE. Events are CloudEvents; they may be lost, late or repeated: nothing may depend on one.
+ *
+ * There are two kinds of doors. Those that take and give json_t are for requests that are rare. Those whose names end
+ * in _text or _raw take and give JSON as bytes: the hot messages are written and read by typed codecs
+ * (libcommon/codec), and whoever needs no more than the subject decodes nothing. Both kinds speak the same messages. */
 #ifndef POSTBUS_BUS_BUS_H
 #define POSTBUS_BUS_BUS_H
 
@@ -29,15 +33,27 @@ void *bus_connection(struct bus *b);
  * reference to data. Never waits. */
 void bus_publish(struct bus *b, const char *event, struct slice about, json_t *data);
 
+/* The same with data's JSON text, which is copied. */
+void bus_publish_text(struct bus *b, const char *event, struct slice about, struct slice data);
+/* Publishes an empty message on `postbus.<subject>`, e.g. "queue.due.3": a hint to look, and no CloudEvent. */
+void bus_wake(struct bus *b, const char *subject);
+
 /* about: the subject's last token; data: the event's data, valid during the call. */
 typedef void bus_event_fn(void *ctx, struct slice about, const json_t *data);
 /* Hears `postbus.<event>.<about>`, with wildcards, e.g. "mail.accepted.*". With group, one of all replicas' workers
  * hears each; without, every worker does. */
 void bus_hear(struct bus *b, const char *event, bool group, bus_event_fn *heard, void *ctx);
 
+/* about: the subject's last token; bytes: the message as it came, a CloudEvent's JSON or nothing (bus_wake). Both are
+ * valid during the call. */
+typedef void bus_raw_fn(void *ctx, struct slice about, struct slice bytes);
+/* As bus_hear, without decoding. */
+void bus_hear_raw(struct bus *b, const char *event, bool group, bus_raw_fn *heard, void *ctx);
+
 /* Hears one exact subject or pattern with a handle, for sessions that come and go (a user's mailbox.changed). */
 struct bus_subscription;
 struct bus_subscription *bus_subscribe(struct bus *b, const char *event, bus_event_fn *heard, void *ctx);
+struct bus_subscription *bus_subscribe_raw(struct bus *b, const char *event, bus_raw_fn *heard, void *ctx);
 void bus_unsubscribe(struct bus_subscription *s);
 
 /* Requests
@@ -57,18 +73,37 @@ typedef void bus_reply_fn(void *ctx, int error, const json_t *reply);
 /* Asks `postbus.rpc.<verb>`, e.g. "accounts.login". Steals the reference to ask. The callback comes exactly once, never
  * before this returns. Answers a ticket for bus_cancel, never 0. */
 uint64_t bus_request(struct bus *b, const char *verb, json_t *ask, int timeout_ms, bus_reply_fn *done, void *ctx);
+
+/* reply: the answer's JSON text (also with BUS_REFUSED); empty when unavailable without one. Valid during the call. An
+ * answer is an error when it begins with {"error" as bus_refuse writes it; others are not looked into. */
+typedef void bus_text_fn(void *ctx, int error, struct slice reply);
+/* As bus_request, with JSON text, which is copied. */
+uint64_t bus_request_text(struct bus *b, const char *verb, struct slice ask, int timeout_ms, bus_text_fn *done,
+                          void *ctx);
+
 /* The callback of this request will not come any more. An unknown or finished ticket changes nothing. */
 void bus_cancel(struct bus *b, uint64_t ticket);
 /* "not_found", "denied", …: the code of an error reply, "" when it is none. */
 const char *bus_error_code(const json_t *reply);
+enum { BUS_CODE_BYTES = 32 };
+/* The same of an answer's text; returns out. */
+const char *bus_error_code_text(struct slice reply, char out[BUS_CODE_BYTES]);
 
 /* A request that waits for its answer. Answer each exactly once, now or later. */
 struct bus_call;
 typedef void bus_answer_fn(void *ctx, struct bus_call *call, const json_t *ask);
 /* Answers `postbus.rpc.<service>.<verb>` as a member of the service's queue group. Several verbs may be served. */
 void bus_serve(struct bus *b, const char *verb, bus_answer_fn *answer, void *ctx);
+
+/* ask: the request's bytes, valid during the call; nobody has looked whether they are JSON. */
+typedef void bus_answer_text_fn(void *ctx, struct bus_call *call, struct slice ask);
+void bus_serve_text(struct bus *b, const char *verb, bus_answer_text_fn *answer, void *ctx);
+
 /* Steals the reference to reply. */
 void bus_answer(struct bus_call *call, json_t *reply);
+/* reply: JSON text, which is copied. */
+void bus_answer_text(struct bus_call *call, struct slice reply);
+/* {"error":{"code":…,"message":…}} */
 void bus_refuse(struct bus_call *call, const char *code, const char *message);
 
 #endif

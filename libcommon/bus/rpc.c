@@ -8,9 +8,11 @@
 /* LAST_ROUNDS: how often callbacks that ask again while the bus is taken down are told once more that it is. */
 enum { LAST_ROUNDS = 8, SLOTS_MAX = 1 << 16, SLOTS_FIRST = 256, CLOCK_MS = 50 };
 
+/* One of answer and text is set. */
 struct server {
     struct bus *bus;
     bus_answer_fn *answer;
+    bus_answer_text_fn *text;
     void *ctx;
 };
 
@@ -24,13 +26,30 @@ static struct request *request_of(struct bus *b, uint64_t ticket) {
     return ticket && slot < b->slots && b->requests[slot].ticket == ticket ? &b->requests[slot] : NULL;
 }
 
-static void finish(struct bus *b, struct request *q, int error, const json_t *reply) {
-    bus_reply_fn *done = q->done;
-    void *ctx = q->ctx;
+static int error_of_code(const char *code) {
+    if (!*code) return BUS_OK;
+    return strcmp(code, "unavailable") == 0 || strcmp(code, "busy") == 0 ? BUS_UNAVAILABLE : BUS_REFUSED;
+}
+
+/* Gives a request's answer to the door that it came through; `there` is false when none came. */
+static void tell(const struct request *one, bool there, struct slice reply) {
+    if (one->text) {
+        char code[BUS_CODE_BYTES];
+        int error = there && reply.n ? error_of_code(bus_error_code_text(reply, code)) : BUS_UNAVAILABLE;
+        one->text(one->ctx, error, reply);
+        return;
+    }
+    json_t *decoded = there ? bus_decode(reply) : NULL;
+    one->done(one->ctx, decoded ? error_of_code(bus_error_code(decoded)) : BUS_UNAVAILABLE, decoded);
+    json_decref(decoded);
+}
+
+static void finish(struct bus *b, struct request *q, bool there, struct slice reply) {
+    struct request one = *q; /* its slot may be taken again by what the callback asks */
     b->next_free = (size_t)(q - b->requests);
     q->ticket = 0;
     b->in_flight--;
-    done(ctx, error, reply);
+    tell(&one, there, reply);
 }
 
 static void on_reply(void *ctx, natsMsg *msg) {
@@ -41,17 +60,7 @@ static void on_reply(void *ctx, natsMsg *msg) {
         return;
     struct request *q = request_of(b, ticket);
     if (!q) return; /* late, or given up */
-    json_t *reply = natsMsg_IsNoResponders(msg)
-                        ? NULL
-                        : json_loadb(natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg), 0, NULL);
-    const char *code = bus_error_code(reply);
-    int error = BUS_OK;
-    if (!reply || slice_is(slice_of(code), "unavailable") || slice_is(slice_of(code), "busy"))
-        error = BUS_UNAVAILABLE;
-    else if (*code)
-        error = BUS_REFUSED;
-    finish(b, q, error, reply);
-    json_decref(reply);
+    finish(b, q, !natsMsg_IsNoResponders(msg), bus_bytes(msg));
 }
 
 static void on_clock(evutil_socket_t fd, short what, void *ctx) {
@@ -59,8 +68,7 @@ static void on_clock(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
     int64_t now = clock_monotonic_us();
     for (size_t i = 0; i < b->slots && b->in_flight; i++)
-        if (b->requests[i].ticket && b->requests[i].deadline_us <= now)
-            finish(b, &b->requests[i], BUS_UNAVAILABLE, NULL);
+        if (b->requests[i].ticket && b->requests[i].deadline_us <= now) finish(b, &b->requests[i], false, SLICE(""));
     struct timeval wait = {0, CLOCK_MS * 1000};
     if (b->in_flight) event_add(b->clock, &wait);
 }
@@ -72,8 +80,8 @@ static void on_refuse(evutil_socket_t fd, short what, void *ctx) {
     for (size_t i = 0; i < count; i++) {
         struct request one = b->refused[i]; /* here, and still in the list: a callback before it may have cancelled it,
                                                or made the list grow */
-        b->refused[i].done = NULL;
-        if (one.done) one.done(one.ctx, BUS_UNAVAILABLE, NULL);
+        b->refused[i].ticket = 0;
+        if (one.ticket) tell(&one, false, SLICE(""));
     }
     b->refused_count -= count;
     memmove(b->refused, b->refused + count, b->refused_count * sizeof *b->refused);
@@ -90,7 +98,7 @@ void rpc_start(struct bus *b) {
 
 void rpc_stop(struct bus *b) {
     for (size_t i = 0; i < b->slots; i++)
-        if (b->requests[i].ticket) finish(b, &b->requests[i], BUS_UNAVAILABLE, NULL);
+        if (b->requests[i].ticket) finish(b, &b->requests[i], false, SLICE(""));
     for (int i = 0; i < LAST_ROUNDS && b->refused_count; i++) on_refuse(-1, 0, b);
     event_free(b->clock);
     event_free(b->refuse);
@@ -115,32 +123,40 @@ static struct request *slot_take(struct bus *b) {
     return q;
 }
 
-static uint64_t refuse_soon(struct bus *b, bus_reply_fn *done, void *ctx) {
+static uint64_t refuse_soon(struct bus *b, struct request one) {
     b->refused = memory_resize(b->refused, (b->refused_count + 1) * sizeof *b->refused);
-    uint64_t ticket = ++b->generation * SLOTS_MAX + SLOTS_MAX - 1; /* a slot that request_of never finds in use */
-    b->refused[b->refused_count++] = (struct request){.ticket = ticket, .done = done, .ctx = ctx};
+    one.ticket = ++b->generation * SLOTS_MAX + SLOTS_MAX - 1; /* a slot that request_of never finds in use */
+    b->refused[b->refused_count++] = one;
     event_active(b->refuse, EV_TIMEOUT, 0);
-    return ticket;
+    return one.ticket;
 }
 
-uint64_t bus_request(struct bus *b, const char *verb, json_t *ask, int timeout_ms, bus_reply_fn *done, void *ctx) {
+static uint64_t ask_for(struct bus *b, const char *verb, struct slice ask, int timeout_ms, struct request one) {
     char subject[SUBJECT_MAX], reply_to[SUBJECT_MAX];
     struct request *q = atomic_load(&b->ready) ? slot_take(b) : NULL;
-    uint64_t ticket = 0;
-    if (q) {
-        ticket = ++b->generation * SLOTS_MAX + (uint64_t)(q - b->requests);
-        snprintf(subject, sizeof subject, "postbus.rpc.%s", verb);
-        snprintf(reply_to, sizeof reply_to, "%s.%llu", b->inbox, (unsigned long long)ticket);
-        if (bus_send(b, subject, reply_to, bus_json(b, ask)) != 0) q = NULL;
-    }
-    json_decref(ask);
-    if (!q) return refuse_soon(b, done, ctx);
-    *q = (struct request){ticket, clock_monotonic_us() + (int64_t)timeout_ms * 1000, done, ctx};
+    if (!q) return refuse_soon(b, one);
+    one.ticket = ++b->generation * SLOTS_MAX + (uint64_t)(q - b->requests);
+    snprintf(subject, sizeof subject, "postbus.rpc.%s", verb);
+    snprintf(reply_to, sizeof reply_to, "%s.%llu", b->inbox, (unsigned long long)one.ticket);
+    if (bus_send(b, subject, reply_to, ask) != 0) return refuse_soon(b, one);
+    one.deadline_us = clock_monotonic_us() + (int64_t)timeout_ms * 1000;
+    *q = one;
     b->next_free = (size_t)(q - b->requests) + 1;
     b->in_flight++;
     struct timeval wait = {0, CLOCK_MS * 1000};
     if (!event_pending(b->clock, EV_TIMEOUT, NULL)) event_add(b->clock, &wait);
-    return ticket;
+    return one.ticket;
+}
+
+uint64_t bus_request(struct bus *b, const char *verb, json_t *ask, int timeout_ms, bus_reply_fn *done, void *ctx) {
+    struct slice text = bus_json(b, ask);
+    json_decref(ask);
+    return ask_for(b, verb, text, timeout_ms, (struct request){.done = done, .ctx = ctx});
+}
+
+uint64_t bus_request_text(struct bus *b, const char *verb, struct slice ask, int timeout_ms, bus_text_fn *done,
+                          void *ctx) {
+    return ask_for(b, verb, ask, timeout_ms, (struct request){.text = done, .ctx = ctx});
 }
 
 void bus_cancel(struct bus *b, uint64_t ticket) {
@@ -151,12 +167,21 @@ void bus_cancel(struct bus *b, uint64_t ticket) {
         b->in_flight--;
     }
     for (size_t i = 0; i < b->refused_count; i++)
-        if (b->refused[i].ticket == ticket) b->refused[i].done = NULL;
+        if (b->refused[i].ticket == ticket) b->refused[i].ticket = 0;
 }
 
 const char *bus_error_code(const json_t *reply) {
     const char *code = json_string_value(json_object_get(json_object_get(reply, "error"), "code"));
     return code ? code : "";
+}
+
+const char *bus_error_code_text(struct slice reply, char out[BUS_CODE_BYTES]) {
+    out[0] = '\0';
+    if (!slice_starts(reply, SLICE("{\"error\""))) return out;
+    json_t *decoded = bus_decode(reply);
+    snprintf(out, BUS_CODE_BYTES, "%s", bus_error_code(decoded));
+    json_decref(decoded);
+    return out;
 }
 
 static void on_call(void *ctx, natsMsg *msg) {
@@ -167,7 +192,11 @@ static void on_call(void *ctx, natsMsg *msg) {
     struct bus_call *call = memory_alloc(sizeof *call + n);
     call->bus = s->bus;
     memcpy(call->reply_to, reply_to, n);
-    json_t *ask = json_loadb(natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg), 0, NULL);
+    if (s->text) {
+        s->text(s->ctx, call, bus_bytes(msg));
+        return;
+    }
+    json_t *ask = bus_decode(bus_bytes(msg));
     if (json_is_object(ask))
         s->answer(s->ctx, call, ask);
     else
@@ -175,22 +204,35 @@ static void on_call(void *ctx, natsMsg *msg) {
     json_decref(ask);
 }
 
-void bus_serve(struct bus *b, const char *verb, bus_answer_fn *answer, void *ctx) {
+static void serve(const char *verb, struct server one) {
     char subject[SUBJECT_MAX];
     struct server *s = memory_alloc(sizeof *s);
-    *s = (struct server){b, answer, ctx};
-    snprintf(subject, sizeof subject, "postbus.rpc.%s.%s", b->service, verb);
-    struct handler *h = handler_create_direct(b, subject, b->service, on_call, s);
+    *s = one;
+    snprintf(subject, sizeof subject, "postbus.rpc.%s.%s", s->bus->service, verb);
+    struct handler *h = handler_create_direct(s->bus, subject, s->bus->service, on_call, s);
     if (h)
         h->permanent = s;
     else
         free(s);
 }
 
-void bus_answer(struct bus_call *call, json_t *reply) {
-    bus_send(call->bus, call->reply_to, NULL, bus_json(call->bus, reply));
-    json_decref(reply);
+void bus_serve(struct bus *b, const char *verb, bus_answer_fn *answer, void *ctx) {
+    serve(verb, (struct server){.bus = b, .answer = answer, .ctx = ctx});
+}
+
+void bus_serve_text(struct bus *b, const char *verb, bus_answer_text_fn *answer, void *ctx) {
+    serve(verb, (struct server){.bus = b, .text = answer, .ctx = ctx});
+}
+
+void bus_answer_text(struct bus_call *call, struct slice reply) {
+    bus_send(call->bus, call->reply_to, NULL, reply);
     free(call);
+}
+
+void bus_answer(struct bus_call *call, json_t *reply) {
+    struct slice text = bus_json(call->bus, reply);
+    json_decref(reply);
+    bus_answer_text(call, text);
 }
 
 void bus_refuse(struct bus_call *call, const char *code, const char *message) {

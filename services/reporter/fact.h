@@ -11,8 +11,8 @@ enum { FACT_ROW_MAX = 4096, FACT_SIGNATURES_MAX = 10 };
 struct fact {
     char domain[DOMAIN_BYTES];
     json_t *policy; /* dmarc: {"published":{…},"domain"}; tls: {"rua"} */
-    json_t *row; /* dmarc: a record as in dmarc_aggregate.h, without count; tls: {"policy":{…}} with "failure":{…}
-                    unless it succeeded */
+    json_t *row;    /* dmarc: a record as in dmarc_aggregate.h, without count; tls: {"policy":{…}} with "failure":{…}
+                       unless it succeeded */
 };
 
 /* Of mail.accepted or mail.refused: false when it tells nothing that anybody asked to hear: it is a report, it did not

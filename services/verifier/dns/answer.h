@@ -31,8 +31,8 @@ enum answer_security { ANSWER_INSECURE, ANSWER_SECURE, ANSWER_BOGUS };
 
 struct answer_record {
     uint16_t preference; /* MX */
-    struct slice data; /* A: 4 bytes, AAAA: 16; TXT: its strings put together (RFC 7208 §3.3); MX, PTR, CNAME, NS: the
-                          name, lower case, without final dot ("" is the root); others: as on the wire */
+    struct slice data;   /* A: 4 bytes, AAAA: 16; TXT: its strings put together (RFC 7208 §3.3); MX, PTR, CNAME, NS: the
+                            name, lower case, without final dot ("" is the root); others: as on the wire */
 };
 
 struct answer {

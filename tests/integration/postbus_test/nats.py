@@ -18,7 +18,8 @@ class Nats:
         self.lock = threading.Lock()
         self.handlers = {}
         self.ids = itertools.count(1)
-        self.inbox = f"_INBOX.test{id(self)}"
+        self.inbox = f"_INBOX.{user}.{id(self)}"
+        self.errors = []  # what the server said against us
         self.waiting = {}
         self.pongs = queue.Queue()
         self._send(f"CONNECT {json.dumps(hello)}\r\n".encode())
@@ -49,7 +50,8 @@ class Nats:
                 elif words[0] == b"PONG":
                     self.pongs.put(1)
                 elif words[0] == b"-ERR":
-                    print("nats:", line.decode().strip())
+                    self.errors.append(line.decode().strip())
+                    print("nats:", self.errors[-1])
         except (OSError, ValueError):
             pass
 

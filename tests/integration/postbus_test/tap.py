@@ -38,6 +38,10 @@ class Tap:
             self._on_message(subject, reply, body)
 
     def _on_message(self, subject, reply, body):
+        if subject.startswith("postbus.queue.due."):
+            if body:
+                self.errors.append(f"{subject}: has a payload")
+            return
         if subject.startswith("$JS.") or subject.startswith("$SYS.") or subject.startswith("_R_"):
             return
         if subject.startswith("_INBOX."):

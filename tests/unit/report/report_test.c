@@ -240,7 +240,7 @@ static void tls_reports_of_others_and_broken_ones(void **state) {
     } cases[] = {
         {"numbers as texts, one string for a list, fractions and zones",
          "{" RANGE ",\"policies\":[{\"policy\":{\"policy-domain\":\"a.example\",\"mx-host\":\"mx\"},\"summary\":{"
-                   "\"total-successful-session-count\":\"7\"}}]}",
+         "\"total-successful-session-count\":\"7\"}}]}",
          true},
         {"no summary", "{" RANGE ",\"policies\":[{\"policy\":{\"policy-domain\":\"a.example\"}}]}", true},
         {"no policy", "{" RANGE ",\"policies\":[]}", false},
