@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT / "tests/integration"))
 from postbus_test.scripted_dns import ScriptedDns  # noqa: E402
 
 import report  # noqa: E402
-from meter import Container, Meter, counters, wait_quiet  # noqa: E402
+from meter import Container, Meter, counters, disk_flushes, wait_quiet  # noqa: E402
 
 NET = os.environ["BENCH_NET"]
 DRIVE = ROOT / "build/release/bench/drive"
@@ -79,10 +79,11 @@ class Target:
         process.stdin.write("go\n")
         process.stdin.flush()
         answer = process.stdout.readline()
-        result = meter.stop() if not process.wait() else None  # after wait, so that the driver's own time is known
-        if not answer or result is None:
+        if not answer:
             raise SystemExit(f"{self.name}: {measure} {options} failed")
-        result.update(json.loads(answer), quiet=quiet)
+        result = json.loads(answer)
+        result.update(meter.stop(result["driver_s"]), quiet=quiet)
+        process.wait()
         count = result.get("messages") or result["logins"]
         result["cpu_ms"] = 1e3 * result["cpu_s"] / count
         result["switches_each"] = result["switches"] / count
@@ -115,13 +116,13 @@ def measure_all(targets, args):
 
 def count_per_message(site, args):
     """What the system itself counts for one local message, at one session and at 50."""
-    out = {}
+    out, count = {}, lambda: {**counters(SERVICES), "disk_flushes": disk_flushes()}
     for sessions, messages in ((1, 300), (50, 3000)):
         messages = max(100, messages // args.scale)
-        before = counters(SERVICES)
+        before = count()
         site.drive("deliver", sessions=sessions, messages=messages, mailboxes=MAILBOXES)
         time.sleep(2)  # what follows a message has happened
-        after = counters(SERVICES)
+        after = count()
         out[sessions] = {name: (value - before.get(name, 0)) / messages for name, value in after.items()}
     return out
 

@@ -39,21 +39,24 @@ def busy_seconds():
 
 
 class Meter:
-    """Measures from its making to stop(). driver_seconds: the CPU time that the load itself took."""
+    """Measures from its making to stop(), which is told the CPU time that the load itself took."""
 
     def __init__(self, containers):
         self.containers = containers
         self.begin = time.monotonic()
         self.busy, self.cpu, self.switched = busy_seconds(), [c.cpu_seconds() for c in containers], [c.switches() for c in containers]
-        self.driver = os.times()
 
-    def stop(self):
+    def stop(self, driver):
         used = {c.name: c.cpu_seconds() - before for c, before in zip(self.containers, self.cpu)}
         switches = sum(c.switches() - before for c, before in zip(self.containers, self.switched))
-        passed, now = time.monotonic() - self.begin, os.times()
-        driver = now.user + now.system + now.children_user + now.children_system - sum((self.driver.user, self.driver.system, self.driver.children_user, self.driver.children_system))
+        passed = time.monotonic() - self.begin
         foreign = max(0.0, busy_seconds() - self.busy - sum(used.values()) - driver) / (passed * os.cpu_count())
         return {"cpu": used, "cpu_s": sum(used.values()), "switches": switches, "foreign": foreign}
+
+
+def disk_flushes():
+    """Flush requests that the disks have completed (Linux 5.5 and later)."""
+    return sum(int(fields[18]) for fields in map(str.split, pathlib.Path("/proc/diskstats").read_text().splitlines()) if len(fields) > 18)
 
 
 def wait_quiet(patience=60):

@@ -19,6 +19,8 @@ struct drive {
 
 /* Prints READY and waits for a line: whatever has to be there before the clock starts is done now. */
 void drive_ready(void);
+/* Prints the one JSON object, of these fields and "driver_s", the CPU time of this process since drive_ready(). */
+void drive_answer(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* "user%d@bench.test" and 7: "user7@bench.test". */
 void drive_address(char *out, size_t size, const char *pattern, int number);
 [[noreturn]] void drive_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -14,17 +14,28 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "libcommon/base/arena.h"
 #include "tests/bench/drive/drive.h"
 
 enum { THREADS_MAX = 1000 };
 
+static double cpu_at_ready;
+
+static double cpu_seconds(void) {
+    struct rusage used;
+    getrusage(RUSAGE_SELF, &used);
+    return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+           (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
+}
+
 void drive_ready(void) {
     char line[16];
     puts("READY");
     fflush(stdout);
     if (!fgets(line, sizeof line, stdin)) drive_fail("nobody said go");
+    cpu_at_ready = cpu_seconds();
 }
 
 void drive_address(char *out, size_t size, const char *pattern, int number) {
@@ -43,6 +54,16 @@ void drive_fail(const char *format, ...) {
     fputc('\n', stderr);
     va_end(arguments);
     exit(1);
+}
+
+void drive_answer(const char *format, ...) {
+    va_list arguments;
+    putchar('{');
+    va_start(arguments, format);
+    vprintf(format, arguments);
+    va_end(arguments);
+    printf(",\"driver_s\":%.3f}\n", cpu_seconds() - cpu_at_ready);
+    fflush(stdout);
 }
 
 void drive_threads(int count, void *(*work)(void *), void *ctx) {

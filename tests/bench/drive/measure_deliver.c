@@ -40,10 +40,11 @@ void measure_deliver(const struct drive *d) {
         await(&boxes[i], d->messages / d->mailboxes + (i < d->messages % d->mailboxes));
     double seconds = (double)(clock_monotonic_us() - began) / 1e6, accepting = (double)(load.last_us - began) / 1e6;
     size_t n = (size_t)load.accepted;
-    printf("{\"messages\":%d,\"visible_per_s\":%.1f,\"accepted_per_s\":%.1f,\"transaction_ms_p50\":%.3f,\"transaction_"
-           "ms_p99\":%.3f}\n",
-           load.accepted, load.accepted / seconds, load.accepted / accepting, percentile_ms(load.latency_us, n, 0.5),
-           percentile_ms(load.latency_us, n, 0.99));
+    drive_answer(
+        "\"messages\":%d,\"visible_per_s\":%.1f,\"accepted_per_s\":%.1f,\"transaction_ms_p50\":%.3f,\"transaction_"
+        "ms_p99\":%.3f",
+        load.accepted, load.accepted / seconds, load.accepted / accepting, percentile_ms(load.latency_us, n, 0.5),
+        percentile_ms(load.latency_us, n, 0.99));
     for (int i = 0; i < d->mailboxes; i++) imap_close(&boxes[i]);
     free(boxes);
     free(load.latency_us);

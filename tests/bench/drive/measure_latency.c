@@ -71,11 +71,11 @@ void measure_latency(const struct drive *d) {
         after[i] = at > smtp.answer_us ? at - smtp.answer_us : 0; /* EXISTS may come before the 250 */
         usleep(PAUSE_US);
     }
-    printf("{\"messages\":%zu,\"accept_ms_p50\":%.3f,\"accept_ms_p99\":%.3f,\"exists_ms_p50\":%.3f,\"exists_ms_p99\":%."
-           "3f,\"exists_after_250_ms_p50\":%.3f,"
-           "\"exists_after_250_ms_p99\":%.3f}\n",
-           n, percentile_ms(accepted, n, 0.5), percentile_ms(accepted, n, 0.99), percentile_ms(visible, n, 0.5),
-           percentile_ms(visible, n, 0.99), percentile_ms(after, n, 0.5), percentile_ms(after, n, 0.99));
-    fflush(stdout);
+    drive_answer(
+        "\"messages\":%zu,\"accept_ms_p50\":%.3f,\"accept_ms_p99\":%.3f,\"exists_ms_p50\":%.3f,\"exists_ms_p99\":%."
+        "3f,\"exists_after_250_ms_p50\":%.3f,"
+        "\"exists_after_250_ms_p99\":%.3f",
+        n, percentile_ms(accepted, n, 0.5), percentile_ms(accepted, n, 0.99), percentile_ms(visible, n, 0.5),
+        percentile_ms(visible, n, 0.99), percentile_ms(after, n, 0.5), percentile_ms(after, n, 0.99));
     _exit(0); /* the watcher waits in IDLE */
 }

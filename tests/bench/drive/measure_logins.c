@@ -41,8 +41,8 @@ void measure_logins(const struct drive *d) {
     double seconds = (double)(clock_monotonic_us() - began) / 1e6;
     int done = l.next < l.most ? l.next : l.most;
     if (l.failed) drive_fail("%d of %d logins failed", l.failed, done);
-    printf("{\"logins\":%d,\"seconds\":%.2f,\"logins_per_s\":%.1f,\"login_ms_p50\":%.2f,\"login_ms_p99\":%.2f}\n", done,
-           seconds, done / seconds, percentile_ms(l.latency_us, (size_t)done, 0.5),
-           percentile_ms(l.latency_us, (size_t)done, 0.99));
+    drive_answer("\"logins\":%d,\"seconds\":%.2f,\"logins_per_s\":%.1f,\"login_ms_p50\":%.2f,\"login_ms_p99\":%.2f",
+                 done, seconds, done / seconds, percentile_ms(l.latency_us, (size_t)done, 0.5),
+                 percentile_ms(l.latency_us, (size_t)done, 0.99));
     free(l.latency_us);
 }

@@ -23,10 +23,11 @@ void measure_relay(const struct drive *d) {
     }
     struct sink_count sunk = sink_count();
     size_t n = (size_t)load.accepted;
-    printf("{\"messages\":%d,\"relayed_per_s\":%.1f,\"accepted_per_s\":%.1f,\"connections\":%d,\"transaction_ms_p50\":%"
-           ".3f,\"transaction_ms_p99\":%.3f}\n",
-           sunk.messages, sunk.messages / ((double)(sunk.last_us - began) / 1e6),
-           load.accepted / ((double)(load.last_us - began) / 1e6), sunk.connections,
-           percentile_ms(load.latency_us, n, 0.5), percentile_ms(load.latency_us, n, 0.99));
+    drive_answer(
+        "\"messages\":%d,\"relayed_per_s\":%.1f,\"accepted_per_s\":%.1f,\"connections\":%d,\"transaction_ms_p50\":%"
+        ".3f,\"transaction_ms_p99\":%.3f",
+        sunk.messages, sunk.messages / ((double)(sunk.last_us - began) / 1e6),
+        load.accepted / ((double)(load.last_us - began) / 1e6), sunk.connections,
+        percentile_ms(load.latency_us, n, 0.5), percentile_ms(load.latency_us, n, 0.99));
     free(load.latency_us);
 }
