@@ -86,6 +86,10 @@ def run(short, rounds):
             problems["left in the queue"] = [f"{world.queue()} entries"]
         if idle:
             problems["a fault that met no work proves nothing"] = idle
-        return tell(problems)
+        good = tell(problems)
+        problems = {"a key that nobody owns": world.unowned(40)}
+        world.remove_everything()
+        problems["a key left when all accounts were deleted"] = world.unowned(40) + [f"{key}: a body" for key in world.bodies()]
+        return tell({what: cases for what, cases in problems.items() if cases}) and good
     finally:
         world.end()

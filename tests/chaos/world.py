@@ -1,5 +1,6 @@
 """The site under test, the DNS it asks and the other sites it sends to."""
 import pathlib
+import signal
 import sys
 import time
 
@@ -32,7 +33,7 @@ class World:
         self.knot = Knot(zones)
         stubs = ",".join(f"{zone}={self.knot.address}" for zone in zones)
         self.site = Site("mx.chaos.test", {"POSTBUS_LOG": "info", "POSTBUS_RESOLVER_STUBS": stubs, "POSTBUS_SMTP_PORT": self.port, "POSTBUS_RETRY_FIRST_SECONDS": 1,
-                                           "POSTBUS_QUEUE_LEASE_SECONDS": LEASE_SECONDS, "POSTBUS_SMTP_CONNECTIONS_PER_CLIENT": 1000, **(settings or {})}, tap=False, redis_dir=redis_dir)
+                                           "POSTBUS_QUEUE_LEASE": f"{LEASE_SECONDS}s", "POSTBUS_PRIVATE_DESTINATIONS": "on", "POSTBUS_SMTP_CONNECTIONS_PER_CLIENT": 1000, **(settings or {})}, tap=False, redis_dir=redis_dir)
         self.names = [*SERVICES, *(f"{service}@2" for service in replicas)]
         try:
             self.site.start(*self.names)
@@ -66,6 +67,29 @@ class World:
                 return True
             time.sleep(0.25)
         return False
+
+    def remove_everything(self):
+        """Deletes every account."""
+        for address in self.users:
+            answer = self.site.rpc("accounts.account.delete", address=address)
+            assert "error" not in answer, answer
+
+    def unowned(self, seconds):
+        """What is in the store and belongs to nobody, once the janitor has had so many seconds: a line each. The janitor is in a hurry here; in use it waits an hour before it
+        believes that something is nobody's."""
+        from postbus_test.ledger import unowned_of
+        self.site.settings.update({"POSTBUS_JANITOR_EVERY": "2s", "POSTBUS_JANITOR_GRACE": "2s", "POSTBUS_JANITOR_PAUSE_MS": 1, "POSTBUS_JANITOR_RECOUNT": "0"})
+        for name in self.names:
+            if name.partition("@")[0] == "mailbox":
+                self.site.restart(name, signal.SIGTERM)
+        end = time.monotonic() + seconds
+        while (left := unowned_of(self.site)) and time.monotonic() < end:
+            time.sleep(1)
+        return left
+
+    def bodies(self):
+        """Messages that are stored, whoever they belong to."""
+        return self.site.redis("--scan", "--pattern", "b:*").split()
 
     def memory_kb(self, name):
         """The most memory that a service has ever used, and what it uses now (resident)."""
