@@ -68,13 +68,14 @@ class Target:
         self.name, self.containers, self.patience = name, containers, patience
         self.at = ["--smtp", f"{smtp}:25", "--submission", f"{smtp}:587", "--imap", f"{imap}:993", "--imap-tls", "--sink", f"{NET}.200:2525"]
 
-    def drive(self, measure, **options):
-        """One run: what the driver says, with what the meter says."""
+    def drive(self, measure, probe=None, **options):
+        """One run: what the driver says, with what the meter says; with a probe, what that answered before and after the measured time."""
         words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
         process = subprocess.Popen([DRIVE, measure, *self.at, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         if process.stdout.readline() != "READY\n":
             raise SystemExit(f"{self.name}: {measure} did not get ready")
         quiet = wait_quiet(self.patience)
+        before = probe and probe()
         meter = Meter(self.containers)
         process.stdin.write("go\n")
         process.stdin.flush()
@@ -83,6 +84,9 @@ class Target:
             raise SystemExit(f"{self.name}: {measure} {options} failed")
         result = json.loads(answer)
         result.update(meter.stop(result["driver_s"]), quiet=quiet)
+        if probe:
+            time.sleep(2)  # what follows the last message has happened
+            result["probed"] = (before, probe())
         process.wait()
         count = result.get("messages") or result["logins"]
         result["cpu_ms"] = 1e3 * result["cpu_s"] / count
@@ -121,10 +125,7 @@ def count_per_message(site, args):
     out, count = {}, lambda: {**counters(SERVICES), "disk_flushes": disk_flushes()}
     for sessions, messages in ((1, 300), (50, 3000)):
         messages = max(100, messages // args.scale)
-        before = count()
-        site.drive("deliver", sessions=sessions, messages=messages, mailboxes=MAILBOXES)
-        time.sleep(2)  # what follows a message has happened
-        after = count()
+        before, after = site.drive("deliver", probe=count, sessions=sessions, messages=messages, mailboxes=MAILBOXES)["probed"]
         out[sessions] = {name: (value - before.get(name, 0)) / messages for name, value in after.items()}
     return out
 

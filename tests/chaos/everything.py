@@ -15,15 +15,17 @@ ALIAS = f"team@{DOMAIN}"
 def plan(faults, short):
     """The faults of one round, in order."""
     world = faults.world
+    away = ("verifier", "accounts")  # killed below, for longer
     for name in [*world.names, "nats", "redis"]:
-        yield lambda n=name: faults.kill(n)
+        if not short or name not in away:
+            yield lambda n=name: faults.kill(n)
     for name in ("delivery", "mailbox@2", "smtpd@2", *(() if short else ("delivery@2", "mailbox", "smtpd", "verifier", "accounts"))):
         yield lambda n=name: faults.freeze(n)
     for name in ("redis", "delivery", "nats", *(() if short else ("smtpd", "mailbox@2"))):
         yield lambda n=name: faults.restart(n)
-    for service in ("accounts", "verifier", *(() if short else ("mailbox", "delivery"))):
-        yield lambda s=service: faults.away(s, 5 if short else 120)
     yield lambda: faults.fill_memory(4 if short else 30)
+    for service in (*away, *(() if short else ("mailbox", "delivery"))):
+        yield lambda s=service: faults.away(s, 5 if short else 120)
     for name in ("delivery", "redis", "delivery@2", "mailbox"):
         yield lambda n=name: faults.kill(n)
 

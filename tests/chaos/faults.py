@@ -35,7 +35,8 @@ class Faults:
         self.world, self.site, self.record, self.happened = world, world.site, record, []
 
     def _begin(self, what, victim):
-        """Waits up to 2 s for a moment in which the victim has work, so that the fault meets it."""
+        """Waits for a moment in which the victim has work, so that the fault meets it."""
+        self._settle()
         end = time.monotonic() + 2
         while True:
             now = time.monotonic()
@@ -44,6 +45,17 @@ class Faults:
                 self.happened.append(fault)
                 return fault
             time.sleep(0.002)
+
+    def _settle(self):
+        """Waits until mail flows again after the last fault: a request to a process that was killed is given up only after its time, up to 30 s for the verifier's."""
+        count = lambda: (sum(s.acknowledged for s in list(self.record.sent.values())), len(self.world.sinks.arrivals))
+        acknowledged, arrived = count()
+        end = time.monotonic() + 40
+        while time.monotonic() < end:
+            now = count()
+            if now[0] >= acknowledged + 8 and now[1] >= arrived + 2:
+                return
+            time.sleep(0.05)
 
     def _start(self, name):
         if name == "nats":
