@@ -1,13 +1,13 @@
 /* The connection, and the two ways of a message to its handler on the worker's loop: taken from the NATS library right
  * after the loop has read it (direct handlers), or from the library's delivery thread over a locked list and an
  * eventfd. */
-#include <nats/adapters/libevent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "libcommon/base/config.h"
+#include "libcommon/base/cost.h"
 #include "libcommon/base/ulid.h"
 #include "libcommon/bus/bus_private.h"
 
@@ -17,7 +17,14 @@ enum {
     RECONNECT_BUFFER = 4 * 1024 * 1024,
     PING_INTERVAL_MS = 5000,
     PENDING_MESSAGES_MAX = 65536,
-    WAKE_BATCH = 256
+    WRITE_AGAIN_MS = 2,
+    LAST_WRITES = 20
+};
+
+/* What the library keeps for its connection: the reading of the present socket. */
+struct attached {
+    struct bus *bus;
+    struct event *read;
 };
 
 static void hand_over(struct handler *h, natsMsg *msg) {
@@ -56,6 +63,19 @@ static void handler_free(struct handler *h) {
     free(h);
 }
 
+/* natsMsg_Destroy only hands a message to a thread of the library that frees it, and wakes that thread: for one message
+ * at a time that is the dearest part of taking it. */
+static void free_spent(struct bus *b) {
+    for (size_t i = 0; i < b->spent_count; i++) natsMsg_Destroy(b->spent[i]);
+    b->spent_count = b->spent_bytes = 0;
+}
+
+static void message_done(struct bus *b, natsMsg *msg) {
+    b->spent[b->spent_count++] = msg;
+    b->spent_bytes += (size_t)natsMsg_GetDataLength(msg);
+    if (b->spent_count == SPENT_MAX || b->spent_bytes > SPENT_BYTES_MAX) free_spent(b);
+}
+
 /* Gives the direct handlers what has been read for them. */
 static void take_direct(struct bus *b) {
     for (struct handler *h = b->direct; h; h = h->next_direct) {
@@ -63,8 +83,9 @@ static void take_direct(struct bus *b) {
         natsMsg *msg;
         if (natsSubscription_QueuedMsgs(h->subscription, &queued) != NATS_OK) continue;
         while (queued-- && natsSubscription_NextMsg(&msg, h->subscription, 0) == NATS_OK) {
+            cost_add(COST_BUS_RECEIVED, 1);
             h->fn(h->ctx, msg);
-            natsMsg_Destroy(msg);
+            message_done(b, msg);
         }
     }
 }
@@ -83,24 +104,62 @@ static void on_take(evutil_socket_t fd, short what, void *ctx) {
     take_direct(ctx);
 }
 
-/* As the library's own libevent adapter does it, but that what is read is taken at once. Called on the loop first, on a
- * thread of the library when it connects again; the rest of that adapter is used as it is. */
-static natsStatus attach(void **data, void *ctx, natsConnection *nc, natsSock socket) {
+/* Writing
+ *
+ * The library would wait until the socket is writable: two epoll_ctl and a turn of the loop more for each write. The
+ * socket nearly always is, so what a turn of the loop published is written at its end: the event goes behind all that
+ * is active when the first message is published, and once more behind what those callbacks made active. Whatever the
+ * socket does not take is tried again a little later. */
+
+static void on_flush(evutil_socket_t fd, short what, void *ctx) {
     struct bus *b = ctx;
-    natsLibeventEvents *events = *data;
-    if (!events) {
-        events = memory_alloc(sizeof *events); /* natsLibevent_Detach frees it */
-        events->nc = nc;
-        events->loop = b->base;
-        *data = events;
-    } else {
-        event_free(events->read);
-        event_free(events->write);
+    struct timeval wait = {0, WRITE_AGAIN_MS * 1000};
+    (void)fd, (void)what;
+    if (!atomic_exchange(&b->flush_late, true)) {
+        event_active(b->flush, EV_TIMEOUT, 0);
+        return;
     }
-    events->read = event_new(b->base, socket, EV_READ | EV_PERSIST, on_readable, b);
-    events->write = event_new(b->base, socket, EV_WRITE | EV_PERSIST, natsLibevent_ProcessEvent, events);
-    if (!events->read || !events->write) memory_exhausted();
-    return natsLibevent_Read(events, true);
+    atomic_store(&b->flush_late, false);
+    if (natsConnection_Buffered(b->connection) <= 0) return; /* sending nothing would count as a lost connection */
+    natsConnection_ProcessWriteEvent(b->connection);
+    if (atomic_load(&b->writing)) event_add(b->flush, &wait);
+}
+
+/* Called by the library with its connection locked, on any thread: there is something to write, or no more. */
+static natsStatus want_write(void *data, bool add) {
+    struct bus *b = ((struct attached *)data)->bus;
+    if (add && !atomic_exchange(&b->writing, true)) event_active(b->flush, EV_TIMEOUT, 0);
+    if (!add) atomic_store(&b->writing, false);
+    return NATS_OK;
+}
+
+static natsStatus want_read(void *data, bool add) {
+    struct event *read = ((struct attached *)data)->read;
+    return (add ? event_add(read, NULL) : event_del(read)) == 0 ? NATS_OK : NATS_ERR;
+}
+
+/* Called on the loop first, on a thread of the library when it connects again. */
+static natsStatus attach(void **data, void *ctx, natsConnection *nc, natsSock socket) {
+    struct attached *a = *data;
+    (void)nc;
+    if (!a) {
+        a = memory_alloc(sizeof *a);
+        a->bus = ctx;
+        *data = a;
+    } else {
+        event_free(a->read);
+    }
+    atomic_store(&a->bus->writing, false);
+    a->read = event_new(a->bus->base, socket, EV_READ | EV_PERSIST, on_readable, a->bus);
+    if (!a->read) memory_exhausted();
+    return want_read(a, true);
+}
+
+static natsStatus detach(void *data) {
+    struct attached *a = data;
+    event_free(a->read);
+    free(a);
+    return NATS_OK;
 }
 
 static void on_wake(evutil_socket_t fd, short what, void *ctx) {
@@ -118,8 +177,9 @@ static void on_wake(evutil_socket_t fd, short what, void *ctx) {
         if (!item->msg) {
             handler_free(item->handler);
         } else {
+            cost_add(COST_BUS_RECEIVED, 1);
             if (!item->handler->cancelled) item->handler->fn(item->handler->ctx, item->msg);
-            natsMsg_Destroy(item->msg);
+            message_done(b, item->msg);
         }
         free(item);
         item = next;
@@ -217,7 +277,8 @@ struct bus *bus_create(struct event_base *base, const char *url, const char *ser
     b->wake = event_new(base, b->wake_fd, EV_READ | EV_PERSIST, on_wake, b);
     event_add(b->wake, NULL);
     b->take = event_new(base, -1, 0, on_take, b);
-    if (!b->take) memory_exhausted();
+    b->flush = event_new(base, -1, 0, on_flush, b);
+    if (!b->take || !b->flush) memory_exhausted();
 
     natsOptions_Create(&b->options);
     natsOptions_SetURL(b->options, url);
@@ -237,11 +298,10 @@ struct bus *bus_create(struct event_base *base, const char *url, const char *ser
     natsOptions_SetClosedCB(b->options, on_closed, b);
     natsOptions_SetRetryOnFailedConnect(b->options, true, on_connected, b);
     natsOptions_SetErrorHandler(b->options, on_error, b);
-    /* Reads and writes happen on the worker's loop, so what one turn of the loop publishes leaves in one write; "as
-     * soon as possible" means that the loop is told at once, not over a thread of the library that does nothing else.
-     */
+    /* Reads and writes happen on the worker's loop; "as soon as possible" means that the loop is told at once, not over
+     * a thread of the library that does nothing else. */
     natsOptions_SetSendAsap(b->options, true);
-    natsOptions_SetEventLoop(b->options, b, attach, natsLibevent_Read, natsLibevent_Write, natsLibevent_Detach);
+    natsOptions_SetEventLoop(b->options, b, attach, want_read, want_write, detach);
     natsStatus s = natsConnection_Connect(&b->connection, b->options);
     if (s == NATS_OK)
         on_connected(b->connection, b);
@@ -259,8 +319,10 @@ void bus_destroy(struct bus *b) {
     rpc_stop(b);
     if (was_ready) {
         /* the loop still turns while this flushes: the last answers and events leave */
-        for (int i = 0; i < 20 && natsConnection_Buffered(b->connection) > 0; i++)
+        for (int i = 0; i < LAST_WRITES && natsConnection_Buffered(b->connection) > 0; i++) {
             event_base_loop(b->base, EVLOOP_NONBLOCK);
+            if (natsConnection_Buffered(b->connection) > 0) usleep(WRITE_AGAIN_MS * 1000);
+        }
     }
     struct handler *direct = b->direct;
     b->direct = NULL; /* what is read from here on finds no handler */
@@ -277,10 +339,12 @@ void bus_destroy(struct bus *b) {
         free(direct);
         direct = next;
     }
+    free_spent(b);
     natsConnection_Destroy(b->connection);
     natsOptions_Destroy(b->options);
     event_free(b->wake);
     event_free(b->take);
+    event_free(b->flush);
     close(b->wake_fd);
     pthread_mutex_destroy(&b->lock);
     buf_free(&b->scratch);
@@ -298,12 +362,19 @@ int bus_send(struct bus *b, const char *subject, const char *reply_to, struct sl
     }
     natsStatus s = reply_to ? natsConnection_PublishRequest(b->connection, subject, reply_to, bytes.p, (int)bytes.n)
                             : natsConnection_Publish(b->connection, subject, bytes.p, (int)bytes.n);
+    cost_add(COST_BUS_SENT, 1);
+    if (reply_to) cost_add(COST_BUS_REQUESTS, 1);
     if (s != NATS_OK) log_warn("cannot publish", "subject", subject, "reason", natsStatus_GetText(s), NULL);
     return s == NATS_OK ? 0 : -1;
 }
 
 struct slice bus_bytes(const natsMsg *msg) {
     return slice_make(natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg));
+}
+
+json_t *bus_decode(struct slice bytes) {
+    cost_add(COST_JSON_READ, 1);
+    return json_loadb(bytes.p, bytes.n, 0, NULL);
 }
 
 static int add_json(const char *bytes, size_t n, void *ctx) {
@@ -314,5 +385,6 @@ static int add_json(const char *bytes, size_t n, void *ctx) {
 struct slice bus_json(struct bus *b, const json_t *value) {
     buf_reset(&b->scratch);
     json_dump_callback(value, add_json, &b->scratch, JSON_COMPACT);
+    cost_add(COST_JSON_WRITTEN, 1);
     return buf_slice(&b->scratch);
 }

@@ -11,7 +11,8 @@
 #include "libcommon/base/log.h"
 #include "libcommon/bus/bus.h"
 
-enum { SUBJECT_MAX = 256, BUS_PAYLOAD_MAX = 900 * 1024 };
+/* SPENT_*: messages that are done with, until they are freed together. */
+enum { SUBJECT_MAX = 256, BUS_PAYLOAD_MAX = 900 * 1024, SPENT_MAX = 64, SPENT_BYTES_MAX = 256 * 1024 };
 
 /* Called on the loop with each message of a subscription; owns msg no longer than the call. */
 typedef void handler_fn(void *ctx, natsMsg *msg);
@@ -56,12 +57,16 @@ struct bus {
     char service[32], inbox[96];
     char source[256];
     _Atomic bool ready, closed; /* closed: the library calls back no more */
+    _Atomic bool writing;       /* the library has bytes for the socket */
+    _Atomic bool flush_late;    /* the flush has let the callbacks before it go first */
     struct handler *handlers, *direct;
+    natsMsg *spent[SPENT_MAX];
+    size_t spent_count, spent_bytes;
 
     pthread_mutex_t lock; /* guards first and last */
     struct handover *first, *last;
     int wake_fd;
-    struct event *wake, *take; /* take: messages were read for direct handlers */
+    struct event *wake, *take, *flush; /* take: messages were read for direct handlers */
 
     struct request *requests; /* slots; a ticket is generation * slots_max + slot */
     size_t slots, in_flight;
@@ -82,6 +87,8 @@ void handler_cancel(struct handler *h);
 int bus_send(struct bus *b, const char *subject, const char *reply_to, struct slice bytes);
 /* A message's payload. */
 struct slice bus_bytes(const natsMsg *msg);
+/* The JSON in bytes, NULL when they are none. */
+json_t *bus_decode(struct slice bytes);
 /* JSON into b->scratch. */
 struct slice bus_json(struct bus *b, const json_t *value);
 

@@ -54,7 +54,7 @@ static void on_event(void *ctx, natsMsg *msg) {
         l->raw(l->ctx, last_token(msg), bytes);
         return;
     }
-    json_t *event = json_loadb(bytes.p, bytes.n, 0, NULL);
+    json_t *event = bus_decode(bytes);
     const json_t *data = json_object_get(event, "data");
     if (data)
         l->heard(l->ctx, last_token(msg), data);

@@ -39,7 +39,7 @@ static void tell(const struct request *one, bool there, struct slice reply) {
         one->text(one->ctx, error, reply);
         return;
     }
-    json_t *decoded = there ? json_loadb(reply.p, reply.n, 0, NULL) : NULL;
+    json_t *decoded = there ? bus_decode(reply) : NULL;
     one->done(one->ctx, decoded ? error_of_code(bus_error_code(decoded)) : BUS_UNAVAILABLE, decoded);
     json_decref(decoded);
 }
@@ -178,7 +178,7 @@ const char *bus_error_code(const json_t *reply) {
 const char *bus_error_code_text(struct slice reply, char out[BUS_CODE_BYTES]) {
     out[0] = '\0';
     if (!slice_starts(reply, SLICE("{\"error\""))) return out;
-    json_t *decoded = json_loadb(reply.p, reply.n, 0, NULL);
+    json_t *decoded = bus_decode(reply);
     snprintf(out, BUS_CODE_BYTES, "%s", bus_error_code(decoded));
     json_decref(decoded);
     return out;
@@ -196,8 +196,7 @@ static void on_call(void *ctx, natsMsg *msg) {
         s->text(s->ctx, call, bus_bytes(msg));
         return;
     }
-    struct slice bytes = bus_bytes(msg);
-    json_t *ask = json_loadb(bytes.p, bytes.n, 0, NULL);
+    json_t *ask = bus_decode(bus_bytes(msg));
     if (json_is_object(ask))
         s->answer(s->ctx, call, ask);
     else

@@ -9,6 +9,7 @@
 
 #include "libcommon/base/arena.h"
 #include "libcommon/base/config.h"
+#include "libcommon/base/cost.h"
 #include "libcommon/base/log.h"
 #include "libcommon/service/service_private.h"
 
@@ -107,7 +108,9 @@ void service_listen(struct worker *public, const char *setting, const char *fall
 
 static void *worker_thread(void *ctx) {
     struct worker_full *w = ctx;
-    event_base_dispatch(w->public.base);
+    /* as event_base_dispatch does it, a turn at a time, so that the turns can be counted */
+    while (event_base_loop(w->public.base, EVLOOP_ONCE) == 0 && !event_base_got_exit(w->public.base))
+        cost_add(COST_WAKEUPS, 1);
     if (w->definition->stop) w->definition->stop(&w->public);
     bus_destroy(w->public.bus);
     redis_destroy(w->public.redis);

@@ -12,8 +12,8 @@
 #include <event2/event.h>
 #include <openssl/ssl.h>
 
+#include "libcommon/base/metrics.h"
 #include "libcommon/bus/bus.h"
-#include "libcommon/service/metrics.h"
 #include "libcommon/store/redis.h"
 
 /* One thread: its loop and its connections. `state` is the service's own. */

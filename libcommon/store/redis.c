@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"
+#include "libcommon/base/cost.h"
 #include "libcommon/base/log.h"
 
 /* Bounds: how long an answer may take before the connection is given up (fsync of a busy disk included), and the pauses
@@ -187,7 +188,9 @@ void redis_command(struct redis *r, redis_reply_fn *done, void *ctx, size_t argc
     if (redisAsyncCommandArgv(r->async, on_reply, p, (int)argc, parts, lengths) != REDIS_OK) {
         free(p);
         refuse_soon(r, done, ctx);
+        return;
     }
+    cost_add(COST_REDIS_COMMANDS, 1);
 }
 
 void redis_fcall(struct redis *r, redis_reply_fn *done, void *ctx, const char *function, struct slice key, size_t argc,
@@ -202,6 +205,7 @@ void redis_fcall(struct redis *r, redis_reply_fn *done, void *ctx, const char *f
     all[2] = SLICE("1");
     all[3] = key;
     if (argc) memcpy(all + 4, argv, argc * sizeof *argv);
+    if (r->ready) cost_add(COST_REDIS_FCALLS, 1);
     redis_command(r, done, ctx, argc + 4, all);
 }
 

@@ -7,7 +7,7 @@
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
-#include "libcommon/service/metrics.h"
+#include "libcommon/base/metrics.h"
 #include "services/verifier/dns/answer_cache.h"
 #include "services/verifier/dns/unbound.h"
 

@@ -1,4 +1,4 @@
-#include "libcommon/service/metrics.h"
+#include "libcommon/base/metrics.h"
 
 #include <inttypes.h>
 

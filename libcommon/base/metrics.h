@@ -4,8 +4,8 @@
  *   static struct metric accepted = METRIC_COUNTER("postbus_smtpd_messages_accepted_total", "Messages committed to the
  * queue"); metric_add(&accepted, 1);
  */
-#ifndef POSTBUS_SERVICE_METRICS_H
-#define POSTBUS_SERVICE_METRICS_H
+#ifndef POSTBUS_BASE_METRICS_H
+#define POSTBUS_BASE_METRICS_H
 
 #include <stdatomic.h>
 #include <stdint.h>
