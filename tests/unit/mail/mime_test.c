@@ -221,10 +221,10 @@ static void test_bounds(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sections),
-        cmocka_unit_test(a_line_that_is_no_field_hides_no_later_field),   cmocka_unit_test(test_single_part), cmocka_unit_test(test_decoding),
-        cmocka_unit_test(test_parameters), cmocka_unit_test(test_structures),  cmocka_unit_test(test_envelope),
-        cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_sections),    cmocka_unit_test(a_line_that_is_no_field_hides_no_later_field),
+        cmocka_unit_test(test_single_part), cmocka_unit_test(test_decoding),
+        cmocka_unit_test(test_parameters),  cmocka_unit_test(test_structures),
+        cmocka_unit_test(test_envelope),    cmocka_unit_test(test_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
