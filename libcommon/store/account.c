@@ -62,7 +62,7 @@ void account_domains(struct redis *r, account_json_fn *done, void *ctx) {
 }
 
 void account_change_named(struct redis *r, const char *function, const char *domain, size_t argc,
-                         const struct slice argv[], account_json_fn *done, void *ctx) {
+                          const struct slice argv[], account_json_fn *done, void *ctx) {
     char key[KEY_BYTES];
     redis_fcall(r, on_names, waiting_create((struct waiting){.json = done, .ctx = ctx}), function,
                 domain_key(key, domain, ""), argc, argv);

@@ -1,6 +1,6 @@
-/* Domains, accounts, aliases and keys: with login.h the only door to a:{<domain>} keys. Used by the accounts service alone; others
- * ask it over the bus. Domains and local parts are in the form of libcommon/mail/domain.h. Everything a callback is
- * given is valid during the call only. */
+/* Domains, accounts, aliases and keys: with login.h the only door to a:{<domain>} keys. Used by the accounts service
+ * alone; others ask it over the bus. Domains and local parts are in the form of libcommon/mail/domain.h. Everything a
+ * callback is given is valid during the call only. */
 #ifndef POSTBUS_STORE_ACCOUNT_H
 #define POSTBUS_STORE_ACCOUNT_H
 
@@ -35,12 +35,12 @@ void account_read_text(struct redis *r, const char *domain, struct slice local, 
  * key; STORE_CONFLICT: the key's state does not allow it. account_domain_delete answers an array as well: local part
  * and user id of each account that went. */
 void account_change_named(struct redis *r, const char *function, const char *domain, size_t argc,
-                         const struct slice argv[], account_json_fn *done, void *ctx);
+                          const struct slice argv[], account_json_fn *done, void *ctx);
 
 /* Accounts. What the mailbox service has to be told of a change is owed by the same Function that makes the change,
- * as "quota <bytes> <local part>" (NULL: nothing is owed); a deletion owes "delete". Before one of these the domain must be in the
- * index of domains that may owe something: account_owing_mark.
- * account_add: STORE_NOT_FOUND: no such domain; STORE_EXISTS: the address is taken. */
+ * as "quota <bytes> <local part>" (NULL: nothing is owed); a deletion owes "delete". Before one of these the domain
+ * must be in the index of domains that may owe something: account_owing_mark. account_add: STORE_NOT_FOUND: no such
+ * domain; STORE_EXISTS: the address is taken. */
 void account_add(struct redis *r, const char *domain, struct slice local, struct slice account, const char *user,
                  const char *owed, account_done_fn *done, void *ctx);
 /* was: the text that was read. STORE_CONFLICT: it is another now. */

@@ -82,7 +82,8 @@ static void on_begin(void *ctx, const redisReply *reply) {
 void login_begin(struct redis *r, const char *domain, struct slice name, const struct login_network *n, const char *try,
                  const struct login_limits *l, login_begin_fn *done, void *ctx) {
     char key[KEY_BYTES], pair[NUMBER_BYTES], account[NUMBER_BYTES];
-    struct slice args[] = {name, slice_of(n->narrow), slice_of(try), number(pair, l->pair), number(account, l->account)};
+    struct slice args[] = {name, slice_of(n->narrow), slice_of(try), number(pair, l->pair),
+                           number(account, l->account)};
     redis_fcall(r, on_begin, waiting_create((struct waiting){.begin = done, .ctx = ctx}), "login_begin",
                 key_of(key, "a:", domain), 5, args);
 }
@@ -126,12 +127,9 @@ void login_finish(struct redis *r, const char *domain, struct slice name, const 
 void login_network_finish(struct redis *r, const struct login_network *n, const char *try, enum login_end end,
                           const struct login_limits *l, login_end_fn *done, void *ctx) {
     char key[KEY_BYTES], window[NUMBER_BYTES], narrow[NUMBER_BYTES], wide[NUMBER_BYTES];
-    struct slice args[] = {slice_of(n->narrow),
-                           slice_of(try),
-                           slice_of(ends[end]),
-                           number(window, (int64_t)l->window_seconds * 1000),
-                           number(narrow, l->network),
-                           number(wide, n->has_wide ? l->wide : 0)};
+    struct slice args[] = {slice_of(n->narrow),        slice_of(try),
+                           slice_of(ends[end]),        number(window, (int64_t)l->window_seconds * 1000),
+                           number(narrow, l->network), number(wide, n->has_wide ? l->wide : 0)};
     redis_fcall(r, on_end, waiting_create((struct waiting){.end = done, .ctx = ctx}), "login_network_finish",
                 key_of(key, "a:net:", n->wide), 6, args);
 }

@@ -26,9 +26,9 @@ enum {
     LIST_MAX = 1000,             /* items of a listing */
     LIST_BYTES_MAX = 600 * 1024, /* about the most that a page of one holds */
     KEYS_TTL_MAX =
-        86400, /* seconds between a key seen in DNS and its first signature [a longer TTL is not waited for] */
-    SET_TRIES_MAX = 8,     /* an account that changes each time it is about to be written [busy] */
-    OWED_SECONDS = 5,      /* between two looks through what is owed */
+        86400,         /* seconds between a key seen in DNS and its first signature [a longer TTL is not waited for] */
+    SET_TRIES_MAX = 8, /* an account that changes each time it is about to be written [busy] */
+    OWED_SECONDS = 5,  /* between two looks through what is owed */
     OWED_ANSWER_MS = 5000, /* an answer waits so long for the mailbox service, which goes on by itself */
     OWED_QUOTA_MS = 10000, /* the mailbox service's time for one operation; after it, it is tried again */
     OWED_DELETE_MS = 60000,

@@ -28,8 +28,8 @@ static void on_added(void *ctx, int error) {
     struct ask *a = ctx;
     /* listed also when it was there: an earlier add may have been cut off before it came to that */
     if (!error || error == STORE_EXISTS)
-        account_domain_listed(a->accounts->worker->redis, a->address.domain, true,
-                              error ? on_listed_before : on_listed, a);
+        account_domain_listed(a->accounts->worker->redis, a->address.domain, true, error ? on_listed_before : on_listed,
+                              a);
     else
         refuse(a, error);
 }
@@ -135,13 +135,12 @@ static void on_marked(void *ctx, int error) {
         refuse(a, error);
     else
         account_change_named(a->accounts->worker->redis, "account_domain_delete", a->address.domain, 1, &force,
-                            on_deleted, a);
+                             on_deleted, a);
 }
 
 static void on_delete(void *ctx, struct bus_call *call, const json_t *body) {
     struct ask *a = ask_create(ctx, call, body);
-    if (ask_take_domain(a, "domain"))
-        account_owing_mark(a->accounts->worker->redis, a->address.domain, on_marked, a);
+    if (ask_take_domain(a, "domain")) account_owing_mark(a->accounts->worker->redis, a->address.domain, on_marked, a);
 }
 
 void domains_start(struct accounts *s) {

@@ -43,8 +43,8 @@ static void targets_add(struct expansion *x, const json_t *list, int depth) {
     size_t i;
     json_t *each;
     struct mail_address target;
-    json_array_foreach((json_t *)(uintptr_t)list, i, each) if (address_normalise(slice_of(json_string_value(each)),
-                                                                                 &target) == 0)
+    json_array_foreach((json_t *)(uintptr_t)list, i,
+                       each) if (address_normalise(slice_of(json_string_value(each)), &target) == 0)
         target_add(x, &target, depth);
 }
 
@@ -151,8 +151,8 @@ static void next_level(struct expansion *x) {
         struct call *c = memory_alloc(sizeof *c);
         *c = (struct call){x, start};
         x->calls++;
-        account_resolve(x->ask->accounts->worker->redis, domain, next - start, locals + (start - first),
-                        on_resolved, c);
+        account_resolve(x->ask->accounts->worker->redis, domain, next - start, locals + (start - first), on_resolved,
+                        c);
     }
     x->calls--;
     free(locals);

@@ -177,7 +177,7 @@ static void add_keys(struct ask *a, json_t *const keys[KEYS_MADE]) {
                                         is_urgent(a) ? SLICE("1") : SLICE("0")};
     for (int i = 0; i < KEYS_MADE; i++) args[3 + i] = slice_of(texts[i] = json_dumps(keys[i], JSON_COMPACT));
     account_change_named(a->accounts->worker->redis, "account_keys_add", a->address.domain, 3 + KEYS_MADE, args,
-                        on_added, a);
+                         on_added, a);
     for (int i = 0; i < KEYS_MADE; i++) free(texts[i]);
 }
 
@@ -244,7 +244,8 @@ static void on_seen(void *ctx, struct bus_call *call, const json_t *body) {
     args[1] = slice_of(clock_rfc3339(wall + ttl * 1000, ready));
     if (take_selectors(a, "seen", "1", args, &n, sizeof args / sizeof *args) &&
         take_selectors(a, "unseen", "0", args, &n, sizeof args / sizeof *args))
-        account_change_named(a->accounts->worker->redis, "account_keys_seen", a->address.domain, n, args, on_changed, a);
+        account_change_named(a->accounts->worker->redis, "account_keys_seen", a->address.domain, n, args, on_changed,
+                             a);
     else
         ask_refuse(a, "invalid", "seen and unseen are lists of selectors");
 }

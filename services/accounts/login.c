@@ -1,6 +1,6 @@
 /* accounts.login: a password checked with argon2id off the loop, with counters of failures that all replicas share
- * (libcommon/store/login.h) and a short memory for right passwords. A wrong password, an unknown user and a user without
- * a password take the same way, and so the same time, and get the same answer.
+ * (libcommon/store/login.h) and a short memory for right passwords. A wrong password, an unknown user and a user
+ * without a password take the same way, and so the same time, and get the same answer.
  *
  * The way of a login: look (the account, and whether this network may try it) -> remembered: answered ->
  * begin (counted by account) -> begin (counted by network, unless the account logged in from it before) -> argon2 ->

@@ -1,6 +1,6 @@
-/* What the mailbox service has to be told of a user: the quota that was set, or that the account is gone. The change and
- * what is owed for it are one Function; here it is done, at once and, where that fails or this process ends, by the clock
- * of any replica until it is done. Both operations may be done twice. */
+/* What the mailbox service has to be told of a user: the quota that was set, or that the account is gone. The change
+ * and what is owed for it are one Function; here it is done, at once and, where that fails or this process ends, by the
+ * clock of any replica until it is done. Both operations may be done twice. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -100,8 +100,8 @@ void owed_do(struct accounts *s, const char *domain, const char *user, const cha
                                 json_pack("{s:s,s:I}", "user", user, "quota_bytes", (json_int_t)bytes), OWED_QUOTA_MS,
                                 on_told, o);
     else
-        o->ticket = bus_request(s->worker->bus, "mailbox.delete", json_pack("{s:s}", "user", user), OWED_DELETE_MS,
-                                on_told, o);
+        o->ticket =
+            bus_request(s->worker->bus, "mailbox.delete", json_pack("{s:s}", "user", user), OWED_DELETE_MS, on_told, o);
 }
 
 /* The clock

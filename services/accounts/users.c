@@ -250,8 +250,7 @@ static void on_marked(void *ctx, int error) {
 
 static void on_delete(void *ctx, struct bus_call *call, const json_t *body) {
     struct ask *a = ask_create(ctx, call, body);
-    if (ask_take_address(a, "address"))
-        account_owing_mark(a->accounts->worker->redis, a->address.domain, on_marked, a);
+    if (ask_take_address(a, "address")) account_owing_mark(a->accounts->worker->redis, a->address.domain, on_marked, a);
 }
 
 void users_start(struct accounts *s) {

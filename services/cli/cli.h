@@ -50,8 +50,8 @@ bool print_json(const struct cli *c, const json_t *answer);
 void print_next(const json_t *answer);
 const char *text_of(const json_t *object, const char *name);
 
-/* Asks on the terminal before what cannot be undone; what: "delete ann@example.org and all its mail". Without a terminal
- * and with --yes the answer is yes. false: no, and the person was told that nothing was changed. */
+/* Asks on the terminal before what cannot be undone; what: "delete ann@example.org and all its mail". Without a
+ * terminal and with --yes the answer is yes. false: no, and the person was told that nothing was changed. */
 bool confirm(const struct cli *c, const char *what);
 
 /* A password from --password-file, --password-stdin, or asked for twice on the terminal. NULL after telling why; the

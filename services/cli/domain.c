@@ -174,8 +174,8 @@ const struct command domain_commands[] = {
      "what it publishes: dmarc_policy, dmarc_rua, dmarc_ruf, mta_sts, bimi_location, bimi_authority, caa; =default: as "
      "the site",
      2, 9, set},
-    {"domain", "delete", "DOMAIN [--force [--yes]]", "remove a domain; with --force also its accounts and their mail", 1, 1,
-     delete},
+    {"domain", "delete", "DOMAIN [--force [--yes]]", "remove a domain; with --force also its accounts and their mail",
+     1, 1, delete},
     {"domain", "dns", "DOMAIN [--format F]", "the records it should publish, as lines of a zone file", 1, 1, dns},
     {"domain", "check", "DOMAIN",
      "how its DNS looks from outside, and what to change; exit status 1 when something is wrong", 1, 1, check},
