@@ -10,6 +10,7 @@ Runs in the toolchain container: `make chaos`, or with --short (in `make test`, 
 import argparse
 import sys
 import time
+import traceback
 
 import destinations
 import everything
@@ -31,7 +32,11 @@ def main():
             continue
         log(f"--- {name}")
         began = time.monotonic()
-        good = run()
+        try:
+            good = run()
+        except Exception:
+            traceback.print_exc(file=sys.stdout)
+            good = False
         passed, failed = passed + good, failed + (not good)
         log(f"--- {name}: {'ok' if good else 'FAILED'} ({time.monotonic() - began:.0f} s)")
     log(f"{passed} passed, {failed} failed")
