@@ -1,5 +1,5 @@
 /* A domain's DKIM keys. */
-#include "libcommon/store/account_private.h"
+#include "libcommon/store/account/account_private.h"
 
 enum { SELECTORS_MAX = 64 };
 

@@ -3,7 +3,7 @@
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/ulid.h"
-#include "libcommon/store/account_private.h"
+#include "libcommon/store/account/account_private.h"
 #include "libcommon/store/lease.h"
 
 static const char owing_key[] = "a:owing", lease_key[] = "a:owing:lease";

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"
-#include "libcommon/store/account_private.h"
+#include "libcommon/store/account/account_private.h"
 
 static const char domains_key[] = "a:domains";
 
