@@ -19,7 +19,7 @@ from postbus_test.dns import Knot  # noqa: E402
 from postbus_test.site import SERVICES, Site, free_port, wait_until  # noqa: E402
 
 LOAD = ROOT / "build/release/bench/smtp_load"
-PASSWORD = "bench"
+PASSWORD = "bench bench"
 
 
 def log(text):

@@ -155,6 +155,11 @@ class Site:
         path = self.dir / f"{service}.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
+    def metric(self, service, name):
+        """The value of a metric of a service; 0 when it was never counted."""
+        text = urllib.request.urlopen(f"http://127.0.0.1:{self.http[service]}/metrics", timeout=5).read().decode()
+        return next((float(line.split()[-1]) for line in text.splitlines() if line.startswith(name + " ")), 0.0)
+
     def rpc(self, verb, **ask):
         return self.nats.request(verb, ask)
 
