@@ -3,8 +3,9 @@
 #define POSTBUS_IMAPD_LIMITS_H
 
 /* Settings, with their defaults: * BYE past each. */
-#define LIMIT_LOGIN_TIME "2m"   /* POSTBUS_IMAP_LOGIN_TIME: from the connection to a login */
-#define LIMIT_COMMAND_TIME "1m" /* POSTBUS_IMAP_COMMAND_TIME: from a command's first byte to its end, its literals apart */
+#define LIMIT_LOGIN_TIME "2m" /* POSTBUS_IMAP_LOGIN_TIME: from the connection to a login */
+#define LIMIT_COMMAND_TIME                                                                                             \
+    "1m" /* POSTBUS_IMAP_COMMAND_TIME: from a command's first byte to its end, its literals apart */
 enum {
     LIMIT_RATE_MIN = 1024,         /* POSTBUS_IMAP_RATE_MIN: for literals, a second more for each so many bytes */
     LIMIT_LOGINS_PER_CLIENT = 200, /* POSTBUS_IMAP_CONNECTIONS_PER_CLIENT: of one IPv4 address or IPv6 /64 to a process,

@@ -78,7 +78,7 @@ struct session {
     int bad, failures;
     int64_t accepted_us, login_asked_us;
     int64_t command_since_us; /* when a part of a line came whose end has not; 0: none has */
-    char *name; /* of USER, or of AUTH LOGIN */
+    char *name;               /* of USER, or of AUTH LOGIN */
     char user[ULID_BYTES], trace[ULID_BYTES];
     uint32_t folder_id, uidvalidity;
     size_t count;
