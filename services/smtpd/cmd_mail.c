@@ -175,6 +175,9 @@ static void on_resolved(void *ctx, int error, const json_t *reply) {
     s->busy = false;
     if (error == BUS_UNAVAILABLE || (error == BUS_OK && !kind)) {
         session_refuse(s, "451 4.3.0 the address cannot be looked up now, try again");
+    } else if (error == BUS_REFUSED && strcmp(bus_error_code(reply), "too_many") == 0) {
+        session_refuse(s, "550 5.4.6 <%.*s>: this alias leads to too many addresses, or through too many aliases",
+                       SLICE_FMT(p->address));
     } else if (error == BUS_REFUSED) {
         session_refuse(s, "553 5.1.3 <%.*s> is not a valid address", SLICE_FMT(p->address));
     } else if ((p->report == REPORT_FORGED || p->report == REPORT_EXPIRED) && strcmp(kind, "remote") != 0) {
