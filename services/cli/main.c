@@ -23,6 +23,7 @@ static void help(FILE *out) {
           "  --json                print the answer as JSON\n"
           "  --password-file FILE  the password is the first line of FILE\n"
           "  --password-stdin      the password is the first line of standard input\n"
+          "  --yes                 do not ask before what cannot be undone\n"
           "  --limit N --after X   a page of a listing\n"
           "  --domain D            of queue list and queue retry: mail to this domain\n"
           "  --held, --dead        of queue list: what is held; what is damaged and was put aside\n"
@@ -55,6 +56,7 @@ static int read_options(struct cli *c, int argc, char **argv) {
         {"password-file", required_argument, NULL, 'p'},
         {"password-stdin", no_argument, NULL, 's'},
         {"force", no_argument, NULL, 'f'},
+        {"yes", no_argument, NULL, 'y'},
         {"now", no_argument, NULL, 'n'},
         {"quota", required_argument, NULL, 'q'},
         {"limit", required_argument, NULL, 'l'},
@@ -79,6 +81,7 @@ static int read_options(struct cli *c, int argc, char **argv) {
         case 'p': c->password_file = optarg; break;
         case 's': c->password_stdin = true; break;
         case 'f': c->force = true; break;
+        case 'y': c->yes = true; break;
         case 'n': c->now = true; break;
         case 'q': c->quota = optarg; break;
         case 'l': c->limit = optarg; break;

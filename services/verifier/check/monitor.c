@@ -7,10 +7,10 @@
 #include "libcommon/base/clock.h"
 #include "libcommon/base/config.h"
 #include "libcommon/base/ulid.h"
+#include "libcommon/mail/domain.h"
 #include "libcommon/store/domain_note.h"
 #include "libcommon/store/lease.h"
 #include "services/verifier/check/check.h"
-#include "services/verifier/dns/domain.h"
 
 /* Of the last round of this replica; 0 on a replica whose turn it was not for two rounds. Over all replicas: max(). */
 static struct metric records_wrong = METRIC_GAUGE(
@@ -66,10 +66,10 @@ static void on_checked(void *ctx, json_t *result, const char *code) {
 }
 
 static void check_next(struct dns_monitor *m) {
-    char domain[DOMAIN_MAX];
+    char domain[DOMAIN_BYTES];
     while (m->at < json_array_size(m->names)) {
         const char *name = json_string_value(json_array_get(m->names, m->at++));
-        if (!name || domain_to_ascii(slice_of(name), domain)) continue;
+        if (!name || domain_normalise(slice_of(name), domain)) continue;
         if (m->verifier->check_count >= CHECK_RUNS_MAX)
             continue; /* people's checks come first; the next round is not far */
         m->pending++;

@@ -5,9 +5,10 @@
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
+#include "libcommon/mail/domain.h"
 #include "libcommon/store/domain_note.h"
 #include "libcommon/trust/transport/mta_sts.h"
-#include "services/verifier/dns/domain.h"
+#include "services/verifier/dns/address.h"
 #include "services/verifier/dns/lookup.h"
 #include "services/verifier/policy/sts_memory.h"
 
@@ -42,7 +43,7 @@ struct find {
     struct waiter *waiters;
     struct arena *arena;
     struct lookup *lookup;
-    char domain[DOMAIN_MAX];
+    char domain[DOMAIN_BYTES];
     struct slice txt_name, host;
     struct slice id; /* of the TXT record; empty: there is none */
     bool bogus;      /* the TXT record is */
