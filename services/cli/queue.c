@@ -3,6 +3,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "libcommon/base/member.h"
 #include "services/cli/cli.h"
 #include "services/cli/verdict.h"
 
@@ -27,11 +28,11 @@ static json_int_t number_of(const json_t *object, const char *name) {
 static void print_rcpt(const json_t *rcpt, json_int_t now) {
     char text[24];
     json_int_t next = number_of(rcpt, "next");
-    printf("    <%s>\t%s\t%lld tries", text_of(rcpt, "address"), text_of(rcpt, "state"), number_of(rcpt, "attempts"));
+    printf("    <%s>\t%s\t%lld tries", member_text(rcpt, "address"), member_text(rcpt, "state"), number_of(rcpt, "attempts"));
     if (next) printf("\tnext in %s", span(next - now, text));
     fputs("\t", stdout);
-    if (*text_of(rcpt, "host")) printf("%s: ", text_of(rcpt, "host"));
-    print_foreign(*text_of(rcpt, "last_reply") ? text_of(rcpt, "last_reply") : "-");
+    if (*member_text(rcpt, "host")) printf("%s: ", member_text(rcpt, "host"));
+    print_foreign(*member_text(rcpt, "last_reply") ? member_text(rcpt, "last_reply") : "-");
     putchar('\n');
 }
 
@@ -40,7 +41,7 @@ static void print_entry(const json_t *entry, json_int_t now) {
     const json_t *rcpt;
     size_t i;
     json_int_t due = number_of(entry, "due");
-    printf("%s\t%lld bytes\t<%s>\tsince %s\t", text_of(entry, "id"), number_of(entry, "size"), text_of(entry, "from"),
+    printf("%s\t%lld bytes\t<%s>\tsince %s\t", member_text(entry, "id"), number_of(entry, "size"), member_text(entry, "from"),
            span(now - number_of(entry, "received"), age));
     if (json_is_true(json_object_get(entry, "held")))
         fputs("held", stdout);
