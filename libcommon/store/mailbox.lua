@@ -66,15 +66,17 @@ local function levels(name)
   return slashes + 1
 end
 
-local function folders(keys, args)
-  local u = keys[1]
+-- A page of folders, by their ids. Answers more, and of each folder its id and its fields.
+local function folders(keys, args) -- id after which to go on, max
+  local u, after, ids, out = keys[1], tonumber(args[1]), {}, {}
   if is_gone(u) then return refuse(GONE) end
   user_ready(u)
-  local all, out = redis.call('HGETALL', u .. ':f'), {}
-  for i = 2, #all, 2 do
-    out[#out + 1] = { all[i], redis.call('HMGET', u .. ':f:' .. all[i], unpack(FOLDER_FIELDS)) }
+  for _, fid in ipairs(redis.call('HVALS', u .. ':f')) do
+    if tonumber(fid) > after then ids[#ids + 1] = tonumber(fid) end
   end
-  return out
+  table.sort(ids)
+  for n = 1, math.min(#ids, tonumber(args[2])) do out[n] = { ids[n], redis.call('HMGET', u .. ':f:' .. text_of(ids[n]), unpack(FOLDER_FIELDS)) } end
+  return { #ids > #out and 1 or 0, out }
 end
 
 local function folder_create(keys, args) -- name, special use
@@ -403,7 +405,8 @@ end
 
 -- Messages read ------------------------------------------------------------------------------------------------------------------------
 
--- A page of changes. first: 1 on the first page. Answers folder, full, packed records, the last one's modseq, packed vanished uids (last page), more.
+-- A page of changes: records, and after the last of them vanished uids. first: 1 on the first page.
+-- Answers folder, full, packed records, the last one's modseq, packed vanished uids, the last one's modseq, more.
 local function sync(keys, args) -- folder id, since, vanished since, first, max
   local fk = keys[1] .. ':f:' .. args[1]
   local h = redis.call('HMGET', fk, unpack(FOLDER_FIELDS))
@@ -421,11 +424,14 @@ local function sync(keys, args) -- folder id, since, vanished since, first, max
     last = struct.unpack('<I8', all[#all], 9)
     records = table.concat(all)
   end
-  local vanished = {}
+  local vanished, gone_at = {}, args[3]
   if more == 0 and full == 0 then
-    for i, uid in ipairs(redis.call('ZRANGE', fk .. ':v', '(' .. args[3], '+inf', 'BYSCORE')) do vanished[i] = struct.pack('<I4', tonumber(uid)) end
+    local gone = redis.call('ZRANGE', fk .. ':v', '(' .. args[3], '+inf', 'BYSCORE', 'LIMIT', 0, max, 'WITHSCORES')
+    for i = 1, #gone, 2 do vanished[#vanished + 1] = struct.pack('<I4', tonumber(gone[i])) end
+    if #gone > 0 then gone_at = text_of(tonumber(gone[#gone])) end
+    more = #vanished == max and 1 or 0
   end
-  return { h, full, records, text_of(last), table.concat(vanished), more }
+  return { h, full, records, text_of(last), table.concat(vanished), gone_at, more }
 end
 
 local function uid_list(packed)
