@@ -76,7 +76,7 @@ static void on_folders(void *ctx, const redisReply *reply) {
 
 static void ask_folders(struct folder_job *j, uint32_t after) {
     char id[NUMBER_BYTES], max[NUMBER_BYTES];
-    struct slice args[] = {mailbox_number(id, after), mailbox_number(max, MAILBOX_CHUNK)};
+    struct slice args[] = {mailbox_number(id, after), mailbox_number(max, MAILBOX_FOLDERS)};
     mailbox_fcall(j->r, on_folders, j, "mailbox_folders", j->key, 2, args);
 }
 
