@@ -2,11 +2,11 @@
 deleted over IMAP, and what is deleted frees all that it held."""
 import imaplib
 import re
+import smtplib
 import ssl
 
 import pytest
 
-from litter_test import send
 from postbus_test.dns import Knot
 from postbus_test.ledger import unowned_of
 from postbus_test.site import Site, wait_until
@@ -38,6 +38,15 @@ def imap(site):
     session.logout()
 
 
+def reply(site, body):
+    """What the front door answers at the end of a message."""
+    with smtplib.SMTP("127.0.0.1", site.ports["smtp"], local_hostname="ns.load.test", timeout=20) as smtp:
+        smtp.ehlo()
+        smtp.mail("x@load.test")
+        smtp.rcpt(BOB)
+        return "%d %s" % (lambda code, text: (code, text.decode()))(*smtp.data(body))
+
+
 def stat(site):
     return site.rpc("mailbox.stat", user=site.users[BOB])
 
@@ -56,8 +65,9 @@ def test_a_quota_of_100_kb_is_shown_and_enforced(site, imap):
     assert status == "NO" and b"OVERQUOTA" in answer[0]
     status, answer = imap.copy("1", "Archive")
     assert status == "NO" and b"OVERQUOTA" in answer[0]
-    assert send(site, "small enough")
-    assert not send(site, "x" * 60 * 1024), "552"
+    lines = b"x" * 70 + b"\r\n"
+    assert reply(site, b"Subject: small\r\n\r\n").startswith("250 ")
+    assert reply(site, b"Subject: large\r\n\r\n" + lines * 900).startswith("552 5.2.2 ")
     assert stat(site)["messages"] == 2
     assert imap.store("1", "+FLAGS", r"(\Deleted)")[0] == "OK" and imap.expunge()[0] == "OK"
     assert imap.append("INBOX", None, None, BIG)[0] == "OK", "there is room again"
@@ -72,7 +82,7 @@ def test_with_the_store_full_mail_is_read_and_what_is_deleted_frees_everything(s
     try:
         status, answer = imap.append("INBOX", None, None, BIG)
         assert status == "NO"
-        assert not send(site, "no room")
+        assert reply(site, b"Subject: no room\r\n\r\n").startswith("452 4.3.1 ")
         imap.select("INBOX")
         fetched = imap.fetch("1:*", "(BODY.PEEK[])")[1]
         assert len([f for f in fetched if isinstance(f, tuple)]) >= 30
