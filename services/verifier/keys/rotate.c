@@ -6,6 +6,7 @@
 #include "libcommon/base/clock.h"
 #include "libcommon/base/config.h"
 #include "libcommon/base/log.h"
+#include "libcommon/base/member.h"
 #include "libcommon/base/ulid.h"
 #include "libcommon/store/domain_note.h"
 #include "libcommon/store/lease.h"
@@ -305,13 +306,13 @@ static void on_clock(evutil_socket_t fd, short what, void *ctx) {
 static void on_account_changed(void *ctx, struct slice about, const json_t *data) {
     struct rotator *r = ctx;
     char domain[256];
-    struct slice what = ask_text(data, "what"), name = ask_text(data, "domain");
+    struct slice what = member_slice(data, "what"), name = member_slice(data, "domain");
     (void)about;
     if (r->closing || !r->mine || (!slice_is(what, "domain") && !slice_is(what, "key")) || name.n == 0 ||
         name.n >= sizeof domain)
         return;
     snprintf(domain, sizeof domain, "%.*s", SLICE_FMT(name));
-    if (slice_is(what, "domain") && slice_is(ask_text(data, "change"), "deleted"))
+    if (slice_is(what, "domain") && slice_is(member_slice(data, "change"), "deleted"))
         json_object_del(r->due, domain);
     else
         come_back(r, domain, clock_wall_ms() + r->publish_ms);

@@ -4,6 +4,7 @@
 #include "libcommon/base/arena.h"
 #include "libcommon/base/config.h"
 #include "libcommon/base/log.h"
+#include "libcommon/base/member.h"
 #include "libcommon/mail/domain.h"
 #include "services/verifier/zone/publish_private.h"
 
@@ -109,7 +110,7 @@ static void on_domains(void *ctx, int error, const json_t *reply) {
         return;
     }
     json_array_foreach(list, i, one) {
-        struct slice name = json_is_string(one) ? slice_of(json_string_value(one)) : ask_text(one, "domain");
+        struct slice name = json_is_string(one) ? slice_of(json_string_value(one)) : member_slice(one, "domain");
         if (domain_normalise(name, domain) == 0) json_object_set_new(p->listing, domain, json_true());
     }
     if (after && json_array_size(list) && json_object_size(p->listing) < LIST_DOMAINS_MAX) {
@@ -169,9 +170,9 @@ static void on_account_changed(void *ctx, struct slice about, const json_t *data
     (void)about;
     struct publisher *p = ctx;
     char domain[DOMAIN_BYTES];
-    struct slice what = ask_text(data, "what"), change = ask_text(data, "change");
+    struct slice what = member_slice(data, "what"), change = member_slice(data, "change");
     if (p->closing || (!slice_is(what, "domain") && !slice_is(what, "key")) ||
-        domain_normalise(ask_text(data, "domain"), domain))
+        domain_normalise(member_slice(data, "domain"), domain))
         return;
     bool gone = slice_is(what, "domain") && slice_is(change, "deleted");
     json_t *lists[] = {p->hosted, p->listing}; /* the clean-up must not take what was added since the list was read */
