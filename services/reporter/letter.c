@@ -8,6 +8,7 @@
 #include "libcommon/base/base64.h"
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
+#include "libcommon/base/member.h"
 #include "libcommon/mail/header.h"
 #include "libcommon/store/blob.h"
 #include "libcommon/store/queue.h"
@@ -39,7 +40,7 @@ static void add_rcpt(struct letter *l, json_t *address, json_t *user) {
 
 static void on_resolved(void *ctx, int error, const json_t *reply) {
     struct letter *l = ctx;
-    const char *kind = member_text(reply, "kind");
+    const char *kind = member_text_or_null(reply, "kind");
     size_t i;
     json_t *each, *nobody = json_null(), *to = json_string(l->to);
     l->rcpts = json_array();
@@ -58,7 +59,7 @@ static void on_resolved(void *ctx, int error, const json_t *reply) {
 
 static void on_signed(void *ctx, int error, const json_t *reply) {
     struct letter *l = ctx;
-    const char *headers = member_text(reply, "headers");
+    const char *headers = member_text_or_null(reply, "headers");
     if (error == BUS_UNAVAILABLE) {
         l->done(l->ctx, l, LETTER_TEMPORARY);
         return;
@@ -70,13 +71,6 @@ static void on_signed(void *ctx, int error, const json_t *reply) {
                  l->reporter->settings.from_domain, NULL);
     bus_request(l->reporter->worker->bus, "accounts.resolve", json_pack("{s:s}", "address", l->to), ASK_MS, on_resolved,
                 l);
-}
-
-static void add_base64(json_t *object, const char *name, struct slice bytes) {
-    struct buf text = {0};
-    base64_encode(bytes, &text);
-    json_object_set_new(object, name, json_stringn_nocheck(buf_str(&text), text.n));
-    buf_free(&text);
 }
 
 void letter_prepare(struct reporter *r, const char *id, const char *to, struct buf *text, letter_fn *done, void *ctx) {
@@ -96,8 +90,8 @@ void letter_prepare(struct reporter *r, const char *id, const char *to, struct b
     body_hash_update(h, slice_skip(buf_slice(&l->text), body_at));
     body_hash_finish(h, digest, &hashed);
     json_t *ask = json_pack("{s:s,s:s}", "id", id, "domain", r->settings.from_domain);
-    add_base64(ask, "header_b64", header);
-    add_base64(ask, "body_hash_b64", slice_make(digest, sizeof digest));
+    member_set_base64(ask, "header_b64", header);
+    member_set_base64(ask, "body_hash_b64", slice_make(digest, sizeof digest));
     bus_request(r->worker->bus, "verifier.sign", ask, ASK_MS, on_signed, l);
 }
 
