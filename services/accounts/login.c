@@ -285,8 +285,7 @@ static void on_look(void *ctx, int error, struct slice text, struct slice name, 
     snprintf(l->name, sizeof l->name, "%.*s", SLICE_FMT(name));
     take_account(l, text);
     l->network_is_known = known_ms > 0;
-    if (l->known && known_ms > 0 &&
-        login_cache_has(cache, l->address, l->stored, ask_text(a, "password"))) {
+    if (l->known && known_ms > 0 && login_cache_has(cache, l->address, l->stored, ask_text(a, "password"))) {
         if (clock_wall_ms() - known_ms > KNOWN_REFRESH_MS) tell_end(l, LOGIN_RIGHT);
         answer_right(l);
         return;

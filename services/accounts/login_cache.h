@@ -1,6 +1,6 @@
-/* Passwords that were right a short while ago, for all workers of the process, one a name, as keyed hashes with a key that only this process knows. The
- * stored hash is part of what is hashed, so a password stops fitting when another is set. Any thread may
- * call. */
+/* Passwords that were right a short while ago, for all workers of the process, one a name, as keyed hashes with a key
+ * that only this process knows. The stored hash is part of what is hashed, so a password stops fitting when another is
+ * set. Any thread may call. */
 #ifndef POSTBUS_ACCOUNTS_LOGIN_CACHE_H
 #define POSTBUS_ACCOUNTS_LOGIN_CACHE_H
 

@@ -43,7 +43,8 @@ static bool add(int i, uint64_t owner, int64_t deadline_us) {
 static void all_done(int count) {
     for (int i = 0; i < count; i++) sem_post(&gate);
     while (done_count < count) event_base_loop(worker.public.base, EVLOOP_ONCE);
-    while (sem_trywait(&gate) == 0) {} /* posts for jobs that never ran */
+    while (sem_trywait(&gate) == 0) {
+    } /* posts for jobs that never ran */
     assert_int_equal(done_count, count);
 }
 
