@@ -24,7 +24,6 @@ enum {
     LONG_ASK_MS = 60000,       /* the same, for key making and the deletion of a mailbox */
     PAGE_MAX = 1000,           /* items of a listing */
     JOURNEY_EVENTS_MAX = 2000, /* events of one journey; later ones are left out */
-    HEALTH_CACHE_US = 1000000, /* how long one look at the components serves all who ask */
     RETRY_AFTER_SECONDS = 5,
 };
 
@@ -54,8 +53,7 @@ struct admin {
     bool journal_ready;  /* the stream of events is there, as far as this worker knows */
     bool journal_busy;
     struct event *journal_clock;
-    json_t *health; /* the last look at the components, and when */
-    int64_t health_us;
+    struct health *health;
 };
 
 typedef void request_reply_fn(struct request *r, int error, const json_t *reply);

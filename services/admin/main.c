@@ -7,6 +7,7 @@
 #include "libcommon/base/config.h"
 #include "libcommon/base/log.h"
 #include "services/admin/admin.h"
+#include "services/admin/health.h"
 #include "services/admin/https.h"
 
 static void admin_start(struct worker *w) {
@@ -18,6 +19,7 @@ static void admin_start(struct worker *w) {
         config_refuse("admin.token",
                       "the token has fewer than 16 characters: make a longer one, such as 32 random bytes in base 64");
     a->mta_sts = mta_sts_mode_setting();
+    a->health = health_create(a);
     a->https = https_create(w->base);
     http_listen(a, SITE_API, false, "POSTBUS_API_LISTEN", "[::]:8080");
     http_listen(a, SITE_WEB, false, "POSTBUS_WEB_LISTEN", "[::]:8081");
@@ -37,7 +39,7 @@ static void admin_stop(struct worker *w) {
     journal_stop(a);
     http_close(a);
     https_destroy(a->https);
-    json_decref(a->health);
+    health_destroy(a->health);
     explicit_bzero(a->token, strlen(a->token));
     free(a->token);
     free(a);
