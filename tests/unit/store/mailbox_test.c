@@ -753,7 +753,9 @@ static void test_many_folders(void **state) {
     assert_int_equal(make(user, "one more"), STORE_FULL);
     folders(user);
     assert_int_equal(got.count, MAILBOX_FOLDERS_MAX);
-    assert_ptr_equal(got.text, strstr(got.text, "INBOX,Archive\\Archive,Drafts\\Drafts,Junk\\Junk,Sent\\Sent,Trash\\Trash,f0006,f0007,"));
+    assert_ptr_equal(
+        got.text,
+        strstr(got.text, "INBOX,Archive\\Archive,Drafts\\Drafts,Junk\\Junk,Sent\\Sent,Trash\\Trash,f0006,f0007,"));
 }
 
 /* A reader who was away while more vanished than fits a page. */
