@@ -48,7 +48,6 @@ void api_add_page(const struct cli *c, struct buf *path, bool more);
 bool print_json(const struct cli *c, const json_t *answer);
 /* "There are more: --after X" for a page that has a next. */
 void print_next(const json_t *answer);
-const char *text_of(const json_t *object, const char *name);
 
 /* Asks on the terminal before what cannot be undone; what: "delete ann@example.org and all its mail". Without a
  * terminal and with --yes the answer is yes. false: no, and the person was told that nothing was changed. */

@@ -1,6 +1,7 @@
 /* postbus journey, postbus message verdict, postbus queue …, postbus health. */
 #include <stdlib.h>
 
+#include "libcommon/base/member.h"
 #include "services/cli/cli.h"
 #include "services/cli/verdict.h"
 
@@ -13,11 +14,12 @@ static int journey(struct cli *c) {
     buf_add_str(&path, "/journey");
     int failed = api_call(c, "GET", buf_str(&path), NULL, &answer);
     if (!failed && !print_json(c, answer)) {
-        printf("message %s\n", text_of(answer, "id"));
+        printf("message %s\n", member_text(answer, "id"));
         json_array_foreach(json_object_get(answer, "steps"), i, each) {
             printf("%2lld  %-24s  %-16s  %s@%s: ", json_integer_value(json_object_get(each, "step")),
-                   text_of(each, "time"), text_of(each, "name"), text_of(each, "service"), text_of(each, "host"));
-            print_foreign(text_of(each, "what"));
+                   member_text(each, "time"), member_text(each, "name"), member_text(each, "service"),
+                   member_text(each, "host"));
+            print_foreign(member_text(each, "what"));
             putchar('\n');
             json_array_foreach(json_object_get(each, "details"), j, line) {
                 printf("%30s", "");
@@ -40,14 +42,14 @@ static int verdict(struct cli *c) {
     int failed = api_call(c, "GET", buf_str(&path), NULL, &answer);
     if (!failed && !print_json(c, answer)) {
         const json_t *received = json_object_get(answer, "received"), *now = json_object_get(answer, "now");
-        printf("message %s, %s %s from %s\n\n", text_of(answer, "id"), text_of(received, "outcome"),
-               text_of(received, "time"), text_of(json_object_get(received, "client"), "ip"));
+        printf("message %s, %s %s from %s\n\n", member_text(answer, "id"), member_text(received, "outcome"),
+               member_text(received, "time"), member_text(json_object_get(received, "client"), "ip"));
         verdict_print(json_object_get(received, "verdict"));
         if (json_is_object(now)) {
             puts("\nthe same proofs now:\n");
             verdict_print(now);
         } else {
-            printf("\nthe proofs cannot be made again: %s\n", text_of(answer, "now_reason"));
+            printf("\nthe proofs cannot be made again: %s\n", member_text(answer, "now_reason"));
         }
     }
     json_decref(answer);
@@ -79,11 +81,11 @@ static int queue_list(struct cli *c) {
     int failed = api_call(c, "GET", buf_str(&path), NULL, &answer);
     if (!failed && !print_json(c, answer)) {
         json_array_foreach(json_object_get(answer, "entries"), i, each) {
-            printf("%s", text_of(each, "id"));
+            printf("%s", member_text(each, "id"));
             print_value(each, "size");
-            printf("\t<%s>\n", text_of(each, "from"));
+            printf("\t<%s>\n", member_text(each, "from"));
             json_array_foreach(json_object_get(each, "rcpts"), j, rcpt) {
-                printf("    <%s>", text_of(rcpt, "address"));
+                printf("    <%s>", member_text(rcpt, "address"));
                 print_value(rcpt, "state");
                 print_value(rcpt, "attempts");
                 print_value(rcpt, "last_reply");
@@ -126,12 +128,12 @@ static int health(struct cli *c) {
     const char *name;
     int failed = api_call(c, "GET", "/api/v1/health", NULL, &answer);
     if (failed) return failed;
-    const char *status = text_of(answer, "status");
+    const char *status = member_text(answer, "status");
     bool well = *status && *status != 'u';
     if (!print_json(c, answer)) {
-        printf("%s: %s\n", text_of(answer, "hostname"), status);
+        printf("%s: %s\n", member_text(answer, "hostname"), status);
         json_object_foreach(json_object_get(answer, "components"), name, component)
-            printf("    %-10s %s\n", name, text_of(component, "state"));
+            printf("    %-10s %s\n", name, member_text(component, "state"));
     }
     json_decref(answer);
     return well ? CLI_OK : CLI_UNAVAILABLE;
