@@ -217,7 +217,7 @@ static void on_bounced(struct step *s) {
 }
 
 static void on_dead(struct step *s) {
-    buf_printf(&s->what, "put aside: %s", text_of(s->data, "reason"));
+    buf_printf(&s->what, "put aside: %s", member_text(s->data, "reason"));
     whole(s, 6, "dead");
 }
 

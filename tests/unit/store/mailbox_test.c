@@ -86,7 +86,7 @@ static size_t redis_count(const char *command, const char *key) {
 
 static bool has_blob(const char *id) {
     char key[64];
-    snprintf(key, sizeof key, "b:{%s}", id);
+    snprintf(key, sizeof key, "b:{%.26s}", id);
     return redis_count("EXISTS", key) == 1;
 }
 
@@ -378,7 +378,7 @@ static void test_blobs_go_with_their_last_message(void **state) {
 
 static size_t ref_count(const char *id) {
     char key[64];
-    snprintf(key, sizeof key, "b:{%s}", id);
+    snprintf(key, sizeof key, "b:{%.26s}", id);
     return redis_count("HLEN", key) - 2;
 }
 
