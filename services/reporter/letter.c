@@ -52,7 +52,8 @@ static void on_resolved(void *ctx, int error, const json_t *reply) {
     l->rcpts = arena_alloc(l->arena, (1 + json_array_size(users) + json_array_size(remote)) * sizeof *l->rcpts);
     if (error == BUS_OK && kind && strcmp(kind, "remote") == 0) add_rcpt(l, l->to, NULL);
     if (error == BUS_OK && kind && strcmp(kind, "local") == 0) {
-        json_array_foreach(users, i, each) add_rcpt(l, member_text_or_null(each, "address"), member_text_or_null(each, "user"));
+        json_array_foreach(users, i, each)
+            add_rcpt(l, member_text_or_null(each, "address"), member_text_or_null(each, "user"));
         json_array_foreach(remote, i, each) add_rcpt(l, json_string_value(each), NULL);
     }
     l->done(l->ctx, l, error == BUS_UNAVAILABLE ? LETTER_TEMPORARY : l->rcpt_count ? LETTER_READY : LETTER_NOBODY);

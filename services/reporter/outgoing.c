@@ -138,17 +138,31 @@ static void on_committed(void *ctx, int error) {
     arrived(a->outgoing);
 }
 
+/* It is known as ours before it travels, or its own way would be reported. */
+static void on_own(void *ctx, int error, long long value) {
+    struct address *a = ctx;
+    struct letter *l = a->letter;
+    (void)value;
+    a->letter = NULL;
+    if (!error) {
+        letter_commit(l, on_committed, a);
+        return;
+    }
+    letter_destroy(l);
+    on_committed(a, error);
+}
+
 static void commit_letters(struct outgoing *o) {
     o->next = record;
     o->waiting = 1;
     for (size_t i = 0; i < o->count; i++) {
         struct address *a = &o->addresses[i];
-        struct letter *l = a->letter;
-        if (!l) continue;
-        a->letter = NULL;
+        if (!a->letter) continue;
         o->waiting++;
-        if (is_tls(o)) report_own(o->reporter->worker->redis, a->id, clock_wall_ms() / 1000);
-        letter_commit(l, on_committed, a);
+        if (is_tls(o))
+            report_own(o->reporter->worker->redis, a->id, clock_wall_ms() / 1000, on_own, a);
+        else
+            on_own(a, 0, 0);
     }
     arrived(o);
 }
