@@ -269,8 +269,7 @@ static const struct {
     {"postbus.mail.deferred", on_deferred},   {"postbus.mail.bounced", on_bounced},
     {"postbus.mail.delivered", on_delivered}, {"postbus.mail.announced", on_announced},
     {"postbus.mail.fetched", on_fetched},     {"postbus.mail.tls", on_tls},
-    {"postbus.mail.deleted", on_deleted},
-    {"postbus.mail.dead", on_dead},
+    {"postbus.mail.deleted", on_deleted},     {"postbus.mail.dead", on_dead},
 };
 
 struct timed {

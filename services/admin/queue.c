@@ -51,7 +51,8 @@ void queue_priority_request(struct request *r) {
     else if (!json_is_integer(priority) || n < -9 || n > 9)
         request_problem(r, 400, "priority is a number from -9 to 9");
     else
-        request_ask(r, "delivery.queue.priority", json_pack("{s:s,s:I}", "id", r->part, "priority", n), ASK_MS, on_done);
+        request_ask(r, "delivery.queue.priority", json_pack("{s:s,s:I}", "id", r->part, "priority", n), ASK_MS,
+                    on_done);
 }
 
 void queue_retry_domain_request(struct request *r) {

@@ -28,7 +28,8 @@ static json_int_t number_of(const json_t *object, const char *name) {
 static void print_rcpt(const json_t *rcpt, json_int_t now) {
     char text[24];
     json_int_t next = number_of(rcpt, "next");
-    printf("    <%s>\t%s\t%lld tries", member_text(rcpt, "address"), member_text(rcpt, "state"), number_of(rcpt, "attempts"));
+    printf("    <%s>\t%s\t%lld tries", member_text(rcpt, "address"), member_text(rcpt, "state"),
+           number_of(rcpt, "attempts"));
     if (next) printf("\tnext in %s", span(next - now, text));
     fputs("\t", stdout);
     if (*member_text(rcpt, "host")) printf("%s: ", member_text(rcpt, "host"));
@@ -41,8 +42,8 @@ static void print_entry(const json_t *entry, json_int_t now) {
     const json_t *rcpt;
     size_t i;
     json_int_t due = number_of(entry, "due");
-    printf("%s\t%lld bytes\t<%s>\tsince %s\t", member_text(entry, "id"), number_of(entry, "size"), member_text(entry, "from"),
-           span(now - number_of(entry, "received"), age));
+    printf("%s\t%lld bytes\t<%s>\tsince %s\t", member_text(entry, "id"), number_of(entry, "size"),
+           member_text(entry, "from"), span(now - number_of(entry, "received"), age));
     if (json_is_true(json_object_get(entry, "held")))
         fputs("held", stdout);
     else if (json_is_true(json_object_get(entry, "leased")))

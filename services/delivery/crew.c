@@ -8,7 +8,8 @@
 
 enum { SAY_SECONDS = 5, GONE_SECONDS = 16, MEMBERS_MAX = 256 };
 
-static struct metric workers = METRIC_GAUGE("postbus_delivery_workers", "Delivery workers of the site, as this one knows");
+static struct metric workers =
+    METRIC_GAUGE("postbus_delivery_workers", "Delivery workers of the site, as this one knows");
 
 struct crew {
     struct delivery *delivery;

@@ -11,7 +11,9 @@
 
 enum { REPORT_AGAIN_MS = 1000, REPORT_AGAIN_LAST_MS = 10000, RELEASE_TRIES = 30, KEPT_MS = 3600000 };
 
-bool message_may_go_on(const struct message *m) { return !m->lost && !m->adopted && clock_monotonic_us() < m->lease_end_us; }
+bool message_may_go_on(const struct message *m) {
+    return !m->lost && !m->adopted && clock_monotonic_us() < m->lease_end_us;
+}
 
 void message_wake(struct message *m) { life_wake(&m->life); }
 
@@ -139,8 +141,8 @@ static void on_reported(void *ctx, int error) {
     life_release(&m->life);
 }
 
-/* A lost lease leaves nothing to do, but a remote server's 250 that is not recorded is remembered for an hour: when this
- * worker has the entry again, it is recorded before anything else (message_adopt). */
+/* A lost lease leaves nothing to do, but a remote server's 250 that is not recorded is remembered for an hour: when
+ * this worker has the entry again, it is recorded before anything else (message_adopt). */
 static bool keep(struct message *m) {
     int64_t now = clock_wall_ms();
     bool known = false;
@@ -182,7 +184,8 @@ static void run(void *ctx) {
         end(m);
         return;
     }
-    if (!m->gone && !m->adopted && settlement_owes(m)) { /* also those that were owed before this lease, and before anything new */
+    if (!m->gone && !m->adopted &&
+        settlement_owes(m)) { /* also those that were owed before this lease, and before anything new */
         m->reporting = true;
         life_hold(&m->life);
         report_owed(m->delivery, m->envelope, m->token, on_reported, m);

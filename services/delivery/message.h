@@ -24,9 +24,9 @@ struct message {
     struct message *next, *previous; /* of the scheduler */
     struct envelope *envelope;       /* ours */
     char token[ULID_BYTES];
-    int64_t lease_end_us; /* monotonic; by our own clock, which runs while the process is stopped */
-    bool lost;            /* the lease is another's */
-    bool adopted;         /* it was lost and came back: what another did meanwhile is not known here */
+    int64_t lease_end_us;  /* monotonic; by our own clock, which runs while the process is stopped */
+    bool lost;             /* the lease is another's */
+    bool adopted;          /* it was lost and came back: what another did meanwhile is not known here */
     int64_t kept_until_ms; /* lost with a remote server's 250 in hand: kept for this long */
     bool begun, gone, giving_back, abandoned, ended;
     bool extending;

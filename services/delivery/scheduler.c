@@ -105,7 +105,8 @@ static void on_lease(void *ctx, int error, size_t count, struct envelope *const 
         rcpts += entries[i]->rcpt_count;
         begin(s, entries[i], shard);
     }
-    if (count == DELIVERY_LEASE_BATCH || rcpts > LARGE_RCPTS) shard->wanted = true; /* the answer was cut: more is due */
+    if (count == DELIVERY_LEASE_BATCH || rcpts > LARGE_RCPTS)
+        shard->wanted = true; /* the answer was cut: more is due */
     if (shard->wanted) ask(shard);
 }
 

@@ -16,7 +16,8 @@ void message_settle(struct message *m, size_t count, const size_t indexes[], con
     for (size_t i = 0; i < count; i++) {
         struct progress *p = &m->progress[indexes[i]];
         const struct envelope_rcpt *before = &m->envelope->rcpts[indexes[i]];
-        p->quiet = outcomes[i].not_counted && before->state == RCPT_DEFERRED && slice_is(before->reply, outcomes[i].reason);
+        p->quiet =
+            outcomes[i].not_counted && before->state == RCPT_DEFERRED && slice_is(before->reply, outcomes[i].reason);
         outcome_apply(m->envelope, indexes[i], &outcomes[i], &m->delivery->policy, clock_wall_ms(),
                       randombytes_random());
         metric_add(metrics[outcomes[i].kind], 1);

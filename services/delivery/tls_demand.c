@@ -76,7 +76,8 @@ void tls_demand_make(struct arena *arena, const json_t *route, const json_t *hos
                      struct tls_demand *out) {
     struct dane_record records[DANE_RECORDS_MAX];
     const json_t *policy = json_object_get(route, "mta_sts");
-    const char *mode = member_text_or_null(policy, "mode"), *name = member_text_or_null(host, "name"), *dnssec = member_text_or_null(route, "dnssec");
+    const char *mode = member_text_or_null(policy, "mode"), *name = member_text_or_null(host, "name"),
+               *dnssec = member_text_or_null(route, "dnssec");
     *out = (struct tls_demand){.level = TLS_MAY};
     size_t count = read_tlsa(arena, json_object_get(host, "tlsa"), records);
     enum dane_demand dane = dane_choose(count, records, &out->tlsa_count, out->tlsa);

@@ -88,7 +88,8 @@ static json_t *tlsa_policy(const json_t *host) {
     json_array_foreach(json_object_get(host, "tlsa"), i, each) json_array_append_new(
         lines, json_sprintf("%d %d %d %s", (int)json_integer_value(json_object_get(each, "usage")),
                             (int)json_integer_value(json_object_get(each, "selector")),
-                            (int)json_integer_value(json_object_get(each, "matching")), member_text_or_null(each, "data_hex")));
+                            (int)json_integer_value(json_object_get(each, "matching")),
+                            member_text_or_null(each, "data_hex")));
     return lines;
 }
 
@@ -123,13 +124,14 @@ json_t *tls_fact_data(const json_t *route, const json_t *host, const char *domai
                       const char *reason) {
     char ascii[DOMAIN_BYTES];
     struct slice rua;
-    if (tls_rpt_record_parse(slice_of(member_text_or_null(route, "tls_rpt")), &rua) || domain_normalise(slice_of(domain), ascii))
+    if (tls_rpt_record_parse(slice_of(member_text_or_null(route, "tls_rpt")), &rua) ||
+        domain_normalise(slice_of(domain), ascii))
         return NULL;
     const char *sending = session && session->local_ip && *session->local_ip ? session->local_ip : NULL;
     const char *helo = session && session->peer_name && *session->peer_name ? session->peer_name : NULL;
     return json_pack("{s:s,s:s%,s:o,s:s,s:s,s:s*,s:s*,s:s*,s:s}", "domain", ascii, "rua", rua.p, rua.n, "policy",
-                     policy_data(route, host, policy, ascii), "result", result, "mx", member_text_or_null(host, "name"), "ip", ip,
-                     "sending_ip", sending, "helo", helo, "reason", reason);
+                     policy_data(route, host, policy, ascii), "result", result, "mx", member_text_or_null(host, "name"),
+                     "ip", ip, "sending_ip", sending, "helo", helo, "reason", reason);
 }
 
 static void tell(const struct delivery *d, const char *id, const char *result, json_t *data) {
@@ -163,6 +165,7 @@ void tls_fact_tell_refusal(const struct delivery *d, const char *id, const json_
 void tls_fact_tell_left_out(const struct delivery *d, const char *id, const json_t *route, const char *domain) {
     const json_t *each;
     size_t i;
-    json_array_foreach(json_object_get(route, "left_out"), i, each) tls_fact_tell_refusal(
-        d, id, route, each, domain, TLS_POLICY_TLSA, member_text_or_null(each, "result"), member_text_or_null(each, "reason"));
+    json_array_foreach(json_object_get(route, "left_out"), i, each)
+        tls_fact_tell_refusal(d, id, route, each, domain, TLS_POLICY_TLSA, member_text_or_null(each, "result"),
+                              member_text_or_null(each, "reason"));
 }

@@ -74,8 +74,8 @@ static void collect_finished(struct http *h) {
             answer.untrusted = code == CURLE_PEER_FAILED_VERIFICATION;
             answer.reason = f->too_large         ? "the answer is too large"
                             : f->private_address ? "the host has no public address"
-                            : f->error[0] ? f->error
-                                          : curl_easy_strerror(code);
+                            : f->error[0]        ? f->error
+                                                 : curl_easy_strerror(code);
         }
         f->done(f->ctx, &answer);
         fetch_destroy(f);
