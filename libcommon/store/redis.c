@@ -1,6 +1,5 @@
 #include "libcommon/store/redis.h"
 
-#include <hiredis/adapters/libevent.h>
 #include <hiredis/async.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +7,7 @@
 #include "libcommon/base/arena.h"
 #include "libcommon/base/cost.h"
 #include "libcommon/base/log.h"
+#include "libcommon/store/redis_loop.h"
 
 /* Bounds: how long an answer may take before the connection is given up (fsync of a busy disk included), and the pauses
  * between attempts. */
@@ -92,7 +92,7 @@ static void connect_now(struct redis *r) {
     }
     c->data = r;
     r->async = c;
-    redisLibeventAttach(c, r->base);
+    redis_loop_attach(c, r->base);
     redisAsyncSetConnectCallback(c, on_connect);
     redisAsyncSetDisconnectCallback(c, on_disconnect);
     if (r->password && r->user)
