@@ -1,23 +1,26 @@
 #!lua name=mailbox
--- The mailboxes. The declared key is {u:<user>}; all others are made from it (see mailbox.h for what they hold), and besides them
---   {u:<id>}:f:<fid>:t   set: uids with \Deleted, so that an EXPUNGE looks at those alone
---   {u:<id>}:o           list: fields of {u:<id>}:d in the order of their time, so that old ones are found without a search
---   {u:<id>}:g           set: ids of deleted folders whose records still hold blobs
--- {u:<id>}:b: blob id → "<count>\n<rcpt>\n<rcpt>…", the deliveries under whose names the blob is held ("" is an APPEND's). {u:<id>}:x has "<blob id>/<rcpt>".
+-- The mailboxes. The declared key is {u:<user>}; all others are made from it: mailbox.h says what each holds.
+-- {u}:b is blob id -> "<count>\n<name>\n<name>…": how many messages use the blob, and the names under which it is held.
+-- A name is "<rcpt>/<attempt>" ("/" for an APPEND); the reference in the blob is "u:<user>/<name>". {u}:x has "<blob id>/<name>".
 -- A record is 58 bytes, little-endian: uid u32, size u32, modseq u64, flags u32 and u32 (low, high), date i64, blob c26.
 -- Every message that comes, changes or goes takes a modseq of its own, so that a reader can page by modseq.
-
+-- No Function looks at more than a few hundred messages at once: the C side calls it again until it is through.
 
 local SEEN, DELETED = 1, 8
 local KEYWORDS_MAX, FOLDERS_MAX = 56, 1000
 local DEDUPE_SECONDS = 10 * 86400
 local TRIM_EVERY = 16 -- deliveries
+local NAMES_MAX = 8 -- names of one recipient under which a blob is held
+local DELETE_FOLDERS = 20 -- folders that one step of a deletion removes
 local VANISHED_MAX = 20000
 local FOLDER_FIELDS = { 'name', 'uidvalidity', 'uidnext', 'modseq', 'messages', 'unseen', 'bytes', 'subscribed', 'use', 'keywords', 'floor' }
 
 local function refuse(text) return redis.error_reply(text) end
 local function text_of(n) return string.format('%.0f', n) end
 local function seconds() return tonumber(redis.call('TIME')[1]) end
+-- Whether the account was deleted: its mailbox is never made again.
+local function is_gone(u) return redis.call('EXISTS', u .. ':gone') == 1 end
+local GONE = 'NOTFOUND the account was deleted'
 
 -- Folders ------------------------------------------------------------------------------------------------------------------------------
 
@@ -65,6 +68,7 @@ end
 
 local function folders(keys, args)
   local u = keys[1]
+  if is_gone(u) then return refuse(GONE) end
   user_ready(u)
   local all, out = redis.call('HGETALL', u .. ':f'), {}
   for i = 2, #all, 2 do
@@ -75,6 +79,7 @@ end
 
 local function folder_create(keys, args) -- name, special use
   local u, name = keys[1], args[1]
+  if is_gone(u) then return refuse(GONE) end
   user_ready(u)
   if redis.call('HEXISTS', u .. ':f', name) == 1 then return refuse('EXISTS there is such a folder') end
   if redis.call('HLEN', u .. ':f') + levels(name) > FOLDERS_MAX then return refuse('FULL too many folders') end
@@ -110,6 +115,7 @@ end
 local function folder_rename(keys, args) -- from, to
   local u, from, to = keys[1], args[1], args[2]
   local f = u .. ':f'
+  if is_gone(u) then return refuse(GONE) end
   user_ready(u)
   local fid = redis.call('HGET', f, from)
   if not fid then return refuse('NOTFOUND no such folder') end
@@ -140,6 +146,7 @@ end
 
 local function folder_subscribe(keys, args) -- name, 1 or 0
   local u = keys[1]
+  if is_gone(u) then return refuse(GONE) end
   user_ready(u)
   local fid = redis.call('HGET', u .. ':f', args[1])
   if not fid then return refuse('NOTFOUND no such folder') end
@@ -149,16 +156,16 @@ end
 
 -- Blobs --------------------------------------------------------------------------------------------------------------------------------
 
--- One more message uses a blob; rcpt: the name under which it is held, nil for a copy, which shares its source's.
-local function blob_take(u, id, rcpt)
-  if redis.call('HSETNX', u .. ':b', id, '1\n' .. (rcpt or '')) == 1 then return end
+-- One more message uses a blob; name: under which it is held, nil for a copy, which shares its source's.
+local function blob_take(u, id, name)
+  if redis.call('HSETNX', u .. ':b', id, '1\n' .. (name or '/')) == 1 then return end
   local held = redis.call('HGET', u .. ':b', id)
   local n, names = string.match(held, '^(%d+)(.*)$')
-  if rcpt and not string.find(names .. '\n', '\n' .. rcpt .. '\n', 1, true) then names = names .. '\n' .. rcpt end
+  if name and not string.find(names .. '\n', '\n' .. name .. '\n', 1, true) then names = names .. '\n' .. name end
   redis.call('HSET', u .. ':b', id, text_of(tonumber(n) + 1) .. names)
 end
 
--- One less; what nobody uses any more is added to gone as "<id>/<rcpt>" and noted in x until it is released.
+-- One less; a blob that nobody uses any more is added to gone as "<id>/<name>" and noted in x until it is released.
 local function blob_drop(u, id, gone)
   local held = redis.call('HGET', u .. ':b', id)
   if not held then return end
@@ -168,11 +175,39 @@ local function blob_drop(u, id, gone)
     return
   end
   redis.call('HDEL', u .. ':b', id)
-  for rcpt in string.gmatch(names, '\n([^\n]*)') do
-    local member = id .. '/' .. rcpt
+  for name in string.gmatch(names, '\n([^\n]*)') do
+    local member = id .. '/' .. name
     redis.call('SADD', u .. ':x', member)
     gone[#gone + 1] = member
   end
+end
+
+-- A further attempt at a delivery that happened before: its reference is kept as well, since whoever made the first
+-- attempt may have let go of his when he got no answer. Answers 1 when the reference is not needed (the message is gone
+-- by now, or enough attempts hold the blob): it is noted in x then, and the caller releases it.
+local function blob_keep(u, id, rcpt, attempt)
+  local held, name, count = redis.call('HGET', u .. ':b', id), rcpt .. '/' .. attempt, 0
+  if held then
+    for other in string.gmatch(held, '\n([^\n]*)') do
+      if other == name then return 0 end
+      if string.sub(other, 1, #rcpt + 1) == rcpt .. '/' then count = count + 1 end
+    end
+    if count < NAMES_MAX then
+      redis.call('HSET', u .. ':b', id, held .. '\n' .. name)
+      return 0
+    end
+  end
+  redis.call('SADD', u .. ':x', id .. '/' .. name)
+  return 1
+end
+
+-- Which of these names do not hold the blob.
+local function unheld(keys, args) -- blob id, names
+  local held, out = (redis.call('HGET', keys[1] .. ':b', args[1]) or '') .. '\n', {}
+  for at = 2, #args do
+    if not string.find(held, '\n' .. args[at] .. '\n', 1, true) then out[#out + 1] = args[at] end
+  end
+  return out
 end
 
 local function released(keys, args) -- members of x
@@ -198,20 +233,26 @@ local function sweep(keys, args) -- max
   return { gone, more }
 end
 
-local function delete_user(keys, args) -- max; called until it answers an empty list
+-- One step of a deletion; called until it answers an empty list and 0. The tombstone comes first, so that nothing new gets in.
+local function delete_user(keys, args) -- max, seconds that the tombstone stays; answers what is to be released, more
   local u = keys[1]
-  local all = redis.call('HVALS', u .. ':f')
-  for _, fid in ipairs(redis.call('SMEMBERS', u .. ':g')) do all[#all + 1] = fid end
-  for _, fid in ipairs(all) do
-    local fk = u .. ':f:' .. fid
+  redis.call('SET', u .. ':gone', seconds(), 'EX', args[2])
+  local some = redis.call('HRANDFIELD', u .. ':f', DELETE_FOLDERS, 'WITHVALUES')
+  for at = 1, #some, 2 do
+    local fk = u .. ':f:' .. some[at + 1]
     redis.call('UNLINK', fk, fk .. ':m', fk .. ':q', fk .. ':v', fk .. ':c', fk .. ':t')
+    redis.call('HDEL', u .. ':f', some[at])
   end
-  redis.call('UNLINK', u .. ':f', u .. ':i', u .. ':d', u .. ':o', u .. ':g')
+  for _, fid in ipairs(redis.call('SRANDMEMBER', u .. ':g', DELETE_FOLDERS)) do
+    redis.call('UNLINK', u .. ':f:' .. fid .. ':m')
+    redis.call('SREM', u .. ':g', fid)
+  end
+  redis.call('UNLINK', u .. ':i', u .. ':d', u .. ':o')
   for _, id in ipairs(redis.call('HRANDFIELD', u .. ':b', args[1])) do
-    for rcpt in string.gmatch(redis.call('HGET', u .. ':b', id), '\n([^\n]*)') do redis.call('SADD', u .. ':x', id .. '/' .. rcpt) end
+    for name in string.gmatch(redis.call('HGET', u .. ':b', id), '\n([^\n]*)') do redis.call('SADD', u .. ':x', id .. '/' .. name) end
     redis.call('HDEL', u .. ':b', id)
   end
-  return { redis.call('SRANDMEMBER', u .. ':x', args[1]), redis.call('EXISTS', u .. ':b') }
+  return { redis.call('SRANDMEMBER', u .. ':x', args[1]), redis.call('EXISTS', u .. ':f', u .. ':g', u .. ':b') }
 end
 
 -- Messages coming ----------------------------------------------------------------------------------------------------------------------
@@ -234,44 +275,78 @@ local function put(u, fid, id, size, low, high, date, cached)
   return uid, modseq, h[5]
 end
 
+-- The id of the folder that a delivery goes to, made when it is missing. "Junk" is also the one with that special use, whatever its name.
 local function folder_for_delivery(u, name)
-  local fid = redis.call('HGET', u .. ':f', name)
+  local f = u .. ':f'
+  local fid = redis.call('HGET', f, name)
   if fid then return fid end
   user_ready(u)
-  fid = redis.call('HGET', u .. ':f', name)
+  fid = redis.call('HGET', f, name)
   if fid then return fid end
-  if redis.call('HLEN', u .. ':f') + levels(name) > FOLDERS_MAX then return redis.call('HGET', u .. ':f', 'INBOX') end
+  if name == 'Junk' then
+    for _, other in ipairs(redis.call('HVALS', f)) do
+      if redis.call('HGET', f .. ':' .. other, 'use') == '\\Junk' then return other end
+    end
+  end
+  if redis.call('HLEN', f) + levels(name) > FOLDERS_MAX then return redis.call('HGET', f, 'INBOX') end
   parents_make(u, name)
-  return (folder_make(u, name, ''))
+  return (folder_make(u, name, name == 'Junk' and '\\Junk' or ''))
 end
 
-local function deliver(keys, args) -- id, rcpt, folder, size, flags, date, cached; answers folder id, uid, modseq, duplicate, unused
-  local u, id, rcpt = keys[1], args[1], args[2]
-  local d, o, member = u .. ':d', u .. ':o', id .. '/' .. rcpt
-  local before = redis.call('HGET', d, member)
-  if before then
-    local _, fid, uid, modseq = struct.unpack('<I4I4I4I8', before)
-    local held = redis.call('HGET', u .. ':b', id)
-    local unused = not held or not string.find(held .. '\n', '\n' .. rcpt .. '\n', 1, true)
-    if unused then redis.call('SADD', u .. ':x', member) end -- gone since: the reference that this second attempt took must go too
-    return { tonumber(fid), uid, modseq, 1, unused and 1 or 0 }
-  end
-  local fid = folder_for_delivery(u, args[3])
-  local uid, modseq = put(u, fid, id, tonumber(args[4]), tonumber(args[5]), 0, tonumber(args[6]), args[7])
-  if not uid then return modseq end
-  blob_take(u, id, rcpt)
-  local now = seconds()
-  redis.call('HSET', d, member, struct.pack('<I4I4I4I8', now, tonumber(fid), uid, modseq))
-  redis.call('RPUSH', o, member)
-  for _ = 1, uid % TRIM_EVERY == 0 and 2 * TRIM_EVERY or 0 do -- twice what comes goes, so the list never grows old
+-- Forgets deliveries that are older than they need be, at most max; answers how many.
+local function memo_trim(u, now, max)
+  local d, o = u .. ':d', u .. ':o'
+  for n = 1, max do
     local oldest = redis.call('LINDEX', o, 0)
-    if not oldest then break end
+    if not oldest then return n - 1 end
     local packed = redis.call('HGET', d, oldest)
-    if packed and struct.unpack('<I4', packed) >= now - DEDUPE_SECONDS then break end
+    if packed and struct.unpack('<I4', packed) >= now - DEDUPE_SECONDS then return n - 1 end
     redis.call('LPOP', o)
     redis.call('HDEL', d, oldest)
   end
-  return { tonumber(fid), uid, modseq, 0, 0 }
+  return max
+end
+
+-- For mailboxes that nothing is delivered to any more.
+local function forget(keys, args) -- max; answers how many were forgotten
+  return memo_trim(keys[1], seconds(), tonumber(args[1]))
+end
+
+-- Notes a delivery. Twice as many old notes go as new ones come, so the list never grows old.
+local function memo_add(u, member, fid, uid, modseq)
+  local d, o, now = u .. ':d', u .. ':o', seconds()
+  redis.call('HSET', d, member, struct.pack('<I4I4I4I8', now, tonumber(fid), uid, modseq))
+  redis.call('RPUSH', o, member)
+  if uid % TRIM_EVERY == 0 then memo_trim(u, now, 2 * TRIM_EVERY) end
+end
+
+-- id, attempt, folder, size, flags, date, listing; then of each recipient: rcpt, prefix.
+-- Answers for each recipient {folder id, uid, modseq, duplicate, unused, folder name}, or {"<error word>"}.
+local function deliver(keys, args)
+  local u, id, attempt, listing = keys[1], args[1], args[2], args[7]
+  if is_gone(u) then return refuse(GONE) end
+  local size, flags, date, fid, out = tonumber(args[4]), tonumber(args[5]), tonumber(args[6]), nil, {}
+  for at = 8, #args, 2 do
+    local rcpt, prefix = args[at], args[at + 1]
+    local member = id .. '/' .. rcpt
+    local before = redis.call('HGET', u .. ':d', member)
+    if before then
+      local _, folder, uid, modseq = struct.unpack('<I4I4I4I8', before)
+      local name = redis.call('HGET', u .. ':f:' .. text_of(folder), 'name') or args[3]
+      out[#out + 1] = { folder, uid, modseq, 1, blob_keep(u, id, rcpt, attempt), name }
+    else
+      fid = fid or folder_for_delivery(u, args[3])
+      local uid, modseq = put(u, fid, id, size + #prefix, flags, 0, date, struct.pack('<I4', #prefix) .. prefix .. listing)
+      if uid then
+        blob_take(u, id, rcpt .. '/' .. attempt)
+        memo_add(u, member, fid, uid, modseq)
+        out[#out + 1] = { tonumber(fid), uid, modseq, 0, 0, redis.call('HGET', u .. ':f:' .. fid, 'name') }
+      else
+        out[#out + 1] = { string.match(modseq.err, '%u+') }
+      end
+    end
+  end
+  return out
 end
 
 -- Keywords -----------------------------------------------------------------------------------------------------------------------------
@@ -322,7 +397,7 @@ local function append(keys, args) -- folder id, id, size, flags, keywords, date,
   local uid, modseq, uidvalidity = put(u, fid, args[2], tonumber(args[3]), bit.bor(low, tonumber(args[4])), high, tonumber(args[6]), args[7])
   if not uid then return modseq end
   if added then redis.call('HSET', fk, 'keywords', table.concat(list, ' ')) end
-  blob_take(u, args[2], '')
+  blob_take(u, args[2], '/')
   return { uidvalidity, uid, modseq }
 end
 
@@ -382,6 +457,7 @@ local function stat(keys, args)
 end
 
 local function set_quota(keys, args) -- bytes
+  if is_gone(keys[1]) then return refuse(GONE) end
   redis.call('HSET', keys[1] .. ':i', 'quota_bytes', args[1])
   return 1
 end
@@ -515,7 +591,6 @@ local function copy(keys, args) -- folder id, packed uids, target name, move (1 
   local u, fk, move = keys[1], keys[1] .. ':f:' .. args[1], args[4] == '1'
   local source = redis.call('HMGET', fk, 'keywords', 'modseq')
   if not source[1] then return refuse('NOTFOUND no such folder') end
-  user_ready(u)
   local fid = redis.call('HGET', u .. ':f', args[3])
   if not fid then return refuse('NOTFOUND no such target') end
   local i, tk = u .. ':i', u .. ':f:' .. fid
@@ -565,11 +640,13 @@ register('folder_rename', folder_rename)
 register('folder_subscribe', folder_subscribe)
 register('deliver', deliver)
 register('append', append)
+register('forget', forget, 'allow-oom')
 register('sync', sync, 'no-writes')
 register('cached', cached, 'no-writes')
 register('locate', locate, 'no-writes')
 register('stat', stat, 'no-writes')
-register('set_quota', set_quota)
+register('set_quota', set_quota, 'allow-oom')
+register('unheld', unheld, 'no-writes')
 register('store', store, 'allow-oom')
 register('copy', copy)
 register('expunge', expunge, 'allow-oom')
