@@ -26,4 +26,4 @@ end
 
 redis.register_function('blob_write', write)
 redis.register_function('blob_open', open)
-redis.register_function('blob_release', release)
+redis.register_function { function_name = 'blob_release', callback = release, flags = { 'allow-oom' } }
