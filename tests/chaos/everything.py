@@ -64,7 +64,7 @@ def run(short, rounds):
         faults = Faults(world, record)
         senders = [Sender(world.site, record, f"in{i}", pick_local(world.users, i), pause=0.05) for i in range(8)]
         senders += [Sender(world.site, record, f"out{i}", pick_mixed(world.users, f"out{i}"), login=world.users[i], pause=0.15) for i in range(6)]
-        people = senders + [Reader(world.site, record, world.users[0], "imap"), Reader(world.site, record, world.users[1], "pop3")]
+        people = senders + [Reader(world.site, record, world.users[i], service) for i, service in enumerate(("imapd", "pop3d", "admin"))]
         for person in people:
             person.start()
         wait_until("mail to flow", lambda: len(world.sinks.arrivals) > 20, 60)

@@ -17,14 +17,14 @@ class Happened:
     awaiting: int   # messages sent to their last byte and not answered yet
     sessions: int   # SMTP transactions of senders
     remote: int     # transactions at other sites' servers, before their 250
-    reading: int    # sessions of readers
+    reading: dict   # sessions of readers, by service
 
     def met_work(self):
         service = self.victim.partition("@")[0]
         if service == "delivery":
             return self.remote > 0
-        if service in ("imapd", "pop3d", "admin", "reporter"):
-            return self.reading > 0
+        if service in self.reading:
+            return self.reading[service] > 0
         return self.sessions > 0
 
 
@@ -40,7 +40,7 @@ class Faults:
         end = time.monotonic() + 2
         while True:
             now = time.monotonic()
-            fault = Happened(what, victim, now, now, self.record.awaiting, self.record.sessions, self.world.sinks.open, self.record.reading)
+            fault = Happened(what, victim, now, now, self.record.awaiting, self.record.sessions, self.world.sinks.open, dict(self.record.reading))
             if fault.met_work() and (fault.awaiting or victim.partition("@")[0] not in ("smtpd", "redis", "mailbox")) or now > end:
                 self.happened.append(fault)
                 return fault
@@ -48,7 +48,7 @@ class Faults:
 
     def _settle(self):
         """Waits until mail flows again after the last fault: a request to a process that was killed is given up only after its time, up to 30 s for the verifier's."""
-        count = lambda: (sum(s.acknowledged for s in list(self.record.sent.values())), len(self.world.sinks.arrivals))
+        count = lambda: (self.record.acknowledged, len(self.world.sinks.arrivals))
         acknowledged, arrived = count()
         end = time.monotonic() + 40
         while time.monotonic() < end:
@@ -119,7 +119,7 @@ class Faults:
             kinds.setdefault((fault.what, fault.victim), []).append(fault)
         log("faults (at that moment: unanswered messages / SMTP transactions / transactions at other sites / readers' sessions)")
         for (what, victim), faults in kinds.items():
-            log(f"  {victim:12s} {what}: " + ", ".join(f"{f.awaiting}/{f.sessions}/{f.remote}/{f.reading}" for f in faults))
+            log(f"  {victim:12s} {what}: " + ", ".join(f"{f.awaiting}/{f.sessions}/{f.remote}/{sum(f.reading.values())}" for f in faults))
             if not any(f.met_work() for f in faults):
                 idle.append(f"{victim} {what}")
         return idle
