@@ -26,7 +26,7 @@ def plan(faults, short):
     yield lambda: faults.fill_memory(4 if short else 30)
     for service in (*away, *(() if short else ("mailbox", "delivery"))):
         yield lambda s=service: faults.away(s, 5 if short else 120)
-    for name in ("delivery", "redis", "delivery@2", "mailbox"):
+    for name in ("delivery", "smtpd", "redis", "delivery@2", "mailbox", "smtpd@2", "redis", "mailbox@2"):
         yield lambda n=name: faults.kill(n)
 
 
@@ -92,6 +92,7 @@ def run(short, rounds):
         problems = {"a key that nobody owns": world.unowned(40)}
         world.remove_everything()
         problems["a key left when all accounts were deleted"] = world.unowned(40) + [f"{key}: a body" for key in world.bodies()]
+        problems["a sanitizer's report"] = world.sanitizer_reports()
         return tell({what: cases for what, cases in problems.items() if cases}) and good
     finally:
         world.end()

@@ -13,7 +13,7 @@ class Happened:
     what: str
     victim: str
     begin: float
-    end: float
+    end: float      # of a killed service's own work; of Redis: when it is back
     awaiting: int   # messages sent to their last byte and not answered yet
     sessions: int   # SMTP transactions of senders
     remote: int     # transactions at other sites' servers, before their 250
@@ -72,6 +72,8 @@ class Faults:
         fault.end = time.monotonic()
         time.sleep(random.random() * 0.5 if away is None else away)
         self._start(name)
+        if name == "redis":
+            fault.end = time.monotonic()  # nothing could be recorded until now
 
     def restart(self, name):
         """An orderly end and a new start, as in an upgrade."""

@@ -11,7 +11,8 @@ from senders import PASSWORD, TLS, digest
 from sinks import digest_of
 from world import log, wait_until
 
-RECORD_SECONDS = 0.5  # from a 250 until it is on disk as the recipient's state, at most, on a busy machine
+RECORD_SECONDS = 0.5     # from a 250 until it is on disk as the recipient's state, at most, on a busy machine
+RECONNECT_SECONDS = 2.0  # a service has Redis again at most so long after its new start
 
 
 def read_mailbox(site, address):
@@ -101,8 +102,12 @@ class Verdict:
 
     def _in_flight(self, arrival):
         """The fault of delivery that met this transaction between its final dot and the record of its 250; None."""
+        recorded = arrival.reply_at + RECORD_SECONDS
+        for f in self.happened:  # in the order of time
+            if f.victim == "redis" and f.begin < recorded and arrival.reply_at < f.end + RECONNECT_SECONDS:
+                recorded = f.end + RECONNECT_SECONDS + RECORD_SECONDS
         for f in self.happened:
-            if f.victim.partition("@")[0] == "delivery" and f.what != "restarted" and arrival.dot_at - 0.02 <= f.end and arrival.reply_at + RECORD_SECONDS >= f.begin:
+            if f.victim.partition("@")[0] == "delivery" and f.what != "restarted" and arrival.dot_at - 0.02 <= f.end and recorded >= f.begin:
                 return f
         return None
 

@@ -91,6 +91,10 @@ class World:
         """Messages that are stored, whoever they belong to."""
         return self.site.redis("--scan", "--pattern", "b:*").split()
 
+    def sanitizer_reports(self):
+        """Services whose log has one, where the programs were built with sanitizers."""
+        return [f"{name}: see {self.site.dir}/{name}.log" for name in self.names if "Sanitizer" in self.site.log(name) or "runtime error:" in self.site.log(name)]
+
     def memory_kb(self, name):
         """The most memory that a service has ever used, and what it uses now (resident)."""
         status = pathlib.Path(f"/proc/{self.site.processes[name].pid}/status").read_text()
