@@ -86,6 +86,8 @@ def run(short, rounds):
         problems = Verdict(world, record, faults, aliases).judge()
         if not empty:
             problems["left in the queue"] = [f"{world.queue()} entries"]
+        if faults.stuck:
+            problems["an orderly end that does not come"] = faults.stuck
         if idle:
             problems["a fault that met no work proves nothing"] = idle
         good = tell(problems)

@@ -2,9 +2,12 @@
 import dataclasses
 import random
 import signal
+import subprocess
 import time
 
-from world import LEASE_SECONDS, log
+from world import LEASE_SECONDS, ROOT, log
+
+DRAIN_SECONDS = 45  # longer than any server here takes to answer, and than a request to another service may take
 
 
 @dataclasses.dataclass
@@ -33,6 +36,7 @@ class Faults:
 
     def __init__(self, world, record):
         self.world, self.site, self.record, self.happened = world, world.site, record, []
+        self.stuck = []  # processes that did not end when they were told to
 
     def _begin(self, what, victim):
         """Waits for a moment in which the victim has work, so that the fault meets it."""
@@ -78,7 +82,16 @@ class Faults:
     def restart(self, name):
         """An orderly end and a new start, as in an upgrade."""
         fault = self._begin("restarted", name)
-        self.site.stop(name, signal.SIGTERM, 60)
+        process = self.site.processes[name]
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(DRAIN_SECONDS)
+        except subprocess.TimeoutExpired:
+            core = f"{ROOT}/build/{name}.core"
+            subprocess.run(["gdb", "-p", str(process.pid), "-batch", "-ex", f"generate-core-file {core}"], capture_output=True)
+            self.stuck.append(f"{name} was told to end and had not after {DRAIN_SECONDS} s ({core} where gdb is installed); its log ends with {self.site.log(name)[-600:]}")
+            process.kill()
+        self.site.kill(name)
         self._start(name)
         fault.end = time.monotonic()
 
