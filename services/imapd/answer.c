@@ -15,7 +15,7 @@ __attribute__((format(printf, 2, 0))) static void add_formatted(struct buf *b, c
     va_end(again);
 }
 
-/* Writes the tagged line and makes the session ready for the next command. */
+/* Writes the tagged line and makes the session ready for the next command, which begins from the loop. */
 static void end_command(struct session *s) {
     buf_add_slice(&s->out, buf_slice(&s->tagged));
     buf_reset(&s->tagged);
@@ -27,7 +27,7 @@ static void end_command(struct session *s) {
     s->tag = slice_make("", 0);
     buf_reset(&s->input);
     arena_reset(s->arena);
-    session_continue(s);
+    life_wake(&s->life);
 }
 
 /* refresh: 1: look; 0: look when news came, and tell no EXPUNGE but after a UID command; -1: do not. */
@@ -92,6 +92,19 @@ void session_no_store(struct session *s, int error) {
     case STORE_CONFLICT: session_no(s, "[INUSE] Changed by another meanwhile, or in use"); break;
     default: session_no(s, "[UNAVAILABLE] The mail store cannot be reached; try again later"); break;
     }
+}
+
+const struct mailbox_folder *session_folder(struct session *s, int error, size_t count,
+                                            const struct mailbox_folder folders[], struct slice name,
+                                            const char *code) {
+    if (error) {
+        session_no_store(s, error);
+        return NULL;
+    }
+    for (size_t i = 0; i < count; i++)
+        if (slice_equal(folders[i].name, name)) return &folders[i];
+    session_no(s, "[%s] No such mailbox", code);
+    return NULL;
 }
 
 void session_untagged(struct session *s, const char *format, ...) {
