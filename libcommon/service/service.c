@@ -27,6 +27,8 @@ static struct {
 
 bool service_is_draining(void) { return atomic_load(&process.draining); }
 
+int service_workers(void) { return process.count; }
+
 void service_drained(struct worker *public) {
     struct worker_full *w = (struct worker_full *)public;
     if (!atomic_exchange(&w->drained, true)) event_base_loopexit(public->base, NULL);
@@ -176,7 +178,7 @@ static void on_signal(evutil_socket_t signal_number, short what, void *ctx) {
     if (atomic_exchange(&process.draining, true)) return;
     log_info("draining", "signal", signal_number == SIGTERM ? "TERM" : "INT", NULL);
     for (int i = 0; i < process.count; i++) event_active(process.workers[i]->drain, EV_TIMEOUT, 0);
-    struct timeval wait = {DRAIN_SECONDS, 0};
+    struct timeval wait = {process.definition->drain_seconds ? process.definition->drain_seconds : DRAIN_SECONDS, 0};
     event_base_once(process.base, -1, EV_TIMEOUT, on_drain_late, NULL, &wait);
 }
 

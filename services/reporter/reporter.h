@@ -49,8 +49,8 @@ struct settings {
     char from_domain[DOMAIN_BYTES];
     const char *submitter; /* our name in them */
     const char *org;
-    bool failures;      /* send failure reports */
-    bool private_https; /* reports may be posted to private addresses */
+    bool failures;             /* send failure reports */
+    bool private_destinations; /* reports may be posted to addresses that are not public */
     const char *ca_file;
     int64_t keep_days;
 };
@@ -58,8 +58,9 @@ struct settings {
 struct reporter {
     struct worker *worker;
     struct settings settings;
-    struct intake *intake; /* NULL: this worker takes none (one a replica is enough) */
-    struct sender *sender; /* likewise */
+    struct intake *intake;  /* NULL: this worker takes none (one a replica is enough) */
+    struct sender *sender;  /* likewise */
+    char token[ULID_BYTES]; /* of the buckets that this worker takes */
     int requests, incoming, failures;
     bool draining;
 };

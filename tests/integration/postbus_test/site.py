@@ -67,7 +67,7 @@ class Site:
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="postbus-test-"))
         self.settings = dict(settings or {})
         self.processes = {}
-        self.extra = {}
+        self.extra = {}  # settings of one service or replica, by its name
         self.ports = {name: free_port() for service in LISTENS.values() for name in service}
         self.http = {service: free_port() for service in SERVICES}
         self.nats_port, self.redis_port = free_port(), free_port()
@@ -132,12 +132,12 @@ class Site:
         service, at, number = name.partition("@")
         env = {**os.environ, "POSTBUS_HOSTNAME": self.hostname, "POSTBUS_NATS": f"nats://127.0.0.1:{self.nats_port}", "POSTBUS_REDIS": f"127.0.0.1:{self.redis_port}",
                "POSTBUS_SECRETS": str(self.secrets_root / service), "POSTBUS_HTTP": f"127.0.0.1:{self.http_port(name)}", "POSTBUS_WORKERS": "1", "POSTBUS_LOG": "debug",
-               "POSTBUS_DNS_SERVER": "", "POSTBUS_HEALTH_DOORS": "off", "POSTBUS_DNS_CHECK_SECONDS": "0", "POSTBUS_PUBLIC_ADDRESSES": "127.0.0.1", "POSTBUS_TRUST_ANCHOR": str(self.dir / "anchor")}
+               "POSTBUS_DNS_SERVER": "", "POSTBUS_HEALTH_DOORS": "off", "POSTBUS_DNS_CHECK_SECONDS": "0", "POSTBUS_PRIVATE_DESTINATIONS": "on", "POSTBUS_PUBLIC_ADDRESSES": "127.0.0.1", "POSTBUS_TRUST_ANCHOR": str(self.dir / "anchor")}
         for listener, setting in LISTENS.get(service, {}).items():
             if listener + at + number not in self.ports:
                 self.ports[listener + at + number] = free_port()
             env[setting] = f"127.0.0.1:{self.ports[listener + at + number]}"
-        env.update({k: str(v) for k, v in self.settings.items()})
+        env.update({k: str(v) for k, v in {**self.settings, **self.extra.get(name, {})}.items()})
         return env
 
     def http_port(self, name):
