@@ -189,7 +189,7 @@ def journeys(alpha_id):
         return None
     steps = [dict(step, site="alpha.test") for step in alpha["steps"]]
     text = json.dumps(alpha)
-    beta_id = re.search(r"queued as ([0-9A-HJKMNP-TV-Z]{26})", text.replace(alpha_id, ""))
+    beta_id = re.search(r"(?:queued|delivered) as ([0-9A-HJKMNP-TV-Z]{26})", text.replace(alpha_id, ""))
     if not beta_id:
         return None
     status, beta = api("beta.test", "GET", f"/messages/{beta_id.group(1)}/journey")

@@ -317,6 +317,8 @@ void bus_destroy(struct bus *b) {
     if (!b) return;
     bool was_ready = atomic_exchange(&b->ready, false); /* requests made by the callbacks below are refused */
     rpc_stop(b);
+    wakes_destroy(b->wakes);
+    b->wakes = NULL;
     if (was_ready) {
         /* the loop still turns while this flushes: the last answers and events leave */
         for (int i = 0; i < LAST_WRITES && natsConnection_Buffered(b->connection) > 0; i++) {

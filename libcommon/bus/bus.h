@@ -33,7 +33,9 @@ void bus_publish(struct bus *b, const char *event, struct slice about, json_t *d
 
 /* The same with data's JSON text, which is copied. */
 void bus_publish_text(struct bus *b, const char *event, struct slice about, struct slice data);
-/* Publishes an empty message on `postbus.<subject>`, e.g. "queue.due.3": a hint to look, and no CloudEvent. */
+/* Says `postbus.<subject>` with an empty payload, e.g. bus_wake(b, "queue.due.3"): a hint that work is there, which
+ * whoever waits for it would find later by itself. The same subject leaves at most once a turn of the loop; at most 64
+ * different ones do. */
 void bus_wake(struct bus *b, const char *subject);
 
 /* about: the subject's last token; data: the event's data, valid during the call. */

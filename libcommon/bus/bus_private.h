@@ -78,6 +78,7 @@ struct bus {
     size_t refused_count;
     struct event *refuse;
     struct buf scratch, event; /* the JSON of a request, an answer or an event's data; an event around it */
+    struct wakes *wakes;       /* wake.c; NULL until the first one */
 };
 
 struct handler *handler_create(struct bus *b, const char *subject, const char *group, handler_fn *fn, void *ctx);
@@ -92,6 +93,8 @@ struct slice bus_bytes(const natsMsg *msg);
 json_t *bus_decode(struct slice bytes);
 /* JSON into b->scratch. */
 struct slice bus_json(struct bus *b, const json_t *value);
+
+void wakes_destroy(struct wakes *w); /* NULL is allowed */
 
 void rpc_start(struct bus *b);
 void rpc_stop(struct bus *b);

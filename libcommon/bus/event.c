@@ -37,11 +37,6 @@ void bus_publish(struct bus *b, const char *event, struct slice about, json_t *d
     json_decref(data);
 }
 
-void bus_wake(struct bus *b, const char *subject) {
-    char full[SUBJECT_MAX];
-    if (snprintf(full, sizeof full, "postbus.%s", subject) < (int)sizeof full) bus_send(b, full, NULL, SLICE(""));
-}
-
 static struct slice last_token(natsMsg *msg) {
     struct slice subject = slice_of(natsMsg_GetSubject(msg));
     return slice_skip(subject, (size_t)(slice_find_last(subject, '.') + 1));

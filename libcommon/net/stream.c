@@ -244,6 +244,11 @@ struct stream *stream_connect(struct event_base *base, const struct sockaddr *to
     return s;
 }
 
+void stream_hand_over(struct stream *s, stream_fn *fn, void *ctx) {
+    s->fn = fn;
+    s->ctx = ctx;
+}
+
 void stream_destroy(struct stream *s) {
     if (!s) return;
     s->dead = true;

@@ -32,6 +32,9 @@ struct stream *stream_accept(struct event_base *base, evutil_socket_t fd, stream
 struct stream *stream_connect(struct event_base *base, const struct sockaddr *to, socklen_t n,
                               const struct sockaddr *source, socklen_t source_n, int timeout_ms, stream_fn *fn,
                               void *ctx);
+/* Another callback from now on, such as a session's after a race of connections. No event is repeated: the new owner
+ * looks at what is there. */
+void stream_hand_over(struct stream *s, stream_fn *fn, void *ctx);
 /* Closes at once; unsent output is dropped. Safe inside its own callback; after it, no callback comes. */
 void stream_destroy(struct stream *s);
 /* Sends what is left, then closes and destroys itself (at most 10 s); no callback comes any more. */

@@ -5,7 +5,7 @@
  * smtpd_stop}; int main(void) { return service_run(&definition); }
  *
  * SIGTERM: listeners close, drain() is called on every worker (finish what runs, say 421/BYE to the idle), and the
- * process ends when every worker called service_drained() or 20 s later. */
+ * process ends when every worker called service_drained(), or after the service's drain_seconds. */
 #ifndef POSTBUS_SERVICE_SERVICE_H
 #define POSTBUS_SERVICE_SERVICE_H
 
@@ -22,7 +22,8 @@ struct worker {
     struct event_base *base;
     struct bus *bus;
     struct redis *redis;  /* NULL where the service has no store */
-    SSL_CTX *tls;         /* server context from tls.crt/tls.key; NULL where definition.tls is false */
+    SSL_CTX *tls;         /* for new connections: another one after the certificate files changed, so never kept; NULL
+                             where definition.tls is false */
     const char *hostname; /* POSTBUS_HOSTNAME */
     void *state;
 };
@@ -30,6 +31,7 @@ struct worker {
 struct service {
     const char *name;
     bool without_redis;
+    int drain_seconds; /* how long draining may take; 0: 20 */
     bool tls;
     void (*configure)(void);         /* once, before the workers: read settings; may be NULL */
     void (*start)(struct worker *w); /* for each worker, before its loop turns: subscribe, listen, set w->state */
@@ -40,6 +42,8 @@ struct service {
 int service_run(const struct service *definition);
 /* The worker has nothing left to finish. */
 void service_drained(struct worker *w);
+/* How many workers this process has. */
+int service_workers(void);
 /* Whether SIGTERM came. */
 bool service_is_draining(void);
 

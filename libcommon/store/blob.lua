@@ -1,13 +1,19 @@
 #!lua name=blob
 -- Bodies and who refers to them: one hash a message, key b:{<id>}; fields z (zstd), n (size), r:<reference>.
 
-local function write(keys, args) -- z, n, reference
-  if redis.call('HEXISTS', keys[1], 'z') == 1 then
-    redis.call('HSET', keys[1], 'r:' .. args[3], '1')
-  else
-    redis.call('HSET', keys[1], 'z', args[1], 'n', args[2], 'r:' .. args[3], '1')
+local function holding(args, from, value)
+  local fields = {}
+  for i = from, #args do
+    fields[#fields + 1] = 'r:' .. args[i]
+    if value then fields[#fields + 1] = value end
   end
-  return 1
+  return fields
+end
+
+local function write(keys, args) -- z, n, references
+  redis.call('HSET', keys[1], unpack(holding(args, 3, '1')))
+  if redis.call('HEXISTS', keys[1], 'z') == 0 then redis.call('HSET', keys[1], 'z', args[1], 'n', args[2]) end
+  return 0
 end
 
 local function open(keys, args) -- reference
@@ -17,13 +23,29 @@ local function open(keys, args) -- reference
   return found
 end
 
-local function release(keys, args) -- reference; answers 1 when the blob went with it
-  if redis.call('HDEL', keys[1], 'r:' .. args[1]) == 0 then return 0 end
-  if redis.call('HLEN', keys[1]) > 2 then return 0 end
-  redis.call('UNLINK', keys[1])
-  return 1
+local function hold(keys, args) -- reference
+  if redis.call('HEXISTS', keys[1], 'z') == 0 then return redis.error_reply('NOTFOUND no such blob') end
+  redis.call('HSET', keys[1], 'r:' .. args[1], '1')
+  return 0
+end
+
+local function release(keys, args) -- references
+  if redis.call('HDEL', keys[1], unpack(holding(args, 1))) > 0 and redis.call('HLEN', keys[1]) <= 2 then redis.call('UNLINK', keys[1]) end
+  return 0
+end
+
+local function refs(keys, args)
+  local out, blob = {}, false
+  for _, field in ipairs(redis.call('HKEYS', keys[1])) do
+    blob = true
+    if string.sub(field, 1, 2) == 'r:' then out[#out + 1] = string.sub(field, 3) end
+  end
+  if not blob then return redis.error_reply('NOTFOUND no such blob') end
+  return out
 end
 
 redis.register_function('blob_write', write)
 redis.register_function('blob_open', open)
-redis.register_function('blob_release', release)
+redis.register_function('blob_hold', hold)
+redis.register_function { function_name = 'blob_release', callback = release, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'blob_refs', callback = refs, flags = { 'no-writes' } }

@@ -2,7 +2,7 @@
  * Function (mailbox.lua), so that all replicas of all services see one order. Used by mailbox (delivery), imapd and
  * pop3d.
  *
- * Who changes a mailbox says so afterwards on the bus (`mailbox.changed`); nothing depends on that being heard.
+ * Whoever changes a mailbox says so afterwards on the bus (`mailbox.changed`); nothing depends on that being heard.
  *
  * Keys of a user, all in one cluster slot:
  *   {u:<id>}:i              hash: modseq (last used), bytes, messages, quota_bytes, next_folder
@@ -13,12 +13,15 @@
  *   {u:<id>}:f:<fid>:v      zset: vanished uid by modseq
  *   {u:<id>}:f:<fid>:t      set: uids with \Deleted
  *   {u:<id>}:f:<fid>:c      hash: uid → cached prefix, envelope, structure and header fields
- *   {u:<id>}:b              hash: blob id → how many messages of this user use it, and the recipients under whose names it is held
- *   {u:<id>}:x              set: "<blob id>/<rcpt>" to release; emptied right after each expunge, or by a later sweep
+ *   {u:<id>}:b              hash: blob id → how many messages of this user use it, and the names under which it is held
+ *   {u:<id>}:x              set: "<blob id>/<name>" to release; emptied right after each expunge, or by the janitor
  *   {u:<id>}:g              set: deleted folders whose records still hold blobs
  *   {u:<id>}:d              hash: "<message id>/<rcpt>" → when and where it was delivered: what makes a delivery happen once. Kept for 10 days
  *   {u:<id>}:o              list: the fields of d in the order of their time
- */
+ *   {u:<id>}:gone           string: the account was deleted; nothing of it is made again. Expires after 30 days
+ *
+ * The name under which a user holds a blob is "<rcpt>/<attempt>", or "/" for an APPEND; the reference in the blob is
+ * "u:<user>/<name>" (blob.h). */
 #ifndef POSTBUS_STORE_MAILBOX_H
 #define POSTBUS_STORE_MAILBOX_H
 
@@ -91,7 +94,7 @@ void mailbox_sync(struct redis *r, struct slice user, uint32_t folder_id, uint64
 
 /* What was worked out at delivery, so that no listing opens a body; only texts over MAILBOX_CACHED_MAX are worked out
  * each time, from the message. */
-enum { MAILBOX_CACHED_MAX = 256 * 1024 };
+enum { MAILBOX_CACHED_MAX = 64 * 1024 };
 struct mailbox_cached {
     uint32_t uid;
     struct slice envelope;      /* IMAP ENVELOPE, in its parentheses */
@@ -112,20 +115,51 @@ typedef void mailbox_read_fn(void *ctx, int error, struct slice message);
 void mailbox_read(struct redis *r, struct slice user, uint32_t folder_id, uint32_t uid, mailbox_read_fn *done,
                   void *ctx);
 
-/* A delivery: the blob `id` gets into folder (a name; made when missing; empty: INBOX), once per (id, rcpt), however
- * often it is asked. prefix is put before the blob's bytes (Return-Path, Delivered-To, each with CRLF). message: the
- * blob's bytes, read with blob_read and the reference mailbox_blob_ref(): what is cached is worked out from them. */
+/* Adds to out what is cached of a message: envelope, body, bodystructure and header fields, each with its length before
+ * it; those over MAILBOX_CACHED_MAX are left out. Pure: whoever has the message's text can work it out, as smtpd does
+ * before it asks for a delivery. At most MAILBOX_LISTING_MAX bytes. */
+enum { MAILBOX_LISTING_MAX = 4 * (MAILBOX_CACHED_MAX + 4) };
+void mailbox_listing_build(struct slice message, struct buf *out);
+/* Whether these bytes are what mailbox_listing_build makes. */
+bool mailbox_listing_is_valid(struct slice listing);
+
+/* The reference under which the body of a delivery is held, "u:<user>/<rcpt>/<attempt>". attempt: letters and digits,
+ * another one for each attempt, so that what becomes of one attempt never takes the body of another away. */
+enum { MAILBOX_REF_MAX = 512, MAILBOX_ADDRESS_MAX = 400, MAILBOX_ATTEMPT_MAX = 40 };
+const char *mailbox_blob_ref(char out[MAILBOX_REF_MAX], struct slice user, struct slice rcpt, struct slice attempt);
+/* Whether an address and an attempt may be part of such a name: no control characters, and the lengths above. */
+bool mailbox_rcpt_is_valid(struct slice rcpt);
+bool mailbox_attempt_is_valid(struct slice attempt);
+
+/* A delivery: the blob `id` gets into folder (a name; made when missing; empty: INBOX; "Junk": the folder with that
+ * special use), one message for each recipient of this user, once per (id, rcpt) however often it is asked and under
+ * whatever attempt's name. prefix is put before the blob's bytes (Return-Path, Delivered-To, each with CRLF). */
+struct mailbox_recipient {
+    struct slice rcpt, prefix;
+};
+enum { MAILBOX_RECIPIENTS_MAX = 32 }; /* a call; one call is one Function */
 struct mailbox_delivery {
-    struct slice id, rcpt, folder, prefix, message;
+    struct slice id, attempt, folder;
+    struct slice listing; /* of mailbox_listing_build */
+    uint64_t size;        /* bytes of the blob */
     uint64_t flags;
     int64_t date;
+    size_t count;
+    const struct mailbox_recipient *rcpts;
 };
-enum { MAILBOX_REF_MAX = 512 };
-/* The name under which this delivery holds its blob, "u:<user>/<rcpt>": each delivery its own, so that releasing one
- * never takes another's blob away. */
-const char *mailbox_blob_ref(char out[MAILBOX_REF_MAX], struct slice user, struct slice rcpt);
-typedef void mailbox_deliver_fn(void *ctx, int error, uint32_t folder_id, uint32_t uid, uint64_t modseq,
-                                bool duplicate);
+struct mailbox_delivered {
+    int error; /* STORE_OVER_QUOTA; STORE_NOT_FOUND: the account was deleted; STORE_FULL; STORE_UNAVAILABLE */
+    uint32_t folder_id, uid;
+    uint64_t modseq;
+    bool duplicate; /* it had been delivered before */
+    struct slice folder;
+};
+/* results[i] is rcpts[i]'s. */
+typedef void mailbox_deliver_fn(void *ctx, size_t count, const struct mailbox_delivered results[]);
+/* Each recipient's reference (mailbox_blob_ref) must be in the blob, and that be answered. From here on it is the
+ * mailbox's: it is released when it is not needed (a definite error; a repeated delivery whose message is gone by now).
+ * After STORE_UNAVAILABLE nobody knows whether the delivery happened: the reference stays, and the janitor releases it
+ * where it did not. */
 void mailbox_deliver(struct redis *r, struct slice user, const struct mailbox_delivery *delivery,
                      mailbox_deliver_fn *done, void *ctx);
 
@@ -161,8 +195,12 @@ struct mailbox_stat {
 };
 typedef void mailbox_stat_fn(void *ctx, int error, const struct mailbox_stat *stat);
 void mailbox_stat(struct redis *r, struct slice user, mailbox_stat_fn *done, void *ctx);
+/* Lets go of the records of deleted folders, and releases what {u}:x notes, in bounded steps. done may be NULL. */
+void mailbox_sweep(struct redis *r, struct slice user, mailbox_done_fn *done, void *ctx);
+/* 0: no quota. STORE_NOT_FOUND: the account was deleted. */
 void mailbox_set_quota(struct redis *r, struct slice user, uint64_t quota_bytes, mailbox_done_fn *done, void *ctx);
-/* All of a user's mail goes, and what it referred to is released. */
+/* All of a user's mail is removed, and what it referred to is released; a tombstone stays, so that no delivery or
+ * session makes the mailbox again. In bounded steps; calling it again goes on where it stopped. */
 void mailbox_delete_user(struct redis *r, struct slice user, mailbox_done_fn *done, void *ctx);
 
 #endif

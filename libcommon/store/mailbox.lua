@@ -1,23 +1,27 @@
 #!lua name=mailbox
--- The mailboxes. The declared key is {u:<user>}; all others are made from it (see mailbox.h for what they hold), and besides them
---   {u:<id>}:f:<fid>:t   set: uids with \Deleted, so that an EXPUNGE looks at those alone
---   {u:<id>}:o           list: fields of {u:<id>}:d in the order of their time, so that old ones are found without a search
---   {u:<id>}:g           set: ids of deleted folders whose records still hold blobs
--- {u:<id>}:b: blob id → "<count>\n<rcpt>\n<rcpt>…", the deliveries under whose names the blob is held ("" is an APPEND's). {u:<id>}:x has "<blob id>/<rcpt>".
+-- The mailboxes. The declared key is {u:<user>}; all others are made from it: mailbox.h says what each holds.
+-- {u}:b is blob id -> "<count>\n<name>\n<name>…": how many messages use the blob, and the names under which it is held.
+-- A name is "<rcpt>/<attempt>" ("/" for an APPEND); the reference in the blob is "u:<user>/<name>". {u}:x has "<blob id>/<name>".
 -- A record is 58 bytes, little-endian: uid u32, size u32, modseq u64, flags u32 and u32 (low, high), date i64, blob c26.
 -- Every message that comes, changes or goes takes a modseq of its own, so that a reader can page by modseq.
-
+-- No Function looks at more than a few hundred messages at once: the C side calls it again until it is through.
 
 local SEEN, DELETED = 1, 8
 local KEYWORDS_MAX, FOLDERS_MAX = 56, 1000
 local DEDUPE_SECONDS = 10 * 86400
 local TRIM_EVERY = 16 -- deliveries
+local NAMES_MAX = 8 -- names of one recipient under which a blob is held
+local DELETE_FOLDERS = 20 -- folders that one step of a deletion removes
 local VANISHED_MAX = 20000
+local MANY = 1000 -- arguments of one command
 local FOLDER_FIELDS = { 'name', 'uidvalidity', 'uidnext', 'modseq', 'messages', 'unseen', 'bytes', 'subscribed', 'use', 'keywords', 'floor' }
 
 local function refuse(text) return redis.error_reply(text) end
 local function text_of(n) return string.format('%.0f', n) end
 local function seconds() return tonumber(redis.call('TIME')[1]) end
+-- Whether the account was deleted: its mailbox is never made again.
+local function is_gone(u) return redis.call('EXISTS', u .. ':gone') == 1 end
+local GONE = 'NOTFOUND the account was deleted'
 
 -- Folders ------------------------------------------------------------------------------------------------------------------------------
 
@@ -63,18 +67,22 @@ local function levels(name)
   return slashes + 1
 end
 
-local function folders(keys, args)
-  local u = keys[1]
+-- A page of folders, by their ids. Answers more, and of each folder its id and its fields.
+local function folders(keys, args) -- id after which to go on, max
+  local u, after, ids, out = keys[1], tonumber(args[1]), {}, {}
+  if is_gone(u) then return refuse(GONE) end
   user_ready(u)
-  local all, out = redis.call('HGETALL', u .. ':f'), {}
-  for i = 2, #all, 2 do
-    out[#out + 1] = { all[i], redis.call('HMGET', u .. ':f:' .. all[i], unpack(FOLDER_FIELDS)) }
+  for _, fid in ipairs(redis.call('HVALS', u .. ':f')) do
+    if tonumber(fid) > after then ids[#ids + 1] = tonumber(fid) end
   end
-  return out
+  table.sort(ids)
+  for n = 1, math.min(#ids, tonumber(args[2])) do out[n] = { ids[n], redis.call('HMGET', u .. ':f:' .. text_of(ids[n]), unpack(FOLDER_FIELDS)) } end
+  return { #ids > #out and 1 or 0, out }
 end
 
 local function folder_create(keys, args) -- name, special use
   local u, name = keys[1], args[1]
+  if is_gone(u) then return refuse(GONE) end
   user_ready(u)
   if redis.call('HEXISTS', u .. ':f', name) == 1 then return refuse('EXISTS there is such a folder') end
   if redis.call('HLEN', u .. ':f') + levels(name) > FOLDERS_MAX then return refuse('FULL too many folders') end
@@ -110,6 +118,7 @@ end
 local function folder_rename(keys, args) -- from, to
   local u, from, to = keys[1], args[1], args[2]
   local f = u .. ':f'
+  if is_gone(u) then return refuse(GONE) end
   user_ready(u)
   local fid = redis.call('HGET', f, from)
   if not fid then return refuse('NOTFOUND no such folder') end
@@ -140,6 +149,7 @@ end
 
 local function folder_subscribe(keys, args) -- name, 1 or 0
   local u = keys[1]
+  if is_gone(u) then return refuse(GONE) end
   user_ready(u)
   local fid = redis.call('HGET', u .. ':f', args[1])
   if not fid then return refuse('NOTFOUND no such folder') end
@@ -149,30 +159,87 @@ end
 
 -- Blobs --------------------------------------------------------------------------------------------------------------------------------
 
--- One more message uses a blob; rcpt: the name under which it is held, nil for a copy, which shares its source's.
-local function blob_take(u, id, rcpt)
-  if redis.call('HSETNX', u .. ':b', id, '1\n' .. (rcpt or '')) == 1 then return end
-  local held = redis.call('HGET', u .. ':b', id)
-  local n, names = string.match(held, '^(%d+)(.*)$')
-  if rcpt and not string.find(names .. '\n', '\n' .. rcpt .. '\n', 1, true) then names = names .. '\n' .. rcpt end
-  redis.call('HSET', u .. ':b', id, text_of(tonumber(n) + 1) .. names)
+-- How this user holds blobs: blob id -> {count, names}, of each of the ids, as it is before a change. One command for all.
+local function blob_holds(u, ids)
+  local holds = {}
+  for at, held in ipairs(redis.call('HMGET', u .. ':b', unpack(ids))) do
+    local n, names = string.match(held or '0', '^(%d+)(.*)$')
+    holds[ids[at]] = { tonumber(n), names }
+  end
+  return holds
 end
 
--- One less; what nobody uses any more is added to gone as "<id>/<rcpt>" and noted in x until it is released.
-local function blob_drop(u, id, gone)
-  local held = redis.call('HGET', u .. ':b', id)
-  if not held then return end
-  local n, names = string.match(held, '^(%d+)(.*)$')
-  if tonumber(n) > 1 then
-    redis.call('HSET', u .. ':b', id, text_of(tonumber(n) - 1) .. names)
-    return
+-- One more message uses a blob; name: under which it is held.
+local function blob_take(u, id, name)
+  if redis.call('HSETNX', u .. ':b', id, '1\n' .. name) == 1 then return end
+  local hold = blob_holds(u, { id })[id]
+  local names = hold[2]
+  if not string.find(names .. '\n', '\n' .. name .. '\n', 1, true) then names = names .. '\n' .. name end
+  redis.call('HSET', u .. ':b', id, text_of(hold[1] + 1) .. names)
+end
+
+-- Of each of the ids one more message: copies, which share what their sources are held under.
+local function blob_copy_all(u, ids)
+  if #ids == 0 then return end
+  local holds, fields = blob_holds(u, ids), {}
+  for _, id in ipairs(ids) do holds[id][1] = holds[id][1] + 1 end
+  for id, hold in pairs(holds) do
+    fields[#fields + 1] = id
+    fields[#fields + 1] = text_of(hold[1]) .. hold[2]
   end
-  redis.call('HDEL', u .. ':b', id)
-  for rcpt in string.gmatch(names, '\n([^\n]*)') do
-    local member = id .. '/' .. rcpt
-    redis.call('SADD', u .. ':x', member)
-    gone[#gone + 1] = member
+  redis.call('HSET', u .. ':b', unpack(fields))
+end
+
+-- Notes what is to be released, "<id>/<name>", in x.
+local function note_all(u, members)
+  for at = 1, #members, MANY do redis.call('SADD', u .. ':x', unpack(members, at, math.min(at + MANY - 1, #members))) end
+end
+
+-- Of each of the ids one message less; a blob that nobody uses any more is added to gone as "<id>/<name>" and noted in x until it is released.
+local function blob_drop_all(u, ids, gone)
+  if #ids == 0 then return end
+  local holds, fields, unused = blob_holds(u, ids), {}, {}
+  for _, id in ipairs(ids) do holds[id][1] = holds[id][1] - 1 end
+  for id, hold in pairs(holds) do
+    if hold[1] > 0 then
+      fields[#fields + 1] = id
+      fields[#fields + 1] = text_of(hold[1]) .. hold[2]
+    elseif hold[2] ~= '' then
+      unused[#unused + 1] = id
+      for name in string.gmatch(hold[2], '\n([^\n]*)') do gone[#gone + 1] = id .. '/' .. name end
+    end
   end
+  if #fields > 0 then redis.call('HSET', u .. ':b', unpack(fields)) end
+  if #unused > 0 then redis.call('HDEL', u .. ':b', unpack(unused)) end
+  note_all(u, gone)
+end
+
+-- A further attempt at a delivery that happened before: its reference is kept as well, since whoever made the first
+-- attempt may have let go of his when he got no answer. Answers 1 when the reference is not needed (the message is gone
+-- by now, or enough attempts hold the blob): it is noted in x then, and the caller releases it.
+local function blob_keep(u, id, rcpt, attempt)
+  local held, name, count = redis.call('HGET', u .. ':b', id), rcpt .. '/' .. attempt, 0
+  if held then
+    for other in string.gmatch(held, '\n([^\n]*)') do
+      if other == name then return 0 end
+      if string.sub(other, 1, #rcpt + 1) == rcpt .. '/' then count = count + 1 end
+    end
+    if count < NAMES_MAX then
+      redis.call('HSET', u .. ':b', id, held .. '\n' .. name)
+      return 0
+    end
+  end
+  redis.call('SADD', u .. ':x', id .. '/' .. name)
+  return 1
+end
+
+-- Which of these names do not hold the blob.
+local function unheld(keys, args) -- blob id, names
+  local held, out = (redis.call('HGET', keys[1] .. ':b', args[1]) or '') .. '\n', {}
+  for at = 2, #args do
+    if not string.find(held, '\n' .. args[at] .. '\n', 1, true) then out[#out + 1] = args[at] end
+  end
+  return out
 end
 
 local function released(keys, args) -- members of x
@@ -187,7 +254,9 @@ local function sweep(keys, args) -- max
     local m = u .. ':f:' .. fid .. ':m'
     local fields = redis.call('HRANDFIELD', m, max)
     if #fields > 0 then
-      for _, record in ipairs(redis.call('HMGET', m, unpack(fields))) do blob_drop(u, string.sub(record, 33, 58), gone) end
+      local ids = {}
+      for at, record in ipairs(redis.call('HMGET', m, unpack(fields))) do ids[at] = string.sub(record, 33, 58) end
+      blob_drop_all(u, ids, gone)
       redis.call('HDEL', m, unpack(fields))
     else
       redis.call('SREM', u .. ':g', fid)
@@ -198,20 +267,29 @@ local function sweep(keys, args) -- max
   return { gone, more }
 end
 
-local function delete_user(keys, args) -- max; called until it answers an empty list
+-- One step of a deletion; called until it answers an empty list and 0. The tombstone comes first, so that nothing new gets in.
+local function delete_user(keys, args) -- max, seconds that the tombstone stays; answers what is to be released, more
   local u = keys[1]
-  local all = redis.call('HVALS', u .. ':f')
-  for _, fid in ipairs(redis.call('SMEMBERS', u .. ':g')) do all[#all + 1] = fid end
-  for _, fid in ipairs(all) do
-    local fk = u .. ':f:' .. fid
+  redis.call('SET', u .. ':gone', seconds(), 'EX', args[2])
+  local some = redis.call('HRANDFIELD', u .. ':f', DELETE_FOLDERS, 'WITHVALUES')
+  for at = 1, #some, 2 do
+    local fk = u .. ':f:' .. some[at + 1]
     redis.call('UNLINK', fk, fk .. ':m', fk .. ':q', fk .. ':v', fk .. ':c', fk .. ':t')
+    redis.call('HDEL', u .. ':f', some[at])
   end
-  redis.call('UNLINK', u .. ':f', u .. ':i', u .. ':d', u .. ':o', u .. ':g')
-  for _, id in ipairs(redis.call('HRANDFIELD', u .. ':b', args[1])) do
-    for rcpt in string.gmatch(redis.call('HGET', u .. ':b', id), '\n([^\n]*)') do redis.call('SADD', u .. ':x', id .. '/' .. rcpt) end
-    redis.call('HDEL', u .. ':b', id)
+  for _, fid in ipairs(redis.call('SRANDMEMBER', u .. ':g', DELETE_FOLDERS)) do
+    redis.call('UNLINK', u .. ':f:' .. fid .. ':m')
+    redis.call('SREM', u .. ':g', fid)
   end
-  return { redis.call('SRANDMEMBER', u .. ':x', args[1]), redis.call('EXISTS', u .. ':b') }
+  redis.call('UNLINK', u .. ':i', u .. ':d', u .. ':o')
+  local held, ids, members = redis.call('HRANDFIELD', u .. ':b', args[1], 'WITHVALUES'), {}, {}
+  for at = 1, #held, 2 do
+    ids[#ids + 1] = held[at]
+    for name in string.gmatch(held[at + 1], '\n([^\n]*)') do members[#members + 1] = held[at] .. '/' .. name end
+  end
+  note_all(u, members)
+  if #ids > 0 then redis.call('HDEL', u .. ':b', unpack(ids)) end
+  return { redis.call('SRANDMEMBER', u .. ':x', args[1]), redis.call('EXISTS', u .. ':f', u .. ':g', u .. ':b') }
 end
 
 -- Messages coming ----------------------------------------------------------------------------------------------------------------------
@@ -234,44 +312,78 @@ local function put(u, fid, id, size, low, high, date, cached)
   return uid, modseq, h[5]
 end
 
+-- The id of the folder that a delivery goes to, made when it is missing. "Junk" is also the one with that special use, whatever its name.
 local function folder_for_delivery(u, name)
-  local fid = redis.call('HGET', u .. ':f', name)
+  local f = u .. ':f'
+  local fid = redis.call('HGET', f, name)
   if fid then return fid end
   user_ready(u)
-  fid = redis.call('HGET', u .. ':f', name)
+  fid = redis.call('HGET', f, name)
   if fid then return fid end
-  if redis.call('HLEN', u .. ':f') + levels(name) > FOLDERS_MAX then return redis.call('HGET', u .. ':f', 'INBOX') end
+  if name == 'Junk' then
+    for _, other in ipairs(redis.call('HVALS', f)) do
+      if redis.call('HGET', f .. ':' .. other, 'use') == '\\Junk' then return other end
+    end
+  end
+  if redis.call('HLEN', f) + levels(name) > FOLDERS_MAX then return redis.call('HGET', f, 'INBOX') end
   parents_make(u, name)
-  return (folder_make(u, name, ''))
+  return (folder_make(u, name, name == 'Junk' and '\\Junk' or ''))
 end
 
-local function deliver(keys, args) -- id, rcpt, folder, size, flags, date, cached; answers folder id, uid, modseq, duplicate, unused
-  local u, id, rcpt = keys[1], args[1], args[2]
-  local d, o, member = u .. ':d', u .. ':o', id .. '/' .. rcpt
-  local before = redis.call('HGET', d, member)
-  if before then
-    local _, fid, uid, modseq = struct.unpack('<I4I4I4I8', before)
-    local held = redis.call('HGET', u .. ':b', id)
-    local unused = not held or not string.find(held .. '\n', '\n' .. rcpt .. '\n', 1, true)
-    if unused then redis.call('SADD', u .. ':x', member) end -- gone since: the reference that this second attempt took must go too
-    return { tonumber(fid), uid, modseq, 1, unused and 1 or 0 }
-  end
-  local fid = folder_for_delivery(u, args[3])
-  local uid, modseq = put(u, fid, id, tonumber(args[4]), tonumber(args[5]), 0, tonumber(args[6]), args[7])
-  if not uid then return modseq end
-  blob_take(u, id, rcpt)
-  local now = seconds()
-  redis.call('HSET', d, member, struct.pack('<I4I4I4I8', now, tonumber(fid), uid, modseq))
-  redis.call('RPUSH', o, member)
-  for _ = 1, uid % TRIM_EVERY == 0 and 2 * TRIM_EVERY or 0 do -- twice what comes goes, so the list never grows old
+-- Forgets deliveries that are older than they need be, at most max; answers how many.
+local function memo_trim(u, now, max)
+  local d, o = u .. ':d', u .. ':o'
+  for n = 1, max do
     local oldest = redis.call('LINDEX', o, 0)
-    if not oldest then break end
+    if not oldest then return n - 1 end
     local packed = redis.call('HGET', d, oldest)
-    if packed and struct.unpack('<I4', packed) >= now - DEDUPE_SECONDS then break end
+    if packed and struct.unpack('<I4', packed) >= now - DEDUPE_SECONDS then return n - 1 end
     redis.call('LPOP', o)
     redis.call('HDEL', d, oldest)
   end
-  return { tonumber(fid), uid, modseq, 0, 0 }
+  return max
+end
+
+-- For mailboxes that nothing is delivered to any more.
+local function forget(keys, args) -- max; answers how many were forgotten
+  return memo_trim(keys[1], seconds(), tonumber(args[1]))
+end
+
+-- Notes a delivery. Twice as many old notes go as new ones come, so the list never grows old.
+local function memo_add(u, member, fid, uid, modseq)
+  local d, o, now = u .. ':d', u .. ':o', seconds()
+  redis.call('HSET', d, member, struct.pack('<I4I4I4I8', now, tonumber(fid), uid, modseq))
+  redis.call('RPUSH', o, member)
+  if uid % TRIM_EVERY == 0 then memo_trim(u, now, 2 * TRIM_EVERY) end
+end
+
+-- id, attempt, folder, size, flags, date, listing; then of each recipient: rcpt, prefix.
+-- Answers for each recipient {folder id, uid, modseq, duplicate, unused, folder name}, or {"<error word>"}.
+local function deliver(keys, args)
+  local u, id, attempt, listing = keys[1], args[1], args[2], args[7]
+  if is_gone(u) then return refuse(GONE) end
+  local size, flags, date, fid, out = tonumber(args[4]), tonumber(args[5]), tonumber(args[6]), nil, {}
+  for at = 8, #args, 2 do
+    local rcpt, prefix = args[at], args[at + 1]
+    local member = id .. '/' .. rcpt
+    local before = redis.call('HGET', u .. ':d', member)
+    if before then
+      local _, folder, uid, modseq = struct.unpack('<I4I4I4I8', before)
+      local name = redis.call('HGET', u .. ':f:' .. text_of(folder), 'name') or args[3]
+      out[#out + 1] = { folder, uid, modseq, 1, blob_keep(u, id, rcpt, attempt), name }
+    else
+      fid = fid or folder_for_delivery(u, args[3])
+      local uid, modseq = put(u, fid, id, size + #prefix, flags, 0, date, struct.pack('<I4', #prefix) .. prefix .. listing)
+      if uid then
+        blob_take(u, id, rcpt .. '/' .. attempt)
+        memo_add(u, member, fid, uid, modseq)
+        out[#out + 1] = { tonumber(fid), uid, modseq, 0, 0, redis.call('HGET', u .. ':f:' .. fid, 'name') }
+      else
+        out[#out + 1] = { string.match(modseq.err, '%u+') }
+      end
+    end
+  end
+  return out
 end
 
 -- Keywords -----------------------------------------------------------------------------------------------------------------------------
@@ -322,13 +434,14 @@ local function append(keys, args) -- folder id, id, size, flags, keywords, date,
   local uid, modseq, uidvalidity = put(u, fid, args[2], tonumber(args[3]), bit.bor(low, tonumber(args[4])), high, tonumber(args[6]), args[7])
   if not uid then return modseq end
   if added then redis.call('HSET', fk, 'keywords', table.concat(list, ' ')) end
-  blob_take(u, args[2], '')
+  blob_take(u, args[2], '/')
   return { uidvalidity, uid, modseq }
 end
 
 -- Messages read ------------------------------------------------------------------------------------------------------------------------
 
--- A page of changes. first: 1 on the first page. Answers folder, full, packed records, the last one's modseq, packed vanished uids (last page), more.
+-- A page of changes: records, and after the last of them vanished uids. first: 1 on the first page.
+-- Answers folder, full, packed records, the last one's modseq, packed vanished uids, the last one's modseq, more.
 local function sync(keys, args) -- folder id, since, vanished since, first, max
   local fk = keys[1] .. ':f:' .. args[1]
   local h = redis.call('HMGET', fk, unpack(FOLDER_FIELDS))
@@ -346,11 +459,14 @@ local function sync(keys, args) -- folder id, since, vanished since, first, max
     last = struct.unpack('<I8', all[#all], 9)
     records = table.concat(all)
   end
-  local vanished = {}
+  local vanished, gone_at = {}, args[3]
   if more == 0 and full == 0 then
-    for i, uid in ipairs(redis.call('ZRANGE', fk .. ':v', '(' .. args[3], '+inf', 'BYSCORE')) do vanished[i] = struct.pack('<I4', tonumber(uid)) end
+    local gone = redis.call('ZRANGE', fk .. ':v', '(' .. args[3], '+inf', 'BYSCORE', 'LIMIT', 0, max, 'WITHSCORES')
+    for i = 1, #gone, 2 do vanished[#vanished + 1] = struct.pack('<I4', tonumber(gone[i])) end
+    if #gone > 0 then gone_at = text_of(tonumber(gone[#gone])) end
+    more = #vanished == max and 1 or 0
   end
-  return { h, full, records, text_of(last), table.concat(vanished), more }
+  return { h, full, records, text_of(last), table.concat(vanished), gone_at, more }
 end
 
 local function uid_list(packed)
@@ -382,6 +498,7 @@ local function stat(keys, args)
 end
 
 local function set_quota(keys, args) -- bytes
+  if is_gone(keys[1]) then return refuse(GONE) end
   redis.call('HSET', keys[1] .. ':i', 'quota_bytes', args[1])
   return 1
 end
@@ -398,7 +515,7 @@ local function store(keys, args) -- folder id, packed uids, how (0 add, 1 remove
   if left > 0 then return refuse('INVALID too many keywords') end
   low = bit.bor(low, tonumber(args[4]))
   local uids, unseen, first = uid_list(args[2]), tonumber(h[1]), tonumber(redis.call('HGET', u .. ':i', 'modseq'))
-  local modseq, changed, refused = first, {}, {}
+  local modseq, changed, refused, fields, scores, set, cleared = first, {}, {}, {}, {}, {}, {}
   for at, record in ipairs(#uids > 0 and redis.call('HMGET', fk .. ':m', unpack(uids)) or {}) do
     if record then
       local seq, l, hi = struct.unpack('<I8I4I4', record, 9)
@@ -409,14 +526,23 @@ local function store(keys, args) -- folder id, packed uids, how (0 add, 1 remove
       elseif nl ~= bit.bor(l, 0) or nh ~= bit.bor(hi, 0) then -- bor: both sides as the bit library's signed numbers
         modseq = modseq + 1
         record = string.sub(record, 1, 8) .. struct.pack('<I8I4I4', modseq, nl % 4294967296, nh % 4294967296) .. string.sub(record, 25)
-        redis.call('HSET', fk .. ':m', uids[at], record)
-        redis.call('ZADD', fk .. ':q', modseq, uids[at])
+        fields[#fields + 1], fields[#fields + 2] = uids[at], record
+        scores[#scores + 1], scores[#scores + 2] = modseq, uids[at]
         unseen = unseen + bit.band(l, SEEN) - bit.band(nl, SEEN)
-        if bit.band(l, DELETED) ~= bit.band(nl, DELETED) then redis.call(bit.band(nl, DELETED) ~= 0 and 'SADD' or 'SREM', fk .. ':t', uids[at]) end
+        if bit.band(l, DELETED) ~= bit.band(nl, DELETED) then
+          local list = bit.band(nl, DELETED) ~= 0 and set or cleared
+          list[#list + 1] = uids[at]
+        end
         changed[#changed + 1] = record
       end
     end
   end
+  if #fields > 0 then
+    redis.call('HSET', fk .. ':m', unpack(fields))
+    redis.call('ZADD', fk .. ':q', unpack(scores))
+  end
+  if #set > 0 then redis.call('SADD', fk .. ':t', unpack(set)) end
+  if #cleared > 0 then redis.call('SREM', fk .. ':t', unpack(cleared)) end
   if added then redis.call('HSET', fk, 'keywords', table.concat(list, ' ')) end
   if modseq > first then
     redis.call('HSET', fk, 'modseq', modseq, 'unseen', unseen)
@@ -430,18 +556,20 @@ end
 
 -- Takes messages out of a folder: their uids vanish, each with a modseq after `modseq`. Answers the new modseq, bytes and count.
 local function take_out(fk, uids, records, modseq)
-  local bytes, count, unseen = 0, 0, 0
+  local bytes, count, unseen, scores, deleted = 0, 0, 0, {}, {}
   for at, uid in ipairs(uids) do
     local _, size, _, low = struct.unpack('<I4I4I8I4', records[at])
     modseq = modseq + 1
-    redis.call('HDEL', fk .. ':m', uid)
-    redis.call('HDEL', fk .. ':c', uid)
-    redis.call('ZREM', fk .. ':q', uid)
-    redis.call('ZADD', fk .. ':v', modseq, uid)
-    if bit.band(low, DELETED) ~= 0 then redis.call('SREM', fk .. ':t', uid) end
+    scores[#scores + 1], scores[#scores + 2] = modseq, uid
+    if bit.band(low, DELETED) ~= 0 then deleted[#deleted + 1] = uid end
     bytes, count, unseen = bytes + size, count + 1, unseen + (bit.band(low, SEEN) == 0 and 1 or 0)
   end
   if count > 0 then
+    redis.call('HDEL', fk .. ':m', unpack(uids))
+    redis.call('HDEL', fk .. ':c', unpack(uids))
+    redis.call('ZREM', fk .. ':q', unpack(uids))
+    redis.call('ZADD', fk .. ':v', unpack(scores))
+    if #deleted > 0 then redis.call('SREM', fk .. ':t', unpack(deleted)) end
     local h = redis.call('HMGET', fk, 'messages', 'unseen', 'bytes')
     redis.call('HSET', fk, 'modseq', modseq, 'messages', h[1] - count, 'unseen', h[2] - unseen, 'bytes', h[3] - bytes)
     local over = redis.call('ZCARD', fk .. ':v') - VANISHED_MAX
@@ -491,7 +619,9 @@ local function expunge(keys, args) -- folder id, packed uids ('': all), only \De
   if count > 0 then
     local h = redis.call('HMGET', i, 'messages', 'bytes')
     redis.call('HSET', i, 'modseq', modseq, 'messages', h[1] - count, 'bytes', h[2] - bytes)
-    for _, record in ipairs(records) do blob_drop(u, string.sub(record, 33, 58), gone) end
+    local ids = {}
+    for at, record in ipairs(records) do ids[at] = string.sub(record, 33, 58) end
+    blob_drop_all(u, ids, gone)
   end
   return { uid_pack(uids), text_of(tonumber(redis.call('HGET', fk, 'modseq'))), gone, args[2] == '' and redis.call('EXISTS', fk .. ':t') or 0 }
 end
@@ -515,7 +645,6 @@ local function copy(keys, args) -- folder id, packed uids, target name, move (1 
   local u, fk, move = keys[1], keys[1] .. ':f:' .. args[1], args[4] == '1'
   local source = redis.call('HMGET', fk, 'keywords', 'modseq')
   if not source[1] then return refuse('NOTFOUND no such folder') end
-  user_ready(u)
   local fid = redis.call('HGET', u .. ':f', args[3])
   if not fid then return refuse('NOTFOUND no such target') end
   local i, tk = u .. ':i', u .. ':f:' .. fid
@@ -528,20 +657,27 @@ local function copy(keys, args) -- folder id, packed uids, target name, move (1 
   for _, record in ipairs(records) do total = total + struct.unpack('<I4', record, 5) end
   if not move and quota > 0 and tonumber(user[2]) + total > quota then return refuse('OVERQUOTA the mailbox is full') end
   local modseq, uidnext, unseen, to = tonumber(user[1]), tonumber(target[2]), tonumber(target[4]), {}
+  local fields, scores, texts, deleted, ids = {}, {}, {}, {}, {}
+  local cached_texts = #uids > 0 and redis.call('HMGET', fk .. ':c', unpack(uids)) or {}
   for at, record in ipairs(records) do
     local _, size, _, low, high, date, id = struct.unpack('<I4I4I8I4I4i8c26', record)
     low, high = translate(low, high, words, list, index, known)
     modseq = modseq + 1
-    redis.call('HSET', tk .. ':m', uidnext, struct.pack('<I4I4I8I4I4i8c26', uidnext, size, modseq, low, high, date, id))
-    redis.call('ZADD', tk .. ':q', modseq, uidnext)
-    redis.call('HSET', tk .. ':c', uidnext, redis.call('HGET', fk .. ':c', uids[at]))
-    if bit.band(low, DELETED) ~= 0 then redis.call('SADD', tk .. ':t', uidnext) end
-    if not move then blob_take(u, id, nil) end
+    fields[#fields + 1], fields[#fields + 2] = uidnext, struct.pack('<I4I4I8I4I4i8c26', uidnext, size, modseq, low, high, date, id)
+    scores[#scores + 1], scores[#scores + 2] = modseq, uidnext
+    texts[#texts + 1], texts[#texts + 2] = uidnext, cached_texts[at] or ''
+    if bit.band(low, DELETED) ~= 0 then deleted[#deleted + 1] = uidnext end
+    ids[at] = id
     unseen = unseen + (bit.band(low, SEEN) == 0 and 1 or 0)
     to[at] = uidnext
     uidnext = uidnext + 1
   end
   if #uids > 0 then
+    redis.call('HSET', tk .. ':m', unpack(fields))
+    redis.call('ZADD', tk .. ':q', unpack(scores))
+    redis.call('HSET', tk .. ':c', unpack(texts))
+    if #deleted > 0 then redis.call('SADD', tk .. ':t', unpack(deleted)) end
+    if not move then blob_copy_all(u, ids) end
     redis.call('HSET', tk, 'uidnext', uidnext, 'modseq', modseq, 'messages', target[3] + #uids, 'unseen', unseen, 'bytes', target[5] + total)
     if known.added then redis.call('HSET', tk, 'keywords', table.concat(list, ' ')) end
     if move then
@@ -565,11 +701,13 @@ register('folder_rename', folder_rename)
 register('folder_subscribe', folder_subscribe)
 register('deliver', deliver)
 register('append', append)
+register('forget', forget, 'allow-oom')
 register('sync', sync, 'no-writes')
 register('cached', cached, 'no-writes')
 register('locate', locate, 'no-writes')
 register('stat', stat, 'no-writes')
-register('set_quota', set_quota)
+register('set_quota', set_quota, 'allow-oom')
+register('unheld', unheld, 'no-writes')
 register('store', store, 'allow-oom')
 register('copy', copy)
 register('expunge', expunge, 'allow-oom')

@@ -1,52 +1,98 @@
-/* The queue: one entry a message in flight, {q:<shard>}:e:<id>, and a due-time index a shard. The only door to queue
- * keys. An entry is taken under a lease that expires, so that a killed worker's work is found again. */
+/* The queue: one entry a message in flight, {q:<shard>}:e:<id>, with indexes by due time, by destination domain, of
+ * held and of damaged entries. The only door to queue keys.
+ *
+ * An entry is taken under a lease: a token of the taker and a time at which it ends by itself. Every later write of
+ * that work shows the token; STORE_LOST means that another has the entry by now, and the work must stop before its next
+ * command to a remote server (docs/laws.md, law 2). */
 #ifndef POSTBUS_STORE_QUEUE_H
 #define POSTBUS_STORE_QUEUE_H
 
-#include <jansson.h>
-
+#include "libcommon/outbox/envelope.h"
 #include "libcommon/store/redis.h"
 
-enum { QUEUE_SHARDS = 16, QUEUE_RCPTS_MAX = 1000 };
+enum { QUEUE_SHARDS = 16, QUEUE_LEASE_MAX = 256 };
 
 /* The shard of a message id: the sum of its random half's characters, modulo QUEUE_SHARDS. */
 int queue_shard_of(struct slice id);
 
 typedef void queue_done_fn(void *ctx, int error);
 
-/* Puts an entry into the queue, due now. envelope is the JSON object
- *   {"from":"alice@alpha.test"|"", "origin":"submission"|"mx"|"bounce"|"report", "size":N, "message_id":"…",
- * "received":<ms>, "smtputf8":false, "body":"7bit"|"8bitmime", "ret":null|"full"|"hdrs", "envid":null|"…",
- * "require_tls":false,
- *    "rcpts":[{"address":"…","user":"<id>"|null,"orcpt":null|"…","notify":null|"never"|"success,failure,delay","state":"due","attempts":0,
- *              "from":"SRS0=…@alpha.test" (only where its copy goes on with another reverse-path than the message's, to
- * which reports go all the same)}]} The blob is written before, on the same connection (blob_write with ref "q"). The
- * second commit of one id changes nothing. */
-void queue_commit(struct redis *r, struct slice id, const json_t *envelope, queue_done_fn *done, void *ctx);
+/* Puts an entry into the queue, due now. The body must be stored before with the reference BLOB_REF_QUEUE, and that
+ * write be answered: use outbox_commit(). The second commit of one id changes nothing, also when the first one's entry
+ * has been worked off or deleted within the last day: done gets QUEUE_GONE then (below), and the caller releases the
+ * reference again that it added to the body. At its maxmemory Redis takes no more entries: STORE_FULL. */
+void queue_commit(struct redis *r, const struct envelope *e, queue_done_fn *done, void *ctx);
+/* The same in two steps, for a caller that has the envelope now and commits later, or more than once. */
+struct queue_parcel;
+struct queue_parcel *queue_parcel_create(const struct envelope *e);
+void queue_parcel_commit(struct redis *r, const struct queue_parcel *p, queue_done_fn *done, void *ctx);
+void queue_parcel_destroy(struct queue_parcel *p); /* NULL is allowed */
 
-/* A leased entry: id, the envelope and what the recipients' states are now (JSON, as committed, with
- * "state":"due"|"deferred"|"sent"|"delivered"|"bounced", "attempts", "last_reply", "next"). Valid during the call; take
- * references with json_incref. */
-typedef void queue_lease_fn(void *ctx, int error, size_t count, const struct slice ids[], json_t *const envelopes[]);
-
-/* Takes up to max entries of a shard whose time has come, for lease_ms. */
-void queue_lease(struct redis *r, int shard, size_t max, int64_t lease_ms, queue_lease_fn *done, void *ctx);
-/* Makes a lease last lease_ms from now. */
-void queue_extend(struct redis *r, struct slice id, int64_t lease_ms);
-/* Records new states of some recipients: changes is {"<index>":{"state":…,"attempts":…,"last_reply":…,"next":<ms>}}.
- * When no recipient is left "due" or "deferred" the entry is gone (the caller then releases the blob's "q"), else it
- * becomes due at the earliest "next". done gets 0, or 1 when the entry is gone.
- */
-/* others_in_work: other recipients of the entry are being tried now, so the lease stays as it is. */
-void queue_update(struct redis *r, struct slice id, const json_t *changes, bool others_in_work, queue_done_fn *done,
+/* entries[i]: the receiver's, who destroys each. One that cannot be read has no recipients (rcpt_count 0) and nothing
+ * but its id. */
+typedef void queue_entries_fn(void *ctx, int error, size_t count, struct envelope *const entries[]);
+/* Takes up to max entries of a shard whose time has come and that are not held, for lease_ms, the more urgent ones
+ * first. token: up to 63 bytes, of this taker alone. Fewer than max does not mean that no more are due. A damaged entry
+ * (rcpt_count 0) has been put among the dead letters already: the receiver says so (mail.dead) and destroys it. */
+void queue_lease(struct redis *r, int shard, size_t max, int64_t lease_ms, const char *token, queue_entries_fn *done,
+                 void *ctx);
+/* Makes the lease end lease_ms from now. STORE_LOST. */
+void queue_extend(struct redis *r, struct slice id, const char *token, int64_t lease_ms, queue_done_fn *done,
                   void *ctx);
-/* Makes an entry due now (an admin's retry, or an event). */
+
+/* Records what became of recipients, as r->rcpts[index] says now: state, and with it the report that is owed. Any
+ * number of recipients: they go in steps of bounded size. Final states stay: the second time changes nothing. Works
+ * also when Redis is at its maxmemory. done gets 0; QUEUE_GONE when nothing is left of the entry (every recipient final
+ * and every report sent): the caller then releases the body's BLOB_REF_QUEUE; STORE_LOST; or another error, after which
+ * the same call may be made again. */
+enum { QUEUE_GONE = 1 };
+void queue_record(struct redis *r, const struct envelope *e, const char *token, size_t count, const size_t indexes[],
+                  queue_done_fn *done, void *ctx);
+/* The reports owed on these recipients are in the system: clears `owed`. Where e still says which report that was
+ * (owed is not REPORT_NONE), a report of another kind that has become due since stays owed. done as queue_record's. */
+void queue_reported(struct redis *r, const struct envelope *e, const char *token, size_t count, const size_t indexes[],
+                    queue_done_fn *done, void *ctx);
+/* Gives the entry back: it is due at its earliest recipient's time, at once where a report is owed. STORE_LOST. */
+void queue_release(struct redis *r, struct slice id, const char *token, queue_done_fn *done, void *ctx);
+
+/* For people. Each works on a leased entry too: a retry comes as soon as the lease is given back; a deletion takes the
+ * lease away (its worker gets STORE_LOST) and answers the envelope, so that the body can be released and the event
+ * said. A retry takes an entry out of the dead letters; a held one stays held, and is due when it is no longer.
+ * priority: -9 … 9. STORE_NOT_FOUND. */
 void queue_retry(struct redis *r, struct slice id, queue_done_fn *done, void *ctx);
-void queue_delete(struct redis *r, struct slice id, queue_done_fn *done, void *ctx);
-/* Entries of a shard in due order, for people: up to max from the offset. */
-void queue_list(struct redis *r, int shard, size_t offset, size_t max, queue_lease_fn *done, void *ctx);
-/* How many entries a shard has, and the earliest due time (ms; 0 when empty). */
-typedef void queue_stat_fn(void *ctx, int error, long long entries, long long earliest_ms);
+void queue_hold(struct redis *r, struct slice id, bool hold, queue_done_fn *done, void *ctx);
+void queue_set_priority(struct redis *r, struct slice id, int priority, queue_done_fn *done, void *ctx);
+void queue_delete(struct redis *r, struct slice id, queue_entries_fn *done, void *ctx);
+/* Makes every entry of a shard that has an open recipient at this domain due now, and its recipients there. Held ones
+ * stay held. done gets the number of entries. */
+void queue_retry_domain(struct redis *r, int shard, struct slice domain, queue_done_fn *done, void *ctx);
+
+/* One entry; STORE_NOT_FOUND. */
+void queue_get(struct redis *r, struct slice id, queue_entries_fn *done, void *ctx);
+/* What people see of an entry beside its envelope. */
+struct queue_view {
+    struct envelope *envelope; /* valid during the call */
+    int64_t due_ms;            /* leased: when the lease ends; 0: held or dead */
+    bool leased, held;
+};
+typedef void queue_list_fn(void *ctx, int error, size_t count, const struct queue_view views[]);
+enum queue_index { QUEUE_BY_DUE, QUEUE_HELD, QUEUE_DEAD };
+/* Entries of a shard, up to max from the offset: all but the dead in due order (held ones last), or only the held, or
+ * the dead (whose envelope has no recipients where it cannot be read). An answer has fewer than max where entries are
+ * large: count 0 says that there are no more. domain not empty: only those with an open recipient there, in the order
+ * of their ids; of held ones the first 1,000 are looked at, dead ones have no open recipients. */
+void queue_list(struct redis *r, int shard, enum queue_index which, struct slice domain, size_t offset, size_t max,
+                queue_list_fn *done, void *ctx);
+/* How many entries a shard has, held and dead ones among them, and the earliest due time (ms; 0 when empty). */
+typedef void queue_stat_fn(void *ctx, int error, long long entries, long long held, long long dead,
+                           long long earliest_ms);
 void queue_stat(struct redis *r, int shard, queue_stat_fn *done, void *ctx);
+/* The destination domains of a shard, with how many entries have open recipients there; count pairs, most first. */
+typedef void queue_domains_fn(void *ctx, int error, size_t count, const struct slice domains[],
+                              const long long entries[]);
+void queue_domains(struct redis *r, int shard, size_t max, queue_domains_fn *done, void *ctx);
+/* Which of these ids have an entry (found[i]): for the janitor. At most 512. */
+typedef void queue_has_fn(void *ctx, int error, size_t count, const bool found[]);
+void queue_has(struct redis *r, int shard, size_t count, const struct slice ids[], queue_has_fn *done, void *ctx);
 
 #endif

@@ -2,22 +2,38 @@
 
 #include <hiredis/adapters/libevent.h>
 #include <hiredis/async.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"
+#include "libcommon/base/clock.h"
 #include "libcommon/base/cost.h"
 #include "libcommon/base/log.h"
+#include "libcommon/net/host_lookup.h"
 
-/* Bounds: how long an answer may take before the connection is given up (fsync of a busy disk included), and the pauses
- * between attempts. */
-enum { ANSWER_SECONDS = 10, CONNECT_SECONDS = 3, RETRY_FIRST_MS = 100, RETRY_LAST_MS = 2000, ARGUMENTS_MAX = 1024 };
+/* Bounds. ANSWER: how long a caller waits for its answer, and how long the peer's machine may leave what we sent
+ * without an acknowledgement of TCP. SILENCE: how long a connection is kept on which nothing at all is answered. Pauses
+ * between attempts to connect. */
+enum {
+    ANSWER_MS = 10000,
+    SILENCE_MS = 30000,
+    LOOK_MS = 500,
+    CONNECT_SECONDS = 3,
+    KEEPALIVE_SECONDS = 15,
+    RETRY_FIRST_MS = 100,
+    RETRY_LAST_MS = 2000,
+    ARGUMENTS_ON_STACK = 64
+};
 
-/* A command that waits for its answer. hiredis calls back with NULL when the connection is lost. */
-struct pending {
-    redis_reply_fn *done;
+/* A command without its answer. hiredis calls back in the order in which they were sent, with NULL when the connection
+ * is lost. */
+struct outstanding {
+    struct redis *redis;
+    redis_reply_fn *done; /* NULL: nobody waits, or no longer */
     void *ctx;
-    struct pending *next;
+    int64_t sent_us;
+    struct outstanding *next;
 };
 
 struct redis {
@@ -25,21 +41,33 @@ struct redis {
     redisAsyncContext *async;
     char *host, *user, *password;
     int port;
-    bool ready, destroying;
+    bool ready, late, destroying; /* late: the oldest command has waited longer than ANSWER_MS */
     int retry_ms;
     struct event *retry;
+    struct host_lookup *lookup;
+    size_t address_count, next_address; /* of the last resolution: those that are still to be tried */
+    char *addresses[HOST_LOOKUP_MAX];
+    /* commands on their way: the first `waiting` is the oldest whose caller has not been told anything */
+    struct outstanding *first, *last, *waiting;
+    int64_t began_us, answered_us; /* the connection; its last answer */
+    struct event *watch;
     /* commands refused at once: their callbacks come from the loop, never from redis_command itself */
-    struct pending *refused_first, *refused_last;
+    struct outstanding *refused_first, *refused_last;
     struct event *refuse;
 };
 
 static void connect_now(struct redis *r);
 
+static void wait_ms(struct event *timer, int ms) {
+    struct timeval wait = {ms / 1000, (ms % 1000) * 1000};
+    event_add(timer, &wait);
+}
+
 static void schedule_retry(struct redis *r) {
     if (r->destroying) return;
-    struct timeval wait = {r->retry_ms / 1000, (r->retry_ms % 1000) * 1000};
+    wait_ms(r->retry, r->next_address < r->address_count ? 0 : r->retry_ms);
+    if (r->next_address < r->address_count) return; /* the name's next address, at once */
     r->retry_ms = r->retry_ms * 2 > RETRY_LAST_MS ? RETRY_LAST_MS : r->retry_ms * 2;
-    event_add(r->retry, &wait);
 }
 
 static void lost(struct redis *r, const char *why) {
@@ -49,23 +77,37 @@ static void lost(struct redis *r, const char *why) {
     schedule_retry(r);
 }
 
+/* Gives the connection up: every waiting callback gets NULL. */
+static void drop(struct redis *r, const char *why) {
+    redisAsyncContext *c = r->async;
+    lost(r, why);
+    redisAsyncFree(c);
+}
+
 static void on_connect(const redisAsyncContext *c, int status) {
     struct redis *r = c->data;
-    if (status == REDIS_OK) return;
+    if (c != r->async) return;
+    if (status == REDIS_OK) {
+        /* A machine that is gone is noticed by TCP; a Redis that is slow is another matter (on_watch). */
+        unsigned unacknowledged_ms = ANSWER_MS;
+        setsockopt(c->c.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged_ms, sizeof unacknowledged_ms);
+        redisEnableKeepAliveWithInterval(&r->async->c, KEEPALIVE_SECONDS);
+        return;
+    }
     log_warn("cannot reach redis; trying again", "address", r->host, "reason", c->errstr, NULL);
     lost(r, c->errstr); /* hiredis frees the context itself */
 }
 
 static void on_disconnect(const redisAsyncContext *c, int status) {
     struct redis *r = c->data;
-    lost(r, status == REDIS_OK ? "closed" : c->errstr);
+    if (c == r->async) lost(r, status == REDIS_OK ? "closed" : c->errstr);
 }
 
 static void on_login(redisAsyncContext *c, void *answer, void *unused) {
     struct redis *r = c->data;
     const redisReply *reply = answer;
     (void)unused;
-    if (!reply || r->destroying) return;
+    if (!reply || r->destroying || c != r->async) return;
     if (reply->type == REDIS_REPLY_ERROR) {
         log_error("redis refuses our login: check the ACL user and the secret redis.password", "user", r->user,
                   "reason", reply->str, NULL);
@@ -75,14 +117,47 @@ static void on_login(redisAsyncContext *c, void *answer, void *unused) {
     if (!r->ready) log_info("connected to redis", "address", r->host, NULL);
     r->ready = true;
     r->retry_ms = RETRY_FIRST_MS;
+    r->address_count = r->next_address = 0; /* after a loss the name is asked again */
 }
 
-static void connect_now(struct redis *r) {
+/* What is slow, and what is lost. A caller never waits longer than ANSWER_MS; but the connection is kept, with the
+ * commands of all others, as long as Redis answers anything within SILENCE_MS. Until the oldest command is answered no
+ * further ones are taken: they would only wait behind it. */
+static void on_watch(evutil_socket_t fd, short what, void *ctx) {
+    struct redis *r = ctx;
+    int64_t now = clock_monotonic_us();
+    (void)fd, (void)what;
+    if (!r->async) return;
+    if (!r->ready && now - r->began_us > ANSWER_MS * 1000LL) {
+        drop(r, "no answer to the login");
+        return;
+    }
+    if (r->first) {
+        int64_t silent_since = r->first->sent_us > r->answered_us ? r->first->sent_us : r->answered_us;
+        if (now - silent_since > SILENCE_MS * 1000LL) {
+            drop(r, "nothing was answered for 30 s");
+            return;
+        }
+    }
+    while (r->waiting && now - r->waiting->sent_us > ANSWER_MS * 1000LL) {
+        struct outstanding *p = r->waiting;
+        redis_reply_fn *done = p->done;
+        r->waiting = p->next;
+        p->done = NULL;
+        if (!r->late)
+            log_warn("redis is slow: it has not answered for 10 s; no more commands until it does", "address", r->host,
+                     NULL);
+        r->late = true;
+        if (done) done(p->ctx, NULL);
+    }
+    if (r->first || !r->ready) wait_ms(r->watch, LOOK_MS);
+}
+
+static void connect_to(struct redis *r, const char *address) {
     redisOptions options = {0};
-    struct timeval connect_time = {CONNECT_SECONDS, 0}, answer_time = {ANSWER_SECONDS, 0};
-    REDIS_OPTIONS_SET_TCP(&options, r->host, r->port);
+    struct timeval connect_time = {CONNECT_SECONDS, 0};
+    REDIS_OPTIONS_SET_TCP(&options, address, r->port);
     options.connect_timeout = &connect_time;
-    options.command_timeout = &answer_time;
     redisAsyncContext *c = redisAsyncConnectWithOptions(&options);
     if (!c || c->err) {
         log_warn("cannot reach redis; trying again", "address", r->host, "reason", c ? c->errstr : "no memory", NULL);
@@ -92,6 +167,7 @@ static void connect_now(struct redis *r) {
     }
     c->data = r;
     r->async = c;
+    r->began_us = r->answered_us = clock_monotonic_us();
     redisLibeventAttach(c, r->base);
     redisAsyncSetConnectCallback(c, on_connect);
     redisAsyncSetDisconnectCallback(c, on_disconnect);
@@ -99,6 +175,36 @@ static void connect_now(struct redis *r) {
         redisAsyncCommand(c, on_login, NULL, "AUTH %s %s", r->user, r->password);
     else
         redisAsyncCommand(c, on_login, NULL, "PING");
+    wait_ms(r->watch, LOOK_MS);
+}
+
+static void forget_addresses(struct redis *r) {
+    for (size_t i = 0; i < HOST_LOOKUP_MAX; i++) {
+        free(r->addresses[i]);
+        r->addresses[i] = NULL;
+    }
+    r->address_count = r->next_address = 0;
+}
+
+static void on_resolved(void *ctx, size_t count, const char *const addresses[], const char *reason) {
+    struct redis *r = ctx;
+    r->lookup = NULL;
+    forget_addresses(r);
+    for (size_t i = 0; i < count; i++) r->addresses[i] = memory_copy(slice_of(addresses[i]));
+    r->address_count = count;
+    if (count) {
+        connect_now(r);
+    } else {
+        log_warn("cannot reach redis; trying again", "address", r->host, "reason", reason, NULL);
+        schedule_retry(r);
+    }
+}
+
+static void connect_now(struct redis *r) {
+    if (r->next_address < r->address_count)
+        connect_to(r, r->addresses[r->next_address++]);
+    else
+        r->lookup = host_lookup_start(r->base, r->host, on_resolved, r);
 }
 
 static void on_retry(evutil_socket_t fd, short what, void *ctx) {
@@ -109,10 +215,10 @@ static void on_retry(evutil_socket_t fd, short what, void *ctx) {
 static void on_refuse(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
     struct redis *r = ctx;
-    struct pending *p = r->refused_first;
+    struct outstanding *p = r->refused_first;
     r->refused_first = r->refused_last = NULL;
     while (p) {
-        struct pending *next = p->next;
+        struct outstanding *next = p->next;
         p->done(p->ctx, NULL);
         free(p);
         p = next;
@@ -123,13 +229,17 @@ struct redis *redis_create(struct event_base *base, const char *address, const c
     struct redis *r = memory_alloc(sizeof *r);
     const char *colon = strrchr(address, ':');
     r->base = base;
-    r->host = memory_copy(colon ? slice_make(address, (size_t)(colon - address)) : slice_of(address));
+    struct slice host = colon ? slice_make(address, (size_t)(colon - address)) : slice_of(address);
+    if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']') host = slice_make(host.p + 1, host.n - 2);
+    r->host = memory_copy(host);
     r->port = colon ? atoi(colon + 1) : 6379;
     r->user = user ? memory_copy(slice_of(user)) : NULL;
     r->password = password ? memory_copy(slice_of(password)) : NULL;
     r->retry_ms = RETRY_FIRST_MS;
     r->retry = event_new(base, -1, 0, on_retry, r);
     r->refuse = event_new(base, -1, 0, on_refuse, r);
+    r->watch = event_new(base, -1, 0, on_watch, r);
+    if (!r->retry || !r->refuse || !r->watch) memory_exhausted();
     connect_now(r);
     return r;
 }
@@ -138,21 +248,24 @@ void redis_destroy(struct redis *r) {
     if (!r) return;
     r->destroying = true;
     r->ready = false;
+    host_lookup_cancel(r->lookup);
     if (r->async) redisAsyncFree(r->async); /* every waiting callback gets NULL */
     on_refuse(-1, 0, r);
     event_free(r->retry);
     event_free(r->refuse);
+    event_free(r->watch);
+    forget_addresses(r);
     free(r->host);
     free(r->user);
     free(r->password);
     free(r);
 }
 
-bool redis_is_ready(const struct redis *r) { return r->ready; }
+bool redis_is_ready(const struct redis *r) { return r->ready && !r->late; }
 
 static void refuse_soon(struct redis *r, redis_reply_fn *done, void *ctx) {
     if (!done) return;
-    struct pending *p = memory_alloc(sizeof *p);
+    struct outstanding *p = memory_alloc(sizeof *p);
     p->done = done;
     p->ctx = ctx;
     if (r->refused_last)
@@ -164,84 +277,76 @@ static void refuse_soon(struct redis *r, redis_reply_fn *done, void *ctx) {
 }
 
 static void on_reply(redisAsyncContext *c, void *answer, void *ctx) {
-    struct pending *p = ctx;
+    struct outstanding *p = ctx;
+    struct redis *r = p->redis;
     const redisReply *reply = answer;
     (void)c;
+    r->first = p->next;
+    if (!r->first) r->last = NULL;
+    if (r->waiting == p) r->waiting = p->next;
+    if (r->first == r->waiting) r->late = false;
+    if (reply) r->answered_us = clock_monotonic_us();
     if (p->done) p->done(p->ctx, reply);
     free(p);
 }
 
-void redis_command(struct redis *r, redis_reply_fn *done, void *ctx, size_t argc, const struct slice argv[]) {
-    if (!r->ready || !r->async || argc > ARGUMENTS_MAX) {
+static void now_outstanding(struct redis *r, redis_reply_fn *done, void *ctx, struct outstanding *p) {
+    *p = (struct outstanding){r, done, ctx, clock_monotonic_us(), NULL};
+    if (r->last)
+        r->last->next = p;
+    else
+        r->first = p;
+    r->last = p;
+    if (!r->waiting) r->waiting = p;
+    if (!event_pending(r->watch, EV_TIMEOUT, NULL)) wait_ms(r->watch, LOOK_MS);
+}
+
+/* The arguments `first` and then `rest` as one command. */
+static void send_command(struct redis *r, redis_reply_fn *done, void *ctx, size_t first_count,
+                         const struct slice first[], size_t rest_count, const struct slice rest[]) {
+    const char *few_parts[ARGUMENTS_ON_STACK], **parts = few_parts;
+    size_t few_lengths[ARGUMENTS_ON_STACK], *lengths = few_lengths, argc = first_count + rest_count;
+    if (!r->ready || r->late || !r->async) {
         refuse_soon(r, done, ctx);
         return;
     }
-    const char *parts[ARGUMENTS_MAX];
-    size_t lengths[ARGUMENTS_MAX];
-    for (size_t i = 0; i < argc; i++) {
-        parts[i] = argv[i].p;
-        lengths[i] = argv[i].n;
+    if (argc > ARGUMENTS_ON_STACK) {
+        parts = memory_alloc(argc * sizeof *parts);
+        lengths = memory_alloc(argc * sizeof *lengths);
     }
-    struct pending *p = memory_alloc(sizeof *p);
-    p->done = done;
-    p->ctx = ctx;
+    for (size_t i = 0; i < argc; i++) {
+        struct slice s = i < first_count ? first[i] : rest[i - first_count];
+        parts[i] = s.p;
+        lengths[i] = s.n;
+    }
+    struct outstanding *p = memory_alloc(sizeof *p);
     if (redisAsyncCommandArgv(r->async, on_reply, p, (int)argc, parts, lengths) != REDIS_OK) {
         free(p);
         refuse_soon(r, done, ctx);
-        return;
+    } else {
+        now_outstanding(r, done, ctx, p);
+        cost_add(COST_REDIS_COMMANDS, 1);
     }
-    cost_add(COST_REDIS_COMMANDS, 1);
+    if (parts != few_parts) {
+        free(parts);
+        free(lengths);
+    }
+}
+
+void redis_command(struct redis *r, redis_reply_fn *done, void *ctx, size_t argc, const struct slice argv[]) {
+    send_command(r, done, ctx, argc, argv, 0, NULL);
 }
 
 void redis_fcall(struct redis *r, redis_reply_fn *done, void *ctx, const char *function, struct slice key, size_t argc,
                  const struct slice argv[]) {
-    struct slice all[ARGUMENTS_MAX];
-    if (argc > ARGUMENTS_MAX - 4) {
-        refuse_soon(r, done, ctx);
-        return;
-    }
-    all[0] = SLICE("FCALL");
-    all[1] = slice_of(function);
-    all[2] = SLICE("1");
-    all[3] = key;
-    if (argc) memcpy(all + 4, argv, argc * sizeof *argv);
     if (r->ready) cost_add(COST_REDIS_FCALLS, 1);
-    redis_command(r, done, ctx, argc + 4, all);
+    struct slice head[] = {SLICE("FCALL"), slice_of(function), SLICE("1"), key};
+    send_command(r, done, ctx, 4, head, argc, argv);
 }
 
-int redis_reply_error(const redisReply *reply) {
-    static const struct {
-        const char *word;
-        int error;
-    } words[] = {
-        {"NOTFOUND", STORE_NOT_FOUND}, {"EXISTS", STORE_EXISTS},   {"OVERQUOTA", STORE_OVER_QUOTA},
-        {"CONFLICT", STORE_CONFLICT},  {"INVALID", STORE_INVALID}, {"FULL", STORE_FULL},
-        {"OOM", STORE_FULL},           {"MISCONF", STORE_FULL},
-    };
-    if (!reply) return STORE_UNAVAILABLE;
-    if (reply->type != REDIS_REPLY_ERROR) return STORE_OK;
-    struct slice text = slice_make(reply->str, reply->len);
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        if (slice_starts(text, slice_of(words[i].word))) return words[i].error;
-    log_error("redis answered an error", "reason", reply->str, NULL);
-    return STORE_UNAVAILABLE;
-}
-
-const char *store_error_text(int error) {
-    static const char *const texts[] = {"ok",     "unavailable", "full",     "not found",
-                                        "exists", "over quota",  "conflict", "invalid"};
-    return error <= 0 && error >= STORE_INVALID ? texts[-error] : "ok";
-}
-
-struct slice redis_reply_slice(const redisReply *reply) {
-    if (reply &&
-        (reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_STATUS || reply->type == REDIS_REPLY_VERB))
-        return slice_make(reply->str, reply->len);
-    return SLICE("");
-}
-
-long long redis_reply_integer(const redisReply *reply) {
-    if (reply && reply->type == REDIS_REPLY_INTEGER) return reply->integer;
-    if (reply && reply->type == REDIS_REPLY_STRING) return strtoll(reply->str, NULL, 10);
-    return 0;
+void redis_fcall_ro(struct redis *r, redis_reply_fn *done, void *ctx, const char *function, struct slice key,
+                    size_t argc, const struct slice argv[]) {
+    if (r->ready) cost_add(COST_REDIS_FCALLS, 1);
+    struct slice head[] = {SLICE("FCALL_RO"), slice_of(function), SLICE("1"), key};
+    send_command(r, done, ctx, 4, head, argc, argv);
 }

@@ -1,8 +1,12 @@
 /* One asynchronous Redis connection of one worker. Commands are pipelined: write as many as you like, each answer comes
- * to its callback on the worker's loop, in order. When Redis cannot be reached, or its answer takes longer than the
- * bound, every waiting callback gets a NULL reply at once (REDIS_UNAVAILABLE) and the connection is made again in the
- * background, 100 ms to 2 s apart. A command that was given a NULL reply may or may not have happened: everything
- * stored can be done twice. */
+ * to its callback on the worker's loop. Nothing may rely on two commands sharing a connection, or on their order: who
+ * needs the first one's effect waits for its answer.
+ *
+ * No caller waits for ever: without an answer after 10 s, or when the connection is lost, its callback gets a NULL
+ * reply (STORE_UNAVAILABLE). Such a command may or may not have happened, or may still happen: everything stored can be
+ * done twice. A slow answer costs nobody else theirs: the connection is kept until nothing at all has been answered for
+ * 30 s; meanwhile further commands are refused at once. A connection that is lost is made again in the background, 100
+ * ms to 2 s apart; names are looked up without making the loop wait. */
 #ifndef POSTBUS_STORE_REDIS_H
 #define POSTBUS_STORE_REDIS_H
 
@@ -23,11 +27,14 @@ bool redis_is_ready(const struct redis *r);
 /* reply: NULL when unavailable; else of any type, also REDIS_REPLY_ERROR; valid during the call only. */
 typedef void redis_reply_fn(void *ctx, const redisReply *reply);
 
-/* Sends one command. done may be NULL; it is never called before redis_command returns. At most 1,024 arguments. */
+/* Sends one command. done may be NULL; it is never called before redis_command returns. */
 void redis_command(struct redis *r, redis_reply_fn *done, void *ctx, size_t argc, const struct slice argv[]);
 /* FCALL function 1 key args… */
 void redis_fcall(struct redis *r, redis_reply_fn *done, void *ctx, const char *function, struct slice key, size_t argc,
                  const struct slice argv[]);
+/* FCALL_RO, for Functions without writes: a user that may only read a key may call it. */
+void redis_fcall_ro(struct redis *r, redis_reply_fn *done, void *ctx, const char *function, struct slice key,
+                    size_t argc, const struct slice argv[]);
 
 /* What a reply says: 0, or a negative enum store_error. "-OOM …" and a full disk are STORE_FULL; "-NOTFOUND …" from our
  * Functions STORE_NOT_FOUND, and so on: our Functions answer errors as "<WORD> text" with the words below. */
@@ -40,6 +47,7 @@ enum store_error {
     STORE_OVER_QUOTA = -5,  /* OVERQUOTA */
     STORE_CONFLICT = -6,    /* CONFLICT: changed by another since it was read */
     STORE_INVALID = -7,     /* INVALID: the arguments are not allowed */
+    STORE_LOST = -8,        /* LOST: the lease is another's */
 };
 int redis_reply_error(const redisReply *reply);
 /* For logs: "unavailable", "full", … */

@@ -129,14 +129,17 @@ static int health(struct cli *c) {
     int failed = api_call(c, "GET", "/api/v1/health", NULL, &answer);
     if (failed) return failed;
     const char *status = member_text(answer, "status");
-    bool well = *status && *status != 'u';
+    bool well = strcmp(status, "ok") == 0, usable = *status && *status != 'u';
     if (!print_json(c, answer)) {
         printf("%s: %s\n", member_text(answer, "hostname"), status);
-        json_object_foreach(json_object_get(answer, "components"), name, component)
-            printf("    %-10s %s\n", name, member_text(component, "state"));
+        json_object_foreach(json_object_get(answer, "components"), name, component) {
+            const char *reason = member_text(component, "reason"), *remedy = member_text(component, "remedy");
+            printf("    %-12s %-8s%s%s\n", name, member_text(component, "state"), *reason ? " " : "", reason);
+            if (*remedy) printf("    %-12s %-8s -> %s\n", "", "", remedy);
+        }
     }
     json_decref(answer);
-    return well ? CLI_OK : CLI_UNAVAILABLE;
+    return well ? CLI_OK : usable ? CLI_FAILED : CLI_UNAVAILABLE;
 }
 
 const struct command system_commands[] = {

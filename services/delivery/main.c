@@ -1,15 +1,14 @@
 #include <stdlib.h>
 
+#include "libcommon/base/arena.h"
 #include "libcommon/base/config.h"
 #include "libcommon/net/tls.h"
+#include "services/delivery/body.h"
 #include "services/delivery/delivery.h"
-
-struct metric delivery_delivered =
-    METRIC_COUNTER("postbus_delivery_delivered_total", "Recipients delivered to a mailbox here");
-struct metric delivery_sent = METRIC_COUNTER("postbus_delivery_sent_total", "Recipients handed to another server");
-struct metric delivery_deferred = METRIC_COUNTER("postbus_delivery_deferred_total", "Tries that will be made again");
-struct metric delivery_bounced = METRIC_COUNTER("postbus_delivery_bounced_total", "Recipients given up");
-struct metric delivery_in_work = METRIC_GAUGE("postbus_delivery_in_work", "Queue entries in work");
+#include "services/delivery/destination.h"
+#include "services/delivery/local.h"
+#include "services/delivery/route.h"
+#include "services/delivery/scheduler.h"
 
 static void delivery_start(struct worker *w) {
     struct delivery *d = memory_alloc(sizeof *d);
@@ -17,25 +16,41 @@ static void delivery_start(struct worker *w) {
     d->smtp_port = (int)config_number("POSTBUS_SMTP_PORT", 25, 1, 65535);
     d->hello = config_text("POSTBUS_OUTGOING_NAME", w->hostname);
     d->dane_required = config_text("POSTBUS_DANE_REQUIRED", "");
+    d->private_destinations = config_flag("POSTBUS_PRIVATE_DESTINATIONS", false);
+    d->lease_ms = config_seconds("POSTBUS_QUEUE_LEASE", "120s", 2, 3600) * 1000;
     d->policy = retry_policy_read();
     d->tls = tls_client_context(config_text("POSTBUS_TLS_CA", ""));
     if (!d->tls) config_refuse("POSTBUS_TLS_CA", "the CA certificates cannot be read");
     SSL_CTX_dane_enable(d->tls);
     w->state = d;
-    scheduler_start(d);
+    d->bodies = bodies_create(w->redis, DELIVERY_BODIES_BYTES / (size_t)service_workers());
+    d->routes = routes_create(w->base, w->bus);
+    d->destinations = destinations_create(d);
+    d->locals = locals_create(d);
+    d->scheduler = scheduler_create(d);
     admin_start(d);
 }
 
-static void delivery_drain(struct worker *w) { scheduler_check_drained(w->state); }
+static void delivery_drain(struct worker *w) {
+    struct delivery *d = w->state;
+    scheduler_drain(d->scheduler);
+}
 
 static void delivery_stop(struct worker *w) {
     struct delivery *d = w->state;
-    scheduler_stop(d); /* what is still in work is found again by its lease */
+    scheduler_destroy(d->scheduler); /* nothing is in work any more: it has drained */
+    locals_destroy(d->locals);
+    destinations_destroy(d->destinations);
+    routes_destroy(d->routes);
+    bodies_destroy(d->bodies);
     SSL_CTX_free(d->tls);
     free(d);
 }
 
-static const struct service delivery = {
-    .name = "delivery", .start = delivery_start, .drain = delivery_drain, .stop = delivery_stop};
+static const struct service delivery = {.name = "delivery",
+                                        .drain_seconds = DELIVERY_DRAIN_SECONDS,
+                                        .start = delivery_start,
+                                        .drain = delivery_drain,
+                                        .stop = delivery_stop};
 
 int main(void) { return service_run(&delivery); }

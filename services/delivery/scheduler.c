@@ -1,91 +1,182 @@
-/* Finds due work: at once when an event says so, and by the clock when no event came. Leases come in batches, one call
- * on its way for each shard. */
+#include "services/delivery/scheduler.h"
+
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
-#include "services/delivery/delivery.h"
+#include "libcommon/store/queue.h"
+#include "services/delivery/body.h"
+#include "services/delivery/destination.h"
+#include "services/delivery/message.h"
+#include "services/delivery/route.h"
 
-struct lease {
-    struct delivery *delivery;
-    int shard;
+enum { BUCKETS = 4096, DRAIN_LOOK_MS = 50 };
+
+static struct metric in_work = METRIC_GAUGE("postbus_delivery_in_work", "Queue entries in work");
+
+struct shard {
+    struct scheduler *scheduler;
+    int number;
+    bool wanted, asking;
+    int64_t asked_us;
+    char token[ULID_BYTES]; /* of the lease call that is on its way */
 };
 
-static void ask(struct delivery *d, int shard);
+struct scheduler {
+    struct delivery *delivery;
+    struct event *clock, *extend, *drain;
+    struct shard shards[QUEUE_SHARDS];
+    struct message *buckets[BUCKETS];
+    size_t messages, rcpts, asking;
+};
 
-static bool is_in_work(const struct delivery *d, struct slice id) {
-    for (const struct entry *e = d->entries; e; e = e->next)
-        if (slice_is(id, e->id)) return true;
-    return false;
+static size_t bucket_of(const char *id) {
+    size_t h = 5381;
+    for (int i = 10; i < ULID_LENGTH; i++) h = h * 33 + (unsigned char)id[i];
+    return h % BUCKETS;
 }
 
-static void on_lease(void *ctx, int error, size_t count, const struct slice ids[], json_t *const envelopes[]) {
-    struct lease *l = ctx;
-    struct delivery *d = l->delivery;
-    int shard = l->shard;
-    free(l);
-    d->shards[shard].asking = false;
-    d->asking--;
-    if (error) { /* the clock asks again */
-        if (error != STORE_UNAVAILABLE) log_warn("cannot lease work", "reason", store_error_text(error), NULL);
-        scheduler_check_drained(d);
+static struct message *find(const struct scheduler *s, const char *id) {
+    struct message *m = s->buckets[bucket_of(id)];
+    while (m && strcmp(m->envelope->id, id) != 0) m = m->next;
+    return m;
+}
+
+static void ask(struct shard *shard);
+
+static bool has_room(const struct scheduler *s) {
+    return s->messages < DELIVERY_MESSAGES_MAX && s->rcpts < DELIVERY_RCPTS_MAX;
+}
+
+static void on_end(void *ctx, struct message *m) {
+    struct scheduler *s = ctx;
+    struct shard *shard = &s->shards[queue_shard_of(slice_of(m->envelope->id))];
+    if (m->previous)
+        m->previous->next = m->next;
+    else
+        s->buckets[bucket_of(m->envelope->id)] = m->next;
+    if (m->next) m->next->previous = m->previous;
+    s->messages--;
+    s->rcpts -= m->envelope->rcpt_count;
+    metric_add(&in_work, -1);
+    if (shard->wanted) ask(shard); /* it had to wait for room */
+}
+
+/* An entry that cannot be read is put among the dead letters by queue_lease: people are told. */
+static void say_dead(struct scheduler *s, struct envelope *e) {
+    bus_publish(s->delivery->worker->bus, "mail.dead", slice_of(e->id),
+                json_pack("{s:s}", "reason", "The queue entry is damaged and was put aside"));
+    envelope_destroy(e);
+}
+
+static void begin(struct scheduler *s, struct envelope *e, const struct shard *shard) {
+    if (e->rcpt_count == 0) {
+        say_dead(s, e);
         return;
     }
-    if (count == DELIVERY_LEASE_BATCH) d->shards[shard].wanted = true;
-    for (size_t i = 0; i < count; i++)
-        if (!is_in_work(d, ids[i])) entry_start(d, ids[i], envelopes[i]);
-    if (d->shards[shard].wanted) ask(d, shard);
-    scheduler_check_drained(d);
+    struct message *old = find(s, e->id);
+    if (old) { /* we were too slow to extend our lease, and have it again */
+        envelope_destroy(e);
+        message_adopt(old, shard->token, shard->asked_us);
+        return;
+    }
+    struct message *m = message_start(s->delivery, e, shard->token, shard->asked_us, on_end, s);
+    struct message **first = &s->buckets[bucket_of(e->id)];
+    m->next = *first;
+    if (m->next) m->next->previous = m;
+    *first = m;
+    s->messages++;
+    s->rcpts += e->rcpt_count;
+    metric_add(&in_work, 1);
 }
 
-static void ask(struct delivery *d, int shard) {
-    if (d->shards[shard].asking || d->in_flight >= DELIVERY_IN_FLIGHT_MAX || service_is_draining()) return;
-    struct lease *l = memory_alloc(sizeof *l);
-    *l = (struct lease){d, shard};
-    d->shards[shard].asking = true;
-    d->asking++;
-    d->shards[shard].wanted = false;
-    queue_lease(d->worker->redis, shard, DELIVERY_LEASE_BATCH, DELIVERY_LEASE_MS, on_lease, l);
+static void on_lease(void *ctx, int error, size_t count, struct envelope *const entries[]) {
+    struct shard *shard = ctx;
+    struct scheduler *s = shard->scheduler;
+    shard->asking = false;
+    s->asking--;
+    if (error) { /* the clock asks again */
+        if (error != STORE_UNAVAILABLE) log_warn("cannot lease work", "reason", store_error_text(error), NULL);
+        return;
+    }
+    if (count == DELIVERY_LEASE_BATCH) shard->wanted = true;
+    for (size_t i = 0; i < count; i++) begin(s, entries[i], shard);
+    if (shard->wanted) ask(shard);
 }
 
-void scheduler_check_drained(struct delivery *d) {
-    if (service_is_draining() && !d->in_flight && !d->asking) service_drained(d->worker);
+static void ask(struct shard *shard) {
+    struct scheduler *s = shard->scheduler;
+    if (shard->asking || !has_room(s) || service_is_draining()) return;
+    shard->asking = true;
+    shard->wanted = false;
+    shard->asked_us = clock_monotonic_us();
+    ulid_create(shard->token);
+    s->asking++;
+    queue_lease(s->delivery->worker->redis, shard->number, DELIVERY_LEASE_BATCH, s->delivery->lease_ms, shard->token,
+                on_lease, shard);
 }
 
-void scheduler_want(struct delivery *d, int shard) {
+void scheduler_want(struct scheduler *s, int shard) {
     if (shard < 0 || shard >= QUEUE_SHARDS) return;
-    d->shards[shard].wanted = true;
-    ask(d, shard);
+    s->shards[shard].wanted = true;
+    ask(&s->shards[shard]);
 }
 
-static void on_accepted(void *ctx, struct slice id, const json_t *data) {
-    (void)data;
-    if (ulid_is_valid(id)) scheduler_want(ctx, queue_shard_of(id));
+static void on_due(void *ctx, struct slice shard, struct slice nothing) {
+    uint64_t n;
+    (void)nothing;
+    if (slice_to_u64(shard, QUEUE_SHARDS - 1, &n) == 0) scheduler_want(ctx, (int)n);
 }
 
 static void on_clock(evutil_socket_t fd, short what, void *ctx) {
-    struct delivery *d = ctx;
+    struct scheduler *s = ctx;
     (void)fd, (void)what;
-    for (int i = 0; i < QUEUE_SHARDS; i++) ask(d, i);
+    for (int i = 0; i < QUEUE_SHARDS; i++) ask(&s->shards[i]);
 }
 
 static void on_extend(evutil_socket_t fd, short what, void *ctx) {
-    struct delivery *d = ctx;
+    struct scheduler *s = ctx;
     (void)fd, (void)what;
-    for (struct entry *e = d->entries; e; e = e->next)
-        queue_extend(d->worker->redis, slice_of(e->id), DELIVERY_LEASE_MS);
+    for (size_t i = 0; i < BUCKETS; i++)
+        for (struct message *m = s->buckets[i]; m; m = m->next) message_extend(m);
 }
 
-void scheduler_start(struct delivery *d) {
+static void on_drain_look(evutil_socket_t fd, short what, void *ctx) {
+    struct scheduler *s = ctx;
+    struct delivery *d = s->delivery;
+    (void)fd, (void)what;
+    destinations_sweep(d->destinations);
+    if (!s->messages && !s->asking && !destinations_in_work(d->destinations) && !bodies_bytes(d->bodies) &&
+        !routes_asking(d->routes))
+        service_drained(d->worker);
+}
+
+void scheduler_drain(struct scheduler *s) {
+    struct timeval often = {0, DRAIN_LOOK_MS * 1000};
+    event_add(s->drain, &often);
+    on_drain_look(-1, 0, s);
+}
+
+struct scheduler *scheduler_create(struct delivery *d) {
+    struct scheduler *s = memory_alloc(sizeof *s);
+    int64_t third = d->lease_ms / 3;
     struct timeval clock = {DELIVERY_CLOCK_MS / 1000, DELIVERY_CLOCK_MS % 1000 * 1000},
-                   extend = {DELIVERY_EXTEND_MS / 1000, DELIVERY_EXTEND_MS % 1000 * 1000};
-    d->clock = event_new(d->worker->base, -1, EV_PERSIST, on_clock, d);
-    d->extend = event_new(d->worker->base, -1, EV_PERSIST, on_extend, d);
-    event_add(d->clock, &clock);
-    event_add(d->extend, &extend);
-    bus_hear(d->worker->bus, "mail.accepted.*", true, on_accepted, d);
+                   extend = {third / 1000, third % 1000 * 1000};
+    s->delivery = d;
+    for (int i = 0; i < QUEUE_SHARDS; i++) s->shards[i] = (struct shard){.scheduler = s, .number = i};
+    s->clock = event_new(d->worker->base, -1, EV_PERSIST, on_clock, s);
+    s->extend = event_new(d->worker->base, -1, EV_PERSIST, on_extend, s);
+    s->drain = event_new(d->worker->base, -1, EV_PERSIST, on_drain_look, s);
+    event_add(s->clock, &clock);
+    event_add(s->extend, &extend);
+    bus_hear_raw(d->worker->bus, "queue.due.*", true, on_due, s);
+    return s;
 }
 
-void scheduler_stop(struct delivery *d) {
-    event_free(d->clock);
-    event_free(d->extend);
+void scheduler_destroy(struct scheduler *s) {
+    event_free(s->clock);
+    event_free(s->extend);
+    event_free(s->drain);
+    free(s);
 }

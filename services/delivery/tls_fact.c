@@ -135,14 +135,15 @@ json_t *tls_fact_data(const json_t *route, const json_t *host, const char *domai
                      "sending_ip", sending, "helo", helo, "reason", reason);
 }
 
-static void tell(const struct entry *e, const char *result, json_t *data) {
+static void tell(const struct delivery *d, const char *id, const char *result, json_t *data) {
     for (size_t i = 0; result && i < sizeof facts / sizeof *facts; i++)
         if (strcmp(facts[i].result, result) == 0) metric_add(&facts[i].metric, 1);
-    if (data) bus_publish(e->delivery->worker->bus, "mail.tls", slice_of(e->id), data);
+    if (data) bus_publish(d->worker->bus, "mail.tls", slice_of(id), data);
 }
 
-void tls_fact_tell_session(const struct entry *e, const json_t *route, const json_t *host, const char *domain,
-                           const char *ip, const struct tls_demand *demand, const struct smtp_result *session) {
+void tls_fact_tell_session(const struct delivery *d, const char *id, const json_t *route, const json_t *host,
+                           const char *domain, const char *ip, const struct tls_demand *demand,
+                           const struct smtp_result *session) {
     const char *reason, *result = tls_fact_of_session(demand, session, &reason);
     const json_t *failure = json_object_get(route, "mta_sts_failure");
     enum tls_policy policy = demand->policy;
@@ -154,17 +155,17 @@ void tls_fact_tell_session(const struct entry *e, const json_t *route, const jso
         result = text_of(failure, "result");
         reason = text_of(failure, "reason");
     }
-    tell(e, result, tls_fact_data(route, host, domain, ip, policy, session, result, reason));
+    tell(d, id, result, tls_fact_data(route, host, domain, ip, policy, session, result, reason));
 }
 
-void tls_fact_tell_refusal(const struct entry *e, const json_t *route, const json_t *host, const char *domain,
-                           enum tls_policy policy, const char *result, const char *reason) {
-    tell(e, result, tls_fact_data(route, host, domain, NULL, policy, NULL, result, reason));
+void tls_fact_tell_refusal(const struct delivery *d, const char *id, const json_t *route, const json_t *host,
+                           const char *domain, enum tls_policy policy, const char *result, const char *reason) {
+    tell(d, id, result, tls_fact_data(route, host, domain, NULL, policy, NULL, result, reason));
 }
 
-void tls_fact_tell_left_out(const struct entry *e, const json_t *route, const char *domain) {
+void tls_fact_tell_left_out(const struct delivery *d, const char *id, const json_t *route, const char *domain) {
     const json_t *each;
     size_t i;
     json_array_foreach(json_object_get(route, "left_out"), i, each) tls_fact_tell_refusal(
-        e, route, each, domain, TLS_POLICY_TLSA, text_of(each, "result"), text_of(each, "reason"));
+        d, id, route, each, domain, TLS_POLICY_TLSA, text_of(each, "result"), text_of(each, "reason"));
 }

@@ -4,7 +4,7 @@
 #define POSTBUS_DELIVERY_TLS_FACT_H
 
 #include "services/delivery/delivery.h"
-#include "services/delivery/smtp_client.h"
+#include "services/delivery/session.h"
 #include "services/delivery/tls_demand.h"
 
 /* The result type (RFC 8460 §4.3) of a verification that ended with this X509_V_… code; "success" for X509_V_OK. */
@@ -21,12 +21,13 @@ json_t *tls_fact_data(const json_t *route, const json_t *host, const char *domai
                       const char *reason);
 
 /* After a session: counts it, and says the event where the domain has a TLS-RPT record. */
-void tls_fact_tell_session(const struct entry *e, const json_t *route, const json_t *host, const char *domain,
-                           const char *ip, const struct tls_demand *demand, const struct smtp_result *session);
+void tls_fact_tell_session(const struct delivery *d, const char *id, const json_t *route, const json_t *host,
+                           const char *domain, const char *ip, const struct tls_demand *demand,
+                           const struct smtp_result *session);
 /* A host that was not tried for what its policy says: result and reason say why. */
-void tls_fact_tell_refusal(const struct entry *e, const json_t *route, const json_t *host, const char *domain,
-                           enum tls_policy policy, const char *result, const char *reason);
+void tls_fact_tell_refusal(const struct delivery *d, const char *id, const json_t *route, const json_t *host,
+                           const char *domain, enum tls_policy policy, const char *result, const char *reason);
 /* The hosts that the verifier left out because DNSSEC does not vouch for them. */
-void tls_fact_tell_left_out(const struct entry *e, const json_t *route, const char *domain);
+void tls_fact_tell_left_out(const struct delivery *d, const char *id, const json_t *route, const char *domain);
 
 #endif

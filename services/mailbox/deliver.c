@@ -1,125 +1,94 @@
-/* Step 8: a message that the queue holds gets into a mailbox, once per message and recipient however often it is asked
- * (law 2). The body is read once, with the mailbox's reference on it taken in the same step; what listings need is
- * worked out from it; one Function does the rest. */
+/* Step 8: messages get into mailboxes, each once per message and recipient however often it is asked (docs/laws.md, law
+ * 2). One request brings many messages; all of it goes to the store at once, and one reply tells of every recipient. */
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
-#include "libcommon/store/blob.h"
-#include "services/mailbox/mailbox_service.h"
-
-enum { ADDRESS_MAX = 400 }; /* a path is at most 256 (RFC 5321 §4.5.3.1.3); with room for MAILBOX_REF_MAX */
+#include "services/mailbox/deliver.h"
 
 static struct metric delivered = METRIC_COUNTER("postbus_mailbox_delivered_total", "Messages put into mailboxes");
 static struct metric duplicates =
     METRIC_COUNTER("postbus_mailbox_duplicate_deliveries_total", "Deliveries asked for that had happened before");
 static struct metric refused =
     METRIC_COUNTER("postbus_mailbox_refused_deliveries_total", "Deliveries that did not happen");
+static struct metric asked = METRIC_COUNTER("postbus_mailbox_deliver_requests_total", "Requests of mailbox.deliver");
 
-struct delivery {
-    struct mailbox_worker *m;
-    struct bus_call *call;
-    struct arena *arena;
-    struct slice id, rcpt, user, from, folder;
-    bool is_read;
-    int64_t started_us;
-};
-
-static void end(struct delivery *d) {
-    struct mailbox_worker *m = d->m;
-    arena_destroy(d->arena);
-    free(d);
-    requests_end(m);
-}
-
-static void refuse(struct delivery *d, int error) {
-    log_info("not delivered", "id", d->id.p, "rcpt", d->rcpt.p, "user", d->user.p, "reason", store_error_text(error),
-             NULL);
-    metric_add(&refused, 1);
-    refuse_store_error(d->call, error);
-    end(d);
-}
-
-static void on_delivered(void *ctx, int error, uint32_t folder, uint32_t uid, uint64_t modseq, bool duplicate) {
-    struct delivery *d = ctx;
-    if (error) {
-        /* The reference taken with the read stays when nobody knows whether it happened; else it goes. */
-        char ref[MAILBOX_REF_MAX];
-        if (error != STORE_UNAVAILABLE)
-            blob_release(d->m->worker->redis, d->id, mailbox_blob_ref(ref, d->user, d->rcpt), NULL, NULL);
-        refuse(d, error);
+static void tell(struct deliver_message *d, const struct deliver_rcpt *r) {
+    if (r->error) {
+        metric_add(&refused, 1);
+        log_info("not delivered", "id", d->id.p, "rcpt", r->rcpt.p, "user", r->user.p, "result",
+                 deliver_result(r->error), NULL);
         return;
     }
-    metric_add(duplicate ? &duplicates : &delivered, 1);
-    const char *name = d->folder.n ? d->folder.p : "INBOX";
-    /* Also after a duplicate: the one who did it may have died before he could say so. */
-    bus_publish(d->m->worker->bus, "mail.delivered", d->id,
-                json_pack("{s:s, s:s, s:s, s:I, s:I}", "rcpt", d->rcpt.p, "user", d->user.p, "folder", name, "uid",
-                          (json_int_t)uid, "modseq", (json_int_t)modseq));
-    say_changed(d->m, d->user, folder, modseq, "delivered");
-    bus_answer(d->call, json_pack("{s:s, s:I, s:I, s:b}", "folder", name, "uid", (json_int_t)uid, "modseq",
-                                  (json_int_t)modseq, "duplicate", duplicate));
-    if (log_level_enabled(LOG_DEBUG)) {
-        char took[32];
-        snprintf(took, sizeof took, "%lld", (long long)(clock_monotonic_us() - d->started_us));
-        log_debug("delivered", "id", d->id.p, "rcpt", d->rcpt.p, "user", d->user.p, "folder", name, "microseconds",
-                  took, NULL);
-    }
-    end(d);
+    metric_add(r->duplicate ? &duplicates : &delivered, 1);
+    log_info(r->duplicate ? "delivered before" : "delivered", "id", d->id.p, "rcpt", r->rcpt.p, "user", r->user.p,
+             "folder", r->folder.p, NULL);
+    /* Also after a duplicate: whoever did it may have died before he could say so. */
+    bus_publish(d->request->m->worker->bus, "mail.delivered", d->id,
+                json_pack("{s:s, s:s, s:s, s:I, s:I}", "rcpt", r->rcpt.p, "user", r->user.p, "folder", r->folder.p,
+                          "uid", (json_int_t)r->uid, "modseq", (json_int_t)r->modseq));
 }
 
-static void on_read(void *ctx, int error, struct slice message) {
-    struct delivery *d = ctx;
-    if (error == STORE_NOT_FOUND)
-        error = STORE_UNAVAILABLE; /* of the message, not of the user: never a reason to bounce */
-    if (error) {
-        refuse(d, error);
-        return;
-    }
-    char *prefix = arena_printf(d->arena, "Return-Path: <%s>\r\nDelivered-To: %s\r\n", d->from.p, d->rcpt.p);
-    struct mailbox_delivery delivery = {.id = d->id,
-                                        .rcpt = d->rcpt,
-                                        .folder = d->folder,
-                                        .prefix = slice_of(prefix),
-                                        .message = message,
-                                        .date = clock_wall_ms() / 1000};
-    mailbox_deliver(d->m->worker->redis, d->user, &delivery, on_delivered, d);
+/* By user and folder, the latest first. */
+static int by_folder(const void *one, const void *other) {
+    const struct deliver_rcpt *a = *(const struct deliver_rcpt *const *)one,
+                              *b = *(const struct deliver_rcpt *const *)other;
+    int order = memcmp(a->user.p, b->user.p, ULID_LENGTH);
+    if (order) return order;
+    if (a->folder_id != b->folder_id) return a->folder_id < b->folder_id ? -1 : 1;
+    return (a->modseq < b->modseq) - (a->modseq > b->modseq);
 }
 
-/* No control characters, so that an address can neither end a trace header nor a line of ours. */
-static bool is_address(struct slice s) {
-    if (s.n > ADDRESS_MAX) return false;
-    for (size_t i = 0; i < s.n; i++)
-        if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f) return false;
-    return true;
+/* One mailbox.changed a user and folder. */
+static void tell_changes(struct deliver_request *r) {
+    const struct deliver_rcpt **all = arena_alloc(r->arena, (r->rcpt_count + 1) * sizeof(struct deliver_rcpt *));
+    size_t n = 0;
+    for (size_t i = 0; i < r->count; i++)
+        for (size_t j = 0; j < r->messages[i].count; j++)
+            if (!r->messages[i].rcpts[j].error) all[n++] = &r->messages[i].rcpts[j];
+    if (n) qsort(all, n, sizeof *all, by_folder);
+    for (size_t i = 0; i < n; i++)
+        if (i == 0 || !slice_equal(all[i - 1]->user, all[i]->user) || all[i - 1]->folder_id != all[i]->folder_id)
+            say_changed(r->m, all[i]->user, all[i]->folder_id, all[i]->modseq, "delivered");
 }
 
-static void on_ask(void *ctx, struct bus_call *call, const json_t *ask) {
+static void request_free(struct deliver_request *r) {
+    struct mailbox_worker *m = r->m;
+    size_t bytes = r->bytes;
+    arena_destroy(r->arena);
+    free(r);
+    requests_end(m, bytes);
+}
+
+static void request_step(struct deliver_request *r) {
+    if (--r->waiting) return;
+    struct buf reply = {0};
+    tell_changes(r);
+    for (size_t i = 0; i < r->count; i++)
+        for (size_t j = 0; j < r->messages[i].count; j++) tell(&r->messages[i], &r->messages[i].rcpts[j]);
+    deliver_write(r, &reply);
+    bus_answer_text(r->call, buf_slice(&reply));
+    buf_free(&reply);
+    request_free(r);
+}
+
+void deliver_message_done(struct deliver_message *d) { request_step(d->request); }
+
+static void on_ask(void *ctx, struct bus_call *call, struct slice ask) {
     struct mailbox_worker *m = ctx;
-    struct slice user = ask_text(ask, "user"), id = ask_text(ask, "id"), rcpt = ask_text(ask, "rcpt"),
-                 from = ask_text(ask, "from");
-    char ref[MAILBOX_REF_MAX];
-    if (!ulid_is_valid(id) || rcpt.n == 0 || !is_address(rcpt) || !is_address(from)) {
-        bus_refuse(call, "invalid", "id must be a message id, rcpt an address, from an address or empty");
+    if (!requests_begin(m, call, ask.n)) return;
+    struct deliver_request *r = memory_alloc(sizeof *r);
+    *r = (struct deliver_request){.m = m, .call = call, .arena = arena_create(), .bytes = ask.n};
+    const char *fault = deliver_read(r, ask);
+    metric_add(&asked, 1);
+    if (fault) {
+        bus_refuse(call, "invalid", fault);
+        request_free(r);
         return;
     }
-    if (!ulid_is_valid(user)) {
-        bus_refuse(call, "not_found", "there is no such user");
-        return;
-    }
-    if (!requests_begin(m, call)) return;
-    struct delivery *d = memory_alloc(sizeof *d);
-    d->m = m;
-    d->call = call;
-    d->arena = arena_create();
-    d->id = arena_slice(d->arena, id);
-    d->rcpt = arena_slice(d->arena, rcpt);
-    d->user = arena_slice(d->arena, user);
-    d->from = arena_slice(d->arena, from);
-    d->folder = arena_slice(d->arena, ask_text(ask, "folder"));
-    d->started_us = clock_monotonic_us();
-    blob_read(m->worker->redis, d->id, mailbox_blob_ref(ref, d->user, d->rcpt), on_read, d);
+    r->waiting = r->count + 1;
+    for (size_t i = 0; i < r->count; i++) deliver_message(&r->messages[i]);
+    request_step(r);
 }
 
-void deliver_serve(struct mailbox_worker *m) { bus_serve(m->worker->bus, "deliver", on_ask, m); }
+void deliver_serve(struct mailbox_worker *m) { bus_serve_text(m->worker->bus, "deliver", on_ask, m); }

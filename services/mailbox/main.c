@@ -1,4 +1,4 @@
-#include "services/mailbox/mailbox_service.h"
+#include "services/mailbox/janitor.h"
 
 static void start(struct worker *w) {
     struct mailbox_worker *m = memory_alloc(sizeof *m);
@@ -6,16 +6,22 @@ static void start(struct worker *w) {
     w->state = m;
     deliver_serve(m);
     stat_serve(m);
-    delete_serve(m);
+    user_serve(m);
+    m->janitor = janitor_create(m);
 }
 
 static void drain(struct worker *w) {
     struct mailbox_worker *m = w->state;
     m->draining = true;
+    janitor_drain(m->janitor);
     if (m->requests == 0) service_drained(w);
 }
 
-static void stop(struct worker *w) { free(w->state); }
+static void stop(struct worker *w) {
+    struct mailbox_worker *m = w->state;
+    janitor_stop(m->janitor);
+    free(m);
+}
 
 static const struct service definition = {.name = "mailbox", .start = start, .drain = drain, .stop = stop};
 

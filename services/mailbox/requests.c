@@ -1,16 +1,18 @@
 /* What all requests have in common: the bound on how many are in flight, and the words for errors. */
 #include "services/mailbox/mailbox_service.h"
 
-bool requests_begin(struct mailbox_worker *m, struct bus_call *call) {
-    if (m->requests >= MAILBOX_REQUESTS_MAX) {
+bool requests_begin(struct mailbox_worker *m, struct bus_call *call, size_t bytes) {
+    if (m->requests >= MAILBOX_REQUESTS_MAX || m->request_bytes + bytes > MAILBOX_REQUEST_BYTES_MAX) {
         bus_refuse(call, "busy", "too many requests in flight");
         return false;
     }
     m->requests++;
+    m->request_bytes += bytes;
     return true;
 }
 
-void requests_end(struct mailbox_worker *m) {
+void requests_end(struct mailbox_worker *m, size_t bytes) {
+    m->request_bytes -= bytes;
     if (--m->requests == 0 && m->draining) service_drained(m->worker);
 }
 

@@ -19,7 +19,7 @@ static void end(struct statistics *s, int error) {
         bus_answer(s->call, s->reply);
     }
     free(s);
-    requests_end(m);
+    requests_end(m, 0);
 }
 
 static void on_folders(void *ctx, int error, size_t count, const struct mailbox_folder folders[]) {
@@ -53,7 +53,7 @@ static void on_ask(void *ctx, struct bus_call *call, const json_t *ask) {
         bus_refuse(call, "not_found", "there is no such user");
         return;
     }
-    if (!requests_begin(m, call)) return;
+    if (!requests_begin(m, call, 0)) return;
     struct statistics *s = memory_alloc(sizeof *s);
     s->m = m;
     s->call = call;

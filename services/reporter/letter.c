@@ -10,7 +10,7 @@
 #include "libcommon/base/log.h"
 #include "libcommon/base/member.h"
 #include "libcommon/mail/header.h"
-#include "libcommon/store/blob.h"
+#include "libcommon/outbox/outbox.h"
 #include "libcommon/store/queue.h"
 #include "libcommon/trust/dkim/body_hash.h"
 #include "services/reporter/reporter.h"
@@ -19,7 +19,9 @@ struct letter {
     struct reporter *reporter;
     char id[ULID_BYTES], to[ADDRESS_BYTES_MAX];
     struct buf text, fields; /* fields: signatures, on top */
-    json_t *rcpts;
+    struct arena *arena;     /* of rcpts */
+    struct envelope_rcpt *rcpts;
+    size_t rcpt_count;
     letter_fn *done;
     void (*committed)(void *ctx, int error);
     void *ctx;
@@ -29,32 +31,32 @@ void letter_destroy(struct letter *l) {
     if (!l) return;
     buf_free(&l->text);
     buf_free(&l->fields);
-    json_decref(l->rcpts);
+    arena_destroy(l->arena);
     free(l);
 }
 
-static void add_rcpt(struct letter *l, json_t *address, json_t *user) {
-    json_array_append_new(l->rcpts, json_pack("{s:O,s:O,s:n,s:s,s:s,s:i}", "address", address, "user", user, "orcpt",
-                                              "notify", "never", "state", "due", "attempts", 0));
+static void add_rcpt(struct letter *l, const char *address, const char *user) {
+    if (!address || l->rcpt_count == ENVELOPE_RCPTS_MAX) return;
+    l->rcpts[l->rcpt_count++] =
+        (struct envelope_rcpt){.address = slice_of(arena_copy(l->arena, slice_of(address))),
+                               .user = slice_of(user ? arena_copy(l->arena, slice_of(user)) : NULL),
+                               .notify = SLICE("never")};
 }
 
 static void on_resolved(void *ctx, int error, const json_t *reply) {
     struct letter *l = ctx;
     const char *kind = member_text_or_null(reply, "kind");
+    const json_t *users = json_object_get(reply, "users"), *remote = json_object_get(reply, "remote"), *each;
     size_t i;
-    json_t *each, *nobody = json_null(), *to = json_string(l->to);
-    l->rcpts = json_array();
-    if (error == BUS_OK && kind && strcmp(kind, "remote") == 0) add_rcpt(l, to, nobody);
+    l->arena = arena_create();
+    l->rcpts = arena_alloc(l->arena, (1 + json_array_size(users) + json_array_size(remote)) * sizeof *l->rcpts);
+    if (error == BUS_OK && kind && strcmp(kind, "remote") == 0) add_rcpt(l, l->to, NULL);
     if (error == BUS_OK && kind && strcmp(kind, "local") == 0) {
-        json_array_foreach(json_object_get(reply, "users"), i, each)
-            add_rcpt(l, json_object_get(each, "address"), json_object_get(each, "user"));
-        json_array_foreach(json_object_get(reply, "remote"), i, each) add_rcpt(l, each, nobody);
+        json_array_foreach(users, i, each)
+            add_rcpt(l, member_text_or_null(each, "address"), member_text_or_null(each, "user"));
+        json_array_foreach(remote, i, each) add_rcpt(l, json_string_value(each), NULL);
     }
-    json_decref(to);
-    l->done(l->ctx, l,
-            error == BUS_UNAVAILABLE    ? LETTER_TEMPORARY
-            : json_array_size(l->rcpts) ? LETTER_READY
-                                        : LETTER_NOBODY);
+    l->done(l->ctx, l, error == BUS_UNAVAILABLE ? LETTER_TEMPORARY : l->rcpt_count ? LETTER_READY : LETTER_NOBODY);
 }
 
 static void on_signed(void *ctx, int error, const json_t *reply) {
@@ -95,23 +97,24 @@ void letter_prepare(struct reporter *r, const char *id, const char *to, struct b
     bus_request(r->worker->bus, "verifier.sign", ask, ASK_MS, on_signed, l);
 }
 
+static void say_accepted(const struct letter *l) {
+    struct reporter *r = l->reporter;
+    char message_id[256], reply[64];
+    json_t *rcpts = json_array();
+    snprintf(message_id, sizeof message_id, "<%s@%s>", l->id, r->worker->hostname);
+    snprintf(reply, sizeof reply, "queued as %s", l->id);
+    for (size_t i = 0; i < l->rcpt_count; i++)
+        json_array_append_new(rcpts, json_pack("{s:s,s:s?}", "address", l->rcpts[i].address.p, "user",
+                                               l->rcpts[i].user.n ? l->rcpts[i].user.p : NULL));
+    bus_publish(r->worker->bus, "mail.accepted", slice_of(l->id),
+                json_pack("{s:i,s:s,s:o,s:I,s:s,s:s,s:s}", "shard", queue_shard_of(slice_of(l->id)), "from",
+                          r->settings.from, "rcpts", rcpts, "size", (json_int_t)l->fields.n, "message_id", message_id,
+                          "origin", "report", "reply", reply));
+}
+
 static void on_committed(void *ctx, int error) {
     struct letter *l = ctx;
-    struct reporter *r = l->reporter;
-    if (!error) { /* the news for delivery */
-        char message_id[256], reply[64];
-        json_t *rcpts = json_array(), *each;
-        size_t i;
-        snprintf(message_id, sizeof message_id, "<%s@%s>", l->id, r->worker->hostname);
-        snprintf(reply, sizeof reply, "queued as %s", l->id);
-        json_array_foreach(l->rcpts, i, each)
-            json_array_append_new(rcpts, json_pack("{s:O,s:O}", "address", json_object_get(each, "address"), "user",
-                                                   json_object_get(each, "user")));
-        bus_publish(r->worker->bus, "mail.accepted", slice_of(l->id),
-                    json_pack("{s:i,s:s,s:o,s:I,s:s,s:s,s:s}", "shard", queue_shard_of(slice_of(l->id)), "from",
-                              r->settings.from, "rcpts", rcpts, "size", (json_int_t)l->text.n, "message_id", message_id,
-                              "origin", "report", "reply", reply));
-    }
+    if (!error) say_accepted(l);
     l->committed(l->ctx, error);
     letter_destroy(l);
 }
@@ -123,11 +126,13 @@ void letter_commit(struct letter *l, void (*done)(void *ctx, int error), void *c
     l->committed = done;
     l->ctx = ctx;
     buf_add_slice(&l->fields, buf_slice(&l->text));
-    json_t *envelope =
-        json_pack("{s:s,s:s,s:I,s:s,s:I,s:b,s:s,s:n,s:n,s:b,s:O}", "from", r->settings.from, "origin", "report", "size",
-                  (json_int_t)l->fields.n, "message_id", message_id, "received", (json_int_t)clock_wall_ms(),
-                  "smtputf8", 0, "body", "7bit", "ret", "envid", "require_tls", 0, "rcpts", l->rcpts);
-    blob_write(r->worker->redis, slice_of(l->id), buf_slice(&l->fields), "q", NULL, NULL);
-    queue_commit(r->worker->redis, slice_of(l->id), envelope, on_committed, l);
-    json_decref(envelope);
+    struct envelope e = {.from = slice_of(r->settings.from),
+                         .origin = ORIGIN_REPORT,
+                         .size = l->fields.n,
+                         .message_id = slice_of(message_id),
+                         .received_ms = clock_wall_ms(),
+                         .rcpt_count = l->rcpt_count,
+                         .rcpts = l->rcpts};
+    snprintf(e.id, sizeof e.id, "%s", l->id);
+    outbox_commit(r->worker->redis, r->worker->bus, &e, buf_slice(&l->fields), on_committed, l);
 }

@@ -57,7 +57,7 @@ static void finish(struct outgoing *o) {
 }
 
 static void on_put_off(void *ctx, int error, long long value) {
-    (void)error, (void)value; /* without the store, the lease runs out by itself */
+    (void)error, (void)value; /* without the store, the lease ends by itself; when it is lost, another has the bucket */
     finish(ctx);
 }
 
@@ -66,7 +66,7 @@ static void put_off(struct outgoing *o) {
     int64_t now = clock_wall_ms() / 1000, pause = (now - o->due) / 4;
     pause = pause < RETRY_FIRST_SECONDS ? RETRY_FIRST_SECONDS : pause > RETRY_LAST_SECONDS ? RETRY_LAST_SECONDS : pause;
     log_info("a report is put off", "kind", o->kind, "domain", o->domain, "reason", o->why, NULL);
-    report_put_off(o->reporter->worker->redis, o->bucket, now + pause, on_put_off, o);
+    report_put_off(o->reporter->worker->redis, o->bucket, o->reporter->token, now + pause, on_put_off, o);
 }
 
 /* One of those that were waited for is there; with the last one the next step begins, unless all is put off. */
@@ -138,17 +138,31 @@ static void on_committed(void *ctx, int error) {
     arrived(a->outgoing);
 }
 
+/* It is known as ours before it travels, or its own way would be reported. */
+static void on_own(void *ctx, int error, long long value) {
+    struct address *a = ctx;
+    struct letter *l = a->letter;
+    (void)value;
+    a->letter = NULL;
+    if (!error) {
+        letter_commit(l, on_committed, a);
+        return;
+    }
+    letter_destroy(l);
+    on_committed(a, error);
+}
+
 static void commit_letters(struct outgoing *o) {
     o->next = record;
     o->waiting = 1;
     for (size_t i = 0; i < o->count; i++) {
         struct address *a = &o->addresses[i];
-        struct letter *l = a->letter;
-        if (!l) continue;
-        a->letter = NULL;
+        if (!a->letter) continue;
         o->waiting++;
-        if (is_tls(o)) report_own(o->reporter->worker->redis, a->id, clock_wall_ms() / 1000);
-        letter_commit(l, on_committed, a);
+        if (is_tls(o))
+            report_own(o->reporter->worker->redis, a->id, clock_wall_ms() / 1000, on_own, a);
+        else
+            on_own(a, 0, 0);
     }
     arrived(o);
 }

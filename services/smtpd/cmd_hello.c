@@ -3,24 +3,22 @@
 
 #include "services/smtpd/smtpd.h"
 
-void cmd_ehlo(struct session *s, struct slice argument, bool esmtp) {
-    if (!smtp_is_hello_name(argument)) {
-        session_refuse(s, "501 5.5.4 %s takes your host name or [address]", esmtp ? "EHLO" : "HELO");
+static void greet(struct session *s, const struct verdict *v) {
+    const char *hostname = s->smtpd->worker->hostname;
+    if (v->code) {
+        free(s->helo);
+        s->helo = NULL;
+        session_refuse_verdict(s, v);
         return;
     }
-    free(s->helo);
-    s->helo = memory_copy(argument);
-    s->esmtp = esmtp;
-    transaction_reset(s); /* §4.1.4 */
-    const char *hostname = s->smtpd->worker->hostname;
-    if (!esmtp) {
+    if (!s->esmtp) {
         session_reply(s, "250 %s", hostname);
         return;
     }
     bool tls = stream_ssl(s->stream) != NULL;
-    session_reply(s, "250-%s greets %.*s", hostname, SLICE_FMT(argument));
+    session_reply(s, "250-%s greets %s", hostname, s->helo);
     session_reply(s, "250-PIPELINING");
-    session_reply(s, "250-SIZE %zu", s->smtpd->message_max);
+    session_reply(s, "250-SIZE %zu", s->smtpd->process->message_max);
     session_reply(s, "250-8BITMIME");
     session_reply(s, "250-SMTPUTF8");
     session_reply(s, "250-CHUNKING");
@@ -32,17 +30,29 @@ void cmd_ehlo(struct session *s, struct slice argument, bool esmtp) {
     session_reply(s, "250 ENHANCEDSTATUSCODES");
 }
 
+void cmd_ehlo(struct session *s, struct slice argument, bool esmtp) {
+    if (!smtp_is_hello_name(argument)) {
+        session_refuse(s, "501 5.5.4 Syntax: %s hostname or [address]", esmtp ? "EHLO" : "HELO");
+        return;
+    }
+    free(s->helo);
+    s->helo = memory_copy(argument);
+    s->esmtp = esmtp;
+    transaction_reset(s); /* §4.1.4 */
+    session_check(s, STAGE_HELLO, greet);
+}
+
 void cmd_starttls(struct session *s, struct slice argument) {
     if (argument.n) {
-        session_refuse(s, "501 5.5.4 STARTTLS takes no argument");
+        session_refuse(s, "501 5.5.4 Syntax: STARTTLS");
         return;
     }
     if (stream_ssl(s->stream)) {
         session_refuse(s, "503 5.5.1 TLS is already in use");
         return;
     }
-    session_reply(s, "220 2.0.0 go ahead with TLS");
-    /* what was said before counts no longer (RFC 3207 §4.2) */
+    session_reply(s, "220 2.0.0 Ready to start TLS");
+    /* what was said before is forgotten (RFC 3207 §4.2) */
     free(s->helo);
     s->helo = NULL;
     transaction_reset(s);

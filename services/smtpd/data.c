@@ -1,5 +1,6 @@
 /* DATA (RFC 5321 §4.1.1.4) and BDAT (RFC 3030): the text arrives, is bounded, and is hashed as its signatures ask, all
  * in one pass. */
+#include "libcommon/base/clock.h"
 #include "libcommon/mail/header.h"
 #include "services/smtpd/smtpd.h"
 
@@ -7,27 +8,42 @@ enum { PIECE_MAX = 64 * 1024 };
 
 static bool may_start(struct session *s, const char *what) {
     if (!s->t.has_from)
-        session_refuse(s, "503 5.5.1 MAIL and RCPT come before %s", what);
+        session_refuse(s, "503 5.5.1 Send MAIL and RCPT before %s", what);
     else if (!s->t.rcpt_accepted)
-        session_refuse(s, "554 5.5.1 no valid recipients");
+        session_refuse(s, "554 5.5.1 No valid recipients");
     else
         return true;
     return false;
 }
 
+/* The text begins: what it may take is counted from here (deadline.c). */
+static void expect_text(struct session *s, enum session_mode mode) {
+    s->mode = mode;
+    s->t.data_since_us = clock_monotonic_us();
+    s->t.data_bytes = 0;
+    if (!s->t.text.n) message_begin(s);
+}
+
+static void data_done(struct session *s, const struct verdict *v) {
+    if (v->code) {
+        session_refuse_verdict(s, v);
+        return;
+    }
+    if (v->folder) s->t.folder = v->folder;
+    expect_text(s, MODE_DATA);
+    session_reply(s, "354 End data with <CRLF>.<CRLF>");
+}
+
 void cmd_data(struct session *s, struct slice argument) {
     if (argument.n) {
-        session_refuse(s, "501 5.5.4 DATA takes no argument");
+        session_refuse(s, "501 5.5.4 Syntax: DATA");
         return;
     }
     if (s->t.chunking) {
-        session_refuse(s, "503 5.5.1 BDAT was used in this transaction"); /* RFC 3030 §2 */
+        session_refuse(s, "503 5.5.1 DATA is not allowed after BDAT"); /* RFC 3030 §2 */
         return;
     }
-    if (!may_start(s, "DATA")) return;
-    s->mode = MODE_DATA;
-    stream_set_timeout(s->stream, SMTP_DATA_TIMEOUT_MS);
-    session_reply(s, "354 end with <CRLF>.<CRLF>");
+    if (may_start(s, "DATA")) session_check(s, STAGE_DATA, data_done);
 }
 
 void cmd_bdat(struct session *s, struct slice argument) {
@@ -35,8 +51,8 @@ void cmd_bdat(struct session *s, struct slice argument) {
     uint64_t n;
     if (slice_cut(&argument, ' ', &size)) last = slice_trim(argument);
     if (slice_to_u64(size, UINT32_MAX, &n) != 0 || (last.n && !slice_is_nocase(last, "LAST"))) {
-        session_close(
-            s, "501 5.5.4 BDAT takes a size and perhaps LAST; what follows cannot be told from commands, closing");
+        /* nobody knows where the chunk ends and the next command begins */
+        session_close(s, "501 5.5.4 Syntax: BDAT size [LAST], closing connection");
         return;
     }
     /* the chunk follows whatever we answer (RFC 3030 §2), so it is always taken; without a transaction it is thrown
@@ -44,8 +60,7 @@ void cmd_bdat(struct session *s, struct slice argument) {
     s->t.chunking = true;
     s->t.chunk_left = n;
     s->t.chunk_last = last.n > 0;
-    s->mode = MODE_BDAT;
-    stream_set_timeout(s->stream, SMTP_DATA_TIMEOUT_MS);
+    expect_text(s, MODE_BDAT);
 }
 
 /* The whole relaxed body, which our ARC seal signs: known to be among them from then on. */
@@ -58,7 +73,7 @@ static void want_seal_hash(struct transaction *t) {
 /* The header block is whole: what do its signatures want hashed? */
 static void start_hashes(struct session *s) {
     struct transaction *t = &s->t;
-    struct slice header = header_block(buf_slice(&t->text), &t->body_at);
+    struct slice header = header_block(message_text(t), &t->body_at);
     t->header_seen = true;
     t->body_hashed_to = t->body_at;
     if (session_is_submission(s)) {
@@ -71,21 +86,21 @@ static void start_hashes(struct session *s) {
     for (size_t i = 0; i < t->hash_count; i++) t->hashes[i] = body_hash_create(t->hash_kinds[i]);
 }
 
-/* Hashes what came since the last piece. */
+/* Hashes what came after the first `before` bytes of the text. */
 static void hash_new_text(struct session *s, size_t before) {
     struct transaction *t = &s->t;
+    struct slice text = message_text(t);
     if (!t->header_seen) {
-        size_t from = before > 3 ? before - 3 : 0;
-        if (!(t->text.n >= 2 && memcmp(t->text.data, "\r\n", 2) == 0) &&
-            !memmem(t->text.data + from, t->text.n - from, "\r\n\r\n", 4)) {
-            if (t->text.n > SMTP_HEADER_MAX) t->too_big = true;
+        struct slice recent = slice_skip(text, before > 3 ? before - 3 : 0);
+        if (!slice_starts(text, SLICE("\r\n")) && !memmem(recent.p, recent.n, "\r\n\r\n", 4)) {
+            if (text.n > SMTP_HEADER_MAX) t->too_big = true;
             return;
         }
         start_hashes(s);
     }
-    struct slice body = slice_skip(buf_slice(&t->text), t->body_hashed_to);
+    struct slice body = slice_skip(text, t->body_hashed_to);
     for (size_t i = 0; i < t->hash_count; i++) body_hash_update(t->hashes[i], body);
-    t->body_hashed_to = t->text.n;
+    t->body_hashed_to = text.n;
 }
 
 static void finish_hashes(struct session *s) {
@@ -98,18 +113,18 @@ static void finish_hashes(struct session *s) {
 }
 
 /* Keeps the bounds: a message over one is read to its end, so that the client hears why, but not kept. */
-static void bound_text(struct session *s) {
+static void take_text(struct session *s, size_t before) {
     struct transaction *t = &s->t;
-    if (t->text.n > s->smtpd->message_max) t->too_big = true;
-    if (s->smtpd->memory_used > s->smtpd->memory_max) t->no_memory = true;
+    if (!t->too_big && !t->no_memory) hash_new_text(s, before);
+    if (message_text(t).n > s->smtpd->process->message_max) t->too_big = true;
+    message_count(s);
     if (!t->too_big && !t->no_memory) return;
-    s->smtpd->memory_used -= t->text.cap;
     buf_free(&t->text);
+    message_begin(s);
 }
 
 static void text_complete(struct session *s) {
     s->mode = MODE_COMMAND;
-    stream_set_timeout(s->stream, SMTP_COMMAND_TIMEOUT_MS);
     if (!s->t.too_big && !s->t.no_memory) finish_hashes(s);
     message_received(s);
 }
@@ -120,26 +135,23 @@ static bool take_chunk(struct session *s) {
         struct slice piece = stream_bytes(s->stream, t->chunk_left < PIECE_MAX ? t->chunk_left : PIECE_MAX);
         if (!piece.n) return false;
         t->chunk_left -= piece.n;
+        t->data_bytes += piece.n;
         if (t->rcpt_accepted && !t->too_big && !t->no_memory) {
-            size_t before = t->text.n;
-            s->smtpd->memory_used -= t->text.cap;
+            size_t before = message_text(t).n;
             smtp_check_text(&t->scan, piece);
             buf_add_slice(&t->text, piece);
-            s->smtpd->memory_used += t->text.cap;
-            hash_new_text(s, before);
-            bound_text(s);
+            take_text(s, before);
         }
         stream_consume(s->stream, piece.n);
     }
     s->mode = MODE_COMMAND;
-    stream_set_timeout(s->stream, SMTP_COMMAND_TIMEOUT_MS);
     if (!may_start(s, "BDAT")) {
         transaction_reset(s);
     } else if (t->chunk_last) {
         if (t->scan.state == SMTP_AFTER_CR) t->scan.bare = true;
         text_complete(s);
     } else {
-        session_reply(s, "250 2.0.0 Ok, next chunk");
+        session_reply(s, "250 2.0.0 OK, chunk received");
     }
     return true;
 }
@@ -150,16 +162,9 @@ bool data_take(struct session *s) {
     while (!t->scan.ended) {
         struct slice piece = stream_bytes(s->stream, PIECE_MAX);
         if (!piece.n) return false;
-        size_t before = t->text.n;
-        s->smtpd->memory_used -= t->text.cap;
-        size_t taken = smtp_take_text(&t->scan, piece, &t->text);
-        s->smtpd->memory_used += t->text.cap;
-        if (t->too_big || t->no_memory)
-            bound_text(s); /* only the end is looked for */
-        else {
-            hash_new_text(s, before);
-            bound_text(s);
-        }
+        size_t before = message_text(t).n, taken = smtp_take_text(&t->scan, piece, &t->text);
+        t->data_bytes += taken;
+        take_text(s, before);
         stream_consume(s->stream, taken);
     }
     text_complete(s);

@@ -1,15 +1,15 @@
 /* Mail from outside that an alias leads elsewhere again: under which reverse-path it goes on (SRS), and where the
  * reports on it go.
  *
- * The next server asks our SPF record about the reverse-path, so it becomes one of the alias's domain
- * (libcommon/trust/srs/srs.h), but for these:
+ * The next server asks for our SPF record about the reverse-path, so it becomes one of the alias's domain
+ * (libcommon/trust/srs/srs.h), except for these:
  *   <>                        stays: a report has no sender
  *   of the alias's own domain stays: our SPF record is its own
- *   DMARC fails               stays, so that it fails there as it does here: SPF passes for our domains wherever we send from, and with our name on it
- *                             a message that forges a From of ours would be aligned. Where that is not enough, because
- * the reverse-path is of a domain of ours, or there is none and the From is of the mail host's own domain, the message
- * is refused.
- *   too long for SRS          postmaster of the alias's domain: who forwards there should hear of it
+ *   DMARC fails               stays, so that it fails there as it does here: SPF passes for our domains wherever we
+ *                             send from, and under our name a message that forges a From of ours would be aligned.
+ *                             Where that is not enough, because the reverse-path is of a domain of ours, or there is
+ *                             none and the From is of the mail host's own domain, the message is refused.
+ *   too long for SRS          postmaster of the alias's domain: whoever forwards there should hear of it
  *
  * In the queue the message keeps its sender, to whom our own reports go; the rewritten path is the recipient's. */
 #include <stdlib.h>
@@ -24,21 +24,15 @@
 void forward_configure(struct smtpd *d) {
     d->srs_secret = config_secret("srs.key", false);
     if (!d->srs_secret)
-        log_warn("there is no secret srs.key: mail that is forwarded keeps its reverse-path, and SPF will fail for it",
-                 NULL);
+        log_warn("no secret srs.key: forwarded mail keeps its reverse-path, and SPF will fail for it", NULL);
     else if (srs_keys_read(slice_of(d->srs_secret), &d->srs) != 0)
         config_refuse("secret srs.key",
                       "is 1 to 8 lines of at least 16 characters each: the first key signs, all of them verify");
 }
 
-static struct slice domain_of(struct slice address) {
-    ptrdiff_t at = slice_find_last(address, '@');
-    return at < 0 ? SLICE("") : slice_skip(address, (size_t)at + 1);
-}
-
 const char *forward_via(struct session *s, struct slice rcpt) {
     char domain[DOMAIN_BYTES];
-    if (session_is_submission(s) || domain_normalise(domain_of(rcpt), domain) != 0) return NULL;
+    if (session_is_submission(s) || domain_normalise(envelope_domain(rcpt), domain) != 0) return NULL;
     return arena_copy(s->t.arena, slice_of(domain));
 }
 
@@ -48,36 +42,36 @@ const char *forward_domain(const struct session *s) {
     return NULL;
 }
 
-enum forward_report forward_report(struct session *s, struct slice *address) {
-    static const enum forward_report meanings[] = {[SRS_OK] = REPORT_TAKEN,
-                                                   [SRS_NONE] = REPORT_NONE,
-                                                   [SRS_TOO_LONG] = REPORT_FORGED,
-                                                   [SRS_FORGED] = REPORT_FORGED,
-                                                   [SRS_EXPIRED] = REPORT_EXPIRED};
+enum forward_return forward_return(struct session *s, struct slice *address) {
+    static const enum forward_return meanings[] = {[SRS_OK] = RETURN_TAKEN,
+                                                   [SRS_NONE] = RETURN_NONE,
+                                                   [SRS_TOO_LONG] = RETURN_FORGED,
+                                                   [SRS_FORGED] = RETURN_FORGED,
+                                                   [SRS_EXPIRED] = RETURN_EXPIRED};
     struct buf sender = {0};
     char domain[DOMAIN_BYTES];
     ptrdiff_t at = slice_find_last(*address, '@');
     if (session_is_submission(s) || !s->smtpd->srs.count || at < 0 ||
-        domain_normalise(domain_of(*address), domain) != 0)
-        return REPORT_NONE;
+        domain_normalise(envelope_domain(*address), domain) != 0)
+        return RETURN_NONE;
     char *whole = arena_printf(s->t.arena, "%.*s@%s", (int)at, address->p, domain);
-    enum forward_report meaning =
+    enum forward_return meaning =
         meanings[srs_reverse(&s->smtpd->srs, slice_of(whole), clock_wall_ms() / 1000, &sender)];
-    if (meaning == REPORT_TAKEN && s->t.from.n) meaning = REPORT_WITH_SENDER;
-    if (meaning == REPORT_TAKEN) *address = arena_slice(s->t.arena, buf_slice(&sender));
+    if (meaning == RETURN_TAKEN && s->t.from.n) meaning = RETURN_WITH_SENDER;
+    if (meaning == RETURN_TAKEN) *address = arena_slice(s->t.arena, buf_slice(&sender));
     buf_free(&sender);
     return meaning;
 }
 
-bool forward_is_unproven(const json_t *verdict) {
-    const char *dmarc = json_string_value(json_object_get(json_object_get(verdict, "dmarc"), "result"));
+bool forward_is_unproven(const json_t *proofs) {
+    const char *dmarc = json_string_value(json_object_get(json_object_get(proofs, "dmarc"), "result"));
     return dmarc && (strcmp(dmarc, "fail") == 0 || strcmp(dmarc, "temperror") == 0);
 }
 
 /* Without a sender SPF is of the name we greet with (RFC 7208 §2.4), which is aligned with every name of its
  * organizational domain (RFC 9989 §4.4). The verifier tells that domain where it had to find it. */
-bool forward_greeting_proves(const struct session *s, const json_t *verdict) {
-    const json_t *dmarc = json_object_get(verdict, "dmarc");
+bool forward_greeting_proves(const struct session *s, const json_t *proofs) {
+    const json_t *dmarc = json_object_get(proofs, "dmarc");
     const char *known = json_string_value(json_object_get(dmarc, "organizational_domain")),
                *from = json_string_value(json_object_get(dmarc, "from"));
     struct slice host = slice_of(s->smtpd->worker->hostname),
@@ -88,11 +82,11 @@ bool forward_greeting_proves(const struct session *s, const json_t *verdict) {
     return host.n == domain.n || host.p[host.n - domain.n - 1] == '.';
 }
 
-void forward_rewrite(struct session *s, const json_t *verdict) {
+void forward_rewrite(struct session *s, const json_t *proofs) {
     struct transaction *t = &s->t;
     char own[DOMAIN_BYTES];
-    if (!t->from.n || !s->smtpd->srs.count || forward_is_unproven(verdict)) return;
-    if (domain_normalise(domain_of(t->from), own) != 0) own[0] = '\0'; /* an address literal */
+    if (!t->from.n || !s->smtpd->srs.count || forward_is_unproven(proofs)) return;
+    if (domain_normalise(envelope_domain(t->from), own) != 0) own[0] = '\0'; /* an address literal */
     for (struct rcpt *r = t->rcpts; r; r = r->next) {
         struct buf path = {0};
         if (!r->via || strcmp(r->via, own) == 0) continue;

@@ -4,14 +4,18 @@
 #include "services/smtpd/smtpd.h"
 
 struct metric smtpd_connections = METRIC_GAUGE("postbus_smtpd_connections", "Open connections");
-struct metric smtpd_accepted =
-    METRIC_COUNTER("postbus_smtpd_messages_accepted_total", "Messages committed to the queue");
+struct metric smtpd_accepted = METRIC_COUNTER("postbus_smtpd_messages_accepted_total", "Messages answered 250");
+struct metric smtpd_delivered =
+    METRIC_COUNTER("postbus_smtpd_messages_delivered_total",
+                   "Messages that were in all their mailboxes when they were answered 250; the others were queued");
 struct metric smtpd_refused =
     METRIC_COUNTER("postbus_smtpd_messages_refused_total", "Messages refused for good after DATA");
 struct metric smtpd_deferred =
     METRIC_COUNTER("postbus_smtpd_messages_deferred_total", "Messages answered 4xx after DATA");
-struct metric smtpd_bytes =
-    METRIC_COUNTER("postbus_smtpd_bytes_accepted_total", "Bytes of messages committed to the queue");
+struct metric smtpd_bytes = METRIC_COUNTER("postbus_smtpd_bytes_accepted_total", "Bytes of messages answered 250");
+
+/* Set up before the workers start. */
+static struct smtpd_process process;
 
 static void on_mx(struct worker *w, evutil_socket_t fd, void *ctx) {
     (void)w;
@@ -28,42 +32,55 @@ static void on_submissions(struct worker *w, evutil_socket_t fd, void *ctx) {
     session_accept(ctx, fd, PORT_SUBMISSIONS);
 }
 
+static void smtpd_configure(void) {
+    enum { DAY = 24 * 3600 };
+    process.message_max = (size_t)config_number("POSTBUS_MESSAGE_MAX_BYTES", 50 * 1024 * 1024, 1024, 256 * 1024 * 1024);
+    process.memory_max = (size_t)config_number("POSTBUS_SMTP_MEMORY_MAX", 512 * 1024 * 1024, 1024 * 1024, INT64_MAX);
+    process.command_s = config_seconds("POSTBUS_SMTP_COMMAND_TIME", "5m", 1, DAY); /* RFC 5321 §4.5.3.2.7 */
+    process.login_s = config_seconds("POSTBUS_SMTP_LOGIN_TIME", "2m", 1, DAY);
+    process.session_s = config_seconds("POSTBUS_SMTP_SESSION_TIME", "1h", 1, DAY);
+    process.data_s = config_seconds("POSTBUS_SMTP_DATA_TIME", "3m", 1, DAY); /* §4.5.3.2.5 */
+    process.rate_min = config_number("POSTBUS_SMTP_RATE_MIN", 1024, 1, 1024 * 1024 * 1024);
+    process.clients =
+        clients_create((size_t)config_number("POSTBUS_SMTP_CONNECTIONS_PER_CLIENT", 200, 1, SMTP_CONNECTIONS_MAX));
+}
+
 static void smtpd_start(struct worker *w) {
-    struct smtpd *s = memory_alloc(sizeof *s);
-    s->worker = w;
-    s->message_max = (size_t)config_number("POSTBUS_MESSAGE_MAX_BYTES", 50 * 1024 * 1024, 1024, 256 * 1024 * 1024);
-    s->memory_max = (size_t)config_number("POSTBUS_SMTP_MEMORY_MAX", 1024 * 1024 * 1024, 1024 * 1024, INT64_MAX);
-    s->per_client_max = (size_t)config_number("POSTBUS_SMTP_CONNECTIONS_PER_CLIENT", 200, 1, SMTP_CONNECTIONS_MAX);
-    forward_configure(s);
-    w->state = s;
-    service_listen(w, "POSTBUS_SMTP_LISTEN", "[::]:25", on_mx, s);
-    service_listen(w, "POSTBUS_SUBMISSION_LISTEN", "[::]:587", on_submission, s);
-    service_listen(w, "POSTBUS_SUBMISSIONS_LISTEN", "[::]:465", on_submissions, s);
+    struct smtpd *d = memory_alloc(sizeof *d);
+    d->worker = w;
+    d->process = &process;
+    d->resolver = resolver_create(d);
+    d->deliverer = deliverer_create(d);
+    forward_configure(d);
+    w->state = d;
+    service_listen(w, "POSTBUS_SMTP_LISTEN", "[::]:25", on_mx, d);
+    service_listen(w, "POSTBUS_SUBMISSION_LISTEN", "[::]:587", on_submission, d);
+    service_listen(w, "POSTBUS_SUBMISSIONS_LISTEN", "[::]:465", on_submissions, d);
 }
 
-/* The idle are sent away; who is in the middle of a message may finish it. */
+/* Sessions that wait for a command end (session.c); whoever is in the middle of a message may finish it. */
 static void smtpd_drain(struct worker *w) {
-    struct smtpd *s = w->state;
-    for (struct session *each = s->sessions, *next; each; each = next) {
-        next = each->next;
-        if (each->busy || each->mode == MODE_DATA || each->mode == MODE_BDAT || !each->stream) continue;
-        session_close(each, "421 4.3.2 %s is restarting, try again", w->hostname);
-        session_continue(each);
-    }
-    if (s->count == 0) service_drained(w);
+    struct smtpd *d = w->state;
+    for (struct session *each = d->sessions; each; each = each->next) life_wake(&each->life);
+    if (d->count == 0) service_drained(w);
 }
 
+/* What the sessions wait for is answered, with an error, when the bus and the store are closed after this; then the
+ * loop's last turns free them. */
 static void smtpd_stop(struct worker *w) {
-    struct smtpd *s = w->state;
-    for (struct session *each = s->sessions, *next; each; each = next) {
-        next = each->next;
-        session_destroy(each);
-    }
-    free(s->srs_secret);
-    free(s);
+    struct smtpd *d = w->state;
+    d->stopping = true;
+    for (struct session *each = d->sessions; each; each = each->next) session_end(each);
+    resolver_destroy(d->resolver);
+    d->resolver = NULL;
+    smtpd_free(d);
 }
 
-static const struct service smtpd = {
-    .name = "smtpd", .tls = true, .start = smtpd_start, .drain = smtpd_drain, .stop = smtpd_stop};
+static const struct service smtpd = {.name = "smtpd",
+                                     .tls = true,
+                                     .configure = smtpd_configure,
+                                     .start = smtpd_start,
+                                     .drain = smtpd_drain,
+                                     .stop = smtpd_stop};
 
 int main(void) { return service_run(&smtpd); }

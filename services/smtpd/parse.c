@@ -2,6 +2,8 @@
 
 #include <arpa/inet.h>
 
+#include "services/smtpd/limits.h"
+
 enum smtp_verb smtp_parse_verb(struct slice line, struct slice *argument) {
     static const struct {
         const char *word;
@@ -99,37 +101,39 @@ static bool is_domain(struct slice d) {
 int smtp_parse_path(struct slice *argument, const char *keyword, struct slice *address) {
     struct slice rest = *argument, route;
     size_t n = strlen(keyword);
-    if (!slice_starts_nocase(rest, slice_of(keyword)) || rest.n <= n || rest.p[n] != ':') return -1;
+    if (!slice_starts_nocase(rest, slice_of(keyword)) || rest.n <= n || rest.p[n] != ':') return SMTP_PATH_INVALID;
     rest = slice_trim(slice_skip(rest, n + 1));
-    if (!rest.n || rest.p[0] != '<') return -1;
+    if (!rest.n || rest.p[0] != '<') return SMTP_PATH_INVALID;
     rest = slice_skip(rest, 1);
-    if (rest.n && rest.p[0] == '@' && !slice_cut(&rest, ':', &route)) return -1; /* "<@a,@b:user@c>" */
+    if (rest.n && rest.p[0] == '@' && !slice_cut(&rest, ':', &route)) return SMTP_PATH_INVALID; /* "<@a,@b:user@c>" */
     struct slice path = rest;
     if (rest.n && rest.p[0] == '>') {
         *address = slice_head(rest, 0);
         rest = slice_skip(rest, 1);
     } else {
         size_t local = local_part_length(rest);
-        if (!local) return -1;
+        if (!local) return SMTP_PATH_INVALID;
         rest = slice_skip(rest, local);
         if (rest.n && rest.p[0] == '>' &&
             slice_is_nocase(slice_head(path, local), "postmaster")) { /* §4.5.1: without a domain */
             *address = slice_head(path, local);
         } else {
             struct slice domain;
-            if (!rest.n || rest.p[0] != '@') return -1;
+            if (!rest.n || rest.p[0] != '@') return SMTP_PATH_INVALID;
             rest = slice_skip(rest, 1);
             ptrdiff_t end = slice_find(rest, '>');
-            if (end < 0) return -1;
+            if (end < 0) return SMTP_PATH_INVALID;
             domain = slice_head(rest, (size_t)end);
-            if (!is_domain(domain)) return -1;
+            if (local > SMTP_LOCAL_MAX || domain.n > SMTP_DOMAIN_MAX) return SMTP_PATH_TOO_LONG;
+            if (!is_domain(domain)) return SMTP_PATH_INVALID;
             rest = slice_skip(rest, (size_t)end);
             *address = slice_head(path, local + 1 + domain.n);
-            if (!is_utf8(*address)) return -1;
+            if (address->n + 2 > SMTP_PATH_MAX) return SMTP_PATH_TOO_LONG;
+            if (!is_utf8(*address)) return SMTP_PATH_INVALID;
         }
         rest = slice_skip(rest, 1);
     }
-    if (rest.n && rest.p[0] != ' ' && rest.p[0] != '\t') return -1;
+    if (rest.n && rest.p[0] != ' ' && rest.p[0] != '\t') return SMTP_PATH_INVALID;
     *argument = slice_trim(rest);
     return 0;
 }

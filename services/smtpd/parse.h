@@ -27,9 +27,10 @@ enum smtp_verb smtp_parse_verb(struct slice line, struct slice *argument);
 
 /* Reads "FROM:<path>" or "TO:<path>" (keyword without colon) off *argument, which is then what follows: the parameters.
  * *address: the mailbox without its source route (RFC 5321 §3.3, appendix C: ignored), as it stands; empty for "<>".
- * White space after the colon is tolerated, as clients send it. 0, or -1 when it is no path: no angle brackets, a local
- * part that is neither a dot-string nor quoted, a bad domain or address literal. 8-bit bytes must be UTF-8 (RFC 6531).
- */
+ * White space after the colon is tolerated, as clients send it. 0; SMTP_PATH_TOO_LONG when the path, its local part or
+ * its domain is over the limits of §4.5.3.1; SMTP_PATH_INVALID when it is no path: no angle brackets, a local part that
+ * is neither a dot-string nor quoted, a bad domain or address literal. 8-bit bytes must be UTF-8 (RFC 6531). */
+enum { SMTP_PATH_INVALID = -1, SMTP_PATH_TOO_LONG = -2 };
 int smtp_parse_path(struct slice *argument, const char *keyword, struct slice *address);
 bool smtp_is_ascii(struct slice s);
 

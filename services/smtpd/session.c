@@ -1,56 +1,19 @@
-/* A session: greeting, the order of commands, replies. One command at a time, in the order they came (RFC 2920 §3.2).
- */
+/* A session: greeting, the order of commands and of their replies (RFC 2920 §3.2). It is carried out by session_run()
+ * alone, from the loop: bytes, answers and the clock wake it. */
+#include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
 #include "services/smtpd/smtpd.h"
 
 bool session_is_submission(const struct session *s) { return s->port != PORT_MX; }
 
-void transaction_reset(struct session *s) {
-    struct transaction *t = &s->t;
-    struct arena *arena = t->arena;
-    struct buf text = t->text;
-    s->smtpd->memory_used -= text.cap;
-    for (size_t i = 0; i < t->hash_count; i++) body_hash_destroy(t->hashes[i]);
-    buf_reset(&text);
-    arena_reset(arena);
-    *t = (struct transaction){.arena = arena, .text = text};
-    s->smtpd->memory_used += text.cap;
-}
-
-void session_destroy(struct session *s) {
-    struct smtpd *d = s->smtpd;
-    if (s->ticket) bus_cancel(d->worker->bus, s->ticket);
-    s->ticket = 0;
-    message_free(s->asking);
-    s->asking = NULL;
-    if (s->stream) stream_destroy(s->stream);
-    s->stream = NULL;
-    if (s->committing) { /* the store's answer still comes to it */
-        s->gone = true;
-        return;
-    }
-    transaction_reset(s);
-    d->memory_used -= s->t.text.cap;
-    buf_free(&s->t.text);
-    arena_destroy(s->t.arena);
-    buf_free(&s->auth_user);
-    free(s->helo);
-    free(s->user);
-    free(s->login);
-    if (s->previous)
-        s->previous->next = s->next;
-    else
-        d->sessions = s->next;
-    if (s->next) s->next->previous = s->previous;
-    d->count--;
-    metric_add(&smtpd_connections, -1);
-    if (service_is_draining() && d->count == 0) service_drained(d->worker);
-    free(s);
-}
+/* Replies
+ * ---------------------------------------------------------------------------------------------------------------------
+ */
 
 __attribute__((format(printf, 2, 0))) static void reply_va(struct session *s, const char *format, va_list ap) {
     char line[1024];
@@ -78,36 +41,46 @@ void session_close(struct session *s, const char *format, ...) {
     s->closing = true;
 }
 
+static void count_error(struct session *s) {
+    if (++s->errors >= SMTP_ERRORS_MAX)
+        session_close(s, "421 4.7.0 %s Too many errors, closing connection", s->smtpd->worker->hostname);
+}
+
 void session_refuse(struct session *s, const char *format, ...) {
     va_list ap;
     va_start(ap, format);
     reply_va(s, format, ap);
     va_end(ap);
-    if (++s->errors >= SMTP_ERRORS_MAX)
-        session_close(s, "421 4.7.0 %s too many refused commands, closing", s->smtpd->worker->hostname);
+    count_error(s);
 }
 
-void session_ask(struct session *s, const char *verb, json_t *ask, int timeout_ms, bus_reply_fn *done) {
-    s->busy = true;
-    s->ticket = bus_request(s->smtpd->worker->bus, verb, ask, timeout_ms, done, s);
+void session_refuse_verdict(struct session *s, const struct verdict *v) {
+    session_refuse(s, "%d %s %s", v->code, v->enhanced, v->text);
+}
+
+/* Commands
+ * --------------------------------------------------------------------------------------------------------------------
+ */
+
+void session_check(struct session *s, enum stage stage, stage_done_fn *done) {
+    stage_begin(&s->checking, s, stage);
+    s->then = done;
 }
 
 static void cmd_reset(struct session *s, struct slice argument) {
     if (argument.n) {
-        session_refuse(s, "501 5.5.4 RSET takes no argument");
+        session_refuse(s, "501 5.5.4 Syntax: RSET");
         return;
     }
     transaction_reset(s);
-    session_reply(s, "250 2.0.0 Ok");
+    session_reply(s, "250 2.0.0 OK");
 }
 
-static void command(struct session *s, struct slice line) {
-    struct slice argument;
-    enum smtp_verb verb = smtp_parse_verb(line, &argument);
+static void command(struct session *s, enum smtp_verb verb, struct slice argument) {
     bool needs_hello = verb == SMTP_MAIL || verb == SMTP_RCPT || verb == SMTP_DATA ||
                        verb == SMTP_AUTH; /* BDAT refuses by itself: its chunk must be taken all the same */
     if (needs_hello && !s->helo) {
-        session_refuse(s, "503 5.5.1 say EHLO first");
+        session_refuse(s, "503 5.5.1 Send EHLO first");
         return;
     }
     switch (verb) {
@@ -120,100 +93,230 @@ static void command(struct session *s, struct slice line) {
     case SMTP_DATA: cmd_data(s, argument); break;
     case SMTP_BDAT: cmd_bdat(s, argument); break;
     case SMTP_RSET: cmd_reset(s, argument); break;
-    case SMTP_NOOP: session_reply(s, "250 2.0.0 Ok"); break;
-    case SMTP_QUIT: session_close(s, "221 2.0.0 %s closing", s->smtpd->worker->hostname); break;
-    case SMTP_VRFY:
-        session_reply(s, "252 2.1.5 cannot VRFY, but will take mail for local users and try to deliver it");
-        break; /* RFC 5321 §3.5.3, §7.3 */
-    case SMTP_EXPN: session_refuse(s, "502 5.5.1 EXPN is not offered here"); break;
-    case SMTP_HELP: session_reply(s, "214 2.0.0 see RFC 5321; this is Postbus"); break;
-    case SMTP_UNKNOWN:
-        session_refuse(s, "500 5.5.2 this is no command: commands are EHLO, MAIL, RCPT, DATA, BDAT, RSET, NOOP, QUIT, "
-                          "STARTTLS, AUTH");
+    case SMTP_NOOP: session_reply(s, "250 2.0.0 OK"); break;
+    case SMTP_QUIT: session_close(s, "221 2.0.0 %s Closing connection", s->smtpd->worker->hostname); break;
+    case SMTP_VRFY: /* RFC 5321 §3.5.3, §7.3 */
+        session_reply(s, "252 2.1.5 Cannot verify the user, but will accept the message and attempt delivery");
         break;
+    case SMTP_EXPN: session_refuse(s, "502 5.5.1 EXPN is not implemented"); break;
+    case SMTP_HELP: session_reply(s, "214 2.0.0 This is Postbus; see RFC 5321 for the commands"); break;
+    case SMTP_UNKNOWN: session_refuse(s, "500 5.5.2 Unknown command"); break;
     }
 }
 
-/* Takes what the client sent, until a service must be asked or nothing whole is left. */
-void session_continue(struct session *s) {
-    struct slice line;
-    while (!s->busy && !s->closing && stream_pending_output(s->stream) < SMTP_OUTPUT_MAX) {
-        if (s->mode == MODE_DATA || s->mode == MODE_BDAT) {
-            if (!data_take(s)) break;
-            continue;
-        }
-        bool auth = s->mode != MODE_COMMAND;
-        int got = stream_line(s->stream, auth ? SMTP_AUTH_LINE_MAX : SMTP_LINE_MAX, &line);
-        if (got == 0) break;
-        if (got < 0)
-            session_refuse(s, "500 5.5.6 the line is too long");
-        else if (auth)
-            auth_line(s, line);
-        else
-            command(s, line);
+/* The next line: 1, 0 when none is there, -1 when it is too long. */
+static int next_line(struct session *s, struct slice *line) {
+    if (s->parked_kind != PARKED_NONE) {
+        *line = buf_slice(&s->parked);
+        return s->parked_kind == PARKED_LINE ? 1 : -1;
     }
-    if (service_is_draining() && !s->busy && !s->closing && s->mode == MODE_COMMAND && !s->t.has_from)
-        session_close(s, "421 4.3.2 %s is restarting, try again", s->smtpd->worker->hostname);
-    if (s->closing) {
+    return stream_line(s->stream, s->mode == MODE_COMMAND ? SMTP_LINE_MAX : SMTP_AUTH_LINE_MAX, line);
+}
+
+/* Only RCPT is taken while others are pending: any other command's reply depends on theirs. */
+static void park(struct session *s, int got, struct slice line) {
+    if (s->parked_kind != PARKED_NONE) return;
+    if (got > 0) buf_add_slice(&s->parked, line);
+    s->parked_kind = got > 0 ? PARKED_LINE : PARKED_TOO_LONG;
+}
+
+static bool take_line(struct session *s) {
+    struct slice line, argument;
+    enum smtp_verb verb = SMTP_UNKNOWN;
+    if (s->pending_count >= SMTP_RCPTS_AT_ONCE) return false;
+    int got = next_line(s, &line);
+    if (got == 0) return false;
+    if (got > 0 && s->mode == MODE_COMMAND) verb = smtp_parse_verb(line, &argument);
+    if (s->pending && verb != SMTP_RCPT) {
+        park(s, got, line);
+        return false;
+    }
+    if (got < 0)
+        session_refuse(s, "500 5.5.6 Line too long");
+    else if (s->mode != MODE_COMMAND)
+        auth_line(s, line);
+    else
+        command(s, verb, argument);
+    s->parked_kind = PARKED_NONE;
+    buf_reset(&s->parked);
+    return true;
+}
+
+/* The loop
+ * --------------------------------------------------------------------------------------------------------------------
+ */
+
+static void greet(struct session *s) { session_reply(s, "220 %s ESMTP Postbus", s->smtpd->worker->hostname); }
+
+static void on_tls_ready(struct session *s) {
+    s->tls_ready = false;
+    if (stream_had_pipelined_before_tls(s->stream)) {
+        /* RFC 3207 §4.2; perhaps a command that somebody on the way has put before TLS */
+        log_warn("a client sent commands before TLS; closed", "client", s->ip, NULL);
+        session_close(s, "554 5.5.1 Commands were sent before TLS was ready, closing connection");
+    } else if (s->port == PORT_SUBMISSIONS) {
+        greet(s);
+    }
+}
+
+static bool is_busy(const struct session *s) { return s->then || s->commit || s->pending; }
+
+/* Does the one thing that comes next; false: there is nothing to do until it is woken again. */
+static bool step(struct session *s) {
+    if (s->closing) return false;
+    if (s->tls_ready) on_tls_ready(s);
+    if (s->then) {
+        if (!stage_step(&s->checking)) return false;
+        stage_done_fn *then = s->then;
+        s->then = NULL;
+        then(s, &s->checking.verdict);
+    } else if (s->commit) {
+        if (!commit_step(s)) return false;
+    } else if (s->login_ended) {
+        session_close(s, "421 4.7.0 %s The account has changed, log in again", s->smtpd->worker->hostname);
+        return false;
+    } else {
+        if (s->pending) rcpts_step(s);
+        if (s->closing || stream_pending_output(s->stream) >= SMTP_OUTPUT_MAX) return false;
+        if (s->mode == MODE_DATA || s->mode == MODE_BDAT ? !data_take(s) : !take_line(s)) return false;
+    }
+    s->since_us = clock_monotonic_us();
+    return true;
+}
+
+static void session_run(void *ctx) {
+    struct session *s = ctx;
+    while (step(s)) {
+    }
+    if (service_is_draining() && !is_busy(s) && !s->closing && s->mode != MODE_DATA && s->mode != MODE_BDAT)
+        session_close(s, "421 4.3.2 %s Service is restarting, try again", s->smtpd->worker->hostname);
+    if (s->closing)
+        session_end(s);
+    else
+        deadline_update(s);
+}
+
+/* Beginning and end
+ * -----------------------------------------------------------------------------------------------------------
+ */
+
+void transaction_reset(struct session *s) {
+    struct transaction *t = &s->t;
+    struct arena *arena = t->arena;
+    struct buf text = t->text;
+    for (size_t i = 0; i < t->hash_count; i++) body_hash_destroy(t->hashes[i]);
+    buf_free(&t->change.on_top);
+    json_decref(t->proofs);
+    atomic_fetch_sub(&s->smtpd->process->memory, t->memory);
+    buf_reset(&text);
+    arena_reset(arena);
+    *t = (struct transaction){.arena = arena, .text = text, .body = BODY_8BITMIME};
+    message_count(s);
+}
+
+void smtpd_free(struct smtpd *d) {
+    if (d->count || !d->stopping) return;
+    deliverer_destroy(d->deliverer);
+    free(d->srs_secret);
+    free(d);
+}
+
+/* Nothing holds it any more. */
+static void session_free(void *ctx) {
+    struct session *s = ctx;
+    struct smtpd *d = s->smtpd;
+    event_free(s->clock);
+    transaction_reset(s);
+    atomic_fetch_sub(&d->process->memory, s->t.memory);
+    buf_free(&s->t.text);
+    arena_destroy(s->t.arena);
+    rcpts_free(s);
+    buf_free(&s->parked);
+    free(s->helo);
+    free(s->user);
+    free(s->login);
+    if (s->previous)
+        s->previous->next = s->next;
+    else
+        d->sessions = s->next;
+    if (s->next) s->next->previous = s->previous;
+    free(s);
+    d->count--;
+    metric_add(&smtpd_connections, -1);
+    if (d->stopping)
+        smtpd_free(d);
+    else if (service_is_draining() && d->count == 0)
+        service_drained(d->worker);
+}
+
+void session_end(struct session *s) {
+    if (life_has_ended(&s->life)) return;
+    if (s->stream && s->closing)
         stream_finish(s->stream);
-        s->stream = NULL;
-        session_destroy(s);
-    }
+    else if (s->stream)
+        stream_destroy(s->stream);
+    s->stream = NULL;
+    event_del(s->clock);
+    if (s->auth_password.data) sodium_memzero(s->auth_password.data, s->auth_password.cap);
+    buf_free(&s->auth_user);
+    buf_free(&s->auth_password);
+    if (s->counted) clients_leave(s->smtpd->process->clients, s->ip);
+    s->counted = false;
+    life_end(&s->life);
 }
 
 static void on_stream(void *ctx, struct stream *stream, enum stream_event event) {
     struct session *s = ctx;
-    switch (event) {
-    case STREAM_READABLE: session_continue(s); break;
-    case STREAM_TLS_READY:
-        if (stream_had_pipelined_before_tls(
-                stream)) { /* RFC 3207 §4.2; a command put before TLS by somebody in between */
-            log_warn("a client sent commands before TLS; closed", "client", stream_peer(stream), NULL);
-            session_close(s, "554 5.5.1 commands were sent before TLS was ready, closing");
-            session_continue(s);
-        } else if (s->port == PORT_SUBMISSIONS) {
-            session_reply(s, "220 %s ESMTP Postbus", s->smtpd->worker->hostname);
-        }
-        break;
-    case STREAM_TIMEOUT:
-        if (s->busy) break; /* it waits for us, not we for it */
-        session_close(s, "421 4.4.2 %s nothing came for too long, closing", s->smtpd->worker->hostname);
-        session_continue(s);
-        break;
-    case STREAM_CLOSED:
-        log_debug("connection closed", "client", stream_peer(stream), "reason", stream_error(stream), NULL);
-        session_destroy(s);
-        break;
-    case STREAM_DRAINED: session_continue(s); break; /* it may have stopped because the client did not read */
-    case STREAM_CONNECTED: break;
+    if (event == STREAM_CLOSED) {
+        log_debug("connection closed", "client", s->ip, "reason", stream_error(stream), NULL);
+        session_end(s);
+        return;
     }
+    if (event == STREAM_TLS_READY) s->tls_ready = true;
+    life_wake(&s->life);
+}
+
+void check_connections(struct checking *c) {
+    struct session *s = c->session;
+    const char *hostname = s->smtpd->worker->hostname;
+    if (s->smtpd->count > SMTP_CONNECTIONS_MAX)
+        check_reject(c, 421, "4.3.2", "%s Too many connections, try again later", hostname);
+    else if (!(s->counted = clients_enter(s->smtpd->process->clients, s->ip)))
+        check_reject(c, 421, "4.7.0", "%s Too many connections from your address", hostname);
+}
+
+static void connect_done(struct session *s, const struct verdict *v) {
+    if (v->code)
+        session_close(s, "%d %s %s", v->code, v->enhanced, v->text);
+    else if (s->port == PORT_SUBMISSIONS)
+        stream_start_tls(s->stream, SSL_new(s->smtpd->worker->tls), true);
+    else
+        greet(s);
 }
 
 void session_accept(struct smtpd *d, evutil_socket_t fd, enum smtp_port port) {
     struct session *s = memory_alloc(sizeof *s);
-    size_t same_client = 0;
     s->smtpd = d;
     s->port = port;
     s->t.arena = arena_create();
+    life_start(&s->life, d->worker->base, session_run, session_free, s);
     s->stream = stream_accept(d->worker->base, fd, on_stream, s);
-    for (struct session *other = d->sessions; other; other = other->next)
-        same_client += other->stream && strcmp(stream_peer(other->stream), stream_peer(s->stream)) == 0;
+    snprintf(s->ip, sizeof s->ip, "%s", stream_peer(s->stream));
+    s->ip_port = stream_peer_port(s->stream);
     s->next = d->sessions;
     if (s->next) s->next->previous = s;
     d->sessions = s;
     d->count++;
     metric_add(&smtpd_connections, 1);
-    stream_set_timeout(s->stream, SMTP_COMMAND_TIMEOUT_MS);
-    if (d->count > SMTP_CONNECTIONS_MAX) {
-        session_close(s, "421 4.3.2 %s has too many connections, try again later", d->worker->hostname);
-    } else if (same_client >= d->per_client_max) {
-        session_close(s, "421 4.7.0 %s too many connections from your address", d->worker->hostname);
-    } else if (port == PORT_SUBMISSIONS) {
-        stream_start_tls(s->stream, SSL_new(d->worker->tls), true);
-        return;
-    } else {
-        session_reply(s, "220 %s ESMTP Postbus", d->worker->hostname);
-        return;
-    }
-    session_continue(s);
+    deadline_start(s);
+    session_check(s, STAGE_CONNECT, connect_done);
+    life_wake(&s->life);
+}
+
+void sessions_end_user(struct smtpd *d, const char *user) {
+    for (struct session *s = d->sessions; s; s = s->next)
+        if (s->user && strcmp(s->user, user) == 0) {
+            s->login_ended = true;
+            life_wake(&s->life);
+        }
 }

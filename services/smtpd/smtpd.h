@@ -1,32 +1,62 @@
 /* smtpd: the SMTP server on 25 (other servers), 587 and 465 (submission). A message's way through it, in the order in
- * which it happens: session.c (greeting, commands) → cmd_hello.c → cmd_auth.c → cmd_mail.c (MAIL, RCPT) → data.c (the
- * text arrives) → accept.c (verify or sign, commit, 250). forward.c: what is different when an alias leads elsewhere.
- */
-#ifndef POSTBUS_SMTPD_H
-#define POSTBUS_SMTPD_H
+ * which it happens:
+ *
+ *   session.c      greeting, the order of commands and of replies (its loop)
+ *   cmd_hello.c    EHLO, HELO, STARTTLS
+ *   cmd_auth.c     AUTH
+ *   cmd_mail.c     MAIL
+ *   cmd_rcpt.c     RCPT; resolve.c remembers what accounts answered
+ *   data.c         DATA and BDAT: the text arrives
+ *   message.c      the text and the header fields that are added and dropped
+ *   incoming.c     from other servers: what is proven; forward.c: what is different when an alias leads elsewhere
+ *   outgoing.c     submission: the header is completed, the authors are checked, it is signed
+ *   commit.c       into the mailboxes (deliver.c) or into the queue, and only then 250
+ *
+ * stage.c says which checks are made where. */
+#ifndef POSTBUS_SMTPD_SMTPD_H
+#define POSTBUS_SMTPD_SMTPD_H
+
+#include <stdatomic.h>
 
 #include "libcommon/base/arena.h"
-#include "libcommon/base/ulid.h"
+#include "libcommon/mail/domain.h"
 #include "libcommon/net/stream.h"
+#include "libcommon/outbox/envelope.h"
+#include "libcommon/service/life.h"
 #include "libcommon/service/service.h"
 #include "libcommon/trust/dkim/body_hash.h"
 #include "libcommon/trust/srs/srs.h"
+#include "services/smtpd/clients.h"
 #include "services/smtpd/limits.h"
 #include "services/smtpd/parse.h"
+#include "services/smtpd/stage.h"
 
 enum smtp_port { PORT_MX, PORT_SUBMISSION, PORT_SUBMISSIONS };
+
+/* What the workers of the process share: settings, and what is counted over all of them. */
+struct smtpd_process {
+    size_t message_max, memory_max;
+    int64_t command_s, login_s, session_s, data_s; /* deadlines (deadline.c) */
+    int64_t rate_min;                              /* bytes a second */
+    struct clients *clients;
+    _Atomic size_t memory; /* bytes of texts and of their copies on the way to the store */
+};
+
+struct resolver;
+struct deliverer;
 
 /* One worker's smtpd. */
 struct smtpd {
     struct worker *worker;
+    struct smtpd_process *process;
     struct session *sessions; /* a list, for draining and counting */
     size_t count;
-    size_t message_max, memory_max, memory_used, per_client_max;
+    bool stopping; /* freed with the last session */
+    struct resolver *resolver;
+    struct deliverer *deliverer;
     char *srs_secret; /* NULL: none, nothing is rewritten */
     struct srs_keys srs;
 };
-
-struct message;
 
 struct rcpt {
     struct rcpt *next;
@@ -37,22 +67,37 @@ struct rcpt {
     const char *from; /* the reverse-path it goes on with; NULL: the message's */
 };
 
+/* What becomes of the text's header (message.c). */
+struct header_change {
+    struct buf on_top; /* fields to put on top */
+    size_t drop_count; /* byte ranges of the header that do not go on */
+    struct {
+        size_t at, n;
+    } *drop; /* of the arena */
+    size_t drop_room;
+};
+
 /* A mail transaction (RFC 5321 §3.3): from MAIL to the answer to DATA. Its memory is its arena. */
 struct transaction {
     struct arena *arena;
     bool has_from;
     struct slice from;
     bool smtputf8, require_tls;
-    const char *body, *ret, *envid;
+    enum envelope_body body;
+    struct slice ret, envid;
     struct rcpt *rcpts, *last_rcpt;
     size_t rcpt_count;    /* in the list */
     size_t rcpt_accepted; /* RCPT commands answered 250 */
+    const char *folder;   /* of a verdict; NULL: INBOX */
 
     /* DATA and BDAT */
     char id[ULID_BYTES];
-    struct buf text;
+    struct buf text; /* its first MESSAGE_ROOM bytes are left free for header fields */
+    size_t memory;   /* what is counted for it in smtpd_process.memory */
     struct smtp_text scan;
     bool too_big, no_memory, header_seen;
+    int64_t data_since_us;
+    uint64_t data_bytes; /* that arrived since then */
     size_t body_at, body_hashed_to;
     size_t hash_count;
     struct body_hash_kind hash_kinds[BODY_HASHES_MAX + 1]; /* the signatures', and what we seal */
@@ -62,43 +107,86 @@ struct transaction {
     bool chunking;
     size_t chunk_left;
     bool chunk_last;
+
+    /* the end stage */
+    struct header_change change;
+    char message_id[256];
+    json_t *proofs;     /* what the verifier found, for the event; NULL: nothing was asked */
+    const char *sealed; /* the domain of the ARC seal that was added; NULL: none */
+    struct {
+        size_t count, next;
+        struct mail_address *list; /* whose owner is still to be asked for */
+        const char *domain;        /* that signs */
+    } authors;
 };
 
 enum session_mode { MODE_COMMAND, MODE_DATA, MODE_BDAT, MODE_AUTH_PLAIN, MODE_AUTH_USER, MODE_AUTH_PASSWORD };
 
+typedef void stage_done_fn(struct session *s, const struct verdict *v);
+struct commit;
+
 struct session {
     struct smtpd *smtpd;
     struct session *next, *previous;
-    struct stream *stream;
+    struct life life;
+    struct stream *stream; /* NULL: gone */
+    char ip[64];
+    int ip_port;
+    bool counted; /* in clients */
     enum smtp_port port;
     enum session_mode mode;
-    bool busy;              /* waits for a service's answer: no further command is read */
-    bool closing;           /* the last reply is written */
-    uint64_t ticket;        /* of the request it waits for */
-    struct message *asking; /* whose verdict or signature it waits for; freed with the session */
-    bool committing;        /* waits for the store: must not be freed before */
-    bool gone;              /* the client left while committing */
+    bool tls_ready;   /* a handshake has just ended */
+    bool closing;     /* the last reply is written */
+    bool login_ended; /* the account's password changed, or the account is gone */
+
+    /* what it waits for: no further command is carried out before */
+    struct checking checking;
+    stage_done_fn *then;          /* after the stage in `checking`; NULL: none is checked */
+    struct rcpt_command *pending; /* RCPT commands that are not answered, in order */
+    size_t pending_count;
+    struct commit *commit;
+    struct buf parked; /* a command line that waits for the pending RCPTs before it */
+    enum { PARKED_NONE, PARKED_LINE, PARKED_TOO_LONG } parked_kind;
+
     int errors, auth_failures;
     char *helo;
     bool esmtp;
     char *user, *login; /* logged in: the user's id and address */
-    struct buf auth_user;
+    struct buf auth_user, auth_password;
     struct transaction t;
+
+    struct event *clock; /* deadline.c */
+    int64_t connected_us, since_us, clock_us;
 };
 
 /* session.c */
 void session_accept(struct smtpd *s, evutil_socket_t fd, enum smtp_port port);
+bool session_is_submission(const struct session *s);
 void session_reply(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* A refused command: counts it, and closes the session after too many. */
 void session_refuse(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Sends the last reply and closes. */
+void session_refuse_verdict(struct session *s, const struct verdict *v);
+/* Sends the last reply; the session ends in its loop. */
 void session_close(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* A service answered: go on with what the client sent meanwhile. */
-void session_continue(struct session *s);
-void session_ask(struct session *s, const char *verb, json_t *ask, int timeout_ms, bus_reply_fn *done);
-void session_destroy(struct session *s);
+/* Checks a stage; done() is called from the session's loop when it is through. */
+void session_check(struct session *s, enum stage stage, stage_done_fn *done);
+/* The connection is closed, and the session freed when nothing holds it any more. */
+void session_end(struct session *s);
 void transaction_reset(struct session *s);
-bool session_is_submission(const struct session *s);
+/* The sessions of this user end with 421. */
+void sessions_end_user(struct smtpd *d, const char *user);
+/* At a worker's stop: the last one frees d. */
+void smtpd_free(struct smtpd *d);
+
+/* deadline.c: how long a client may take.
+ *   a command line      POSTBUS_SMTP_COMMAND_TIME from the reply before it to its end
+ *   the login           POSTBUS_SMTP_LOGIN_TIME from the connection to a successful AUTH (submission)
+ *   a text              POSTBUS_SMTP_DATA_TIME, and a second for each POSTBUS_SMTP_RATE_MIN bytes of it that arrived
+ *   a session           POSTBUS_SMTP_SESSION_TIME from the connection; a text that is arriving may be finished
+ * While a service is waited for, none counts. */
+void deadline_start(struct session *s);
+/* Sets the clock to the deadline that comes next. */
+void deadline_update(struct session *s);
 
 /* cmd_hello.c */
 void cmd_ehlo(struct session *s, struct slice argument, bool esmtp);
@@ -108,7 +196,29 @@ void cmd_auth(struct session *s, struct slice argument);
 void auth_line(struct session *s, struct slice line);
 /* cmd_mail.c */
 void cmd_mail(struct session *s, struct slice argument);
+/* Whether v is xtext of at most max bytes (RFC 3461 §4). */
+bool is_xtext(struct slice v, size_t max);
+/* cmd_rcpt.c: RCPT commands are looked up side by side and answered in order. */
 void cmd_rcpt(struct session *s, struct slice argument);
+/* Goes on with the pending ones, and answers the first of them as far as they are through. */
+void rcpts_step(struct session *s);
+void rcpts_free(struct session *s);
+
+/* resolve.c: what accounts answered, kept for a short time, so that a name is not asked for with every message.
+ * account.changed clears what it concerns; a lost event does so after RESOLVE_KEEP_S. Only what lets a command through
+ * is kept: nobody is refused by an old answer. */
+enum { RESOLVE_KEEP_S = 30, RESOLVE_NAMES_MAX = 10000 };
+struct resolver *resolver_create(struct smtpd *d);
+void resolver_destroy(struct resolver *r);
+/* The answer of accounts.resolve about an address; NULL: not known. A new reference. */
+json_t *resolver_find(struct resolver *r, struct slice address);
+/* To be taken when accounts is asked, and given to resolver_keep: what changed meanwhile is not kept. */
+uint64_t resolver_mark(const struct resolver *r);
+void resolver_keep(struct resolver *r, uint64_t mark, struct slice address, const json_t *answer);
+/* The same for accounts.owns answered with true. */
+bool resolver_owns(struct resolver *r, const char *user, struct slice address);
+void resolver_keep_owner(struct resolver *r, uint64_t mark, const char *user, struct slice address);
+
 /* forward.c */
 void forward_configure(struct smtpd *d);
 /* The domain of ours that a recipient which leads elsewhere is reached through, of the arena; NULL: this is no
@@ -116,31 +226,78 @@ void forward_configure(struct smtpd *d);
 const char *forward_via(struct session *s, struct slice rcpt);
 /* The first such domain of the message's recipients; NULL: nothing is handed on. */
 const char *forward_domain(const struct session *s);
-/* What a recipient's address says: an SRS address of ours is for reports on mail that we handed on. REPORT_TAKEN:
+/* What a recipient's address says: an SRS address of ours is for reports on mail that we handed on. RETURN_TAKEN:
  * *address is now that mail's sender. */
-enum forward_report { REPORT_NONE, REPORT_TAKEN, REPORT_WITH_SENDER, REPORT_FORGED, REPORT_EXPIRED };
-enum forward_report forward_report(struct session *s, struct slice *address);
+enum forward_return { RETURN_NONE, RETURN_TAKEN, RETURN_WITH_SENDER, RETURN_FORGED, RETURN_EXPIRED };
+enum forward_return forward_return(struct session *s, struct slice *address);
 /* Whether the verifier's verdict leaves open that the From address is forged: then our name is not lent to it. */
-bool forward_is_unproven(const json_t *verdict);
+bool forward_is_unproven(const json_t *proofs);
 /* Whether such a message, which has no sender, would be proven by the mail host's name alone. */
-bool forward_greeting_proves(const struct session *s, const json_t *verdict);
+bool forward_greeting_proves(const struct session *s, const json_t *proofs);
 /* Gives the recipients that are handed on their reverse-path. */
-void forward_rewrite(struct session *s, const json_t *verdict);
+void forward_rewrite(struct session *s, const json_t *proofs);
+
 /* data.c */
 void cmd_data(struct session *s, struct slice argument);
 void cmd_bdat(struct session *s, struct slice argument);
 /* Takes what has arrived; false when more is needed. */
 bool data_take(struct session *s);
-/* accept.c: the text is whole. */
+
+/* message.c: the text lies in one piece, with room before it, so that header fields are added and dropped without
+ * moving the body. */
+enum { MESSAGE_ROOM = 16 * 1024 };
+void message_begin(struct session *s);
+/* Counts what the text takes now: false, and t->no_memory, when the process has no room for it. */
+bool message_count(struct session *s);
+/* As it arrived. */
+struct slice message_text(const struct transaction *t);
+struct slice message_header(const struct transaction *t);
+void message_put_on_top(struct transaction *t, struct slice fields);
+void message_drop(struct transaction *t, size_t at, size_t n);
+/* Drops every field of this name. */
+void message_drop_fields(struct transaction *t, const char *name);
+/* The header as it goes on, less what was put on top. */
+void message_kept_header(struct transaction *t, struct buf *out);
+/* The whole message as it goes on; the text as it arrived is gone after this. */
+struct slice message_finish(struct session *s);
+/* The text is whole: its checks begin. */
 void message_received(struct session *s);
-void message_free(struct message *m); /* NULL is allowed */
+/* Refuses the message and says so on the bus. */
+void message_refuse(struct session *s, int code, const char *enhanced, const char *reason);
+/* Adds bytes as base64 text to an object. */
+void add_base64(json_t *object, const char *name, struct slice bytes);
+/* The recipients, as events name them. */
+json_t *message_rcpts(const struct transaction *t);
+
+/* outgoing.c: reads From and Sender (RFC 5322 §3.6.2) into t->authors: whose owner is still to be asked for, and which
+ * domain signs. Each author must be the login's own; where From names several, it is enough that the Sender is, who
+ * then answers for them. NULL, or what is wrong. */
+const char *outgoing_authors(struct transaction *t, struct slice header);
+
+/* commit.c */
+void commit_begin(struct session *s);
+/* Answers the client when it is through; false: it is not. */
+bool commit_step(struct session *s);
+
+/* deliver.c: asks mailbox.deliver. Messages that become ready in one turn of the loop go in one request. */
+struct delivery {
+    struct delivery *next;
+    const struct envelope *envelope; /* all recipients have a mailbox here */
+    struct slice listing;            /* of mailbox_listing_build */
+    const char *attempt;
+    /* results: of each recipient, "delivered", "over_quota" …, NULL: nobody knows (of the answer, valid during done) */
+    void (*done)(void *ctx, const char *const results[]);
+    void *ctx;
+};
+struct deliverer *deliverer_create(struct smtpd *d);
+void deliverer_destroy(struct deliverer *x);
+/* d stays the caller's, until done(). */
+void deliver(struct deliverer *x, struct delivery *d);
 
 /* trace.c: pure text. */
 void trace_received(const struct session *s, struct buf *out);
-/* The mailbox of a From field's first address, e.g. "Ann <a@b.c>" → "a@b.c"; empty when there is none. */
-struct slice trace_from_address(struct slice value);
 json_t *trace_client(const struct session *s);
 
-extern struct metric smtpd_connections, smtpd_accepted, smtpd_refused, smtpd_deferred, smtpd_bytes;
+extern struct metric smtpd_connections, smtpd_accepted, smtpd_delivered, smtpd_refused, smtpd_deferred, smtpd_bytes;
 
 #endif

@@ -36,8 +36,8 @@ def problem(answer, status):
     return answer[1]
 
 
-def raw(site, method, path, body=None, headers=None, port="api"):
-    connection = http.client.HTTPConnection("127.0.0.1", site.ports[port], timeout=20)
+def raw(site, method, path, body=None, headers=None, port=None):
+    connection = http.client.HTTPConnection("127.0.0.1", site.ports[port or ("api" if path.startswith("/api/") else "web")], timeout=20)
     connection.request(method, path, body, {"Authorization": "Bearer " + site.token, **(headers or {})})
     answer = connection.getresponse()
     text = answer.read()
@@ -240,6 +240,30 @@ def test_tls(api):
     connection = http.client.HTTPSConnection("localhost", api.ports["apis"], context=context, timeout=10)
     connection.request("GET", "/api/v1/domains", headers={"Authorization": "Bearer " + api.token})
     assert connection.getresponse().status == 200
+
+
+def test_the_public_listener_has_nothing_of_the_api(api):
+    """Ports 80 and 443 of a site are open to the world; the API is not, whatever is asked and whoever asks."""
+    _, document = api.api("GET", "/api/v1/openapi.json")
+    context = ssl.create_default_context(cafile=str(api.secrets / "tls.crt"))
+    public = [path for path in document["paths"] if not path.startswith("/api/")]
+    assert len(public) == 4
+    for path in document["paths"]:
+        filled = path.replace("{id}", ID).replace("{domain}", "rest.test").replace("{address}", "ann@rest.test")
+        for method in ("GET", "POST", "PATCH", "DELETE", "PUT", "HEAD", "OPTIONS"):
+            for port in ("web", "webs"):
+                connection = (http.client.HTTPSConnection("localhost", api.ports[port], context=context, timeout=10) if port == "webs" else http.client.HTTPConnection("127.0.0.1", api.ports[port], timeout=10))
+                connection.request(method, filled, headers={"Authorization": "Bearer " + api.token, "Host": "mta-sts.rest.test" if "mta-sts" in path else "rest.test"})
+                answer = connection.getresponse()
+                text = answer.read()
+                if path.startswith("/api/"):
+                    assert answer.status == 404 and b"openapi" not in text, (port, method, path, answer.status, text)
+                else:
+                    assert answer.status != 404, (port, method, path)
+        if not path.startswith("/api/"):
+            assert raw(api, "GET", filled, port="api")[0] == 404, f"{path} on the API's listener"
+    for trick in ("//api/v1/health", "/./api/v1/health", "/mail/../api/v1/health", "/api/v1/health/", "/%61pi/v1/health", "/API/v1/health", "/api/v1/openapi.json?x=1"):
+        assert raw(api, "GET", trick, port="web")[0] == 404, trick
 
 
 def test_clients_find_their_servers(api):

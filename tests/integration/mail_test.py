@@ -204,7 +204,7 @@ def test_an_alias_that_leads_to_too_many_is_refused_not_cut_short(world):
             assert "error" not in world.rpc("accounts.alias.add", address=f"{part}@alpha.test", targets=targets(part, 500))
         client.mail("x@load.test")
         code, words = client.rcpt("wide@alpha.test")
-        assert code == 550 and words.startswith(b"5.4.6"), words
+        assert code == 550 and words.startswith(b"5.2.4"), words
 
 
 # refusals ---------------------------------------------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ def test_an_alias_that_leads_to_too_many_is_refused_not_cut_short(world):
     ([b"MAIL FROM:<x@load.test>", b"DATA"], "554 5.5.1"),
     ([b"MAIL FROM:<x@load.test>", b"MAIL FROM:<x@load.test>"], "503 5.5.1"),
     ([b"MAIL FROM:<b\xc3\xbc@load.test>"], "553 5.6.7"),
-    ([b"MAIL FROM:<x@load.test>", b"RCPT TO:<bob@alpha.test> NOTIFY=NEVER,SUCCESS"], "555 5.5.4"),
+    ([b"MAIL FROM:<x@load.test>", b"RCPT TO:<bob@alpha.test> NOTIFY=NEVER,SUCCESS"], "501 5.5.4"),
     ([b"AUTH PLAIN AAAA"], "503 5.5.1"),
     ([b"BLAH"], "500 5.5.2"),
     ([b"VRFY bob"], "252 2.1.5"),
@@ -395,7 +395,7 @@ def test_the_queue_can_be_seen_and_worked_on(world):
     world.remote.script = {"greeting": ["421 later"] * 1}
     send_out(world, "waiting")
     wait_until("the retry to get it there", lambda: taken(world, "waiting"), 30)
-    world.remote.script = {"greeting": ["421 later"] * 1000}
+    world.remote.script = {"rcpt": ["450 4.2.0 later"] * 1000}
     send_out(world, "deleted")
     (entry,) = wait_until("the entry in the queue", lambda: world.rpc("delivery.queue.list", limit=10)["entries"])
     assert entry["from"] == ALICE and entry["rcpts"][0]["address"] == "info@remote.test"

@@ -1,5 +1,9 @@
 """The mailbox service on a real bus and a real store: a delivery happens once, what is stored can be told, and a deleted user leaves nothing behind."""
+import base64
+import itertools
+import json
 import os
+import struct
 import subprocess
 import time
 
@@ -29,7 +33,7 @@ def write_blob(site, message, reference="q"):
     return blob
 
 
-USER = [new_id() for _ in range(10)]
+USER = [new_id() for _ in range(30)]
 
 
 @pytest.fixture(scope="module")
@@ -37,20 +41,45 @@ def mailbox(bare_site):
     return bare_site.start("mailbox")
 
 
+def listing(*texts):
+    """What mailbox_listing_build makes."""
+    return base64.b64encode(b"".join(struct.pack("<I", len(t)) + t for t in texts)).decode()
+
+
+LISTING = listing(b'(NIL "Hello" NIL NIL NIL NIL NIL NIL NIL NIL)', b'("TEXT" "PLAIN" NIL NIL NIL "7BIT" 8 1)', b'("TEXT" "PLAIN" NIL NIL NIL "7BIT" 8 1 NIL NIL NIL NIL)', b"Subject: Hello\r\n")
+attempts = (f"t{n}" for n in itertools.count(1))
+
+
+def message(blob, *rcpts, **more):
+    """One message of a request; rcpts: (user, address)."""
+    return {"id": blob, "from": "alice@alpha.test", "folder": "", "size": len(MESSAGE), "date": 1764000000, "attempt": next(attempts), "held": False,
+            "rcpts": [{"user": user, "rcpt": rcpt} for user, rcpt in rcpts], **more}
+
+
 def deliver(site, blob, user, rcpt="bob@beta.test", **more):
-    return site.rpc("mailbox.deliver", id=blob, rcpt=rcpt, user=user, **{"from": "alice@alpha.test", "folder": "INBOX", **more})
+    """The outcome of one recipient of one message."""
+    answer = site.rpc("mailbox.deliver", messages=[message(blob, (user, rcpt), **more)])
+    return answer["messages"][0]["rcpts"][0] if "messages" in answer else answer
+
+
+def references(site, blob):
+    return sorted(field[2:] for field in site.redis("HKEYS", f"b:{{{blob}}}").split() if field.startswith("r:"))
+
+
+def hold(site, blob, user, rcpt, attempt):
+    site.redis("HSET", f"b:{{{blob}}}", f"r:u:{user}/{rcpt}/{attempt}", 1)
 
 
 def test_a_delivery_happens_once(mailbox):
     blob = write_blob(mailbox, MESSAGE)
-    first, second = deliver(mailbox, blob, USER[1]), deliver(mailbox, blob, USER[1])
-    assert first["duplicate"] is False and second["duplicate"] is True
-    assert {k: first[k] for k in ("folder", "uid", "modseq")} == {k: second[k] for k in ("folder", "uid", "modseq")}
+    first, second = deliver(mailbox, blob, USER[1], attempt="one"), deliver(mailbox, blob, USER[1], attempt="two")
+    assert first == {"result": "delivered", "folder": "INBOX", "uid": 1, "modseq": first["modseq"], "duplicate": False}
+    assert second == {**first, "duplicate": True}
     stat = mailbox.rpc("mailbox.stat", user=USER[1])
     prefix = len("Return-Path: <alice@alpha.test>\r\nDelivered-To: bob@beta.test\r\n")
     assert stat["messages"] == 1 and stat["bytes"] == len(MESSAGE) + prefix
     assert [f["name"] for f in stat["folders"]] == ["INBOX", "Archive", "Drafts", "Junk", "Sent", "Trash"]
-    assert mailbox.redis("HEXISTS", f"b:{{{blob}}}", f"r:u:{USER[1]}/bob@beta.test").strip() == "1"
+    assert f"u:{USER[1]}/bob@beta.test/one" in references(mailbox, blob)
 
 
 def test_two_recipients_of_one_user_are_two_messages(mailbox):
@@ -59,11 +88,68 @@ def test_two_recipients_of_one_user_are_two_messages(mailbox):
     assert uids == {1, 2}
 
 
-def test_a_full_mailbox_refuses_and_holds_nothing(mailbox):
-    mailbox.redis("FCALL", "mailbox_set_quota", 1, f"{{u:{USER[3]}}}", 100)
+def test_many_messages_and_recipients_in_one_request(mailbox):
+    """Each recipient has its own outcome, in order, and each user hears of it once."""
+    heard = []
+    mailbox.nats.subscribe("postbus.mailbox.changed.>", lambda subject, reply, body: heard.append(json.loads(body)["data"]))
+    mailbox.nats.flush()
+    one, two, lost = write_blob(mailbox, MESSAGE), write_blob(mailbox, MESSAGE), new_id()
+    mailbox.rpc("mailbox.quota", user=USER[12], quota_bytes=10)
+    many = [(USER[10], f"r{n}@beta.test") for n in range(70)]
+    answer = mailbox.rpc("mailbox.deliver", messages=[
+        message(one, (USER[10], "a@beta.test"), (USER[11], "b@beta.test"), (USER[12], "full@beta.test"), (USER[10], "c@beta.test")),
+        message(two, *many, (USER[11], "b@beta.test"), folder="Junk"),
+        message(lost, (USER[10], "a@beta.test")),
+    ])
+    assert [m["id"] for m in answer["messages"]] == [one, two, lost]
+    first, second, third = (m["rcpts"] for m in answer["messages"])
+    assert [r["result"] for r in first] == ["delivered", "delivered", "over_quota", "delivered"]
+    assert (first[0]["uid"], first[3]["uid"], first[1]["uid"]) == (1, 2, 1)
+    assert [(r["result"], r["folder"], r["uid"]) for r in second] == [("delivered", "Junk", n + 1) for n in range(70)] + [("delivered", "Junk", 1)]
+    assert third[0]["result"] == "unavailable", "a body that cannot be read is never a reason to bounce"
+    assert f"u:{USER[12]}/full@beta.test" not in "".join(references(mailbox, one))
+    assert len(references(mailbox, two)) == 1 + 71
+    mailbox.nats.flush()
+    time.sleep(0.3)
+    told = [(h["user"], h["folder"]) for h in heard]
+    assert len(told) == len(set(told)) == 4, "one for each user and folder"
+    assert max(h["modseq"] for h in heard if h["user"] == USER[10]) == max(r["modseq"] for r in second[:70])
+
+
+def test_an_asker_that_holds_the_body_is_not_read_again(mailbox):
     blob = write_blob(mailbox, MESSAGE)
-    assert deliver(mailbox, blob, USER[3])["error"]["code"] == "over_quota"
-    assert sorted(mailbox.redis("HKEYS", f"b:{{{blob}}}").split()) == ["n", "r:q", "z"]
+    hold(mailbox, blob, USER[13], "bob@beta.test", "one")
+    assert deliver(mailbox, blob, USER[13], attempt="one", held=True, listing_b64=LISTING, size=4711)["uid"] == 1
+    assert mailbox.rpc("mailbox.stat", user=USER[13])["bytes"] > 4711, "the size is taken from the asker, since the body is not read"
+    assert references(mailbox, blob) == ["q", f"u:{USER[13]}/bob@beta.test/one"]
+    # A listing that is damaged or missing is worked out from the body.
+    for number, bad in enumerate(({"listing_b64": "AAAA"}, {"listing_b64": "!"}, {})):
+        hold(mailbox, blob, USER[13], f"r{number}@beta.test", "one")
+        assert deliver(mailbox, blob, USER[13], f"r{number}@beta.test", attempt="one", held=True, **bad)["result"] == "delivered"
+    # Refusals release the asker's reference.
+    mailbox.rpc("mailbox.quota", user=USER[13], quota_bytes=100)
+    hold(mailbox, blob, USER[13], "late@beta.test", "one")
+    assert deliver(mailbox, blob, USER[13], "late@beta.test", attempt="one", held=True, listing_b64=LISTING)["result"] == "over_quota"
+    hold(mailbox, blob, "nobody", "late@beta.test", "one")
+    assert deliver(mailbox, blob, "nobody", "late@beta.test", attempt="one", held=True, listing_b64=LISTING)["result"] == "not_found"
+    time.sleep(0.2)
+    assert not [r for r in references(mailbox, blob) if "late" in r]
+
+
+def test_a_quota_is_enforced_and_shown(mailbox):
+    user = USER[3]
+    assert mailbox.rpc("mailbox.quota", user=user, quota_bytes=100 * 1024) == {}
+    big = MESSAGE + b"x" * (60 * 1024) + b"\r\n"
+    first, second = write_blob(mailbox, big), write_blob(mailbox, big)
+    assert deliver(mailbox, first, user)["result"] == "delivered"
+    refused = deliver(mailbox, second, user)
+    assert refused == {"result": "over_quota", "message": "the mailbox is full"}
+    assert references(mailbox, second) == ["q"]
+    stat = mailbox.rpc("mailbox.stat", user=user)
+    assert stat["quota_bytes"] == 100 * 1024 and stat["messages"] == 1 and stat["bytes"] < 100 * 1024
+    assert deliver(mailbox, first, user)["duplicate"] is True, "what was delivered before stays so"
+    assert mailbox.rpc("mailbox.quota", user=user, quota_bytes=0) == {}
+    assert deliver(mailbox, second, user)["result"] == "delivered"
 
 
 @pytest.fixture
@@ -77,11 +163,18 @@ def untapped():
 def test_wrong_requests_are_refused(untapped):
     mailbox = untapped
     blob = write_blob(mailbox, MESSAGE)
-    assert deliver(mailbox, "not-an-id", USER[4])["error"]["code"] == "invalid"
-    assert deliver(mailbox, blob, "no such/user")["error"]["code"] == "not_found"
-    assert deliver(mailbox, blob, USER[4], rcpt="bob@beta.test\r\nX: y")["error"]["code"] == "invalid"
-    assert deliver(mailbox, new_id(), USER[4])["error"]["code"] == "unavailable", "a body that cannot be read is never a reason to bounce"
+    assert deliver(mailbox, "not-an-id", USER[4])["result"] == "invalid"
+    assert deliver(mailbox, blob, USER[4], attempt="a/b")["result"] == "invalid"
+    assert deliver(mailbox, blob, USER[4], attempt="")["result"] == "invalid"
+    assert deliver(mailbox, blob, "no such/user")["result"] == "not_found"
+    assert deliver(mailbox, blob, USER[4], rcpt="bob@beta.test\r\nX: y")["result"] == "invalid"
+    assert deliver(mailbox, new_id(), USER[4])["result"] == "unavailable", "a body that cannot be read is never a reason to bounce"
+    assert deliver(mailbox, blob, USER[4], size=2**63)["result"] == "delivered", "a size that cannot be does no harm"
     assert mailbox.rpc("mailbox.stat", user="")["error"]["code"] == "not_found"
+    assert mailbox.rpc("mailbox.quota", user=USER[4], quota_bytes=-1)["error"]["code"] == "invalid"
+    for ask in ({}, {"messages": []}, {"messages": [message(blob)]}, {"messages": [message(blob, (USER[4], "a@b"))] * 65}, {"messages": [message(blob, *[(USER[4], "a@b")] * 1001)]},
+                {"messages": [message(blob, (USER[4], "a@b"), held=True, listing_b64="A" * 720 * 1024)]}):
+        assert mailbox.rpc("mailbox.deliver", **ask)["error"]["code"] == "invalid"
 
 
 def test_a_missing_folder_is_made(mailbox):
@@ -91,16 +184,27 @@ def test_a_missing_folder_is_made(mailbox):
     assert "Lists" in names and "Lists/Postbus" in names
 
 
-def test_a_deleted_user_leaves_nothing(mailbox):
+def test_a_deleted_user_leaves_nothing_and_never_comes_back(mailbox):
+    user = USER[6]
+    key = f"{{u:{user}}}"
     blobs = [write_blob(mailbox, MESSAGE) for _ in range(3)]
     for blob in blobs:
-        deliver(mailbox, blob, USER[6])
+        deliver(mailbox, blob, user)
         mailbox.redis("FCALL", "blob_release", 1, f"b:{{{blob}}}", "q")
         assert mailbox.redis("EXISTS", f"b:{{{blob}}}").strip() == "1"
-    assert mailbox.rpc("mailbox.delete", user=USER[6]) == {}
-    assert mailbox.redis("KEYS", f"{{u:{USER[6]}}}*").strip() == ""
+    assert mailbox.rpc("mailbox.delete", user=user) == {}
+    assert mailbox.redis("KEYS", key + "*").split() == [key + ":gone"]
     for blob in blobs:
         assert mailbox.redis("EXISTS", f"b:{{{blob}}}").strip() == "0"
+    # Mail that was queued meanwhile.
+    late = write_blob(mailbox, MESSAGE)
+    assert deliver(mailbox, late, user)["result"] == "not_found"
+    assert mailbox.rpc("mailbox.stat", user=user)["error"]["code"] == "not_found"
+    assert mailbox.rpc("mailbox.quota", user=user, quota_bytes=5)["error"]["code"] == "not_found"
+    assert mailbox.rpc("mailbox.delete", user=user) == {}
+    time.sleep(0.2)
+    assert mailbox.redis("KEYS", key + "*").split() == [key + ":gone"]
+    assert references(mailbox, late) == ["q"]
 
 
 def test_what_was_delivered_long_ago_is_forgotten(mailbox):
@@ -115,16 +219,28 @@ def test_what_was_delivered_long_ago_is_forgotten(mailbox):
     assert mailbox.redis("HLEN", key + ":d") == mailbox.redis("LLEN", key + ":o") == "16\n"
 
 
+def test_a_full_store_says_so(mailbox):
+    blob = write_blob(mailbox, MESSAGE)
+    deliver(mailbox, blob, USER[14])
+    mailbox.redis("CONFIG", "SET", "maxmemory", 1)
+    try:
+        assert deliver(mailbox, blob, USER[14], "other@beta.test")["result"] == "full"
+        assert mailbox.rpc("mailbox.delete", user=USER[14]) == {}, "deleting works all the same"
+    finally:
+        mailbox.redis("CONFIG", "SET", "maxmemory", 0)
+    assert references(mailbox, blob) == ["q"]
+
+
 def test_redis_away_is_temporary(mailbox):
     blob = write_blob(mailbox, MESSAGE)
     mailbox.stop("redis")
     try:
         started = time.monotonic()
-        assert deliver(mailbox, blob, USER[7])["error"]["code"] == "unavailable"
+        assert deliver(mailbox, blob, USER[7])["result"] == "unavailable"
         assert time.monotonic() - started < 5
     finally:
         mailbox.start_redis()
     deadline = time.monotonic() + 10
-    while "error" in (answer := deliver(mailbox, blob, USER[7])) and time.monotonic() < deadline:
+    while (answer := deliver(mailbox, blob, USER[7]))["result"] != "delivered" and time.monotonic() < deadline:
         time.sleep(0.1)
     assert answer["uid"] == 1

@@ -112,16 +112,17 @@ def needs(root=ROOT):
     for service in SERVICES:
         own = [(path, name, body) for path in sorted((root / "services" / service).rglob("*.c")) for name, body in c_functions(path).items()]
         found = {command: "the connection itself" for command in BASE}
-        bodies, seen = [(path, body) for path, name, body in own], set()
+        bodies, seen, calls = [(path, body) for path, name, body in own], set(), False
         while bodies:
             path, body = bodies.pop()
             where = f"{path.relative_to(root)}"
-            in_store = path.parent.name == "store" or "redis_command" in body
+            in_store = "store" in path.relative_to(root).parts[:2] or "redis_command" in body
             if in_store:
                 for command in commands_of(body):
                     found.setdefault(command, where)
             for name in set(re.findall(r'"(\w+)"', body)):
-                if name in functions_of_lua and name not in NOT_CALLED.get(service, ()) and (in_store or name.startswith("account_")):
+                if name in functions_of_lua and name not in NOT_CALLED.get(service, ()) and in_store:
+                    calls = True
                     for command in functions_of_lua[name]:
                         found.setdefault(command, f"the Function {name} ({where})")
             for name in set(WORD.findall(body)):
@@ -130,7 +131,7 @@ def needs(root=ROOT):
                     if reached and (other, name) not in seen:
                         seen.add((other, name))
                         bodies.append((other, text))
-        if not any(why.startswith("the Function") for why in found.values()):
+        if not calls:
             found.pop("fcall", None)
         out[service] = found
     return out
@@ -150,7 +151,7 @@ def differences(root=ROOT):
     problems, allowed = [], users()
     for service, found in needs(root).items():
         has = {word[1:] for word in allowed[service][1]}
-        if plain := [w for w in allowed[service][1] if not re.fullmatch(r"\+[a-z]+(\|[a-z]+)?", w)]:
+        if plain := [w for w in allowed[service][1] if not re.fullmatch(r"\+[a-z_]+(\|[a-z]+)?", w)]:
             problems.append(f"{service}: only single commands are allowed, not {' '.join(plain)}")
         for command in sorted(found.keys() - has):
             problems.append(f"{service} lacks +{command}: {found[command]} needs it")

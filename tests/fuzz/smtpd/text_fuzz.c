@@ -3,7 +3,7 @@
 
 #include "services/smtpd/smtpd.h"
 
-struct metric smtpd_connections, smtpd_accepted, smtpd_refused, smtpd_deferred, smtpd_bytes;
+struct metric smtpd_connections, smtpd_accepted, smtpd_delivered, smtpd_refused, smtpd_deferred, smtpd_bytes;
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

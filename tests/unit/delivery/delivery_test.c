@@ -6,10 +6,12 @@
 
 #include <cmocka.h>
 
-#include "services/delivery/bounce.h"
+#include "libcommon/outbox/envelope.h"
+#include "services/delivery/dsn.h"
+#include "services/delivery/limits.h"
+#include "services/delivery/outcome.h"
 #include "services/delivery/reply.h"
-
-struct metric delivery_delivered, delivery_sent, delivery_deferred, delivery_bounced, delivery_in_work;
+#include "services/delivery/window.h"
 
 static void replies_are_read_line_by_line(void **state) {
     static const struct {
@@ -94,7 +96,7 @@ static void reports_are_sent_as_notify_asks(void **state) {
         enum outcome_kind outcome;
         int64_t age;
         bool warned, passed_on;
-        enum report_kind report;
+        enum rcpt_report report;
     } cases[] = {
         {NULL, OUTCOME_BOUNCED, 0, false, false, REPORT_FAILED},
         {NULL, OUTCOME_DEFERRED, 500, false, false, REPORT_NONE},
@@ -111,45 +113,102 @@ static void reports_are_sent_as_notify_asks(void **state) {
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        json_t *rcpt = json_pack("{s:s?}", "notify", cases[i].notify);
+        const struct envelope_rcpt rcpt = {.notify = slice_of(cases[i].notify), .warned = cases[i].warned};
         struct outcome o = {.kind = cases[i].outcome, .dsn_passed_on = cases[i].passed_on};
-        assert_int_equal(report_wanted(rcpt, &o, cases[i].age, &p, cases[i].warned), cases[i].report);
-        json_decref(rcpt);
+        assert_int_equal(outcome_report(&rcpt, &o, cases[i].age, &p), cases[i].report);
     }
 }
 
+static void an_outcome_makes_a_state(void **state) {
+    const struct retry_policy p = {
+        .first_ms = 60000, .last_ms = 4 * 3600000, .lifetime_ms = 5 * 86400000LL, .warn_ms = 4 * 3600000};
+    struct arena *arena = arena_create();
+    struct envelope_rcpt rcpts[1] = {{.address = SLICE("bob@b.test")}};
+    struct envelope e = {
+        .arena = arena, .from = SLICE("a@a.test"), .received_ms = 1000, .rcpt_count = 1, .rcpts = rcpts};
+    struct outcome later = {
+        .kind = OUTCOME_DEFERRED, .code = 450, .enhanced = "4.2.0", .reason = "450 later", .host = "mx.b.test"};
+    (void)state;
+    outcome_apply(&e, 0, &later, &p, 2000, 0);
+    assert_true(rcpts[0].state == RCPT_DEFERRED && rcpts[0].attempts == 1 && rcpts[0].next_ms == 62000);
+    assert_true(rcpts[0].code == 450 && slice_is(rcpts[0].host, "mx.b.test") && rcpts[0].owed == REPORT_NONE);
+    later.not_counted = true; /* a fault of ours */
+    later.retry_ms = 5;
+    outcome_apply(&e, 0, &later, &p, 3000, 0);
+    assert_true(rcpts[0].attempts == 1 && rcpts[0].next_ms == 3005);
+    outcome_apply(&e, 0, &later, &p, 1000 + p.warn_ms + 1, 0);
+    assert_true(rcpts[0].owed == REPORT_DELAYED && rcpts[0].warned);
+    rcpts[0].owed = REPORT_NONE;
+    outcome_apply(&e, 0, &later, &p, 1000 + p.warn_ms + 2, 0);
+    assert_int_equal(rcpts[0].owed, REPORT_NONE); /* once */
+    outcome_apply(&e, 0, &later, &p, 1000 + p.lifetime_ms + 1, 0);
+    assert_true(rcpts[0].state == RCPT_BOUNCED && rcpts[0].owed == REPORT_FAILED && rcpts[0].next_ms == 0);
+    e.from = SLICE("");
+    rcpts[0].owed = REPORT_NONE;
+    later.kind = OUTCOME_BOUNCED;
+    outcome_apply(&e, 0, &later, &p, 2000, 0);
+    assert_int_equal(rcpts[0].owed, REPORT_NONE); /* RFC 5321 §4.5.5: nobody is told of a report that bounces */
+    arena_destroy(arena);
+}
+
+static void a_window_grows_and_shrinks(void **state) {
+    const struct retry_policy p = {.first_ms = 1000, .last_ms = 4 * 3600000};
+    struct window w = window_begin();
+    (void)state;
+    assert_int_equal(window_allows(&w, 20), DESTINATION_WINDOW_START);
+    for (int i = 0; i < 100; i++) window_succeeded(&w, 20, 100000 + i);
+    assert_int_equal(window_allows(&w, 20), 20);
+    assert_int_equal(window_allows(&w, 5), 5); /* other workers came */
+    window_crowded(&w, 3, 200000);
+    assert_int_equal(window_allows(&w, 20), 3);
+    window_succeeded(&w, 20, 200001);
+    assert_int_equal(window_allows(&w, 20), 3); /* not at once */
+    window_succeeded(&w, 20, 260001);
+    assert_int_equal(window_allows(&w, 20), 4);
+    window_failed(&w, &p, 300000, 0);
+    assert_true(window_is_closed(&w, 300999) && !window_is_closed(&w, 301000) && !w.proven);
+    assert_int_equal(window_allows(&w, 20), 1);
+    window_failed(&w, &p, 301000, 0);
+    assert_true(window_is_closed(&w, 305999)); /* longer each time */
+    window_succeeded(&w, 20, 306000);
+    assert_true(w.proven && !window_is_closed(&w, 306000) && w.failures == 0);
+    assert_true(window_park_ms(0, 0) >= DESTINATION_PARK_MS &&
+                window_park_ms(86400000, 999) <= DESTINATION_PARK_LAST_MS * 3 / 2);
+}
+
 static void a_report_is_a_multipart_report_with_everything_in_it(void **state) {
-    struct entry e = {.id = "01ARZ3NDEKTSV4RRFFQ69G5FAV"};
-    e.envelope = json_pack("{s:s,s:s,s:I,s:n,s:[{s:s,s:s},{s:s}]}", "from", "alice@a.test", "envid", "ENV1", "received",
-                           (json_int_t)1795513277000, "ret", "rcpts", "address", "bob@b.test", "orcpt",
-                           "rfc822;robert@b.test", "address", "eve@b.test");
-    struct report reports[] = {
-        {REPORT_FAILED,
-         0,
-         {.kind = OUTCOME_BOUNCED,
-          .code = 550,
-          .enhanced = "5.1.1",
-          .reason = "550 5.1.1 no\r\nX-Injected: yes",
-          .host = "mx.b.test"}},
-        {REPORT_FAILED, 1, {.kind = OUTCOME_BOUNCED, .code = 550, .enhanced = "5.2.2", .reason = "full", .host = ""}}};
+    struct envelope_rcpt rcpts[] = {
+        {.address = SLICE("bob@b.test"),
+         .orcpt = SLICE("rfc822;robert+2Bx@b.test"),
+         .enhanced = SLICE("5.1.1"),
+         .reply = SLICE("550 5.1.1 no\r\nX-Injected: yes"),
+         .host = SLICE("mx.b.test")},
+        {.address = SLICE("eve@b.test"), .enhanced = SLICE("5.2.2"), .reply = SLICE("full")}};
+    struct envelope e = {.id = "01ARZ3NDEKTSV4RRFFQ69G5FAV",
+                         .from = SLICE("alice@a.test"),
+                         .envid = SLICE("ENV+3D1"),
+                         .received_ms = 1795513277000,
+                         .rcpt_count = 2,
+                         .rcpts = rcpts};
+    const size_t indexes[] = {0, 1};
     struct buf text = {0};
     char id[ULID_BYTES], again[ULID_BYTES];
     (void)state;
-    bounce_id(e.id, 2, reports, id);
-    bounce_id(e.id, 2, reports, again);
+    dsn_id(&e, REPORT_FAILED, 2, indexes, id);
+    dsn_id(&e, REPORT_FAILED, 2, indexes, again);
     assert_string_equal(id, again); /* law 2: made twice, it is one message */
     assert_true(ulid_is_valid(slice_of(id)) && strcmp(id, e.id) != 0);
-    bounce_id(e.id, 1, reports, again);
+    dsn_id(&e, REPORT_FAILED, 1, indexes, again);
     assert_string_not_equal(id, again);
-    bounce_text("mx.a.test", id, &e, 2, reports, SLICE("From: alice@a.test\r\nSubject: s\r\n\r\nthe body\r\n"),
-                1795513277000, &text);
+    dsn_text("mx.a.test", id, &e, REPORT_FAILED, 2, indexes,
+             SLICE("From: alice@a.test\r\nSubject: s\r\n\r\nthe body\r\n"), 1795513277000, &text);
     static const char *const wanted[] = {"To: <alice@a.test>\r\n",
                                          "Auto-Submitted: auto-replied\r\n", /* RFC 3834 */
                                          "multipart/report; report-type=delivery-status",
                                          "Content-Type: message/delivery-status\r\n",
-                                         "Original-Envelope-Id: ENV1\r\n",
+                                         "Original-Envelope-Id: ENV=1\r\n",
                                          "Reporting-MTA: dns; mx.a.test\r\n",
-                                         "Original-Recipient: rfc822;robert@b.test\r\n",
+                                         "Original-Recipient: rfc822; robert+x@b.test\r\n",
                                          "Final-Recipient: rfc822; bob@b.test\r\nAction: failed\r\nStatus: 5.1.1\r\n",
                                          "Remote-MTA: dns; mx.b.test\r\n",
                                          "Final-Recipient: rfc822; eve@b.test\r\n",
@@ -162,7 +221,55 @@ static void a_report_is_a_multipart_report_with_everything_in_it(void **state) {
     assert_null(strstr(text.data, "\r\nX-Injected")); /* a peer's words begin no field */
     assert_null(strstr(text.data, "the body"));       /* RET was not FULL */
     buf_free(&text);
-    json_decref(e.envelope);
+}
+
+static void each_kind_of_report_has_its_own_words(void **state) {
+    static const struct {
+        enum rcpt_report kind;
+        const char *subject, *action;
+    } cases[] = {
+        {REPORT_FAILED, "Subject: Your message could not be delivered\r\n", "Action: failed\r\n"},
+        {REPORT_DELAYED, "Subject: Your message is delayed\r\n", "Action: delayed\r\n"},
+        {REPORT_DELIVERED, "Subject: Your message was delivered\r\n", "Action: delivered\r\n"},
+        {REPORT_RELAYED, "Subject: Your message was handed on\r\n", "Action: relayed\r\n"},
+    };
+    struct envelope_rcpt rcpt = {.address = SLICE("b\303\274cher@b.test"), .enhanced = SLICE("2.0.0")};
+    struct envelope e = {
+        .id = "01ARZ3NDEKTSV4RRFFQ69G5FAV", .from = SLICE("a@a.test"), .rcpt_count = 1, .rcpts = &rcpt};
+    const size_t index = 0;
+    struct buf text = {0};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        buf_reset(&text);
+        dsn_text("mx.a.test", e.id, &e, cases[i].kind, 1, &index, SLICE("A: b\r\n\r\n"), 0, &text);
+        assert_non_null(strstr(text.data, cases[i].subject));
+        assert_non_null(strstr(text.data, cases[i].action));
+        /* RFC 6533 §3: to a sender without UTF-8 the address goes in ASCII */
+        assert_non_null(strstr(text.data, "Final-Recipient: utf-8; b\\x{FC}cher@b.test\r\n"));
+    }
+    assert_false(dsn_needs_smtputf8(&e));
+    e.from = SLICE("\303\244@a.test");
+    buf_reset(&text);
+    dsn_text("mx.a.test", e.id, &e, REPORT_FAILED, 1, &index, SLICE("A: \303\244\r\n\r\n"), 0, &text);
+    assert_true(dsn_needs_smtputf8(&e));
+    assert_non_null(strstr(text.data, "Final-Recipient: utf-8; b\303\274cher@b.test\r\n"));
+    assert_non_null(strstr(text.data, "message/global-delivery-status"));
+    assert_non_null(strstr(text.data, "message/global-headers"));
+    buf_free(&text);
+}
+
+static void xtext_is_decoded_unless_it_breaks_a_field(void **state) {
+    static const struct {
+        const char *xtext, *text;
+    } cases[] = {{"a+2Bb", "a+b"}, {"a+3Db", "a=b"}, {"a+0D+0AX: y", "a+0D+0AX: y"},
+                 {"+", "+"},       {"a+4", "a+4"},   {"", ""}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct buf out = {0};
+        dsn_add_xtext(&out, slice_of(cases[i].xtext));
+        assert_true(slice_is(buf_slice(&out), cases[i].text));
+        buf_free(&out);
+    }
 }
 
 int main(void) {
@@ -171,6 +278,10 @@ int main(void) {
         cmocka_unit_test(extensions_are_found_in_the_ehlo_reply),
         cmocka_unit_test(pauses_grow_to_a_bound_and_messages_expire),
         cmocka_unit_test(reports_are_sent_as_notify_asks),
+        cmocka_unit_test(an_outcome_makes_a_state),
+        cmocka_unit_test(a_window_grows_and_shrinks),
+        cmocka_unit_test(each_kind_of_report_has_its_own_words),
+        cmocka_unit_test(xtext_is_decoded_unless_it_breaks_a_field),
         cmocka_unit_test(a_report_is_a_multipart_report_with_everything_in_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,8 +10,6 @@
 
 #include "services/delivery/tls_fact.h"
 
-struct metric delivery_delivered, delivery_sent, delivery_deferred, delivery_bounced, delivery_in_work;
-
 #define SHA "0000000000000000000000000000000000000000000000000000000000000000"
 #define EE "{\"usage\":3,\"selector\":1,\"matching\":1,\"data_hex\":\"" SHA "\"}"
 #define PKIX_EE "{\"usage\":1,\"selector\":1,\"matching\":1,\"data_hex\":\"" SHA "\"}"

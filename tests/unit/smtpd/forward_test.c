@@ -12,7 +12,7 @@
 /* main.c's, which is not linked here */
 struct metric smtpd_connections = METRIC_GAUGE("a", ""), smtpd_accepted = METRIC_COUNTER("b", ""),
               smtpd_refused = METRIC_COUNTER("c", ""), smtpd_deferred = METRIC_COUNTER("d", ""),
-              smtpd_bytes = METRIC_COUNTER("e", "");
+              smtpd_bytes = METRIC_COUNTER("e", ""), smtpd_delivered = METRIC_COUNTER("f", "");
 
 static struct worker worker = {.hostname = "mx.ours.test"};
 static struct smtpd smtpd = {.worker = &worker};
@@ -130,14 +130,14 @@ static void reports_come_back(void **state) {
     json_decref(v);
     session.t.rcpts = NULL;
     struct slice address = slice_of(rcpt.from);
-    assert_int_equal(forward_report(&session, &address), REPORT_WITH_SENDER);
+    assert_int_equal(forward_return(&session, &address), RETURN_WITH_SENDER);
     assert_true(slice_is(address, rcpt.from));
     session.t.from = SLICE("");
-    assert_int_equal(forward_report(&session, &address), REPORT_TAKEN);
+    assert_int_equal(forward_return(&session, &address), RETURN_TAKEN);
     assert_true(slice_is(address, "Ann@author.test"));
-    assert_int_equal(forward_report(&session, &address), REPORT_NONE);
+    assert_int_equal(forward_return(&session, &address), RETURN_NONE);
     address = SLICE("SRS0=AAAAAA=AA=author.test=ann@ours.test");
-    assert_int_equal(forward_report(&session, &address), REPORT_FORGED);
+    assert_int_equal(forward_return(&session, &address), RETURN_FORGED);
 }
 
 int main(void) {

@@ -41,7 +41,9 @@ static struct {
     uint32_t first[UIDS_MAX], second[UIDS_MAX];
     struct mailbox_record records[UIDS_MAX];
     struct mailbox_folder folder_state;
-    char text[4096];
+    size_t delivered_count, answers, duplicates;
+    struct mailbox_delivered delivered[MAILBOX_RECIPIENTS_MAX];
+    char text[32768];
 } got;
 
 static void wait_for_answer(void) {
@@ -84,31 +86,70 @@ static size_t redis_count(const char *command, const char *key) {
 
 static bool has_blob(const char *id) {
     char key[64];
-    snprintf(key, sizeof key, "b:{%s}", id);
+    snprintf(key, sizeof key, "b:{%.26s}", id);
     return redis_count("EXISTS", key) == 1;
 }
 
-static void on_delivered(void *ctx, int error, uint32_t folder, uint32_t uid, uint64_t modseq, bool duplicate) {
+static void on_delivered(void *ctx, size_t count, const struct mailbox_delivered results[]) {
     (void)ctx;
-    got.folder = folder;
-    got.uid = uid;
-    got.modseq = modseq;
-    got.duplicate = duplicate;
-    say(error);
+    got.delivered_count = count;
+    memcpy(got.delivered, results, count * sizeof *results); /* its texts are gone after this call */
+    got.folder = results[0].folder_id;
+    got.uid = results[0].uid;
+    got.modseq = results[0].modseq;
+    got.duplicate = results[0].duplicate;
+    got.answers++;
+    got.duplicates += results[0].duplicate;
+    snprintf(got.text, sizeof got.text, "%.*s", SLICE_FMT(results[0].folder));
+    say(results[0].error);
 }
 
-static int deliver(struct slice user, const char *id, const char *rcpt, struct slice message) {
-    char ref[MAILBOX_REF_MAX];
-    struct mailbox_delivery d = {.id = slice_of(id),
-                                 .rcpt = slice_of(rcpt),
-                                 .prefix = SLICE("Return-Path: <>\r\n"),
-                                 .message = message,
-                                 .date = 1700000000};
+static struct slice attempt_ref(char out[MAILBOX_REF_MAX], struct slice user, const char *rcpt, const char *attempt) {
+    return slice_of(mailbox_blob_ref(out, user, slice_of(rcpt), slice_of(attempt)));
+}
+
+/* Writes the body with the reference of one attempt. */
+static void hold(struct slice user, const char *id, const char *rcpt, const char *attempt, struct slice message) {
+    char text[MAILBOX_REF_MAX];
+    struct slice ref = attempt_ref(text, user, rcpt, attempt);
     got.done = false;
-    blob_write(ground.redis, d.id, message, mailbox_blob_ref(ref, user, d.rcpt), NULL, NULL);
+    blob_write(ground.redis, slice_of(id), message, 1, &ref, on_done, NULL);
+    wait_for_answer();
+    assert_int_equal(got.error, 0);
+}
+
+/* Asks for a delivery and does not wait. */
+static void ask_delivery(struct slice user, const char *id, const char *rcpt, const char *attempt, const char *folder,
+                         struct slice message) {
+    struct mailbox_recipient one = {slice_of(rcpt), SLICE("Return-Path: <>\r\n")};
+    struct buf listing = {0};
+    mailbox_listing_build(message, &listing);
+    struct mailbox_delivery d = {.id = slice_of(id),
+                                 .attempt = slice_of(attempt),
+                                 .folder = slice_of(folder),
+                                 .listing = buf_slice(&listing),
+                                 .size = message.n,
+                                 .date = 1700000000,
+                                 .count = 1,
+                                 .rcpts = &one};
+    got.done = false;
     mailbox_deliver(ground.redis, user, &d, on_delivered, NULL);
+    buf_free(&listing);
+}
+
+static int deliver_as(struct slice user, const char *id, const char *rcpt, const char *attempt, struct slice message) {
+    hold(user, id, rcpt, attempt, message);
+    ask_delivery(user, id, rcpt, attempt, "", message);
     wait_for_answer();
     return got.error;
+}
+
+/* Each time under another attempt's name. */
+static int deliver(struct slice user, const char *id, const char *rcpt, struct slice message) {
+    char attempt[16];
+    static int attempts;
+    snprintf(attempt, sizeof attempt, "t%d", ++attempts);
+    return deliver_as(user, id, rcpt, attempt, message);
 }
 
 static void on_sync(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count,
@@ -235,6 +276,13 @@ static void on_read(void *ctx, int error, struct slice message) {
     say(error);
 }
 
+static void on_appended(void *ctx, int error, uint32_t uidvalidity, uint32_t uid) {
+    (void)ctx;
+    got.uidvalidity = uidvalidity;
+    got.uid = uid;
+    say(error);
+}
+
 static void on_cached(void *ctx, int error, size_t count, const struct mailbox_cached cached[]) {
     (void)ctx;
     got.count = count;
@@ -321,11 +369,233 @@ static void test_blobs_go_with_their_last_message(void **state) {
     assert_false(has_blob(id));
     assert_int_equal(redis_count("EXISTS", "{u:blobs}:x"), 0);
     assert_int_equal(redis_count("EXISTS", "{u:blobs}:b"), 0);
-    /* Delivered again late: still once, and the reference which that attempt took goes. */
+    /* Delivered again late: still once, and the reference that this attempt took is released. */
     assert_int_equal(deliver(user, id, "a@x.test", SLICE("Subject: s\r\n\r\nbody")), 0);
     assert_true(got.duplicate);
     run_for(50);
     assert_false(has_blob(id));
+}
+
+static size_t ref_count(const char *id) {
+    char key[64];
+    snprintf(key, sizeof key, "b:{%.26s}", id);
+    return redis_count("HLEN", key) - 2;
+}
+
+static void set_quota(struct slice user, uint64_t bytes) {
+    got.done = false;
+    mailbox_set_quota(ground.redis, user, bytes, on_done, NULL);
+    wait_for_answer();
+}
+
+static void delete_user(struct slice user) {
+    got.done = false;
+    mailbox_delete_user(ground.redis, user, on_done, NULL);
+    wait_for_answer();
+    assert_int_equal(got.error, 0);
+}
+
+static void release(const char *id, struct slice ref) {
+    got.done = false;
+    blob_release(ground.redis, slice_of(id), 1, &ref, on_done, NULL);
+    wait_for_answer();
+}
+
+/* Two attempts at one delivery are in flight at once: it happens once, and whatever becomes of either of them, the body
+ * stays until the message is expunged, and no longer. */
+static void test_two_attempts_at_once(void **state) {
+    struct slice user = SLICE("attempts"), message = SLICE("Subject: s\r\n\r\nbody");
+    char id[ULID_BYTES], text[MAILBOX_REF_MAX];
+    (void)state;
+    ulid_create(id);
+    hold(user, id, "a@x.test", "one", message);
+    hold(user, id, "a@x.test", "two", message);
+    ask_delivery(user, id, "a@x.test", "one", "", message);
+    ask_delivery(user, id, "a@x.test", "two", "", message);
+    got.answers = got.duplicates = 0;
+    while (got.answers < 2) {
+        got.done = false;
+        wait_for_answer();
+        assert_int_equal(got.error, 0);
+        assert_int_equal(got.uid, 1);
+    }
+    assert_int_equal(got.duplicates, 1);
+    run_for(50);
+    /* Whoever made the first attempt got no answer and lets go of his reference. */
+    release(id, attempt_ref(text, user, "a@x.test", "one"));
+    got.done = false;
+    mailbox_read(ground.redis, user, got.folder, 1, on_read, NULL);
+    wait_for_answer();
+    assert_int_equal(got.error, 0);
+    assert_string_equal(got.text, "Return-Path: <>\r\nSubject: s\r\n\r\nbody");
+    /* Attempts without end hold it by a bounded number of names. */
+    for (int i = 0; i < 20; i++) assert_int_equal(deliver(user, id, "a@x.test", message), 0);
+    run_for(50);
+    assert_true(ref_count(id) <= 8);
+    assert_int_equal(expunge(user, got.folder, 1, (uint32_t[]){1}, false), 0);
+    run_for(50);
+    assert_false(has_blob(id));
+    assert_int_equal(redis_count("EXISTS", "{u:attempts}:x"), 0);
+}
+
+/* A refusal releases the reference of the attempt that was refused, and no other's. */
+static void test_refusals_release_their_own_reference(void **state) {
+    struct slice user = SLICE("refused"), message = SLICE("Subject: s\r\n\r\nbody");
+    char id[ULID_BYTES];
+    (void)state;
+    ulid_create(id);
+    assert_int_equal(deliver_as(user, id, "a@x.test", "one", message), 0);
+    set_quota(user, 50);
+    assert_int_equal(got.error, 0);
+    assert_int_equal(deliver_as(user, id, "b@x.test", "one", message), STORE_OVER_QUOTA);
+    run_for(50);
+    assert_int_equal(ref_count(id), 1);
+    stat_user(user);
+    assert_int_equal(got.messages, 1);
+    /* Delivered before the quota was reached: still so, also when asked again under the same name. */
+    assert_int_equal(deliver_as(user, id, "a@x.test", "one", message), 0);
+    assert_true(got.duplicate);
+    set_quota(user, 0);
+    /* All recipients of one user in one call, one of them known already. */
+    struct mailbox_recipient rcpts[] = {
+        {SLICE("a@x.test"), SLICE("X: a\r\n")}, {SLICE("b@x.test"), SLICE("X: b\r\n")}, {SLICE("c@x.test"), SLICE("")}};
+    struct buf listing = {0};
+    mailbox_listing_build(message, &listing);
+    assert_true(mailbox_listing_is_valid(buf_slice(&listing)));
+    assert_false(mailbox_listing_is_valid(slice_head(buf_slice(&listing), listing.n - 1)));
+    for (int i = 0; i < 3; i++) hold(user, id, rcpts[i].rcpt.p, "two", message);
+    struct mailbox_delivery d = {.id = slice_of(id),
+                                 .attempt = SLICE("two"),
+                                 .folder = SLICE("Junk"),
+                                 .listing = buf_slice(&listing),
+                                 .size = message.n,
+                                 .count = 3,
+                                 .rcpts = rcpts};
+    got.done = false;
+    mailbox_deliver(ground.redis, user, &d, on_delivered, NULL);
+    wait_for_answer();
+    assert_int_equal(got.delivered_count, 3);
+    assert_true(got.delivered[0].duplicate);
+    assert_false(got.delivered[1].duplicate);
+    assert_int_equal(got.delivered[1].uid, 1);
+    assert_int_equal(got.delivered[2].uid, 2);
+    assert_int_equal(got.delivered[2].error, 0);
+    buf_free(&listing);
+}
+
+/* Junk is the folder with that special use, whatever its name, and is made where there is none. */
+static void test_junk(void **state) {
+    struct slice user = SLICE("junk");
+    char id[ULID_BYTES];
+    (void)state;
+    folders(user);
+    got.done = false;
+    mailbox_folder_rename(ground.redis, user, SLICE("Junk"), SLICE("Spam"), on_done, NULL);
+    wait_for_answer();
+    ulid_create(id);
+    hold(user, id, "a@x.test", "one", SLICE("\r\n"));
+    ask_delivery(user, id, "a@x.test", "one", "Junk", SLICE("\r\n"));
+    wait_for_answer();
+    assert_string_equal(got.text, "Spam");
+    got.done = false;
+    mailbox_folder_delete(ground.redis, user, SLICE("Spam"), on_done, NULL);
+    wait_for_answer();
+    ulid_create(id);
+    hold(user, id, "a@x.test", "one", SLICE("\r\n"));
+    ask_delivery(user, id, "a@x.test", "one", "Junk", SLICE("\r\n"));
+    wait_for_answer();
+    assert_string_equal(got.text, "Junk");
+    folders(user);
+    assert_non_null(strstr(got.text, "Junk\\Junk"));
+}
+
+/* After its deletion a mailbox is never made again: not by a delivery, not by a session that still runs. */
+static void test_a_deleted_user_stays_deleted(void **state) {
+    struct slice user = SLICE("deleted"), message = SLICE("Subject: s\r\n\r\nbody");
+    char first[ULID_BYTES], second[ULID_BYTES];
+    (void)state;
+    ulid_create(first);
+    ulid_create(second);
+    assert_int_equal(deliver(user, first, "a@x.test", message), 0);
+    delete_user(user);
+    assert_false(has_blob(first));
+    assert_int_equal(deliver(user, second, "a@x.test", message), STORE_NOT_FOUND);
+    assert_int_equal(deliver(user, first, "a@x.test", message), STORE_NOT_FOUND);
+    assert_int_equal(make(user, "Again"), STORE_NOT_FOUND);
+    got.done = false;
+    mailbox_folders(ground.redis, user, on_folders, NULL);
+    wait_for_answer();
+    assert_int_equal(got.error, STORE_NOT_FOUND);
+    set_quota(user, 100);
+    assert_int_equal(got.error, STORE_NOT_FOUND);
+    run_for(50);
+    assert_false(has_blob(first));
+    assert_false(has_blob(second));
+    delete_user(user);
+    const char *const keys[] = {"{u:deleted}:i", "{u:deleted}:f", "{u:deleted}:b", "{u:deleted}:x",
+                                "{u:deleted}:d", "{u:deleted}:o", "{u:deleted}:g"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) assert_int_equal(redis_count("EXISTS", keys[i]), 0);
+    assert_int_equal(redis_count("EXISTS", "{u:deleted}:gone"), 1);
+    assert_true(redis_count("TTL", "{u:deleted}:gone") > 29 * 86400);
+}
+
+static void set_maxmemory(const char *value) {
+    struct slice words[] = {SLICE("CONFIG"), SLICE("SET"), SLICE("maxmemory"), slice_of(value)};
+    got.done = false;
+    redis_command(ground.redis, on_reply, NULL, 4, words);
+    wait_for_answer();
+    assert_int_equal(got.error, 0);
+}
+
+/* With Redis at its maxmemory nothing comes in and nothing is lost, mail is read, and what is expunged or deleted frees
+ * everything it held. */
+static void test_a_full_store(void **state) {
+    struct slice user = SLICE("full"), message = SLICE("Subject: s\r\n\r\nbody");
+    enum { COUNT = 50 };
+    static char ids[COUNT][ULID_BYTES];
+    uint32_t uids[COUNT];
+    (void)state;
+    for (uint32_t i = 0; i < COUNT; i++) {
+        ulid_create(ids[i]);
+        assert_int_equal(deliver_as(user, ids[i], "a@x.test", "one", message), 0);
+        uids[i] = i + 1;
+    }
+    uint32_t inbox = got.folder;
+    char late[ULID_BYTES];
+    ulid_create(late);
+    hold(user, late, "a@x.test", "one", message);
+    set_maxmemory("1");
+    ask_delivery(user, late, "a@x.test", "one", "", message);
+    wait_for_answer();
+    assert_int_equal(got.error, STORE_FULL);
+    /* One that was delivered before under the same name: nobody lets go of what the mailbox holds. */
+    ask_delivery(user, ids[0], "a@x.test", "one", "", message);
+    wait_for_answer();
+    assert_int_equal(got.error, STORE_FULL);
+    got.done = false;
+    mailbox_append(ground.redis, user, inbox, message, 0, 0, NULL, 1, on_appended, NULL);
+    wait_for_answer();
+    assert_int_equal(got.error, STORE_FULL);
+    assert_int_equal(copy(user, inbox, 1, uids, "Archive", false), STORE_FULL);
+    run_for(50);
+    assert_false(has_blob(late));
+    assert_int_equal(ref_count(ids[0]), 1);
+    got.done = false;
+    mailbox_read(ground.redis, user, inbox, 1, on_read, NULL);
+    wait_for_answer();
+    assert_int_equal(got.error, 0);
+    assert_int_equal(sync_folder(user, inbox, 0), 0);
+    assert_int_equal(got.count, COUNT);
+    assert_int_equal(store(user, inbox, COUNT - 1, uids, MAILBOX_ADD, MAILBOX_DELETED, NULL, 0), 0);
+    assert_int_equal(expunge(user, inbox, 0, NULL, true), 0);
+    assert_int_equal(got.count, COUNT - 1);
+    run_for(200);
+    for (int i = 0; i < COUNT - 1; i++) assert_false(has_blob(ids[i]));
+    assert_true(has_blob(ids[COUNT - 1]));
+    assert_int_equal(redis_count("EXISTS", "{u:full}:x"), 0);
+    delete_user(user);
+    assert_false(has_blob(ids[COUNT - 1]));
+    set_maxmemory("0");
 }
 
 static void test_flags_and_modseqs(void **state) {
@@ -437,10 +707,7 @@ static void test_many(void **state) {
     (void)state;
     for (uint32_t i = 0; i < MANY; i++) {
         ulid_create(id);
-        struct mailbox_delivery d = {
-            .id = slice_of(id), .rcpt = SLICE("a@x.test"), .message = SLICE("Subject: s\r\n\r\n"), .date = 1};
-        got.done = false;
-        mailbox_deliver(ground.redis, user, &d, on_delivered, NULL);
+        ask_delivery(user, id, "a@x.test", "t", "", SLICE("Subject: s\r\n\r\n"));
         uids[i] = i + 1;
         if (i % 200 == 199) wait_for_answer();
     }
@@ -471,6 +738,50 @@ static void test_many(void **state) {
     mailbox_delete_user(ground.redis, user, on_done, NULL);
     wait_for_answer();
     assert_int_equal(got.error, 0);
+}
+
+/* As many folders as there may be: more than a page of them. */
+static void test_many_folders(void **state) {
+    struct slice user = SLICE("manyfolders");
+    char name[32];
+    (void)state;
+    folders(user);
+    for (int i = 6; i < MAILBOX_FOLDERS_MAX; i++) {
+        snprintf(name, sizeof name, "f%04d", i);
+        assert_int_equal(make(user, name), 0);
+    }
+    assert_int_equal(make(user, "one more"), STORE_FULL);
+    folders(user);
+    assert_int_equal(got.count, MAILBOX_FOLDERS_MAX);
+    assert_ptr_equal(
+        got.text,
+        strstr(got.text, "INBOX,Archive\\Archive,Drafts\\Drafts,Junk\\Junk,Sent\\Sent,Trash\\Trash,f0006,f0007,"));
+}
+
+/* A reader who was away while more vanished than fits a page. */
+static void test_many_vanished(void **state) {
+    struct slice user = SLICE("vanished");
+    char id[ULID_BYTES];
+    enum { COUNT = 2500 };
+    static uint32_t uids[COUNT];
+    (void)state;
+    for (uint32_t i = 0; i < COUNT; i++) {
+        ulid_create(id);
+        ask_delivery(user, id, "a@x.test", "t", "", SLICE("Subject: s\r\n\r\n"));
+        uids[i] = i + 1;
+        if (i % 100 == 99) wait_for_answer();
+    }
+    run_for(300);
+    uint32_t inbox = got.folder;
+    assert_int_equal(sync_folder(user, inbox, 0), 0);
+    uint64_t modseq = got.folder_state.highestmodseq;
+    assert_int_equal(expunge(user, inbox, COUNT - 1, uids, false), 0);
+    assert_int_equal(store(user, inbox, 1, (uint32_t[]){COUNT}, MAILBOX_ADD, MAILBOX_SEEN, NULL, 0), 0);
+    assert_int_equal(sync_folder(user, inbox, modseq), 0);
+    assert_false(got.full);
+    assert_int_equal(got.count, 1);
+    assert_int_equal(got.other_count, COUNT - 1);
+    for (size_t i = 0; i < COUNT - 1; i++) assert_int_equal(got.second[i], i + 1);
 }
 
 static int start_redis(void **state) {
@@ -525,9 +836,16 @@ int main(void) {
         cmocka_unit_test(test_once_and_read),
         cmocka_unit_test(test_texts_too_large_to_keep),
         cmocka_unit_test(test_blobs_go_with_their_last_message),
+        cmocka_unit_test(test_two_attempts_at_once),
+        cmocka_unit_test(test_refusals_release_their_own_reference),
+        cmocka_unit_test(test_junk),
+        cmocka_unit_test(test_a_deleted_user_stays_deleted),
+        cmocka_unit_test(test_a_full_store),
         cmocka_unit_test(test_flags_and_modseqs),
         cmocka_unit_test(test_folders),
         cmocka_unit_test(test_many),
+        cmocka_unit_test(test_many_folders),
+        cmocka_unit_test(test_many_vanished),
     };
     return cmocka_run_group_tests(tests, start_redis, stop_redis);
 }

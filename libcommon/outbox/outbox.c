@@ -1,0 +1,106 @@
+#include "libcommon/outbox/outbox.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "libcommon/base/log.h"
+#include "libcommon/store/blob.h"
+#include "libcommon/store/queue.h"
+
+struct putting {
+    struct redis *redis;
+    struct bus *bus;
+    char id[ULID_BYTES];
+    struct queue_parcel *parcel;
+    char *held; /* outbox_commit_stored's references; NULL: none */
+    int error;  /* of the entry, while the body is released again */
+    outbox_done_fn *done;
+    void *ctx;
+};
+
+static struct putting *putting_create(struct redis *r, struct bus *b, const struct envelope *e, outbox_done_fn *done,
+                                      void *ctx) {
+    struct putting *p = memory_alloc(sizeof *p);
+    p->redis = r;
+    p->bus = b;
+    memcpy(p->id, e->id, sizeof p->id);
+    p->parcel = queue_parcel_create(e);
+    p->done = done;
+    p->ctx = ctx;
+    return p;
+}
+
+static void finish(struct putting *p, int error) {
+    p->done(p->ctx, error);
+    queue_parcel_destroy(p->parcel);
+    free(p->held);
+    free(p);
+}
+
+static void on_released(void *ctx, int error) {
+    struct putting *p = ctx;
+    if (error) log_warn("a body was not released", "id", p->id, "reason", store_error_text(error), NULL);
+    finish(p, p->error);
+}
+
+static void release_queue_ref(struct putting *p, int answer) {
+    struct slice ref = SLICE(BLOB_REF_QUEUE);
+    p->error = answer;
+    blob_release(p->redis, slice_of(p->id), 1, &ref, on_released, p);
+}
+
+/* The message is in the system: what follows changes nothing about that. */
+static void on_held_released(void *ctx, int error) {
+    char *id = ctx;
+    if (error) log_warn("references of a body were not released", "id", id, "reason", store_error_text(error), NULL);
+    free(id);
+}
+
+static void release_held(struct putting *p) {
+    struct slice refs[ENVELOPE_RCPTS_MAX], rest = slice_of(p->held), ref;
+    size_t count = 0;
+    for (bool more = true; more && count < ENVELOPE_RCPTS_MAX;) {
+        more = slice_cut(&rest, '\n', &ref);
+        if (!more) ref = rest;
+        if (ref.n) refs[count++] = ref;
+    }
+    if (count) blob_release(p->redis, slice_of(p->id), count, refs, on_held_released, memory_copy(slice_of(p->id)));
+}
+
+static void on_entry(void *ctx, int error) {
+    struct putting *p = ctx;
+    if (error == QUEUE_GONE) { /* worked off before: only the reference that this commit added is left */
+        release_queue_ref(p, 0);
+    } else if (error == STORE_UNAVAILABLE) { /* the entry may be there, and would need the body */
+        finish(p, error);
+    } else if (error) {
+        release_queue_ref(p, error);
+    } else {
+        char subject[32];
+        snprintf(subject, sizeof subject, "queue.due.%d", queue_shard_of(slice_of(p->id)));
+        bus_wake(p->bus, subject);
+        if (p->held) release_held(p);
+        finish(p, 0);
+    }
+}
+
+static void on_body(void *ctx, int error) {
+    struct putting *p = ctx;
+    if (error)
+        finish(p, error);
+    else
+        queue_parcel_commit(p->redis, p->parcel, on_entry, p);
+}
+
+void outbox_commit(struct redis *r, struct bus *b, const struct envelope *e, struct slice text, outbox_done_fn *done,
+                   void *ctx) {
+    struct slice ref = SLICE(BLOB_REF_QUEUE);
+    blob_write(r, slice_of(e->id), text, 1, &ref, on_body, putting_create(r, b, e, done, ctx));
+}
+
+void outbox_commit_stored(struct redis *r, struct bus *b, const struct envelope *e, struct slice held,
+                          outbox_done_fn *done, void *ctx) {
+    struct putting *p = putting_create(r, b, e, done, ctx);
+    p->held = memory_copy(held);
+    blob_hold(r, slice_of(e->id), BLOB_REF_QUEUE, on_body, p);
+}

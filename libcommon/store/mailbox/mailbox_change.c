@@ -1,0 +1,174 @@
+/* Flags stored, messages copied, moved and expunged: in chunks of MAILBOX_CHUNK messages, each one Function, results
+ * put together. */
+#include "libcommon/store/mailbox/mailbox_private.h"
+
+enum change_kind { CHANGE_STORE, CHANGE_COPY, CHANGE_EXPUNGE };
+
+struct change {
+    struct redis *r;
+    char *key;
+    enum change_kind kind;
+    uint32_t folder_id;
+    uint32_t *uids; /* sorted, each once */
+    size_t count, at;
+    bool all; /* expunge: every message with \Deleted */
+    mailbox_store_fn *stored;
+    mailbox_copy_fn *copied;
+    mailbox_expunge_fn *expunged;
+    void *ctx;
+    /* what is asked */
+    enum mailbox_store_how how;
+    uint64_t flags, unchanged_since;
+    struct buf text; /* keywords, or the target's name */
+    bool flag;       /* move, or only \Deleted */
+    /* what came out */
+    struct buf first, second; /* packed: records and refused uids; from and to uids; expunged uids */
+    uint32_t to_uidvalidity;
+    uint64_t modseq;
+};
+
+static void change_step(struct change *c);
+
+static int by_number(const void *one, const void *other) {
+    const uint32_t *a = one, *b = other;
+    return (*a > *b) - (*a < *b);
+}
+
+static struct change *change_create(struct redis *r, struct slice user, enum change_kind kind, uint32_t folder_id,
+                                    size_t count, const uint32_t uids[], void *ctx) {
+    struct change *c = memory_alloc(sizeof *c);
+    *c = (struct change){.r = r, .key = mailbox_key(user), .kind = kind, .folder_id = folder_id, .ctx = ctx};
+    c->uids = memory_alloc((count + 1) * sizeof *uids);
+    if (count) memcpy(c->uids, uids, count * sizeof *uids);
+    qsort(c->uids, count, sizeof *uids, by_number);
+    for (size_t i = 0; i < count; i++)
+        if (c->count == 0 || c->uids[c->count - 1] != c->uids[i]) c->uids[c->count++] = c->uids[i];
+    return c;
+}
+
+static uint32_t *unpack(const struct buf *packed, size_t *count) {
+    uint32_t *uids = memory_alloc(packed->n + sizeof *uids);
+    *count = mailbox_unpack_uids(buf_slice(packed), uids);
+    return uids;
+}
+
+/* error: nothing of what was asked is told then, though some of it may have happened; all of it can be asked again. */
+static void change_end(struct change *c, int error) {
+    size_t first_count = 0, second_count = 0;
+    uint32_t *first = NULL, *second = unpack(&c->second, &second_count);
+    if (error) second_count = 0;
+    if (c->kind == CHANGE_STORE) {
+        size_t count = error ? 0 : c->first.n / MAILBOX_RECORD_BYTES;
+        struct mailbox_record *records = memory_alloc((count + 1) * sizeof *records);
+        for (size_t i = 0; i < count; i++) mailbox_read_record(c->first.data + i * MAILBOX_RECORD_BYTES, &records[i]);
+        c->stored(c->ctx, error, count, records, second_count, second);
+        free(records);
+    } else {
+        first = unpack(&c->first, &first_count);
+        if (error) first_count = 0;
+        if (c->kind == CHANGE_COPY) {
+            c->copied(c->ctx, error, c->to_uidvalidity, first_count, first, second);
+        } else {
+            qsort(first, first_count, sizeof *first, by_number);
+            c->expunged(c->ctx, error, first_count, first, c->modseq);
+        }
+    }
+    free(first);
+    free(second);
+    free(c->uids);
+    free(c->key);
+    buf_free(&c->text);
+    buf_free(&c->first);
+    buf_free(&c->second);
+    free(c);
+}
+
+static void on_step(void *ctx, const redisReply *reply) {
+    static const size_t elements[] = {[CHANGE_STORE] = 2, [CHANGE_COPY] = 3, [CHANGE_EXPUNGE] = 4};
+    struct change *c = ctx;
+    int error = mailbox_reply_array(reply, elements[c->kind]);
+    if (error) {
+        change_end(c, error);
+        return;
+    }
+    bool more = c->at < c->count;
+    if (c->kind == CHANGE_STORE) {
+        buf_add_slice(&c->first, redis_reply_slice(reply->element[0]));
+        buf_add_slice(&c->second, redis_reply_slice(reply->element[1]));
+    } else if (c->kind == CHANGE_COPY) {
+        c->to_uidvalidity = (uint32_t)redis_reply_integer(reply->element[0]);
+        buf_add_slice(&c->first, redis_reply_slice(reply->element[1]));
+        buf_add_slice(&c->second, redis_reply_slice(reply->element[2]));
+    } else {
+        buf_add_slice(&c->first, redis_reply_slice(reply->element[0]));
+        c->modseq = (uint64_t)redis_reply_integer(reply->element[1]);
+        mailbox_release(c->r, c->key, reply->element[2]);
+        if (c->all) more = redis_reply_integer(reply->element[3]) != 0;
+    }
+    if (more)
+        change_step(c);
+    else
+        change_end(c, 0);
+}
+
+static void change_step(struct change *c) {
+    char folder[NUMBER_BYTES], how[NUMBER_BYTES], flags[NUMBER_BYTES], since[NUMBER_BYTES], max[NUMBER_BYTES];
+    size_t n = c->count - c->at < MAILBOX_CHUNK ? c->count - c->at : MAILBOX_CHUNK;
+    struct buf packed = mailbox_pack_uids(n, c->uids + c->at);
+    struct slice id = mailbox_number(folder, c->folder_id), flag = c->flag ? SLICE("1") : SLICE("0");
+    c->at += n;
+    if (c->kind == CHANGE_STORE) {
+        struct slice args[] = {id,
+                               buf_slice(&packed),
+                               mailbox_number(how, c->how),
+                               mailbox_number(flags, (int64_t)(c->flags & 0xff)),
+                               buf_slice(&c->text),
+                               mailbox_number(since, (int64_t)c->unchanged_since)};
+        mailbox_fcall(c->r, on_step, c, "mailbox_store", c->key, 6, args);
+    } else if (c->kind == CHANGE_COPY) {
+        struct slice args[] = {id, buf_slice(&packed), buf_slice(&c->text), flag};
+        mailbox_fcall(c->r, on_step, c, "mailbox_copy", c->key, 4, args);
+    } else {
+        struct slice args[] = {id, buf_slice(&packed), flag, mailbox_number(max, MAILBOX_CHUNK)};
+        mailbox_fcall(c->r, on_step, c, "mailbox_expunge", c->key, 4, args);
+    }
+    buf_free(&packed);
+}
+
+void mailbox_store(struct redis *r, struct slice user, uint32_t folder_id, size_t count, const uint32_t uids[],
+                   enum mailbox_store_how how, uint64_t system_flags, size_t keyword_count,
+                   const struct slice keywords[], uint64_t unchanged_since, mailbox_store_fn *done, void *ctx) {
+    struct change *c = change_create(r, user, CHANGE_STORE, folder_id, count, uids, ctx);
+    c->stored = done;
+    c->how = how;
+    c->flags = system_flags;
+    c->unchanged_since = unchanged_since;
+    c->text = mailbox_join_keywords(keyword_count, keywords);
+    change_step(c);
+}
+
+static void on_refused(void *ctx, int error) { change_end(ctx, error); }
+
+void mailbox_copy(struct redis *r, struct slice user, uint32_t from_folder, size_t count, const uint32_t uids[],
+                  struct slice to_name, bool move, mailbox_copy_fn *done, void *ctx) {
+    char bytes[MAILBOX_NAME_MAX + 1];
+    struct slice name;
+    struct change *c = change_create(r, user, CHANGE_COPY, from_folder, count, uids, ctx);
+    c->copied = done;
+    c->flag = move;
+    if (!mailbox_name_clean(to_name, bytes, &name)) {
+        mailbox_fail_done(r, on_refused, c, STORE_NOT_FOUND);
+        return;
+    }
+    buf_add_slice(&c->text, name);
+    change_step(c);
+}
+
+void mailbox_expunge(struct redis *r, struct slice user, uint32_t folder_id, size_t count, const uint32_t uids[],
+                     bool only_deleted, mailbox_expunge_fn *done, void *ctx) {
+    struct change *c = change_create(r, user, CHANGE_EXPUNGE, folder_id, count, uids, ctx);
+    c->expunged = done;
+    c->all = count == 0;
+    c->flag = only_deleted || c->all;
+    change_step(c);
+}

@@ -1,0 +1,14 @@
+/* Finds due work and has it leased: at once when the outbox woke us, and by the clock when it did not. */
+#ifndef POSTBUS_DELIVERY_SCHEDULER_H
+#define POSTBUS_DELIVERY_SCHEDULER_H
+
+#include "services/delivery/delivery.h"
+
+struct scheduler *scheduler_create(struct delivery *d);
+void scheduler_destroy(struct scheduler *s);
+/* There may be due work in this shard. */
+void scheduler_want(struct scheduler *s, int shard);
+/* The process drains: nothing more is leased, leases are handed back, and the service ends when nothing is left. */
+void scheduler_drain(struct scheduler *s);
+
+#endif

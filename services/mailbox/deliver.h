@@ -1,0 +1,56 @@
+/* mailbox.deliver: a request has messages, a message has recipients, and each recipient has an outcome of its own. */
+#ifndef POSTBUS_MAILBOX_DELIVER_H
+#define POSTBUS_MAILBOX_DELIVER_H
+
+#include "services/mailbox/mailbox_service.h"
+
+enum { DELIVER_MESSAGES_MAX = 64, DELIVER_RCPTS_MAX = 1000, DELIVER_BYTES_MAX = 700 * 1024 };
+
+struct deliver_rcpt {
+    struct slice rcpt, user;
+    int error; /* 0 or enum store_error; then `message` says more */
+    const char *message;
+    struct slice folder;
+    uint32_t folder_id, uid;
+    uint64_t modseq;
+    bool duplicate;
+};
+
+struct deliver_message {
+    struct deliver_request *request;
+    struct slice id, from, folder, attempt;
+    uint64_t size; /* bytes of the body */
+    int64_t date;
+    bool held; /* the asker has put the references into the blob */
+    struct slice listing;
+    size_t count;
+    struct deliver_rcpt *rcpts;
+    struct deliver_rcpt **order; /* those that can be delivered to, by user */
+    size_t order_count;
+    struct window_step reading;
+    size_t waiting; /* answers of the store that are to come before the next thing happens */
+};
+
+/* Everything lives in the arena. */
+struct deliver_request {
+    struct mailbox_worker *m;
+    struct bus_call *call;
+    struct arena *arena;
+    size_t bytes, count, rcpt_count;
+    struct deliver_message *messages;
+    size_t waiting; /* messages that are not done */
+};
+
+/* Reads a request's JSON text into r (arena set). NULL, or what is wrong with it. A recipient or a message that cannot
+ * be delivered is no reason to refuse the others: such recipients have their `error` set. */
+const char *deliver_read(struct deliver_request *r, struct slice text);
+/* Adds the reply. */
+void deliver_write(const struct deliver_request *r, struct buf *out);
+/* The word for an outcome: "delivered", "over_quota", … */
+const char *deliver_result(int error);
+
+/* Delivers one message to those of its recipients that have no error yet; then deliver_message_done(). */
+void deliver_message(struct deliver_message *d);
+void deliver_message_done(struct deliver_message *d);
+
+#endif

@@ -1,0 +1,259 @@
+/* A message that was accepted is stored, and only then the client is told 250 (docs/laws.md, law 1).
+ *
+ *   all recipients have a mailbox here   the body is written with their references; mailbox.deliver puts the message
+ *                                        into their mailboxes; 250. For those of whom no answer comes in time, and, so
+ *                                        that the sender gets a report, those that are refused while others are not,
+ *                                        it goes to the queue. Where all are refused, the reply is the refusal.
+ *   others                               the queue
+ *
+ * Whichever way is taken: a message gets into a mailbox once, by its id and the recipient (docs/laws.md, law 2).
+ * A commit that has begun comes to its end also when the client leaves. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "libcommon/base/clock.h"
+#include "libcommon/base/log.h"
+#include "libcommon/outbox/outbox.h"
+#include "libcommon/store/blob.h"
+#include "libcommon/store/mailbox.h"
+#include "libcommon/store/queue.h"
+#include "services/smtpd/smtpd.h"
+
+enum { COPIES = 2 /* of the text: compressed, and on its way to Redis */ };
+
+#define ATTEMPT "smtpd" /* of a message id, there is no other attempt of smtpd's */
+
+/* Part of the transaction's arena; holds the session. */
+struct commit {
+    struct session *session;
+    struct envelope envelope;
+    struct slice text;
+    size_t memory;
+    struct buf listing;
+    struct delivery delivery;
+    json_t *client;
+    bool ended, queued;
+    int code; /* of the reply; 250: the message is stored */
+    char enhanced[8], reply[200];
+};
+
+/* The end
+ * --------------------------------------------------------------------------------------------------------------------
+ */
+
+static void say_accepted(struct commit *c) {
+    struct session *s = c->session;
+    struct transaction *t = &s->t;
+    const struct envelope *e = &c->envelope;
+    char reply[sizeof c->reply + 16];
+    snprintf(reply, sizeof reply, "250 2.0.0 %s", c->reply);
+    json_t *data =
+        json_pack("{s:b,s:s%,s:o,s:I,s:s%,s:s,s:O,s:s}", "queued", c->queued, "from", e->from.p, e->from.n, "rcpts",
+                  message_rcpts(t), "size", (json_int_t)e->size, "message_id", e->message_id.p, e->message_id.n,
+                  "origin", e->origin == ORIGIN_SUBMISSION ? "submission" : "mx", "client", c->client, "reply", reply);
+    if (data && c->queued) json_object_set_new(data, "shard", json_integer(queue_shard_of(slice_of(e->id))));
+    if (data && t->proofs) json_object_set(data, "verdict", t->proofs);
+    if (data && t->sealed) json_object_set_new(data, "sealed", json_string(t->sealed));
+    if (data) bus_publish(s->smtpd->worker->bus, "mail.accepted", slice_of(e->id), data);
+    metric_add(&smtpd_accepted, 1);
+    metric_add(&smtpd_bytes, (int64_t)e->size);
+    if (!c->queued) metric_add(&smtpd_delivered, 1);
+    if (log_level_enabled(LOG_INFO))
+        log_info("message accepted", "id", t->id, "from", t->from.p, "client", s->ip, "way",
+                 c->queued ? "queue" : "mailbox", NULL);
+}
+
+/* The outcome is known; the session's loop tells the client, if it is still there. */
+static void end(struct commit *c, int code, const char *enhanced, const char *reply) {
+    struct session *s = c->session;
+    c->code = code;
+    snprintf(c->enhanced, sizeof c->enhanced, "%s", enhanced);
+    snprintf(c->reply, sizeof c->reply, "%s", reply);
+    if (code == 250) say_accepted(c);
+    atomic_fetch_sub(&s->smtpd->process->memory, c->memory);
+    buf_free(&c->listing);
+    json_decref(c->client);
+    c->ended = true;
+    life_release(&s->life);
+}
+
+static void end_unstored(struct commit *c, int error) {
+    log_warn("message not stored", "id", c->envelope.id, "reason", store_error_text(error), NULL);
+    if (error == STORE_FULL)
+        end(c, 452, "4.3.1", "Insufficient system storage, try again later");
+    else
+        end(c, 451, "4.3.0", "The message cannot be stored now, try again later");
+}
+
+bool commit_step(struct session *s) {
+    struct commit *c = s->commit;
+    if (!c->ended) return false;
+    s->commit = NULL;
+    if (c->code == 250) {
+        session_reply(s, "250 %s %s", c->enhanced, c->reply);
+        transaction_reset(s);
+    } else {
+        message_refuse(s, c->code, c->enhanced, c->reply);
+    }
+    return true;
+}
+
+/* Into the queue
+ * --------------------------------------------------------------------------------------------------------------------
+ */
+
+static void on_queued(void *ctx, int error) {
+    struct commit *c = ctx;
+    char reply[64];
+    snprintf(reply, sizeof reply, "OK, queued as %s", c->envelope.id);
+    if (error)
+        end_unstored(c, error);
+    else
+        end(c, 250, "2.0.0", reply);
+}
+
+static void queue(struct commit *c) {
+    const struct worker *w = c->session->smtpd->worker;
+    c->queued = true;
+    outbox_commit(w->redis, w->bus, &c->envelope, c->text, on_queued, c);
+}
+
+/* The body may be gone by now: the mailbox service refused the last recipient after we had given up waiting. */
+static void on_queued_stored(void *ctx, int error) {
+    struct commit *c = ctx;
+    if (error == STORE_NOT_FOUND)
+        queue(c);
+    else
+        on_queued(c, error);
+}
+
+/* The body is stored already, under references that are the mailbox service's now. */
+static void queue_stored(struct commit *c) {
+    const struct worker *w = c->session->smtpd->worker;
+    c->queued = true;
+    outbox_commit_stored(w->redis, w->bus, &c->envelope, SLICE(""), on_queued_stored, c);
+}
+
+/* Into the mailboxes
+ * --------------------------------------------------------------------------------------------------------------------
+ */
+
+static bool is_temporary(const char *result) {
+    return !result || strcmp(result, "unavailable") == 0 || strcmp(result, "full") == 0;
+}
+
+/* Every recipient was refused for good, or there is no room. */
+static void end_refused(struct commit *c, const char *result) {
+    if (strcmp(result, "over_quota") == 0)
+        end(c, 552, "5.2.2", "Mailbox full");
+    else if (strcmp(result, "not_found") == 0)
+        end(c, 550, "5.1.1", "No such mailbox here");
+    else
+        end(c, 550, "5.2.0", "The mailbox does not accept this message");
+}
+
+static void on_delivered(void *ctx, const char *const results[]) {
+    struct commit *c = ctx;
+    struct envelope *e = &c->envelope;
+    size_t delivered = 0, refused = 0, full = 0, left = 0, count = e->rcpt_count;
+    const char *first = results[0];
+    for (size_t i = 0; i < count; i++) {
+        if (results[i] && strcmp(results[i], "delivered") == 0) {
+            delivered++;
+            continue;
+        }
+        if (!is_temporary(results[i])) refused++;
+        if (results[i] && strcmp(results[i], "full") == 0) full++;
+        e->rcpts[left++] = e->rcpts[i];
+    }
+    if (refused == count) {
+        end_refused(c, first);
+    } else if (full == count) {
+        end_unstored(c, STORE_FULL);
+    } else if (left == 0) {
+        char reply[64];
+        snprintf(reply, sizeof reply, "OK, delivered as %s", e->id);
+        end(c, 250, "2.0.0", reply);
+    } else {
+        e->rcpt_count = left; /* of the entry: message_rcpts still tells all */
+        queue_stored(c);
+    }
+}
+
+static void on_written(void *ctx, int error) {
+    struct commit *c = ctx;
+    if (error)
+        end_unstored(c, error);
+    else
+        deliver(c->session->smtpd->deliverer, &c->delivery);
+}
+
+static bool all_have_mailboxes(const struct envelope *e) {
+    for (size_t i = 0; i < e->rcpt_count; i++)
+        if (!ulid_is_valid(e->rcpts[i].user) || !mailbox_rcpt_is_valid(e->rcpts[i].address)) return false;
+    return true;
+}
+
+static void deliver_directly(struct commit *c) {
+    struct envelope *e = &c->envelope;
+    struct arena *arena = c->session->t.arena;
+    struct slice *refs = arena_alloc(arena, e->rcpt_count * sizeof *refs);
+    mailbox_listing_build(c->text, &c->listing);
+    for (size_t i = 0; i < e->rcpt_count; i++) {
+        char ref[MAILBOX_REF_MAX];
+        mailbox_blob_ref(ref, e->rcpts[i].user, e->rcpts[i].address, SLICE(ATTEMPT));
+        refs[i] = arena_slice(arena, slice_of(ref));
+    }
+    c->delivery = (struct delivery){
+        .envelope = e, .listing = buf_slice(&c->listing), .attempt = ATTEMPT, .done = on_delivered, .ctx = c};
+    blob_write(c->session->smtpd->worker->redis, slice_of(e->id), c->text, e->rcpt_count, refs, on_written, c);
+}
+
+/* The beginning
+ * ---------------------------------------------------------------------------------------------------------------
+ */
+
+static void fill_envelope(const struct session *s, struct envelope *e, size_t size) {
+    const struct transaction *t = &s->t;
+    struct envelope_rcpt *rcpts = arena_alloc(t->arena, t->rcpt_count * sizeof *rcpts);
+    *e = (struct envelope){.from = t->from,
+                           .origin = session_is_submission(s) ? ORIGIN_SUBMISSION : ORIGIN_MX,
+                           .size = size,
+                           .message_id = slice_of(t->message_id),
+                           .received_ms = clock_wall_ms(),
+                           .smtputf8 = t->smtputf8,
+                           .require_tls = t->require_tls,
+                           .body = t->body,
+                           .ret = t->ret,
+                           .envid = t->envid,
+                           .folder = slice_of(t->folder),
+                           .rcpts = rcpts};
+    memcpy(e->id, t->id, sizeof e->id);
+    for (const struct rcpt *r = t->rcpts; r; r = r->next)
+        rcpts[e->rcpt_count++] = (struct envelope_rcpt){.address = r->address,
+                                                        .user = slice_of(r->user),
+                                                        .from = r->from ? slice_of(r->from) : (struct slice){NULL, 0},
+                                                        .orcpt = slice_of(r->orcpt),
+                                                        .notify = slice_of(r->notify)};
+}
+
+void commit_begin(struct session *s) {
+    struct transaction *t = &s->t;
+    struct smtpd_process *p = s->smtpd->process;
+    struct commit *c = arena_alloc(t->arena, sizeof *c);
+    c->session = s;
+    c->text = message_finish(s);
+    fill_envelope(s, &c->envelope, c->text.n);
+    c->client = trace_client(s);
+    c->memory = COPIES * c->text.n;
+    s->commit = c;
+    life_hold(&s->life);
+    if (atomic_fetch_add(&p->memory, c->memory) + c->memory > p->memory_max) {
+        end_unstored(c, STORE_FULL);
+        return;
+    }
+    if (all_have_mailboxes(&c->envelope))
+        deliver_directly(c);
+    else
+        queue(c);
+}

@@ -1,0 +1,56 @@
+#include "services/smtpd/stage.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "services/smtpd/smtpd.h"
+
+enum { CHECKS_MAX = 8 };
+
+static check_fn *const checks[STAGES][CHECKS_MAX + 1] = {
+    [STAGE_CONNECT] = {check_connections},
+    [STAGE_AUTH] = {check_login},
+    [STAGE_MAIL] = {check_sender},
+    [STAGE_RCPT] = {check_recipient},
+    [STAGE_END] = {check_text, check_proofs, check_forgery, check_seal, check_header, check_authors, check_signature},
+};
+
+void stage_begin(struct checking *c, struct session *s, enum stage stage) {
+    *c = (struct checking){.session = s, .stage = stage};
+}
+
+bool stage_step(struct checking *c) {
+    while (!c->waits && !c->verdict.code) {
+        check_fn *start = checks[c->stage][c->next];
+        if (!start) return true;
+        c->next++;
+        start(c);
+    }
+    return !c->waits;
+}
+
+void check_reject(struct checking *c, int code, const char *enhanced, const char *format, ...) {
+    va_list ap;
+    va_start(ap, format);
+    c->verdict.code = code;
+    snprintf(c->verdict.enhanced, sizeof c->verdict.enhanced, "%s", enhanced);
+    vsnprintf(c->verdict.text, sizeof c->verdict.text, format, ap);
+    va_end(ap);
+}
+
+void check_quarantine(struct checking *c, const char *folder) { c->verdict.folder = folder; }
+
+static void on_answer(void *ctx, int error, const json_t *reply) {
+    struct checking *c = ctx;
+    struct session *s = c->session;
+    c->waits = false;
+    if (!life_has_ended(&s->life)) c->answer(c, error, reply);
+    life_release(&s->life);
+}
+
+void check_ask(struct checking *c, const char *verb, json_t *ask, int timeout_ms, check_answer_fn *answer) {
+    c->waits = true;
+    c->answer = answer;
+    life_hold(&c->session->life);
+    bus_request(c->session->smtpd->worker->bus, verb, ask, timeout_ms, on_answer, c);
+}

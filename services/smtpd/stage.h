@@ -1,0 +1,75 @@
+/* The stages of a mail transaction, and what is checked at each before the client gets its answer.
+ *
+ * A check is one function, in the table of stage.c under its stage. It is given a struct checking and says what it
+ * found by check_reject() or check_quarantine(), at once or after it has asked a service (check_ask); a check that says
+ * nothing accepts. The checks of a stage run one after another, and the first refusal ends the stage. Those of several
+ * RCPT commands of a pipelined group run side by side. */
+#ifndef POSTBUS_SMTPD_STAGE_H
+#define POSTBUS_SMTPD_STAGE_H
+
+#include "libcommon/bus/bus.h"
+
+struct session;
+struct checking;
+struct rcpt_command;
+
+enum stage {
+    STAGE_CONNECT, /* before the greeting */
+    STAGE_HELLO,   /* EHLO, HELO */
+    STAGE_AUTH,    /* login and password are there */
+    STAGE_MAIL,
+    STAGE_RCPT,
+    STAGE_DATA, /* before the text is asked for */
+    STAGE_END,  /* the text is whole; header fields may be added and dropped (message_put_on_top, message_drop) */
+    STAGES
+};
+
+enum { VERDICT_TEXT_BYTES = 512 /* RFC 5321 §4.5.3.1.5 */ };
+
+/* What the checks of a stage said. The verdicts of MAIL, DATA and END go on with the message: into its envelope and to
+ * the mailbox. */
+struct verdict {
+    int code; /* 0: accepted; 4xx: deferred; 5xx: rejected */
+    char enhanced[12], text[VERDICT_TEXT_BYTES];
+    const char *folder; /* where local recipients get it; NULL: the INBOX */
+};
+
+typedef void check_answer_fn(struct checking *c, int error, const json_t *reply);
+
+/* One run through the checks of a stage. */
+struct checking {
+    struct session *session;
+    enum stage stage;
+    struct rcpt_command *rcpt; /* STAGE_RCPT: which one */
+    struct verdict verdict;
+    size_t next;             /* of the stage's checks */
+    bool waits;              /* for a service's answer */
+    check_answer_fn *answer; /* gets it */
+    uint64_t mark;           /* resolver_mark() of when accounts was asked */
+};
+
+void stage_begin(struct checking *c, struct session *s, enum stage stage);
+/* Starts checks until one waits for an answer; true: the stage is through. Called from the session's loop; an answer
+ * wakes it. */
+bool stage_step(struct checking *c);
+
+/* Refuses, with what the client is told: code 4xx or 5xx. */
+void check_reject(struct checking *c, int code, const char *enhanced, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+/* Accepts, but local recipients get it in this folder (of static life). */
+void check_quarantine(struct checking *c, const char *folder);
+/* Asks a service; the check goes on in answer(), which is not called any more when the session has ended. Steals the
+ * reference to ask. */
+void check_ask(struct checking *c, const char *verb, json_t *ask, int timeout_ms, check_answer_fn *answer);
+
+/* The checks. */
+typedef void check_fn(struct checking *c);
+check_fn check_connections;                            /* clients: session.c */
+check_fn check_login;                                  /* cmd_auth.c */
+check_fn check_sender;                                 /* cmd_mail.c */
+check_fn check_recipient;                              /* cmd_rcpt.c */
+check_fn check_text;                                   /* message.c */
+check_fn check_proofs, check_forgery, check_seal;      /* incoming.c */
+check_fn check_header, check_authors, check_signature; /* outgoing.c */
+
+#endif
