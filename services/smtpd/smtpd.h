@@ -26,7 +26,7 @@
 #include "libcommon/service/service.h"
 #include "libcommon/trust/dkim/body_hash.h"
 #include "libcommon/trust/srs/srs.h"
-#include "services/smtpd/clients.h"
+#include "libcommon/service/clients.h"
 #include "services/smtpd/limits.h"
 #include "services/smtpd/parse.h"
 #include "services/smtpd/stage.h"
