@@ -213,7 +213,14 @@ static void on_deferred(struct step *s) {
 
 static void on_bounced(struct step *s) {
     buf_printf(&s->what, "given up for %s: %s", member_text(s->data, "rcpt"), member_text(s->data, "reason"));
+    if (*member_text(s->data, "dsn")) buf_printf(&s->what, "; report %s tells the sender", member_text(s->data, "dsn"));
     whole(s, 6, "bounced");
+}
+
+static void on_deleted(struct step *s) {
+    buf_add_str(&s->what, "deleted from the queue by an administrator; given up without a report: ");
+    add_list(&s->what, json_object_get(s->data, "rcpts"), "");
+    whole(s, 6, "deleted");
 }
 
 static void on_dead(struct step *s) {
@@ -262,7 +269,7 @@ static const struct {
     {"postbus.mail.deferred", on_deferred},   {"postbus.mail.bounced", on_bounced},
     {"postbus.mail.delivered", on_delivered}, {"postbus.mail.announced", on_announced},
     {"postbus.mail.fetched", on_fetched},     {"postbus.mail.tls", on_tls},
-    {"postbus.mail.dead", on_dead},
+    {"postbus.mail.deleted", on_deleted},     {"postbus.mail.dead", on_dead},
 };
 
 struct timed {
