@@ -31,7 +31,7 @@ struct commit {
     size_t memory;
     struct buf listing;
     struct delivery delivery;
-    json_t *client;
+    struct mail_event_client client;
     bool ended, queued;
     int code; /* of the reply; 250: the message is stored */
     char enhanced[8], reply[200];
@@ -47,14 +47,22 @@ static void say_accepted(struct commit *c) {
     const struct envelope *e = &c->envelope;
     char reply[sizeof c->reply + 16];
     snprintf(reply, sizeof reply, "250 2.0.0 %s", c->reply);
-    json_t *data =
-        json_pack("{s:b,s:s%,s:o,s:I,s:s%,s:s,s:O,s:s}", "queued", c->queued, "from", e->from.p, e->from.n, "rcpts",
-                  message_rcpts(t), "size", (json_int_t)e->size, "message_id", e->message_id.p, e->message_id.n,
-                  "origin", e->origin == ORIGIN_SUBMISSION ? "submission" : "mx", "client", c->client, "reply", reply);
-    if (data && c->queued) json_object_set_new(data, "shard", json_integer(queue_shard_of(slice_of(e->id))));
-    if (data && t->proofs) json_object_set(data, "verdict", t->proofs);
-    if (data && t->sealed) json_object_set_new(data, "sealed", json_string(t->sealed));
-    if (data) bus_publish(s->smtpd->worker->bus, "mail.accepted", slice_of(e->id), data);
+    struct mail_accepted event = {.queued = c->queued,
+                                  .shard = c->queued ? (int64_t)queue_shard_of(slice_of(e->id)) : -1,
+                                  .from = e->from,
+                                  .message_id = e->message_id,
+                                  .origin = slice_of(e->origin == ORIGIN_SUBMISSION ? "submission" : "mx"),
+                                  .reply = slice_of(reply),
+                                  .sealed = slice_of(t->sealed),
+                                  .size = e->size,
+                                  .client = &c->client,
+                                  .verdict = t->proofs ? t->proofs->proofs : SLICE(""),
+                                  .rcpt_count = t->rcpt_count,
+                                  .rcpts = message_rcpts(t)};
+    struct buf data = {0};
+    if (mail_accepted_write(&event, &data))
+        bus_publish_text(s->smtpd->worker->bus, "mail.accepted", slice_of(e->id), buf_slice(&data));
+    buf_free(&data);
     metric_add(&smtpd_accepted, 1);
     metric_add(&smtpd_bytes, (int64_t)e->size);
     if (!c->queued) metric_add(&smtpd_delivered, 1);
@@ -72,7 +80,6 @@ static void end(struct commit *c, int code, const char *enhanced, const char *re
     if (code == 250) say_accepted(c);
     atomic_fetch_sub(&s->smtpd->process->memory, c->memory);
     buf_free(&c->listing);
-    json_decref(c->client);
     c->ended = true;
     life_release(&s->life);
 }

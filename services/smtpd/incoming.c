@@ -1,65 +1,55 @@
 /* The checks of a whole message from another server: what the verifier can prove of its sender, and, where an alias
  * hands it on, that our name is not lent to a forgery (forward.c), and the ARC seal. */
+#include "libcommon/base/member.h"
 #include "libcommon/mail/header.h"
 #include "services/smtpd/smtpd.h"
 
-/* The verifier's reply as events carry it: without header text and byte ranges, which are only for us. */
-static json_t *proofs_for_event(const json_t *reply) {
-    json_t *proofs = json_copy((json_t *)(uintptr_t)reply);
-    json_object_del(proofs, "headers");
-    json_object_del(proofs, "drop");
-    return proofs;
-}
-
-static void take_header_changes(struct transaction *t, const json_t *reply) {
-    const char *fields = json_string_value(json_object_get(reply, "headers"));
-    size_t i;
-    json_t *range;
-    if (fields) message_put_on_top(t, slice_of(fields));
-    json_array_foreach(json_object_get(reply, "drop"), i, range) message_drop(
-        t, (size_t)json_integer_value(json_array_get(range, 0)), (size_t)json_integer_value(json_array_get(range, 1)));
+static void take_header_changes(struct transaction *t, const struct verify_reply *r) {
+    if (r->headers.n) message_put_on_top(t, r->headers);
+    for (size_t i = 0; i < r->drop_count; i++) message_drop(t, r->drops[i].offset, r->drops[i].n);
     message_drop_fields(t, "Return-Path"); /* ours alone says where the message came from (RFC 5321 §4.4) */
 }
 
-static void on_verified(struct checking *c, int error, const json_t *reply) {
+static void on_verified(struct checking *c, int error, struct slice reply) {
     struct transaction *t = &c->session->t;
-    const char *disposition = json_string_value(json_object_get(reply, "disposition")),
-               *enhanced = json_string_value(json_object_get(reply, "enhanced")),
-               *reason = json_string_value(json_object_get(reply, "reason"));
-    if (error || !disposition) {
+    struct verify_reply *r = arena_alloc(t->arena, sizeof *r);
+    if (error || verify_reply_read(t->arena, reply, r)) {
         check_reject(c, 451, "4.7.0", "The sender cannot be verified now, try again later");
         return;
     }
-    t->proofs = proofs_for_event(reply);
-    if (!reason) reason = "The sender could not be verified";
-    if (strcmp(disposition, "reject") == 0) {
-        check_reject(c, 550, enhanced ? enhanced : "5.7.1", "%s", reason);
-    } else if (strcmp(disposition, "tempfail") == 0) {
-        check_reject(c, 451, enhanced ? enhanced : "4.7.0", "%s", reason);
+    t->proofs = r;
+    const char *reason = r->reason.n ? r->reason.p : "The sender could not be verified";
+    if (slice_is(r->disposition, "reject")) {
+        check_reject(c, 550, r->enhanced.n ? r->enhanced.p : "5.7.1", "%s", reason);
+    } else if (slice_is(r->disposition, "tempfail")) {
+        check_reject(c, 451, r->enhanced.n ? r->enhanced.p : "4.7.0", "%s", reason);
     } else {
-        if (strcmp(disposition, "quarantine") == 0) check_quarantine(c, "Junk");
-        take_header_changes(t, reply);
+        if (slice_is(r->disposition, "quarantine")) check_quarantine(c, "Junk");
+        take_header_changes(t, r);
     }
 }
 
 void check_proofs(struct checking *c) {
     struct session *s = c->session;
     struct transaction *t = &s->t;
+    struct buf text = {0};
     if (session_is_submission(s)) return;
-    json_t *hashes = json_array();
-    for (size_t i = 0; i < t->hash_count; i++) {
-        json_t *one =
-            json_pack("{s:s,s:s,s:o}", "canon", t->hash_kinds[i].relaxed ? "relaxed" : "simple", "algorithm", "sha256",
-                      "length", t->hash_kinds[i].length < 0 ? json_null() : json_integer(t->hash_kinds[i].length));
-        add_base64(one, "hash_b64", slice_make(t->digests[i], BODY_HASH_BYTES));
-        json_object_set_new(one, "hashed", json_integer((json_int_t)t->hashed[i]));
-        json_array_append_new(hashes, one);
-    }
-    json_t *ask = json_pack("{s:s,s:s,s:s,s:s%,s:s,s:b,s:o}", "id", t->id, "client_ip", s->ip, "helo", s->helo,
-                            "mail_from", t->from.p, t->from.n, "tls", stream_tls_version(s->stream), "smtputf8",
-                            t->smtputf8, "body_hashes", hashes);
-    add_base64(ask, "header_b64", message_header(t));
-    check_ask(c, "verifier.verify", ask, SMTP_VERIFY_MS, on_verified);
+    struct verify_ask ask = {.id = slice_of(t->id),
+                             .client_ip = slice_of(s->ip),
+                             .helo = slice_of(s->helo),
+                             .mail_from = t->from,
+                             .tls = slice_of(stream_tls_version(s->stream)),
+                             .smtputf8 = t->smtputf8,
+                             .header = message_header(t)};
+    for (size_t i = 0; i < t->hash_count && i < VERIFY_HASHES_MAX; i++)
+        ask.hashes[ask.hash_count++] =
+            (struct verify_hash){t->hash_kinds[i].relaxed, t->hash_kinds[i].length, (int64_t)t->hashed[i],
+                                 slice_make(t->digests[i], BODY_HASH_BYTES)};
+    if (verify_ask_write(&ask, &text))
+        check_ask_text(c, "verifier.verify", buf_slice(&text), SMTP_VERIFY_MS, on_verified);
+    else
+        check_reject(c, 550, "5.5.2", "The name given in EHLO or the reverse-path is not UTF-8");
+    buf_free(&text);
 }
 
 /* Handed on by an alias
@@ -114,13 +104,12 @@ void check_seal(struct checking *c) {
     forward_rewrite(s, t->proofs);
     while (whole + 1 < t->hash_count && !(t->hash_kinds[whole].relaxed && t->hash_kinds[whole].length < 0)) whole++;
     message_kept_header(t, &header);
-    json_t *arc = json_object_get(t->proofs, "arc"), *sets = json_object_get(arc, "sets");
-    const char *cv = json_string_value(json_object_get(arc, "cv"));
-    json_t *ask =
-        json_pack("{s:s,s:s,s:s,s:{s:s,s:I}}", "id", t->id, "domain", forward_domain(s), "headers",
-                  buf_str(&t->change.on_top), "arc", "cv", cv ? cv : "none", "sets", json_integer_value(sets));
-    add_base64(ask, "header_b64", buf_slice(&header));
-    add_base64(ask, "body_hash_b64", slice_make(t->digests[whole], BODY_HASH_BYTES));
+    const char *cv = t->proofs && t->proofs->arc_cv.n ? t->proofs->arc_cv.p : "none";
+    json_int_t sets = t->proofs ? t->proofs->arc_sets : 0;
+    json_t *ask = json_pack("{s:s,s:s,s:s,s:{s:s,s:I}}", "id", t->id, "domain", forward_domain(s), "headers",
+                            buf_str(&t->change.on_top), "arc", "cv", cv, "sets", sets);
+    member_set_base64(ask, "header_b64", buf_slice(&header));
+    member_set_base64(ask, "body_hash_b64", slice_make(t->digests[whole], BODY_HASH_BYTES));
     buf_free(&header);
     check_ask(c, "verifier.seal", ask, SMTP_VERIFY_MS, on_sealed);
 }

@@ -1,4 +1,3 @@
-#include "libcommon/base/base64.h"
 #include "libcommon/base/log.h"
 #include "libcommon/mail/header.h"
 #include "services/smtpd/smtpd.h"
@@ -139,33 +138,34 @@ void message_received(struct session *s) {
     session_check(s, STAGE_END, end_done);
 }
 
-json_t *message_rcpts(const struct transaction *t) {
-    json_t *list = json_array();
-    for (const struct rcpt *r = t->rcpts; r; r = r->next) {
-        json_t *one = json_pack("{s:s%}", "address", r->address.p, r->address.n);
-        if (r->user) json_object_set_new(one, "user", json_string(r->user));
-        if (r->from) json_object_set_new(one, "from", json_string(r->from));
-        json_array_append_new(list, one);
-    }
+const struct mail_event_rcpt *message_rcpts(const struct transaction *t) {
+    struct mail_event_rcpt *list = arena_alloc(t->arena, (t->rcpt_count + 1) * sizeof *list);
+    size_t n = 0;
+    for (const struct rcpt *r = t->rcpts; r; r = r->next)
+        list[n++] = (struct mail_event_rcpt){.address = r->address,
+                                             .user = r->user ? slice_of(r->user) : (struct slice){NULL, 0},
+                                             .from = r->from ? slice_of(r->from) : (struct slice){NULL, 0}};
     return list;
 }
 
 void message_refuse(struct session *s, int code, const char *enhanced, const char *reason) {
     struct transaction *t = &s->t;
+    struct mail_event_client client = trace_client(s);
+    struct mail_refused e = {.from = t->from,
+                             .enhanced = slice_of(enhanced),
+                             .reason = slice_of(reason),
+                             .code = code,
+                             .client = &client,
+                             .verdict = t->proofs ? t->proofs->proofs : SLICE(""),
+                             .rcpt_count = t->rcpt_count,
+                             .rcpts = message_rcpts(t)};
+    struct buf data = {0};
     metric_add(code < 500 ? &smtpd_deferred : &smtpd_refused, 1);
     log_info("message refused", "id", t->id, "from", t->from.p, "client", s->ip, "enhanced", enhanced, "reason", reason,
              NULL);
-    json_t *data = json_pack("{s:s%,s:o,s:o,s:i,s:s,s:s}", "from", t->from.p, t->from.n, "rcpts", message_rcpts(t),
-                             "client", trace_client(s), "code", code, "enhanced", enhanced, "reason", reason);
-    if (data && t->proofs) json_object_set(data, "verdict", t->proofs);
-    if (data) bus_publish(s->smtpd->worker->bus, "mail.refused", slice_of(t->id), data);
+    if (mail_refused_write(&e, &data))
+        bus_publish_text(s->smtpd->worker->bus, "mail.refused", slice_of(t->id), buf_slice(&data));
+    buf_free(&data);
     session_reply(s, "%d %s %s", code, enhanced, reason);
     transaction_reset(s);
-}
-
-void add_base64(json_t *object, const char *name, struct slice bytes) {
-    struct buf text = {0};
-    base64_encode(bytes, &text);
-    json_object_set_new(object, name, json_stringn_nocheck(buf_str(&text), text.n));
-    buf_free(&text);
 }

@@ -130,13 +130,13 @@ void check_header(struct checking *c) {
     message_drop_fields(t, "Return-Path"); /* RFC 5321 §4.4 */
 }
 
-static void on_signed(struct checking *c, int error, const json_t *reply) {
+static void on_signed(struct checking *c, int error, struct slice reply) {
     struct transaction *t = &c->session->t;
-    const char *headers = json_string_value(json_object_get(reply, "headers"));
+    struct slice headers;
     if (error == BUS_UNAVAILABLE)
         check_reject(c, 451, "4.7.0", "The message cannot be signed now, try again later");
-    else if (error == BUS_OK && headers)
-        message_put_on_top(t, slice_of(headers)); /* above the fields that we added, which they cover */
+    else if (error == BUS_OK && !sign_reply_read(t->arena, reply, &headers))
+        message_put_on_top(t, headers); /* above the fields that we added, which they cover */
     else
         log_info("sent without a signature: the domain has no key here", "id", t->id, "domain", t->authors.domain,
                  NULL);
@@ -145,13 +145,14 @@ static void on_signed(struct checking *c, int error, const json_t *reply) {
 void check_signature(struct checking *c) {
     struct session *s = c->session;
     struct transaction *t = &s->t;
-    struct buf header = {0};
+    struct buf header = {0}, text = {0};
     if (!session_is_submission(s)) return;
     buf_add_slice(&header, buf_slice(&t->change.on_top));
     message_kept_header(t, &header); /* what does not go on is not signed */
-    json_t *ask = json_pack("{s:s,s:s}", "id", t->id, "domain", t->authors.domain);
-    add_base64(ask, "header_b64", buf_slice(&header));
-    add_base64(ask, "body_hash_b64", slice_make(t->digests[0], BODY_HASH_BYTES));
+    struct sign_ask ask = {slice_of(t->id), slice_of(t->authors.domain), buf_slice(&header),
+                           slice_make(t->digests[0], BODY_HASH_BYTES)};
+    sign_ask_write(&ask, &text); /* its texts are ours: A-labels */
+    check_ask_text(c, "verifier.sign", buf_slice(&text), SMTP_VERIFY_MS, on_signed);
     buf_free(&header);
-    check_ask(c, "verifier.sign", ask, SMTP_VERIFY_MS, on_signed);
+    buf_free(&text);
 }

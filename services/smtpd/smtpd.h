@@ -19,6 +19,8 @@
 #include <stdatomic.h>
 
 #include "libcommon/base/arena.h"
+#include "libcommon/codec/events.h"
+#include "libcommon/codec/verify.h"
 #include "libcommon/mail/domain.h"
 #include "libcommon/net/stream.h"
 #include "libcommon/outbox/envelope.h"
@@ -111,8 +113,8 @@ struct transaction {
     /* the end stage */
     struct header_change change;
     char message_id[256];
-    json_t *proofs;     /* what the verifier found, for the event; NULL: nothing was asked */
-    const char *sealed; /* the domain of the ARC seal that was added; NULL: none */
+    const struct verify_reply *proofs; /* what the verifier found; NULL: nothing was asked */
+    const char *sealed;                /* the domain of the ARC seal that was added; NULL: none */
     struct {
         size_t count, next;
         struct mail_address *list; /* whose owner is still to be asked for */
@@ -231,11 +233,11 @@ const char *forward_domain(const struct session *s);
 enum forward_return { RETURN_NONE, RETURN_TAKEN, RETURN_WITH_SENDER, RETURN_FORGED, RETURN_EXPIRED };
 enum forward_return forward_return(struct session *s, struct slice *address);
 /* Whether the verifier's verdict leaves open that the From address is forged: then our name is not lent to it. */
-bool forward_is_unproven(const json_t *proofs);
+bool forward_is_unproven(const struct verify_reply *proofs);
 /* Whether such a message, which has no sender, would be proven by the mail host's name alone. */
-bool forward_greeting_proves(const struct session *s, const json_t *proofs);
+bool forward_greeting_proves(const struct session *s, const struct verify_reply *proofs);
 /* Gives the recipients that are handed on their reverse-path. */
-void forward_rewrite(struct session *s, const json_t *proofs);
+void forward_rewrite(struct session *s, const struct verify_reply *proofs);
 
 /* data.c */
 void cmd_data(struct session *s, struct slice argument);
@@ -264,10 +266,8 @@ struct slice message_finish(struct session *s);
 void message_received(struct session *s);
 /* Refuses the message and says so on the bus. */
 void message_refuse(struct session *s, int code, const char *enhanced, const char *reason);
-/* Adds bytes as base64 text to an object. */
-void add_base64(json_t *object, const char *name, struct slice bytes);
-/* The recipients, as events name them. */
-json_t *message_rcpts(const struct transaction *t);
+/* The recipients, as events name them; t->rcpt_count, in the transaction's arena. */
+const struct mail_event_rcpt *message_rcpts(const struct transaction *t);
 
 /* outgoing.c: reads From and Sender (RFC 5322 §3.6.2) into t->authors: whose owner is still to be asked for, and which
  * domain signs. Each author must be the login's own; where From names several, it is enough that the Sender is, who
@@ -296,7 +296,8 @@ void deliver(struct deliverer *x, struct delivery *d);
 
 /* trace.c: pure text. */
 void trace_received(const struct session *s, struct buf *out);
-json_t *trace_client(const struct session *s);
+/* Texts of the session, or of the transaction's arena. */
+struct mail_event_client trace_client(const struct session *s);
 
 extern struct metric smtpd_connections, smtpd_accepted, smtpd_delivered, smtpd_refused, smtpd_deferred, smtpd_bytes;
 

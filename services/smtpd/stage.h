@@ -35,6 +35,7 @@ struct verdict {
 };
 
 typedef void check_answer_fn(struct checking *c, int error, const json_t *reply);
+typedef void check_text_fn(struct checking *c, int error, struct slice reply);
 
 /* One run through the checks of a stage. */
 struct checking {
@@ -44,8 +45,9 @@ struct checking {
     struct verdict verdict;
     size_t next;             /* of the stage's checks */
     bool waits;              /* for a service's answer */
-    check_answer_fn *answer; /* gets it */
-    uint64_t mark;           /* resolver_mark() of when accounts was asked */
+    check_answer_fn *answer; /* gets it; or: */
+    check_text_fn *text;
+    uint64_t mark; /* resolver_mark() of when accounts was asked */
 };
 
 void stage_begin(struct checking *c, struct session *s, enum stage stage);
@@ -61,6 +63,9 @@ void check_quarantine(struct checking *c, const char *folder);
 /* Asks a service; the check goes on in answer(), which is not called any more when the session has ended. Steals the
  * reference to ask. */
 void check_ask(struct checking *c, const char *verb, json_t *ask, int timeout_ms, check_answer_fn *answer);
+
+/* The same with JSON text both ways (libcommon/codec), which is copied. */
+void check_ask_text(struct checking *c, const char *verb, struct slice ask, int timeout_ms, check_text_fn *answer);
 
 /* The checks. */
 typedef void check_fn(struct checking *c);
