@@ -13,7 +13,7 @@
 #define POSTBUS_MAILBOX_JANITOR_H
 
 #include "libcommon/store/blob.h"
-#include "libcommon/store/mailbox_janitor.h"
+#include "libcommon/store/mailbox/mailbox_janitor.h"
 #include "services/mailbox/mailbox_service.h"
 
 enum { BODIES_A_STEP = 64, USERS_A_STEP = 16, JANITOR_REMEMBERED = 1 << 16 };

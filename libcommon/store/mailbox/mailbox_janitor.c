@@ -1,5 +1,5 @@
 /* The janitor's door: its lease, what it suspects, and its look at users. */
-#include "libcommon/store/mailbox_janitor.h"
+#include "libcommon/store/mailbox/mailbox_janitor.h"
 #include "libcommon/store/mailbox/mailbox_private.h"
 #include "libcommon/store/pending.h"
 

@@ -1,6 +1,6 @@
 /* The recount of a mailbox: every folder's records page by page, then the figures, if nothing has changed meanwhile. */
+#include "libcommon/store/mailbox/mailbox_janitor.h"
 #include "libcommon/store/mailbox/mailbox_private.h"
-#include "libcommon/store/mailbox_janitor.h"
 
 /* FOLDERS_A_STEP: whose figures one Function compares. FIXED: its arguments before them. */
 enum { RECORDS_A_PAGE = 500, FOLDERS_A_STEP = 100, FIXED = 5, PER_FOLDER = 4 };
