@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "libcommon/base/base64.h"
+#include "libcommon/base/json_write.h"
 #include "services/smtpd/smtpd.h"
 
 static const char wrong[] = "The login or the password is wrong";
@@ -12,14 +13,14 @@ static void forget(struct buf *b) {
     buf_free(b);
 }
 
-static void on_login(struct checking *c, int error, const json_t *reply) {
+static void on_login(struct checking *c, int error, yyjson_val *reply) {
     struct session *s = c->session;
     if (error == BUS_OK) {
-        s->user = memory_copy(slice_of(json_string_value(json_object_get(reply, "user"))));
-        s->login = memory_copy(slice_of(json_string_value(json_object_get(reply, "address"))));
+        s->user = memory_copy(slice_of(answer_text(reply, "user")));
+        s->login = memory_copy(slice_of(answer_text(reply, "address")));
     } else if (error == BUS_REFUSED) {
         check_reject(c, 535, "5.7.8", "%s", wrong); /* RFC 4954 §6 */
-    } else if (strcmp(bus_error_code(reply), "busy") == 0) {
+    } else if (strcmp(answer_error(reply), "busy") == 0) {
         check_reject(c, 454, "4.7.0", "Too many failed logins, try again later");
     } else {
         check_reject(c, 454, "4.7.0", "Logins cannot be checked now, try again later");
@@ -28,14 +29,22 @@ static void on_login(struct checking *c, int error, const json_t *reply) {
 
 void check_login(struct checking *c) {
     struct session *s = c->session;
-    json_t *ask = json_pack("{s:s,s:s,s:s,s:s}", "login", buf_str(&s->auth_user), "password",
-                            buf_str(&s->auth_password), "client_ip", s->ip, "protocol", "smtp");
+    struct buf ask = {0};
+    json_open(&ask, NULL, '{');
+    json_text(&ask, "login", buf_slice(&s->auth_user));
+    json_text(&ask, "password", buf_slice(&s->auth_password));
+    json_text(&ask, "client_ip", slice_of(s->ip));
+    json_text(&ask, "protocol", SLICE("smtp"));
+    json_close(&ask, '}');
+    bool is_text = json_is_utf8(buf_slice(&s->auth_user)) && json_is_utf8(buf_slice(&s->auth_password));
     forget(&s->auth_user);
     forget(&s->auth_password);
-    if (ask)
-        check_ask(c, "accounts.login", ask, SMTP_RESOLVE_MS, on_login);
-    else /* not UTF-8 */
+    if (is_text) {
+        check_ask(c, "accounts.login", &ask, SMTP_RESOLVE_MS, on_login);
+    } else {
+        forget(&ask);
         check_reject(c, 535, "5.7.8", "%s", wrong);
+    }
 }
 
 static void login_done(struct session *s, const struct verdict *v) {

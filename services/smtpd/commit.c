@@ -12,6 +12,8 @@
 #include <stdlib.h>
 
 #include "libcommon/base/clock.h"
+#include "libcommon/base/cost.h"
+#include "libcommon/base/json_write.h"
 #include "libcommon/base/log.h"
 #include "libcommon/outbox/outbox.h"
 #include "libcommon/store/blob.h"
@@ -31,7 +33,7 @@ struct commit {
     size_t memory;
     struct buf listing;
     struct delivery delivery;
-    json_t *client;
+    struct buf client; /* as events tell it: the connection may be gone at the end */
     bool ended, queued;
     int code; /* of the reply; 250: the message is stored */
     char enhanced[8], reply[200];
@@ -47,14 +49,19 @@ static void say_accepted(struct commit *c) {
     const struct envelope *e = &c->envelope;
     char reply[sizeof c->reply + 16];
     snprintf(reply, sizeof reply, "250 2.0.0 %s", c->reply);
-    json_t *data =
-        json_pack("{s:b,s:s%,s:o,s:I,s:s%,s:s,s:O,s:s}", "queued", c->queued, "from", e->from.p, e->from.n, "rcpts",
-                  message_rcpts(t), "size", (json_int_t)e->size, "message_id", e->message_id.p, e->message_id.n,
-                  "origin", e->origin == ORIGIN_SUBMISSION ? "submission" : "mx", "client", c->client, "reply", reply);
-    if (data && c->queued) json_object_set_new(data, "shard", json_integer(queue_shard_of(slice_of(e->id))));
-    if (data && t->proofs) json_object_set(data, "verdict", t->proofs);
-    if (data && t->sealed) json_object_set_new(data, "sealed", json_string(t->sealed));
-    if (data) bus_publish(s->smtpd->worker->bus, "mail.accepted", slice_of(e->id), data);
+    struct buf event = {0};
+    message_event(s, buf_slice(&c->client), &event);
+    json_flag(&event, "queued", c->queued);
+    if (c->queued) json_number(&event, "shard", queue_shard_of(slice_of(e->id)));
+    json_number(&event, "size", (int64_t)e->size);
+    json_text(&event, "message_id", e->message_id);
+    json_text(&event, "origin", e->origin == ORIGIN_SUBMISSION ? SLICE("submission") : SLICE("mx"));
+    json_text(&event, "reply", slice_of(reply));
+    if (t->sealed) json_text(&event, "sealed", slice_of(t->sealed));
+    json_close(&event, '}');
+    cost_add(COST_JSON_WRITTEN, 1);
+    bus_publish_text(s->smtpd->worker->bus, "mail.accepted", slice_of(e->id), buf_slice(&event));
+    buf_free(&event);
     metric_add(&smtpd_accepted, 1);
     metric_add(&smtpd_bytes, (int64_t)e->size);
     if (!c->queued) metric_add(&smtpd_delivered, 1);
@@ -72,7 +79,7 @@ static void end(struct commit *c, int code, const char *enhanced, const char *re
     if (code == 250) say_accepted(c);
     atomic_fetch_sub(&s->smtpd->process->memory, c->memory);
     buf_free(&c->listing);
-    json_decref(c->client);
+    buf_free(&c->client);
     c->ended = true;
     life_release(&s->life);
 }
@@ -175,7 +182,7 @@ static void on_delivered(void *ctx, const char *const results[]) {
         snprintf(reply, sizeof reply, "OK, delivered as %s", e->id);
         end(c, 250, "2.0.0", reply);
     } else {
-        e->rcpt_count = left; /* of the entry: message_rcpts still tells all */
+        e->rcpt_count = left; /* of the entry: the event tells all */
         queue_stored(c);
     }
 }
@@ -244,7 +251,7 @@ void commit_begin(struct session *s) {
     c->session = s;
     c->text = message_finish(s);
     fill_envelope(s, &c->envelope, c->text.n);
-    c->client = trace_client(s);
+    trace_client(s, &c->client);
     c->memory = COPIES * c->text.n;
     s->commit = c;
     life_hold(&s->life);

@@ -2,8 +2,8 @@
  * requests as their bounds allow. */
 #include <stdlib.h>
 
-#include "libcommon/base/base64.h"
-#include "libcommon/base/clock.h"
+#include "libcommon/base/cost.h"
+#include "libcommon/base/json_write.h"
 #include "services/smtpd/smtpd.h"
 
 /* Of a request (proto-schemas/rpc/mailbox.deliver.request.json). */
@@ -27,50 +27,64 @@ static size_t bytes_of(const struct delivery *d) {
     return n;
 }
 
-static json_t *message_of(const struct delivery *d) {
+static void add_message(const struct delivery *d, struct buf *ask) {
     const struct envelope *e = d->envelope;
-    json_t *rcpts = json_array();
-    for (size_t i = 0; i < e->rcpt_count; i++)
-        json_array_append_new(rcpts, json_pack("{s:s%,s:s%}", "rcpt", e->rcpts[i].address.p, e->rcpts[i].address.n,
-                                               "user", e->rcpts[i].user.p, e->rcpts[i].user.n));
-    json_t *message =
-        json_pack("{s:s,s:s%,s:s%,s:I,s:I,s:s,s:b,s:o}", "id", e->id, "from", e->from.p, e->from.n, "folder",
-                  e->folder.n ? e->folder.p : "", e->folder.n, "size", (json_int_t)e->size, "date",
-                  (json_int_t)(e->received_ms / 1000), "attempt", d->attempt, "held", 1, "rcpts", rcpts);
-    if (message) add_base64(message, "listing_b64", d->listing);
-    return message;
+    json_open(ask, NULL, '{');
+    json_text(ask, "id", slice_of(e->id));
+    json_text(ask, "from", e->from);
+    json_text(ask, "folder", e->folder);
+    json_number(ask, "size", (int64_t)e->size);
+    json_number(ask, "date", e->received_ms / 1000);
+    json_text(ask, "attempt", slice_of(d->attempt));
+    json_flag(ask, "held", true);
+    json_base64(ask, "listing_b64", d->listing);
+    json_open(ask, "rcpts", '[');
+    for (size_t i = 0; i < e->rcpt_count; i++) {
+        json_open(ask, NULL, '{');
+        json_text(ask, "rcpt", e->rcpts[i].address);
+        json_text(ask, "user", e->rcpts[i].user);
+        json_close(ask, '}');
+    }
+    json_close(ask, ']');
+    json_close(ask, '}');
 }
 
 /* The results that a message's part of the answer tells; NULL where there is none. */
-static void tell(struct delivery *d, const json_t *message) {
-    const char *results[ENVELOPE_RCPTS_MAX];
-    const json_t *rcpts = json_object_get(message, "rcpts");
-    for (size_t i = 0; i < d->envelope->rcpt_count; i++)
-        results[i] = json_string_value(json_object_get(json_array_get(rcpts, i), "result"));
+static void tell(struct delivery *d, yyjson_val *message) {
+    const char *results[ENVELOPE_RCPTS_MAX] = {0};
+    yyjson_val *one;
+    size_t i, n;
+    yyjson_arr_foreach(yyjson_obj_get(message, "rcpts"), i, n, one) if (i < d->envelope->rcpt_count) results[i] =
+        answer_text(one, "result");
     d->done(d->ctx, results);
 }
 
-static void on_delivered(void *ctx, int error, const json_t *reply) {
+static void on_delivered(void *ctx, int error, struct slice reply) {
     struct request *r = ctx;
-    const json_t *messages = error ? NULL : json_object_get(reply, "messages");
+    yyjson_doc *doc = error ? NULL : yyjson_read(reply.p, reply.n, 0);
+    yyjson_val *messages = yyjson_obj_get(yyjson_doc_get_root(doc), "messages");
     struct delivery *d = r->first, *next;
+    cost_add(COST_JSON_READ, 1);
     for (size_t i = 0; d; i++, d = next) {
-        const json_t *message = json_array_get(messages, i);
-        const char *id = json_string_value(json_object_get(message, "id"));
+        yyjson_val *message = yyjson_arr_get(messages, i);
+        const char *id = answer_text(message, "id");
         next = d->next;
         tell(d, id && strcmp(id, d->envelope->id) == 0 ? message : NULL);
     }
+    yyjson_doc_free(doc);
     free(r);
 }
 
-static void ask(struct deliverer *x, struct request *r) {
-    json_t *messages = json_array();
-    for (struct delivery *d = r->first; d; d = d->next) {
-        json_t *message = message_of(d);
-        json_array_append_new(messages, message ? message : json_object());
-    }
-    bus_request(x->smtpd->worker->bus, "mailbox.deliver", json_pack("{s:o}", "messages", messages), SMTP_DELIVER_MS,
-                on_delivered, r);
+static void ask_mailbox(struct deliverer *x, struct request *r) {
+    struct buf ask = {0};
+    json_open(&ask, NULL, '{');
+    json_open(&ask, "messages", '[');
+    for (struct delivery *d = r->first; d; d = d->next) add_message(d, &ask);
+    json_close(&ask, ']');
+    json_close(&ask, '}');
+    cost_add(COST_JSON_WRITTEN, 1);
+    bus_request_text(x->smtpd->worker->bus, "mailbox.deliver", buf_slice(&ask), SMTP_DELIVER_MS, on_delivered, r);
+    buf_free(&ask);
 }
 
 static void on_turn(evutil_socket_t fd, short what, void *ctx) {
@@ -91,7 +105,7 @@ static void on_turn(evutil_socket_t fd, short what, void *ctx) {
             r->rcpts += d->envelope->rcpt_count;
             r->bytes += bytes;
         }
-        ask(x, r);
+        ask_mailbox(x, r);
     }
     x->last = &x->first;
 }

@@ -63,17 +63,16 @@ enum forward_return forward_return(struct session *s, struct slice *address) {
     return meaning;
 }
 
-bool forward_is_unproven(const json_t *proofs) {
-    const char *dmarc = json_string_value(json_object_get(json_object_get(proofs, "dmarc"), "result"));
+bool forward_is_unproven(yyjson_val *proofs) {
+    const char *dmarc = answer_text(yyjson_obj_get(proofs, "dmarc"), "result");
     return dmarc && (strcmp(dmarc, "fail") == 0 || strcmp(dmarc, "temperror") == 0);
 }
 
 /* Without a sender SPF is of the name we greet with (RFC 7208 §2.4), which is aligned with every name of its
  * organizational domain (RFC 9989 §4.4). The verifier tells that domain where it had to find it. */
-bool forward_greeting_proves(const struct session *s, const json_t *proofs) {
-    const json_t *dmarc = json_object_get(proofs, "dmarc");
-    const char *known = json_string_value(json_object_get(dmarc, "organizational_domain")),
-               *from = json_string_value(json_object_get(dmarc, "from"));
+bool forward_greeting_proves(const struct session *s, yyjson_val *proofs) {
+    yyjson_val *dmarc = yyjson_obj_get(proofs, "dmarc");
+    const char *known = answer_text(dmarc, "organizational_domain"), *from = answer_text(dmarc, "from");
     struct slice host = slice_of(s->smtpd->worker->hostname),
                  domain = known && *known ? slice_of(known) : dmarc_organizational_domain(slice_of(from));
     if (s->t.from.n || !domain.n || host.n < domain.n ||
@@ -82,7 +81,7 @@ bool forward_greeting_proves(const struct session *s, const json_t *proofs) {
     return host.n == domain.n || host.p[host.n - domain.n - 1] == '.';
 }
 
-void forward_rewrite(struct session *s, const json_t *proofs) {
+void forward_rewrite(struct session *s, yyjson_val *proofs) {
     struct transaction *t = &s->t;
     char own[DOMAIN_BYTES];
     if (!t->from.n || !s->smtpd->srs.count || forward_is_unproven(proofs)) return;

@@ -1,9 +1,10 @@
-#include "libcommon/base/base64.h"
+#include <stdlib.h>
+
+#include "libcommon/base/cost.h"
+#include "libcommon/base/json_write.h"
 #include "libcommon/base/log.h"
 #include "libcommon/mail/header.h"
 #include "services/smtpd/smtpd.h"
-
-#include <stdlib.h>
 
 /* The text
  * --------------------------------------------------------------------------------------------------------------------
@@ -139,33 +140,63 @@ void message_received(struct session *s) {
     session_check(s, STAGE_END, end_done);
 }
 
-json_t *message_rcpts(const struct transaction *t) {
-    json_t *list = json_array();
-    for (const struct rcpt *r = t->rcpts; r; r = r->next) {
-        json_t *one = json_pack("{s:s%}", "address", r->address.p, r->address.n);
-        if (r->user) json_object_set_new(one, "user", json_string(r->user));
-        if (r->from) json_object_set_new(one, "from", json_string(r->from));
-        json_array_append_new(list, one);
+/* For the events
+ * ---------------------------------------------------------------------------------------------------------------
+ */
+
+void message_keep_proofs(struct transaction *t, yyjson_val *reply) {
+    size_t i, n;
+    yyjson_val *name, *value;
+    json_open(&t->proofs, NULL, '{');
+    yyjson_obj_foreach(reply, i, n, name, value) {
+        size_t length;
+        if (yyjson_equals_str(name, "headers") || yyjson_equals_str(name, "drop")) continue;
+        char *text = yyjson_val_write(value, 0, &length);
+        if (!text) memory_exhausted();
+        json_raw(&t->proofs, yyjson_get_str(name), slice_make(text, length));
+        free(text);
     }
-    return list;
+    json_close(&t->proofs, '}');
+}
+
+yyjson_val *message_proofs(struct transaction *t) {
+    if (!t->proofs_read && t->proofs.n) t->proofs_read = yyjson_read(t->proofs.data, t->proofs.n, 0);
+    return yyjson_doc_get_root(t->proofs_read);
+}
+
+void message_event(const struct session *s, struct slice client, struct buf *out) {
+    const struct transaction *t = &s->t;
+    json_open(out, NULL, '{');
+    json_text(out, "from", t->from);
+    json_open(out, "rcpts", '[');
+    for (const struct rcpt *r = t->rcpts; r; r = r->next) {
+        json_open(out, NULL, '{');
+        json_text(out, "address", r->address);
+        if (r->user) json_text(out, "user", slice_of(r->user));
+        if (r->from) json_text(out, "from", slice_of(r->from));
+        json_close(out, '}');
+    }
+    json_close(out, ']');
+    json_raw(out, "client", client);
+    if (t->proofs.n) json_raw(out, "verdict", buf_slice(&t->proofs));
 }
 
 void message_refuse(struct session *s, int code, const char *enhanced, const char *reason) {
     struct transaction *t = &s->t;
+    struct buf client = {0}, event = {0};
     metric_add(code < 500 ? &smtpd_deferred : &smtpd_refused, 1);
     log_info("message refused", "id", t->id, "from", t->from.p, "client", s->ip, "enhanced", enhanced, "reason", reason,
              NULL);
-    json_t *data = json_pack("{s:s%,s:o,s:o,s:i,s:s,s:s}", "from", t->from.p, t->from.n, "rcpts", message_rcpts(t),
-                             "client", trace_client(s), "code", code, "enhanced", enhanced, "reason", reason);
-    if (data && t->proofs) json_object_set(data, "verdict", t->proofs);
-    if (data) bus_publish(s->smtpd->worker->bus, "mail.refused", slice_of(t->id), data);
+    trace_client(s, &client);
+    message_event(s, buf_slice(&client), &event);
+    json_number(&event, "code", code);
+    json_text(&event, "enhanced", slice_of(enhanced));
+    json_text(&event, "reason", slice_of(reason));
+    json_close(&event, '}');
+    cost_add(COST_JSON_WRITTEN, 1);
+    bus_publish_text(s->smtpd->worker->bus, "mail.refused", slice_of(t->id), buf_slice(&event));
+    buf_free(&client);
+    buf_free(&event);
     session_reply(s, "%d %s %s", code, enhanced, reason);
     transaction_reset(s);
-}
-
-void add_base64(json_t *object, const char *name, struct slice bytes) {
-    struct buf text = {0};
-    base64_encode(bytes, &text);
-    json_object_set_new(object, name, json_stringn_nocheck(buf_str(&text), text.n));
-    buf_free(&text);
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "libcommon/base/clock.h"
+#include "libcommon/base/json_write.h"
 #include "libcommon/base/log.h"
 #include "libcommon/mail/address.h"
 #include "libcommon/mail/header.h"
@@ -68,13 +69,13 @@ const char *outgoing_authors(struct transaction *t, struct slice header) {
     return NULL;
 }
 
-static void on_owns(struct checking *c, int error, const json_t *reply) {
+static void on_owns(struct checking *c, int error, yyjson_val *reply) {
     struct session *s = c->session;
     char address[ADDRESS_BYTES_MAX];
     address_text(&s->t.authors.list[s->t.authors.next++], address);
     if (error == BUS_UNAVAILABLE)
         check_reject(c, 451, "4.3.0", "The author's address cannot be checked now, try again later");
-    else if (error || !json_is_true(json_object_get(reply, "owns")))
+    else if (error || !yyjson_is_true(yyjson_obj_get(reply, "owns")))
         check_reject(c, 550, "5.7.1", "The author %s is not one of your addresses", address);
     else {
         resolver_keep_owner(s->smtpd->resolver, c->mark, s->user, slice_of(address));
@@ -93,9 +94,7 @@ void check_authors(struct checking *c) {
         resolver_owns(s->smtpd->resolver, s->user, slice_of(address_text(&t->authors.list[t->authors.next], address))))
         t->authors.next++;
     if (t->authors.next == t->authors.count) return;
-    c->mark = resolver_mark(s->smtpd->resolver);
-    check_ask(c, "accounts.owns", json_pack("{s:s,s:s}", "user", s->user, "address", address), SMTP_RESOLVE_MS,
-              on_owns);
+    ask_owner(c, slice_of(address), on_owns);
 }
 
 /* Header and signature
@@ -130,9 +129,9 @@ void check_header(struct checking *c) {
     message_drop_fields(t, "Return-Path"); /* RFC 5321 §4.4 */
 }
 
-static void on_signed(struct checking *c, int error, const json_t *reply) {
+static void on_signed(struct checking *c, int error, yyjson_val *reply) {
     struct transaction *t = &c->session->t;
-    const char *headers = json_string_value(json_object_get(reply, "headers"));
+    const char *headers = answer_text(reply, "headers");
     if (error == BUS_UNAVAILABLE)
         check_reject(c, 451, "4.7.0", "The message cannot be signed now, try again later");
     else if (error == BUS_OK && headers)
@@ -145,13 +144,16 @@ static void on_signed(struct checking *c, int error, const json_t *reply) {
 void check_signature(struct checking *c) {
     struct session *s = c->session;
     struct transaction *t = &s->t;
-    struct buf header = {0};
+    struct buf header = {0}, ask = {0};
     if (!session_is_submission(s)) return;
     buf_add_slice(&header, buf_slice(&t->change.on_top));
     message_kept_header(t, &header); /* what does not go on is not signed */
-    json_t *ask = json_pack("{s:s,s:s}", "id", t->id, "domain", t->authors.domain);
-    add_base64(ask, "header_b64", buf_slice(&header));
-    add_base64(ask, "body_hash_b64", slice_make(t->digests[0], BODY_HASH_BYTES));
+    json_open(&ask, NULL, '{');
+    json_text(&ask, "id", slice_of(t->id));
+    json_text(&ask, "domain", slice_of(t->authors.domain));
+    json_base64(&ask, "header_b64", buf_slice(&header));
+    json_base64(&ask, "body_hash_b64", slice_make(t->digests[0], BODY_HASH_BYTES));
+    json_close(&ask, '}');
     buf_free(&header);
-    check_ask(c, "verifier.sign", ask, SMTP_VERIFY_MS, on_signed);
+    check_ask(c, "verifier.sign", &ask, SMTP_VERIFY_MS, on_signed);
 }

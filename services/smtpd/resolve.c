@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "libcommon/base/clock.h"
+#include "libcommon/base/json_write.h"
 #include "services/smtpd/smtpd.h"
 
 enum { BUCKETS = 4096, KEY_BYTES = ADDRESS_BYTES_MAX + 40 };
@@ -9,10 +10,10 @@ enum { BUCKETS = 4096, KEY_BYTES = ADDRESS_BYTES_MAX + 40 };
 struct name {
     struct name *next;
     int64_t until_us;
-    json_t *answer;     /* of accounts.resolve; NULL: of accounts.owns, which was yes */
-    bool depends;       /* on other names than its own: an alias, a catch-all, an owner */
-    const char *domain; /* in key */
-    char key[];         /* local@domain, or user SP local@domain */
+    struct resolved *answer; /* of accounts.resolve; NULL: of accounts.owns, which was yes */
+    bool depends;            /* on other names than its own: an alias, a catch-all, an owner */
+    const char *domain;      /* in key */
+    char key[];              /* local@domain, or user SP local@domain */
 };
 
 struct resolver {
@@ -21,6 +22,54 @@ struct resolver {
     size_t count;
     uint64_t changes; /* that were heard */
 };
+
+/* An answer
+ * --------------------------------------------------------------------------------------------------------------------
+ */
+
+static char *copy_text(char **at, const char *text) {
+    size_t n = strlen(text) + 1;
+    char *copy = memcpy(*at, text, n);
+    *at += n;
+    return copy;
+}
+
+struct resolved *resolved_read(yyjson_val *reply) {
+    static const char *const kinds[] = {
+        [RESOLVED_LOCAL] = "local", [RESOLVED_REMOTE] = "remote", [RESOLVED_UNKNOWN] = "unknown"};
+    const char *kind = answer_text(reply, "kind");
+    yyjson_val *users = yyjson_obj_get(reply, "users"), *remote = yyjson_obj_get(reply, "remote"), *one;
+    size_t i, n, bytes = 0, count = 0;
+    yyjson_arr_foreach(users, i, n, one) bytes +=
+        yyjson_get_len(yyjson_obj_get(one, "address")) + yyjson_get_len(yyjson_obj_get(one, "user")) + 2;
+    yyjson_arr_foreach(remote, i, n, one) bytes += yyjson_get_len(one) + 1;
+    size_t max = yyjson_arr_size(users) + yyjson_arr_size(remote);
+    struct resolved *x = memory_alloc(sizeof *x + max * sizeof *x->at + bytes);
+    char *texts = (char *)(x->at + max);
+    x->uses = 1;
+    x->kind = RESOLVED_LOCAL;
+    while (x->kind <= RESOLVED_UNKNOWN && (!kind || strcmp(kind, kinds[x->kind]) != 0)) x->kind++;
+    yyjson_arr_foreach(users, i, n, one) {
+        const char *address = answer_text(one, "address"), *user = answer_text(one, "user");
+        if (!address || !user) continue;
+        x->at[count].address = copy_text(&texts, address);
+        x->at[count++].user = copy_text(&texts, user);
+    }
+    yyjson_arr_foreach(remote, i, n, one) if (yyjson_is_str(one)) x->at[count++].address =
+        copy_text(&texts, yyjson_get_str(one));
+    x->count = count;
+    if (x->kind <= RESOLVED_UNKNOWN) return x;
+    resolved_release(x);
+    return NULL;
+}
+
+void resolved_release(struct resolved *x) {
+    if (x && --x->uses == 0) free(x);
+}
+
+/* What is kept
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 static size_t bucket_of(const char *key) {
     uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
@@ -31,7 +80,7 @@ static size_t bucket_of(const char *key) {
 static void name_free(struct resolver *r, struct name **at) {
     struct name *n = *at;
     *at = n->next;
-    json_decref(n->answer);
+    resolved_release(n->answer);
     free(n);
     r->count--;
 }
@@ -67,11 +116,11 @@ static void empty(struct resolver *r) {
         while (r->buckets[i]) name_free(r, &r->buckets[i]);
 }
 
-static void keep(struct resolver *r, uint64_t mark, const char *user, struct slice address, json_t *answer,
+static void keep(struct resolver *r, uint64_t mark, const char *user, struct slice address, struct resolved *answer,
                  bool depends) {
     char key[KEY_BYTES];
     if (mark != r->changes || make_key(key, user, address) != 0 || find(r, user, address)) {
-        json_decref(answer);
+        resolved_release(answer);
         return;
     }
     if (r->count >= RESOLVE_NAMES_MAX) empty(r);
@@ -88,25 +137,25 @@ static void keep(struct resolver *r, uint64_t mark, const char *user, struct sli
 }
 
 /* An answer about an account names this account and nothing else. */
-static bool is_plain(struct slice address, const json_t *answer) {
-    const json_t *users = json_object_get(answer, "users");
-    const char *own = json_string_value(json_object_get(json_array_get(users, 0), "address"));
+static bool is_plain(struct slice address, const struct resolved *x) {
     char a[KEY_BYTES], b[KEY_BYTES];
-    return json_array_size(users) == 1 && json_array_size(json_object_get(answer, "remote")) == 0 && own &&
-           make_key(a, NULL, address) == 0 && make_key(b, NULL, slice_of(own)) == 0 && strcmp(a, b) == 0;
+    return x->count == 1 && x->at[0].user && make_key(a, NULL, address) == 0 &&
+           make_key(b, NULL, slice_of(x->at[0].address)) == 0 && strcmp(a, b) == 0;
 }
 
-json_t *resolver_find(struct resolver *r, struct slice address) {
+struct resolved *resolver_find(struct resolver *r, struct slice address) {
     struct name *n = find(r, NULL, address);
-    return n ? json_incref(n->answer) : NULL;
+    if (!n) return NULL;
+    n->answer->uses++;
+    return n->answer;
 }
 
 uint64_t resolver_mark(const struct resolver *r) { return r->changes; }
 
-void resolver_keep(struct resolver *r, uint64_t mark, struct slice address, const json_t *answer) {
-    const char *kind = json_string_value(json_object_get(answer, "kind"));
-    if (!kind || (strcmp(kind, "local") != 0 && strcmp(kind, "remote") != 0)) return;
-    keep(r, mark, NULL, address, json_incref((json_t *)(uintptr_t)answer), !is_plain(address, answer));
+void resolver_keep(struct resolver *r, uint64_t mark, struct slice address, struct resolved *answer) {
+    if (answer->kind == RESOLVED_UNKNOWN) return;
+    answer->uses++;
+    keep(r, mark, NULL, address, answer, !is_plain(address, answer));
 }
 
 bool resolver_owns(struct resolver *r, const char *user, struct slice address) {
@@ -115,6 +164,25 @@ bool resolver_owns(struct resolver *r, const char *user, struct slice address) {
 
 void resolver_keep_owner(struct resolver *r, uint64_t mark, const char *user, struct slice address) {
     keep(r, mark, user, address, NULL, true);
+}
+
+void ask_resolve(struct checking *c, struct slice address, check_answer_fn *answer) {
+    struct buf ask = {0};
+    c->mark = resolver_mark(c->session->smtpd->resolver);
+    json_open(&ask, NULL, '{');
+    json_text(&ask, "address", address);
+    json_close(&ask, '}');
+    check_ask(c, "accounts.resolve", &ask, SMTP_RESOLVE_MS, answer);
+}
+
+void ask_owner(struct checking *c, struct slice address, check_answer_fn *answer) {
+    struct buf ask = {0};
+    c->mark = resolver_mark(c->session->smtpd->resolver);
+    json_open(&ask, NULL, '{');
+    json_text(&ask, "user", slice_of(c->session->user));
+    json_text(&ask, "address", address);
+    json_close(&ask, '}');
+    check_ask(c, "accounts.owns", &ask, SMTP_RESOLVE_MS, answer);
 }
 
 /* An account's change concerns its own name; a change of anything else the whole domain; and either may concern names

@@ -206,7 +206,8 @@ void transaction_reset(struct session *s) {
     struct buf text = t->text;
     for (size_t i = 0; i < t->hash_count; i++) body_hash_destroy(t->hashes[i]);
     buf_free(&t->change.on_top);
-    json_decref(t->proofs);
+    buf_free(&t->proofs);
+    yyjson_doc_free(t->proofs_read);
     atomic_fetch_sub(&s->smtpd->process->memory, t->memory);
     buf_reset(&text);
     arena_reset(arena);

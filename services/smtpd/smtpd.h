@@ -111,7 +111,8 @@ struct transaction {
     /* the end stage */
     struct header_change change;
     char message_id[256];
-    json_t *proofs;     /* what the verifier found, for the event; NULL: nothing was asked */
+    struct buf proofs; /* what the verifier found, as events tell it (JSON); empty: it was not asked */
+    yyjson_doc *proofs_read;
     const char *sealed; /* the domain of the ARC seal that was added; NULL: none */
     struct {
         size_t count, next;
@@ -210,11 +211,26 @@ void rcpts_free(struct session *s);
 enum { RESOLVE_KEEP_S = 30, RESOLVE_NAMES_MAX = 10000 };
 struct resolver *resolver_create(struct smtpd *d);
 void resolver_destroy(struct resolver *r);
-/* The answer of accounts.resolve about an address; NULL: not known. A new reference. */
-json_t *resolver_find(struct resolver *r, struct slice address);
-/* To be taken when accounts is asked, and given to resolver_keep: what changed meanwhile is not kept. */
+enum resolved_kind { RESOLVED_LOCAL, RESOLVED_REMOTE, RESOLVED_UNKNOWN };
+struct resolved {
+    int uses;
+    enum resolved_kind kind;
+    size_t count;
+    struct {
+        const char *address, *user; /* user NULL: at another site */
+    } at[];
+};
+/* Reads an answer of accounts.resolve; NULL: it is none. The caller releases it. */
+struct resolved *resolved_read(yyjson_val *reply);
+void resolved_release(struct resolved *x); /* NULL is allowed */
+/* Asks accounts whose mailbox an address is, or whether it belongs to the login. */
+void ask_resolve(struct checking *c, struct slice address, check_answer_fn *answer);
+void ask_owner(struct checking *c, struct slice address, check_answer_fn *answer);
+/* The answer of accounts.resolve about an address; NULL: not known. The caller releases it. */
+struct resolved *resolver_find(struct resolver *r, struct slice address);
+/* How many changes were heard. What was asked at an earlier mark is not kept. */
 uint64_t resolver_mark(const struct resolver *r);
-void resolver_keep(struct resolver *r, uint64_t mark, struct slice address, const json_t *answer);
+void resolver_keep(struct resolver *r, uint64_t mark, struct slice address, struct resolved *answer);
 /* The same for accounts.owns answered with true. */
 bool resolver_owns(struct resolver *r, const char *user, struct slice address);
 void resolver_keep_owner(struct resolver *r, uint64_t mark, const char *user, struct slice address);
@@ -231,11 +247,11 @@ const char *forward_domain(const struct session *s);
 enum forward_return { RETURN_NONE, RETURN_TAKEN, RETURN_WITH_SENDER, RETURN_FORGED, RETURN_EXPIRED };
 enum forward_return forward_return(struct session *s, struct slice *address);
 /* Whether the verifier's verdict leaves open that the From address is forged: then our name is not lent to it. */
-bool forward_is_unproven(const json_t *proofs);
+bool forward_is_unproven(yyjson_val *proofs);
 /* Whether such a message, which has no sender, would be proven by the mail host's name alone. */
-bool forward_greeting_proves(const struct session *s, const json_t *proofs);
+bool forward_greeting_proves(const struct session *s, yyjson_val *proofs);
 /* Gives the recipients that are handed on their reverse-path. */
-void forward_rewrite(struct session *s, const json_t *proofs);
+void forward_rewrite(struct session *s, yyjson_val *proofs);
 
 /* data.c */
 void cmd_data(struct session *s, struct slice argument);
@@ -264,10 +280,12 @@ struct slice message_finish(struct session *s);
 void message_received(struct session *s);
 /* Refuses the message and says so on the bus. */
 void message_refuse(struct session *s, int code, const char *enhanced, const char *reason);
-/* Adds bytes as base64 text to an object. */
-void add_base64(json_t *object, const char *name, struct slice bytes);
-/* The recipients, as events name them. */
-json_t *message_rcpts(const struct transaction *t);
+/* Keeps the verifier's reply less what is only for us: header text and byte ranges. */
+void message_keep_proofs(struct transaction *t, yyjson_val *reply);
+/* Reads it back; NULL: nothing was kept. */
+yyjson_val *message_proofs(struct transaction *t);
+/* Begins an event about the message: an object that the caller completes. client: of trace_client. */
+void message_event(const struct session *s, struct slice client, struct buf *out);
 
 /* outgoing.c: reads From and Sender (RFC 5322 §3.6.2) into t->authors: whose owner is still to be asked for, and which
  * domain signs. Each author must be the login's own; where From names several, it is enough that the Sender is, who
@@ -296,7 +314,8 @@ void deliver(struct deliverer *x, struct delivery *d);
 
 /* trace.c: pure text. */
 void trace_received(const struct session *s, struct buf *out);
-json_t *trace_client(const struct session *s);
+/* The client as events tell it: a JSON object. */
+void trace_client(const struct session *s, struct buf *out);
 
 extern struct metric smtpd_connections, smtpd_accepted, smtpd_delivered, smtpd_refused, smtpd_deferred, smtpd_bytes;
 

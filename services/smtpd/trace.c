@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "libcommon/base/clock.h"
+#include "libcommon/base/json_write.h"
 #include "services/smtpd/smtpd.h"
 
 void trace_received(const struct session *s, struct buf *out) {
@@ -22,16 +23,19 @@ void trace_received(const struct session *s, struct buf *out) {
     buf_printf(out, ";\r\n\t%s\r\n", clock_rfc5322(clock_wall_ms(), when));
 }
 
-json_t *trace_client(const struct session *s) {
+void trace_client(const struct session *s, struct buf *out) {
+    static const char *const protocols[] = {
+        [PORT_MX] = "smtp", [PORT_SUBMISSION] = "submission", [PORT_SUBMISSIONS] = "submissions"};
     const char *tls = s->stream ? stream_tls_version(s->stream) : "";
-    json_t *client = json_pack("{s:s,s:i,s:s,s:s}", "ip", s->ip, "port", s->ip_port, "helo", s->helo, "protocol",
-                               s->port == PORT_MX           ? "smtp"
-                               : s->port == PORT_SUBMISSION ? "submission"
-                                                            : "submissions");
+    json_open(out, NULL, '{');
+    json_text(out, "ip", slice_of(s->ip));
+    json_number(out, "port", s->ip_port);
+    json_text(out, "helo", slice_of(s->helo));
+    json_text(out, "protocol", slice_of(protocols[s->port]));
     if (*tls) {
-        json_object_set_new(client, "tls", json_string(tls));
-        json_object_set_new(client, "cipher", json_string(stream_tls_cipher(s->stream)));
+        json_text(out, "tls", slice_of(tls));
+        json_text(out, "cipher", slice_of(stream_tls_cipher(s->stream)));
     }
-    if (s->login) json_object_set_new(client, "login", json_string(s->login));
-    return client;
+    if (s->login) json_text(out, "login", slice_of(s->login));
+    json_close(out, '}');
 }
