@@ -73,17 +73,17 @@ integration: build ## integration tests on real NATS, Redis and Knot
 fuzz: toolchain ## every fuzz target for FUZZ_SECONDS each (300)
 	@$(IN) tests/fuzz/run $${FUZZ_SECONDS:-300}
 
-bench: build ## Postbus beside Postfix + Dovecot, then bench-verify, on this machine
+bench: images ## the site as compose.yaml starts it beside Postfix + Dovecot, then bench-verify (WRITE=1: docs/performance.md)
 	@$(call image,peer)
-	@$(IN) make -f build.mk bench
-	@tests/bench/bench
+	@$(IN) make -s -f build.mk bench
+	@tests/bench/bench "$(COMPOSE)" $(if $(WRITE),--write) $(BENCH_OPTIONS)
 	@$(IN) python3 tests/bench/verify/run.py
 
 bench-verify: build ## the proofs beside OpenDKIM + OpenDMARC + policyd-spf and beside rspamd
 	@$(IN) make -f build.mk bench
 	@$(IN) python3 tests/bench/verify/run.py
 
-chaos: build ## kills everything in turn and counts every message
+chaos: build ## breaks everything in turn while mail flows, and counts every recipient
 	@$(IN) python3 tests/chaos/run.py
 
 k8s-test: images ## deploys deploy/k8s to the cluster of KUBECONFIG and tries it (K8S_LOAD: command that loads images into it)

@@ -27,9 +27,9 @@ obj = $(patsubst %.c,$(B)/%.o,$(1))
 UNIT_SRC := $(shell find tests/unit -name '*_test.c')
 FUZZ_SRC := $(shell find tests/fuzz -name '*_fuzz.c')
 UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_SRC))
-BENCH := $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/*.c))
 TOOLS := $(patsubst tests/tools/%.c,$(B)/tools/%,$(wildcard tests/tools/*.c))
-# one program of all files in its folder
+# each one program of all files in its folder
+DRIVE := $(B)/bench/drive
 VERIFY_LOAD := $(B)/bench/verify_load
 FUZZ := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
 
@@ -38,7 +38,7 @@ all: programs unit
 programs: $(SERVICES:%=$(B)/bin/%) $(TOOLS)
 unit: $(UNIT)
 fuzzers: $(FUZZ)
-bench: $(BENCH) $(VERIFY_LOAD)
+bench: $(DRIVE) $(VERIFY_LOAD)
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
@@ -68,7 +68,7 @@ $(foreach s,$(SERVICES),$(eval $(call service_rules,$(s))))
 $(VERIFY_LOAD): $(call obj,$(wildcard tests/bench/verify/*.c)) $(LIB)
 	@mkdir -p $(@D)
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
-$(B)/bench/%: $(B)/tests/bench/%.o $(LIB)
+$(DRIVE): $(call obj,$(wildcard tests/bench/drive/*.c)) $(LIB)
 	@mkdir -p $(@D)
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 $(B)/tools/%: $(B)/tests/tools/%.o $(LIB)

@@ -355,7 +355,6 @@ void bus_destroy(struct bus *b) {
 }
 
 bool bus_is_ready(const struct bus *b) { return atomic_load(&b->ready); }
-void *bus_connection(struct bus *b) { return b->connection; }
 
 int bus_send(struct bus *b, const char *subject, const char *reply_to, struct slice bytes) {
     if (bytes.n > BUS_PAYLOAD_MAX) {

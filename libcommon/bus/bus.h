@@ -22,8 +22,6 @@ struct bus *bus_create(struct event_base *base, const char *url, const char *ser
 /* Waiting requests end with BUS_UNAVAILABLE first; what was published is flushed. */
 void bus_destroy(struct bus *b);
 bool bus_is_ready(const struct bus *b);
-/* The NATS connection, for JetStream reads (admin). */
-void *bus_connection(struct bus *b);
 
 /* Events
  * ------------------------------------------------------------------------------------------------------------------------------

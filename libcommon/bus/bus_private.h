@@ -8,6 +8,7 @@
 
 #include "libcommon/base/arena.h"
 #include "libcommon/base/buf.h"
+#include "libcommon/base/cost.h"
 #include "libcommon/base/log.h"
 #include "libcommon/bus/bus.h"
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <utf8proc.h>
 
-enum { LABEL_MAX = 63, NAME_MAX_BYTES = 253 };
+enum { LABEL_MAX = 63, NAME_MAX_BYTES = 253, INPUT_MAX = 1000 };
 
 static bool labels_are_good(struct slice name) {
     struct slice rest = name, label;
@@ -23,25 +23,24 @@ static bool labels_are_good(struct slice name) {
 }
 
 int domain_normalise(struct slice domain, char out[DOMAIN_BYTES]) {
+    char input[INPUT_MAX + 1]; /* U-labels may need more bytes than their A-labels */
     bool ascii = true;
     if (domain.n && domain.p[domain.n - 1] == '.') domain.n--;
-    if (!domain.n || domain.n >= DOMAIN_BYTES) return -1;
+    if (!domain.n || domain.n > INPUT_MAX) return -1;
     for (size_t i = 0; i < domain.n; i++) {
         char c = domain.p[i];
         if (!c) return -1;
         if ((unsigned char)c >= 0x80) ascii = false;
-        out[i] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+        input[i] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
     }
-    out[domain.n] = 0;
-    if (!ascii) {
-        char *a_labels = NULL;
-        if (idn2_to_ascii_8z(out, &a_labels, IDN2_NONTRANSITIONAL | IDN2_NFC_INPUT) != IDN2_OK) return -1;
-        size_t n = strlen(a_labels);
-        if (n < DOMAIN_BYTES) memcpy(out, a_labels, n + 1);
-        idn2_free(a_labels);
-        if (n >= DOMAIN_BYTES) return -1;
-    }
-    return labels_are_good(slice_of(out)) ? 0 : -1;
+    input[domain.n] = 0;
+    char *a_labels = NULL;
+    if (!ascii && idn2_to_ascii_8z(input, &a_labels, IDN2_NONTRANSITIONAL | IDN2_NFC_INPUT) != IDN2_OK) return -1;
+    struct slice name = slice_of(ascii ? input : a_labels);
+    bool good = labels_are_good(name);
+    if (good) memcpy(out, name.p, name.n + 1);
+    idn2_free(a_labels);
+    return good ? 0 : -1;
 }
 
 void domain_display(const char *domain, char *out, size_t n) {

@@ -26,25 +26,31 @@ static size_t line_length(const char *p, size_t n) {
     return n;
 }
 
-int header_next(struct slice block, size_t *at, struct header_field *field) {
-    if (*at >= block.n) return 0;
-    const char *p = block.p + *at;
-    size_t left = block.n - *at, n = line_length(p, left);
-    while (n < left && (p[n] == ' ' || p[n] == '\t')) n += line_length(p + n, left - n);
-    struct slice raw = {p, n};
+/* The name of the field raw, without white space before the colon (obsolete syntax, RFC 5322 §4.5); empty when it is no
+ * field (ftext, §2.2). */
+static struct slice field_name(struct slice raw, size_t *value_at) {
     ptrdiff_t colon = slice_find(raw, ':');
-    if (colon <= 0) return -1;
-    struct slice name = slice_head(raw, (size_t)colon);
-    while (name.n && (name.p[name.n - 1] == ' ' || name.p[name.n - 1] == '\t'))
-        name.n--; /* obsolete syntax, RFC 5322 §4.5 */
-    if (!name.n) return -1;
+    struct slice name = slice_head(raw, colon > 0 ? (size_t)colon : 0);
+    *value_at = (size_t)(colon + 1);
+    while (name.n && (name.p[name.n - 1] == ' ' || name.p[name.n - 1] == '\t')) name.n--;
     for (size_t i = 0; i < name.n; i++)
-        if (name.p[i] <= ' ' || name.p[i] > '~') return -1; /* ftext, RFC 5322 §2.2 */
-    struct slice value = slice_skip(raw, (size_t)colon + 1);
-    if (value.n >= 2 && memcmp(value.p + value.n - 2, "\r\n", 2) == 0) value.n -= 2;
-    *field = (struct header_field){name, value, raw, *at};
-    *at += n;
-    return 1;
+        if (name.p[i] <= ' ' || name.p[i] > '~') return slice_head(name, 0);
+    return name;
+}
+
+int header_next(struct slice block, size_t *at, struct header_field *field) {
+    while (*at < block.n) {
+        const char *p = block.p + *at;
+        size_t left = block.n - *at, n = line_length(p, left), value_at, offset = *at;
+        while (n < left && (p[n] == ' ' || p[n] == '\t')) n += line_length(p + n, left - n);
+        struct slice raw = {p, n}, name = field_name(raw, &value_at), value = slice_skip(raw, value_at);
+        *at += n;
+        if (!name.n) continue;
+        if (value.n >= 2 && memcmp(value.p + value.n - 2, "\r\n", 2) == 0) value.n -= 2;
+        *field = (struct header_field){name, value, raw, offset};
+        return 1;
+    }
+    return 0;
 }
 
 bool header_find(struct slice block, const char *name, struct header_field *field) {

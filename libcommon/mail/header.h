@@ -1,8 +1,8 @@
 /* A message's header block, read where it lies: no copies, no allocation (RFC 5322 §2.2).
  *
  * A field is "Name: value CRLF", its value folded over lines that begin with a space or tab. Only CRLF ends a line: a
- * bare CR or LF is part of the value, and a line that is neither a field nor a continuation ends the walk as malformed.
- */
+ * bare CR or LF is part of the value. A line that is no field, such as "From nobody …" of an mbox file, is stepped over
+ * together with its continuations: other programs read on behind it too, so nothing may hide there. */
 #ifndef POSTBUS_MAIL_HEADER_H
 #define POSTBUS_MAIL_HEADER_H
 
@@ -21,8 +21,7 @@ struct header_field {
  * the body begins. A message without an empty line is all header. */
 struct slice header_block(struct slice message, size_t *body_at);
 
-/* Walks the fields: start with *at = 0. 1: *field is the next one; 0: the end; -1: what stands at *at is no field (RFC
- * 5322 §2.2). */
+/* Walks the fields: start with *at = 0. 1: *field is the next one; 0: the end. */
 int header_next(struct slice block, size_t *at, struct header_field *field);
 
 /* The first (from the top) or last field of this name (case-insensitive). */

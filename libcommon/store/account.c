@@ -4,16 +4,18 @@
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"
+#include "libcommon/base/clock.h"
 
 enum { KEY_BYTES = 300 };
-static const char domains_key[] = "a:domains";
+static const char domains_key[] = "a:domains", owing_key[] = "a:owing", lease_key[] = "a:owing:lease";
 
 struct waiting {
     account_done_fn *done;
     account_json_fn *json;
     account_resolve_fn *resolve;
-    account_count_fn *count;
+    account_text_fn *text;
     void *ctx;
+    size_t wanted;
     bool must_exist, raw_values;
 };
 
@@ -59,8 +61,8 @@ void account_domains(struct redis *r, account_json_fn *done, void *ctx) {
     redis_command(r, on_names, waiting_create((struct waiting){.json = done, .ctx = ctx}), 5, command);
 }
 
-void account_keys_change(struct redis *r, const char *function, const char *domain, size_t argc,
-                         const struct slice argv[], account_json_fn *done, void *ctx) {
+void account_change_named(struct redis *r, const char *function, const char *domain, size_t argc,
+                          const struct slice argv[], account_json_fn *done, void *ctx) {
     char key[KEY_BYTES];
     redis_fcall(r, on_names, waiting_create((struct waiting){.json = done, .ctx = ctx}), function,
                 domain_key(key, domain, ""), argc, argv);
@@ -120,50 +122,109 @@ void account_read(struct redis *r, const char *domain, const char *kind, struct 
     redis_command(r, on_one, waiting_create((struct waiting){.json = done, .ctx = ctx}), 3, command);
 }
 
+static void on_text(void *ctx, const redisReply *reply) {
+    struct waiting *w = ctx;
+    int error = redis_reply_error(reply);
+    if (!error && reply->type != REDIS_REPLY_STRING) error = STORE_NOT_FOUND;
+    w->text(w->ctx, error, error ? SLICE("") : redis_reply_slice(reply));
+    free(w);
+}
+
+void account_read_text(struct redis *r, const char *domain, struct slice local, account_text_fn *done, void *ctx) {
+    char key[KEY_BYTES];
+    struct slice command[] = {SLICE("HGET"), domain_key(key, domain, "u"), local};
+    redis_command(r, on_text, waiting_create((struct waiting){.text = done, .ctx = ctx}), 3, command);
+}
+
+void account_add(struct redis *r, const char *domain, struct slice local, struct slice account, const char *user,
+                 const char *owed, account_done_fn *done, void *ctx) {
+    struct slice args[] = {local, account, slice_of(user), slice_of(owed)};
+    account_change(r, "account_add", domain, owed ? 4 : 2, args, done, ctx);
+}
+
+void account_set(struct redis *r, const char *domain, struct slice local, struct slice was, struct slice account,
+                 const char *user, const char *owed, account_done_fn *done, void *ctx) {
+    struct slice args[] = {local, was, account, slice_of(user), slice_of(owed)};
+    account_change(r, "account_set", domain, owed ? 5 : 3, args, done, ctx);
+}
+
 void account_delete(struct redis *r, const char *domain, struct slice local, account_json_fn *done, void *ctx) {
     char key[KEY_BYTES];
     redis_fcall(r, on_one, waiting_create((struct waiting){.json = done, .ctx = ctx}), "account_delete",
                 domain_key(key, domain, ""), 1, &local);
 }
 
+/* What is owed
+ * -----------------------------------------------------------------------------------------------------------------------------
+ */
+
+void account_owing_mark(struct redis *r, const char *domain, account_done_fn *done, void *ctx) {
+    char now[24];
+    snprintf(now, sizeof now, "%lld", (long long)clock_wall_ms());
+    struct slice command[] = {SLICE("ZADD"), slice_of(owing_key), slice_of(now), slice_of(domain)};
+    redis_command(r, on_done, waiting_create((struct waiting){.done = done, .ctx = ctx}), 4, command);
+}
+
+void account_owing(struct redis *r, account_json_fn *done, void *ctx) {
+    struct slice command[] = {SLICE("ZRANGE"), slice_of(owing_key), SLICE("0"), SLICE("-1")};
+    redis_command(r, on_names, waiting_create((struct waiting){.json = done, .ctx = ctx}), 4, command);
+}
+
+void account_owing_clear(struct redis *r, const char *domain, int64_t since) {
+    char text[24];
+    snprintf(text, sizeof text, "%lld", (long long)since);
+    struct slice args[] = {slice_of(text), slice_of(domain)};
+    redis_fcall(r, on_done, waiting_create((struct waiting){0}), "account_owing_clear", slice_of(owing_key), 2, args);
+}
+
+void account_owed(struct redis *r, const char *domain, account_json_fn *done, void *ctx) {
+    char key[KEY_BYTES];
+    struct slice command[] = {SLICE("HGETALL"), domain_key(key, domain, "owed")};
+    redis_command(r, on_all, waiting_create((struct waiting){.json = done, .ctx = ctx, .raw_values = true}), 2,
+                  command);
+}
+
+void account_owed_done(struct redis *r, const char *domain, const char *user, const char *owed, account_done_fn *done,
+                       void *ctx) {
+    struct slice args[] = {slice_of(user), slice_of(owed)};
+    account_change(r, "account_owed_done", domain, 2, args, done, ctx);
+}
+
+static void on_lease(void *ctx, const redisReply *reply) {
+    struct waiting *w = ctx;
+    int error = redis_reply_error(reply);
+    w->done(w->ctx, error || reply->type == REDIS_REPLY_NIL ? STORE_CONFLICT : STORE_OK);
+    free(w);
+}
+
+void account_owing_lease(struct redis *r, int seconds, account_done_fn *done, void *ctx) {
+    char text[16];
+    snprintf(text, sizeof text, "%d", seconds);
+    struct slice command[] = {SLICE("SET"), slice_of(lease_key), SLICE("1"), SLICE("NX"), SLICE("EX"), slice_of(text)};
+    redis_command(r, on_lease, waiting_create((struct waiting){.done = done, .ctx = ctx}), 6, command);
+}
+
+/* Resolving
+ * --------------------------------------------------------------------------------------------------------------------------------
+ */
+
 static void on_resolve(void *ctx, const redisReply *reply) {
     struct waiting *w = ctx;
     int error = redis_reply_error(reply);
-    bool whole = !error && reply->type == REDIS_REPLY_ARRAY && reply->elements >= 2;
-    json_t *value = whole ? value_of(reply->element[1], false) : NULL;
-    w->resolve(w->ctx, error, whole ? redis_reply_slice(reply->element[0]) : SLICE("unknown"),
-               whole && reply->elements > 2 ? redis_reply_slice(reply->element[2]) : SLICE(""), value);
-    json_decref(value);
+    if (!error && (reply->type != REDIS_REPLY_ARRAY || reply->elements != 3 * w->wanted)) error = STORE_UNAVAILABLE;
+    for (size_t i = 0; !error && i < w->wanted; i++) {
+        json_t *value = value_of(reply->element[3 * i + 1], false);
+        w->resolve(w->ctx, 0, i, redis_reply_slice(reply->element[3 * i]), redis_reply_slice(reply->element[3 * i + 2]),
+                   value);
+        json_decref(value);
+    }
+    w->resolve(w->ctx, error, w->wanted, SLICE(""), SLICE(""), NULL);
     free(w);
 }
 
-void account_resolve(struct redis *r, const char *domain, struct slice local, account_resolve_fn *done, void *ctx) {
+void account_resolve(struct redis *r, const char *domain, size_t count, const struct slice locals[],
+                     account_resolve_fn *done, void *ctx) {
     char key[KEY_BYTES];
-    redis_fcall(r, on_resolve, waiting_create((struct waiting){.resolve = done, .ctx = ctx}), "account_resolve",
-                domain_key(key, domain, ""), 1, &local);
-}
-
-static void on_count(void *ctx, const redisReply *reply) {
-    struct waiting *w = ctx;
-    w->count(w->ctx, redis_reply_error(reply), redis_reply_integer(reply));
-    free(w);
-}
-
-void account_login_wait(struct redis *r, const char *domain, struct slice who, account_count_fn *done, void *ctx) {
-    char key[KEY_BYTES];
-    redis_fcall(r, on_count, waiting_create((struct waiting){.count = done, .ctx = ctx}), "account_login_wait",
-                domain_key(key, domain, ""), 1, &who);
-}
-
-void account_failed(struct redis *r, const char *domain, struct slice who, int window_seconds, int free_failures) {
-    char key[KEY_BYTES], seconds[16], allowed[16];
-    snprintf(seconds, sizeof seconds, "%d", window_seconds);
-    snprintf(allowed, sizeof allowed, "%d", free_failures);
-    struct slice args[] = {who, slice_of(seconds), slice_of(allowed)};
-    redis_fcall(r, on_done, NULL, "account_failed", domain_key(key, domain, ""), 3, args);
-}
-
-void account_cleared(struct redis *r, const char *domain, struct slice who) {
-    char key[KEY_BYTES];
-    redis_fcall(r, on_done, NULL, "account_cleared", domain_key(key, domain, ""), 1, &who);
+    redis_fcall(r, on_resolve, waiting_create((struct waiting){.resolve = done, .ctx = ctx, .wanted = count}),
+                "account_resolve", domain_key(key, domain, ""), count, locals);
 }

@@ -1,6 +1,6 @@
-/* Domains, accounts, aliases and keys: the only door to a:{<domain>} keys. Used by the accounts service alone; others
- * ask it over the bus. Domains and local parts are in the form of libcommon/mail/domain.h. Everything a callback is
- * given is valid during the call only. */
+/* Domains, accounts, aliases and keys: with login.h the only door to a:{<domain>} keys. Used by the accounts service
+ * alone; others ask it over the bus. Domains and local parts are in the form of libcommon/mail/domain.h. Everything a
+ * callback is given is valid during the call only. */
 #ifndef POSTBUS_STORE_ACCOUNT_H
 #define POSTBUS_STORE_ACCOUNT_H
 
@@ -27,26 +27,50 @@ void account_read_all(struct redis *r, const char *domain, const char *kind, acc
 /* One account, alias or key: STORE_NOT_FOUND when it is not there. */
 void account_read(struct redis *r, const char *domain, const char *kind, struct slice name, account_json_fn *done,
                   void *ctx);
+/* An account with the text it is stored as, which account_set compares. */
+typedef void account_text_fn(void *ctx, int error, struct slice text);
+void account_read_text(struct redis *r, const char *domain, struct slice local, account_text_fn *done, void *ctx);
 /* The Functions of account.lua on a domain's DKIM keys (account_keys_add, _seen, _activate, _remove): the selectors
  * that changed, an array. Each may be asked twice: the second time nothing changes. STORE_NOT_FOUND: no such domain or
- * key; STORE_CONFLICT: the key's state does not allow it. */
-void account_keys_change(struct redis *r, const char *function, const char *domain, size_t argc,
-                         const struct slice argv[], account_json_fn *done, void *ctx);
+ * key; STORE_CONFLICT: the key's state does not allow it. account_domain_delete answers an array as well: local part
+ * and user id of each account that went. */
+void account_change_named(struct redis *r, const char *function, const char *domain, size_t argc,
+                          const struct slice argv[], account_json_fn *done, void *ctx);
+
+/* Accounts. What the mailbox service has to be told of a change is owed by the same Function that makes the change,
+ * as "quota <bytes> <local part>" (NULL: nothing is owed); a deletion owes "delete". Before one of these the domain
+ * must be in the index of domains that may owe something: account_owing_mark. account_add: STORE_NOT_FOUND: no such
+ * domain; STORE_EXISTS: the address is taken. */
+void account_add(struct redis *r, const char *domain, struct slice local, struct slice account, const char *user,
+                 const char *owed, account_done_fn *done, void *ctx);
+/* was: the text that was read. STORE_CONFLICT: it is another now. */
+void account_set(struct redis *r, const char *domain, struct slice local, struct slice was, struct slice account,
+                 const char *user, const char *owed, account_done_fn *done, void *ctx);
 /* Deletes an account and answers what it was. */
 void account_delete(struct redis *r, const char *domain, struct slice local, account_json_fn *done, void *ctx);
 
-/* kind: "remote", "account" (value: the account), "alias" (value: its targets), "unknown". name: the local part it was
- * found under. */
-typedef void account_resolve_fn(void *ctx, int error, struct slice kind, struct slice name, const json_t *value);
-void account_resolve(struct redis *r, const char *domain, struct slice local, account_resolve_fn *done, void *ctx);
+/* The index of domains that may owe something. mark: before the change. clear: when a domain was seen to owe nothing
+ * and was last marked before `since` (ms since 1970): far enough in the past that no change is between its mark and
+ * its Function. */
+void account_owing_mark(struct redis *r, const char *domain, account_done_fn *done, void *ctx);
+void account_owing(struct redis *r, account_json_fn *done, void *ctx);
+void account_owing_clear(struct redis *r, const char *domain, int64_t since);
+/* {"<user id>": "quota <bytes> <local part>" or "delete", …} */
+void account_owed(struct redis *r, const char *domain, account_json_fn *done, void *ctx);
+/* The mailbox service did it: it is owed no longer, unless something newer is. */
+void account_owed_done(struct redis *r, const char *domain, const char *user, const char *owed, account_done_fn *done,
+                       void *ctx);
+/* Whether this replica may look through what is owed for the next `seconds`: one at a time. */
+void account_owing_lease(struct redis *r, int seconds, account_done_fn *done, void *ctx);
 
-/* The login throttle of `who` (address and client network), which all replicas share. wait: seconds until the next try
- * is allowed, 0: now. */
-typedef void account_count_fn(void *ctx, int error, long long wait);
-void account_login_wait(struct redis *r, const char *domain, struct slice who, account_count_fn *done, void *ctx);
-/* One more failure; past the free ones within the window each makes the wait longer (60 s, doubling, at most an hour).
- */
-void account_failed(struct redis *r, const char *domain, struct slice who, int window_seconds, int free_failures);
-void account_cleared(struct redis *r, const char *domain, struct slice who);
+/* Whose address each of up to 1,000 local parts of a domain is: called back once for each, i from 0, and then once with
+ * i = count and an empty kind; with an error only that last call comes.
+ * kind: "remote", "account" (value: the account), "alias" (value: its targets), "unknown". name: the local part it was
+ * found under. */
+enum { ACCOUNT_RESOLVE_MAX = 1000 };
+typedef void account_resolve_fn(void *ctx, int error, size_t i, struct slice kind, struct slice name,
+                                const json_t *value);
+void account_resolve(struct redis *r, const char *domain, size_t count, const struct slice locals[],
+                     account_resolve_fn *done, void *ctx);
 
 #endif

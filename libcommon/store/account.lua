@@ -4,8 +4,10 @@
 --   a:{<domain>}:u  hash: local part -> account (JSON)
 --   a:{<domain>}:a  hash: local part -> targets (JSON array); "*" is the catch-all
 --   a:{<domain>}:k  hash: selector -> key (JSON); its :d has key_month and key_count of the last roll-over
---   a:{<domain>}:t:<who>  failed logins of <who>, expires
---   a:{<domain>}:w:<who>  <who> has to wait while this is there
+--   a:{<domain>}:owed  hash: user id -> "quota <bytes> <local part>" or "delete": what the mailbox service has still to be told of the user, written with the change itself
+-- and of all domains:
+--   a:owing  sorted set: domain -> when an operation was last about to be owed by it, in ms since 1970; an index of the :owed hashes
+-- The counters of logins are those of login.lua; a:{<domain>}:n:<local part> goes with its account.
 
 local function absent(key) return redis.call('EXISTS', key .. ':d') == 0 end
 
@@ -15,11 +17,25 @@ local function domain_add(keys, args) -- created, then selector and key (JSON) o
   return 1
 end
 
-local function domain_delete(keys, args) -- force
+-- The account goes: its user's mail is owed to be deleted. Answers the user's id.
+local function drop_account(domain, name, text)
+  local user = cjson.decode(text).user
+  redis.call('HDEL', domain .. ':u', name)
+  redis.call('UNLINK', domain .. ':n:' .. name)
+  redis.call('HSET', domain .. ':owed', user, 'delete')
+  return user
+end
+
+local function domain_delete(keys, args) -- force; answers local part and user id of each account that went with it
   if absent(keys[1]) then return redis.error_reply('NOTFOUND no such domain') end
-  if args[1] ~= '1' and redis.call('HLEN', keys[1] .. ':u') > 0 then return redis.error_reply('CONFLICT the domain has accounts') end
-  redis.call('DEL', keys[1] .. ':d', keys[1] .. ':u', keys[1] .. ':a', keys[1] .. ':k')
-  return 1
+  local accounts, gone = redis.call('HGETALL', keys[1] .. ':u'), {}
+  if args[1] ~= '1' and #accounts > 0 then return redis.error_reply('CONFLICT the domain has accounts') end
+  for i = 1, #accounts, 2 do
+    gone[#gone + 1] = accounts[i]
+    gone[#gone + 1] = drop_account(keys[1], accounts[i], accounts[i + 1])
+  end
+  redis.call('UNLINK', keys[1] .. ':d', keys[1] .. ':u', keys[1] .. ':a', keys[1] .. ':k')
+  return gone
 end
 
 local function domain_set(keys, args) -- field and value of each; an empty value removes the field
@@ -30,29 +46,57 @@ local function domain_set(keys, args) -- field and value of each; an empty value
   return 1
 end
 
-local function account_add(keys, args) -- local, account
+local function account_add(keys, args) -- local, account, then user and what is owed of it, if anything is
   if absent(keys[1]) then return redis.error_reply('NOTFOUND no such domain') end
   if redis.call('HEXISTS', keys[1] .. ':a', args[1]) == 1 then return redis.error_reply('EXISTS an alias has this address') end
   if redis.call('HSETNX', keys[1] .. ':u', args[1], args[2]) == 0 then return redis.error_reply('EXISTS the account is there already') end
   redis.call('HSETNX', keys[1] .. ':d', 'first', args[1])
+  if args[3] then redis.call('HSET', keys[1] .. ':owed', args[3], args[4]) end
   return 1
 end
 
-local function account_set(keys, args) -- local, account
-  if redis.call('HEXISTS', keys[1] .. ':u', args[1]) == 0 then return redis.error_reply('NOTFOUND no such account') end
-  redis.call('HSET', keys[1] .. ':u', args[1], args[2])
+local function account_set(keys, args) -- local, account as it was read, account, then user and what is owed of it, if anything is
+  local is = redis.call('HGET', keys[1] .. ':u', args[1])
+  if not is then return redis.error_reply('NOTFOUND no such account') end
+  if is ~= args[2] then return redis.error_reply('CONFLICT the account was changed meanwhile') end
+  redis.call('HSET', keys[1] .. ':u', args[1], args[3])
+  if args[4] then redis.call('HSET', keys[1] .. ':owed', args[4], args[5]) end
   return 1
 end
 
 local function account_delete(keys, args) -- local; answers the account as it was
   local was = redis.call('HGET', keys[1] .. ':u', args[1])
   if not was then return redis.error_reply('NOTFOUND no such account') end
-  redis.call('HDEL', keys[1] .. ':u', args[1])
+  drop_account(keys[1], args[1], was)
   if redis.call('HGET', keys[1] .. ':d', 'first') == args[1] then
     local other = redis.call('HRANDFIELD', keys[1] .. ':u')
     if other then redis.call('HSET', keys[1] .. ':d', 'first', other) else redis.call('HDEL', keys[1] .. ':d', 'first') end
   end
   return was
+end
+
+-- The mailbox service did what was owed. A newer operation of the same user stays owed. When a quota was overtaken by another that is done already, the newer one
+-- is owed again: the two may have arrived in either order. Answers whether something is still owed.
+local function owed_done(keys, args) -- user, what was done
+  local key, is = keys[1] .. ':owed', redis.call('HGET', keys[1] .. ':owed', args[1])
+  if is == args[2] then
+    redis.call('HDEL', key, args[1])
+    return 0
+  end
+  if is then return 1 end
+  local bytes, name = string.match(args[2], '^quota (%d+) (.+)$')
+  local text = name and redis.call('HGET', keys[1] .. ':u', name)
+  local quota = text and string.match(text, '"quota_bytes":(%d+)')
+  if not quota or quota == bytes or cjson.decode(text).user ~= args[1] then return 0 end
+  redis.call('HSET', key, args[1], 'quota ' .. quota .. ' ' .. name)
+  return 1
+end
+
+-- A domain that owes nothing leaves the index, unless an operation was about to be owed after `since`.
+local function owing_clear(keys, args) -- since (ms), domain
+  local at = redis.call('ZSCORE', keys[1], args[2])
+  if at and tonumber(at) < tonumber(args[1]) then return redis.call('ZREM', keys[1], args[2]) end
+  return 0
 end
 
 local function alias_set(keys, args) -- local, targets
@@ -175,57 +219,57 @@ local function keys_remove(keys, args) -- selectors; only retired ones go
   return changed
 end
 
--- local part -> {kind, JSON}: 'remote' (no such domain), 'account', 'alias', 'unknown'. Tried in this order: the account, the alias, both without "+tag",
--- postmaster and abuse (RFC 5321 §4.5.1, RFC 2142), the catch-all.
-local function resolve(keys, args)
-  if absent(keys[1]) then return { 'remote', '' } end
-  local names = { args[1] }
-  local plus = string.find(args[1], '+', 2, true)
-  if plus then names[2] = string.sub(args[1], 1, plus - 1) end
+-- local part -> kind, JSON, the local part it was found under. Kinds: 'remote' (no such domain), 'account', 'alias', 'unknown'. Tried in this order: the account,
+-- the alias, both without "+tag", postmaster and abuse (RFC 5321 §4.5.1, RFC 2142), the catch-all.
+local function resolve_one(domain, local_part)
+  local names = { local_part }
+  local plus = string.find(local_part, '+', 2, true)
+  if plus then names[2] = string.sub(local_part, 1, plus - 1) end
   for _, name in ipairs(names) do
-    local account = redis.call('HGET', keys[1] .. ':u', name)
-    if account then return { 'account', account, name } end
-    local targets = redis.call('HGET', keys[1] .. ':a', name)
-    if targets then return { 'alias', targets, name } end
+    local account = redis.call('HGET', domain .. ':u', name)
+    if account then return 'account', account, name end
+    local targets = redis.call('HGET', domain .. ':a', name)
+    if targets then return 'alias', targets, name end
   end
-  if args[1] == 'postmaster' or args[1] == 'abuse' then
-    local first = redis.call('HGET', keys[1] .. ':d', 'first')
-    if first then return { 'account', redis.call('HGET', keys[1] .. ':u', first), first } end
+  if local_part == 'postmaster' or local_part == 'abuse' then
+    local first = redis.call('HGET', domain .. ':d', 'first')
+    if first then return 'account', redis.call('HGET', domain .. ':u', first), first end
   end
-  local all = redis.call('HGET', keys[1] .. ':a', '*')
-  if all then return { 'alias', all, '*' } end
-  return { 'unknown', '' }
+  local all = redis.call('HGET', domain .. ':a', '*')
+  if all then return 'alias', all, '*' end
+  return 'unknown', '', ''
 end
 
--- How many seconds <who> still has to wait; 0: may try.
-local function wait(keys, args) -- who
-  local seconds = redis.call('TTL', keys[1] .. ':w:' .. args[1])
-  return seconds > 0 and seconds or 0
-end
-
--- Past the free failures each further one doubles the wait: 60 s, 2 min, … up to an hour.
-local function failed(keys, args) -- who, window in seconds, free failures
-  local key, free = keys[1] .. ':t:' .. args[1], tonumber(args[3])
-  local n = redis.call('INCR', key)
-  local seconds = 0
-  if n >= free then
-    seconds = math.min(60 * 2 ^ math.min(n - free, 6), 3600)
-    redis.call('SET', keys[1] .. ':w:' .. args[1], n, 'EX', seconds)
+local function resolve(keys, args) -- local parts; answers kind, JSON and name of each
+  local out, gone = {}, absent(keys[1])
+  for i, local_part in ipairs(args) do
+    if gone then
+      out[3 * i - 2], out[3 * i - 1], out[3 * i] = 'remote', '', ''
+    else
+      out[3 * i - 2], out[3 * i - 1], out[3 * i] = resolve_one(keys[1], local_part)
+    end
   end
-  redis.call('EXPIRE', key, tonumber(args[2]) + seconds)
-  return n
+  return out
 end
 
-local function cleared(keys, args) -- who
-  return redis.call('DEL', keys[1] .. ':t:' .. args[1], keys[1] .. ':w:' .. args[1])
+-- What a login needs to know first: the account of an address, how long this network has to wait with it (ms; see login.lua, whose keys these are), and when a
+-- login of the account from this network last succeeded (ms since 1970; 0: never).
+local function login_look(keys, args) -- local part, network
+  local kind, text, name = 'remote', '', ''
+  if not absent(keys[1]) then kind, text, name = resolve_one(keys[1], args[1]) end
+  if kind ~= 'account' then text, name = '', args[1] end
+  local t = redis.call('TIME')
+  local now = t[1] * 1000 + math.floor(t[2] / 1000)
+  local wait = tonumber(redis.call('HGET', keys[1] .. ':l:' .. name .. '/' .. args[2] .. ':f', 'until') or 0) - now
+  return { text, name, math.max(0, wait), tonumber(redis.call('ZSCORE', keys[1] .. ':n:' .. name, args[2]) or 0) }
 end
 
 redis.register_function('account_domain_add', domain_add)
-redis.register_function('account_domain_delete', domain_delete)
+redis.register_function{function_name='account_domain_delete', callback=domain_delete, flags={'allow-oom'}}
 redis.register_function('account_domain_set', domain_set)
 redis.register_function('account_add', account_add)
 redis.register_function('account_set', account_set)
-redis.register_function('account_delete', account_delete)
+redis.register_function{function_name='account_delete', callback=account_delete, flags={'allow-oom'}}
 redis.register_function('account_alias_set', alias_set)
 redis.register_function('account_alias_delete', alias_delete)
 redis.register_function('account_keys_add', keys_add)
@@ -233,6 +277,6 @@ redis.register_function('account_keys_seen', keys_seen)
 redis.register_function('account_keys_activate', keys_activate)
 redis.register_function('account_keys_remove', keys_remove)
 redis.register_function{function_name='account_resolve', callback=resolve, flags={'no-writes'}}
-redis.register_function{function_name='account_login_wait', callback=wait, flags={'no-writes'}}
-redis.register_function('account_failed', failed)
-redis.register_function('account_cleared', cleared)
+redis.register_function{function_name='account_login_look', callback=login_look, flags={'no-writes'}}
+redis.register_function{function_name='account_owed_done', callback=owed_done, flags={'allow-oom'}}
+redis.register_function{function_name='account_owing_clear', callback=owing_clear, flags={'allow-oom'}}

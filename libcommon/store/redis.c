@@ -10,7 +10,7 @@
 #include "libcommon/base/clock.h"
 #include "libcommon/base/cost.h"
 #include "libcommon/base/log.h"
-#include "libcommon/net/resolve.h"
+#include "libcommon/net/host_lookup.h"
 
 /* Bounds. ANSWER: how long a caller waits for its answer, and how long the peer's machine may leave what we sent
  * without an acknowledgement of TCP. SILENCE: how long a connection is kept on which nothing at all is answered. Pauses
@@ -44,9 +44,9 @@ struct redis {
     bool ready, late, destroying; /* late: the oldest command has waited longer than ANSWER_MS */
     int retry_ms;
     struct event *retry;
-    struct resolve *resolve;
+    struct host_lookup *lookup;
     size_t address_count, next_address; /* of the last resolution: those that are still to be tried */
-    char *addresses[RESOLVE_MAX];
+    char *addresses[HOST_LOOKUP_MAX];
     /* commands on their way: the first `waiting` is the oldest whose caller has not been told anything */
     struct outstanding *first, *last, *waiting;
     int64_t began_us, answered_us; /* the connection; its last answer */
@@ -179,7 +179,7 @@ static void connect_to(struct redis *r, const char *address) {
 }
 
 static void forget_addresses(struct redis *r) {
-    for (size_t i = 0; i < RESOLVE_MAX; i++) {
+    for (size_t i = 0; i < HOST_LOOKUP_MAX; i++) {
         free(r->addresses[i]);
         r->addresses[i] = NULL;
     }
@@ -188,7 +188,7 @@ static void forget_addresses(struct redis *r) {
 
 static void on_resolved(void *ctx, size_t count, const char *const addresses[], const char *reason) {
     struct redis *r = ctx;
-    r->resolve = NULL;
+    r->lookup = NULL;
     forget_addresses(r);
     for (size_t i = 0; i < count; i++) r->addresses[i] = memory_copy(slice_of(addresses[i]));
     r->address_count = count;
@@ -204,7 +204,7 @@ static void connect_now(struct redis *r) {
     if (r->next_address < r->address_count)
         connect_to(r, r->addresses[r->next_address++]);
     else
-        r->resolve = resolve_host(r->base, r->host, on_resolved, r);
+        r->lookup = host_lookup_start(r->base, r->host, on_resolved, r);
 }
 
 static void on_retry(evutil_socket_t fd, short what, void *ctx) {
@@ -248,7 +248,7 @@ void redis_destroy(struct redis *r) {
     if (!r) return;
     r->destroying = true;
     r->ready = false;
-    resolve_cancel(r->resolve);
+    host_lookup_cancel(r->lookup);
     if (r->async) redisAsyncFree(r->async); /* every waiting callback gets NULL */
     on_refuse(-1, 0, r);
     event_free(r->retry);

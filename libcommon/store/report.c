@@ -7,28 +7,10 @@
 #include "libcommon/base/arena.h"
 #include "libcommon/base/buf.h"
 #include "libcommon/base/log.h"
+#include "libcommon/store/pending.h"
 
-enum { NUMBER_BYTES = 24, ZSTD_LEVEL = 3 };
+enum { ZSTD_LEVEL = 3 };
 static const struct slice key = {"{rep}", 5};
-
-/* What waits for an answer: exactly one of the callbacks is set. */
-struct waiting {
-    report_number_fn *number;
-    report_take_fn *take;
-    report_json_fn *json;
-    void *ctx;
-};
-
-static struct waiting *waiting_create(struct waiting w) {
-    struct waiting *p = memory_alloc(sizeof *p);
-    *p = w;
-    return p;
-}
-
-static struct slice number(char out[NUMBER_BYTES], int64_t value) {
-    int n = snprintf(out, NUMBER_BYTES, "%lld", (long long)value);
-    return slice_make(out, (size_t)n);
-}
 
 static char *dump(const json_t *value) {
     char *text = json_dumps(value, JSON_COMPACT);
@@ -37,16 +19,15 @@ static char *dump(const json_t *value) {
 }
 
 static void on_number(void *ctx, const redisReply *reply) {
-    struct waiting *w = ctx;
-    if (!w) return;
     int error = redis_reply_error(reply);
-    if (w->number) w->number(w->ctx, error, error ? 0 : redis_reply_integer(reply));
-    free(w);
+    if (!ctx) return;
+    struct pending p = pending_take(ctx);
+    ((report_number_fn *)p.done)(p.ctx, error, error ? 0 : redis_reply_integer(reply));
 }
 
 static void ask_number(struct redis *r, const char *function, size_t argc, const struct slice argv[],
                        report_number_fn *done, void *ctx) {
-    redis_fcall(r, on_number, waiting_create((struct waiting){.number = done, .ctx = ctx}), function, key, argc, argv);
+    redis_fcall(r, on_number, PENDING(done, ctx), function, key, argc, argv);
 }
 
 /* Out: what was counted
@@ -55,18 +36,18 @@ static void ask_number(struct redis *r, const char *function, size_t argc, const
 
 void report_count(struct redis *r, const struct report_fact *fact, size_t count, const struct slice rows[],
                   report_number_fn *done, void *ctx) {
-    char time[NUMBER_BYTES], start[NUMBER_BYTES], end[NUMBER_BYTES], due[NUMBER_BYTES];
+    char time[DECIMAL_BYTES], start[DECIMAL_BYTES], end[DECIMAL_BYTES], due[DECIMAL_BYTES];
     struct slice args[8 + REPORT_ROWS_ONCE_MAX] = {
-        slice_of(fact->kind),   number(time, fact->time), number(start, fact->start), number(end, fact->end),
-        number(due, fact->due), slice_of(fact->domain),   slice_of(fact->id),         slice_of(fact->policy)};
+        slice_of(fact->kind),    decimal(time, fact->time), decimal(start, fact->start), decimal(end, fact->end),
+        decimal(due, fact->due), slice_of(fact->domain),    slice_of(fact->id),          slice_of(fact->policy)};
     if (count > REPORT_ROWS_ONCE_MAX) count = REPORT_ROWS_ONCE_MAX;
     for (size_t i = 0; i < count; i++) args[8 + i] = rows[i];
     ask_number(r, "report_count", 8 + count, args, done, ctx);
 }
 
 void report_close(struct redis *r, int64_t time, report_number_fn *done, void *ctx) {
-    char text[NUMBER_BYTES];
-    struct slice args[] = {number(text, time)};
+    char text[DECIMAL_BYTES];
+    struct slice args[] = {decimal(text, time)};
     ask_number(r, "report_close", 1, args, done, ctx);
 }
 
@@ -82,7 +63,7 @@ static bool read_bucket(char *bucket, struct report_due *due) {
 }
 
 static void on_take(void *ctx, const redisReply *reply) {
-    struct waiting *w = ctx;
+    struct pending p = pending_take(ctx);
     struct report_due due = {0};
     int error = redis_reply_error(reply);
     json_t *policy = NULL, *rows = NULL;
@@ -104,23 +85,23 @@ static void on_take(void *ctx, const redisReply *reply) {
         due.policy = policy;
         due.rows = rows;
     }
-    w->take(w->ctx, error, &due);
+    ((report_take_fn *)p.done)(p.ctx, error, &due);
     json_decref(policy);
     json_decref(rows);
     free(parts);
-    free(w);
 }
 
-void report_take(struct redis *r, int64_t now, int lease_s, report_take_fn *done, void *ctx) {
-    char a[NUMBER_BYTES], b[NUMBER_BYTES];
-    struct slice args[] = {number(a, now), number(b, lease_s)};
-    redis_fcall(r, on_take, waiting_create((struct waiting){.take = done, .ctx = ctx}), "report_take", key, 2, args);
+void report_take(struct redis *r, int64_t now, int lease_s, const char *token, report_take_fn *done, void *ctx) {
+    char a[DECIMAL_BYTES], b[DECIMAL_BYTES];
+    struct slice args[] = {decimal(a, now), decimal(b, lease_s), slice_of(token)};
+    redis_fcall(r, on_take, PENDING(done, ctx), "report_take", key, 3, args);
 }
 
-void report_put_off(struct redis *r, const char *bucket, int64_t until, report_number_fn *done, void *ctx) {
-    char text[NUMBER_BYTES];
-    struct slice args[] = {slice_of(bucket), number(text, until)};
-    ask_number(r, "report_put_off", 2, args, done, ctx);
+void report_put_off(struct redis *r, const char *bucket, const char *token, int64_t until, report_number_fn *done,
+                    void *ctx) {
+    char text[DECIMAL_BYTES];
+    struct slice args[] = {slice_of(bucket), decimal(text, until), slice_of(token)};
+    ask_number(r, "report_put_off", 3, args, done, ctx);
 }
 
 void report_sent(struct redis *r, const char *bucket, size_t count, const struct report_outcome outcomes[],
@@ -140,8 +121,8 @@ void report_sent(struct redis *r, const char *bucket, size_t count, const struct
 
 void report_failure_allowed(struct redis *r, const char *domain, int64_t hour, const char *id, int most,
                             report_number_fn *done, void *ctx) {
-    char a[NUMBER_BYTES], b[NUMBER_BYTES];
-    struct slice args[] = {slice_of(domain), number(a, hour), slice_of(id), number(b, most),
+    char a[DECIMAL_BYTES], b[DECIMAL_BYTES];
+    struct slice args[] = {slice_of(domain), decimal(a, hour), slice_of(id), decimal(b, most),
                            SLICE("691200")}; /* longer than the stream keeps events */
     ask_number(r, "report_failure_allowed", 5, args, done, ctx);
 }
@@ -155,8 +136,8 @@ void report_failure_sent(struct redis *r, const char *id, json_t *what, report_n
 }
 
 void report_own(struct redis *r, const char *id, int64_t now) {
-    char a[NUMBER_BYTES];
-    struct slice args[] = {slice_of(id), number(a, now)};
+    char a[DECIMAL_BYTES];
+    struct slice args[] = {slice_of(id), decimal(a, now)};
     redis_fcall(r, on_number, NULL, "report_own", key, 2, args);
 }
 
@@ -167,7 +148,7 @@ void report_own(struct redis *r, const char *id, int64_t now) {
 void report_keep(struct redis *r, const struct report_kept *kept, report_number_fn *done, void *ctx) {
     size_t n = kept->summary_count < REPORT_SUMMARY_MAX ? kept->summary_count : REPORT_SUMMARY_MAX, argc = 8;
     struct slice args[8 + 2 * REPORT_SUMMARY_MAX];
-    char size[NUMBER_BYTES], day[NUMBER_BYTES], (*counts)[NUMBER_BYTES] = memory_alloc((n + 1) * sizeof *counts);
+    char size[DECIMAL_BYTES], day[DECIMAL_BYTES], (*counts)[DECIMAL_BYTES] = memory_alloc((n + 1) * sizeof *counts);
     char *listing = dump(kept->listing), *text = kept->report ? dump(kept->report) : memory_copy(SLICE("null"));
     size_t bytes = strlen(text), room = ZSTD_compressBound(bytes);
     char *packed = memory_alloc(room);
@@ -179,11 +160,11 @@ void report_keep(struct redis *r, const struct report_kept *kept, report_number_
     args[3] = slice_of(kept->digest);
     args[4] = slice_of(listing);
     args[5] = slice_make(packed, packed_n);
-    args[6] = number(size, (int64_t)bytes);
-    args[7] = number(day, kept->day);
+    args[6] = decimal(size, (int64_t)bytes);
+    args[7] = decimal(day, kept->day);
     for (size_t i = 0; i < n; i++) {
         args[argc++] = slice_of(kept->summary[i].row);
-        args[argc++] = number(counts[i], kept->summary[i].messages);
+        args[argc++] = decimal(counts[i], kept->summary[i].messages);
     }
     ask_number(r, "report_keep", argc, args, done, ctx);
     free(counts);
@@ -194,8 +175,8 @@ void report_keep(struct redis *r, const struct report_kept *kept, report_number_
 
 void report_forget(struct redis *r, const char *first_id, int64_t first_day, int most, report_number_fn *done,
                    void *ctx) {
-    char a[NUMBER_BYTES], b[NUMBER_BYTES];
-    struct slice args[] = {slice_of(first_id), number(a, first_day), number(b, most)};
+    char a[DECIMAL_BYTES], b[DECIMAL_BYTES];
+    struct slice args[] = {slice_of(first_id), decimal(a, first_day), decimal(b, most)};
     ask_number(r, "report_forget", 3, args, done, ctx);
 }
 
@@ -210,7 +191,7 @@ static json_t *load(const redisReply *reply) {
 }
 
 static void on_list(void *ctx, const redisReply *reply) {
-    struct waiting *w = ctx;
+    struct pending p = pending_take(ctx);
     int error = redis_reply_error(reply);
     json_t *list = error ? NULL : json_array();
     for (size_t i = 0; !error && reply->type == REDIS_REPLY_ARRAY && i + 1 < reply->elements; i += 2) {
@@ -219,23 +200,21 @@ static void on_list(void *ctx, const redisReply *reply) {
         json_object_set_new(one, "id", json_stringn(id.p, id.n));
         json_array_append_new(list, one);
     }
-    w->json(w->ctx, error, list);
+    ((report_json_fn *)p.done)(p.ctx, error, list);
     json_decref(list);
-    free(w);
 }
 
 void report_list(struct redis *r, const char *kind, const char *domain, const char *after, size_t limit,
                  report_json_fn *done, void *ctx) {
-    char a[NUMBER_BYTES];
-    struct slice args[] = {slice_of(kind), slice_of(domain), slice_of(after), number(a, (int64_t)limit)};
-    redis_fcall(r, on_list, waiting_create((struct waiting){.json = done, .ctx = ctx}), "report_list", key, 4, args);
+    char a[DECIMAL_BYTES];
+    struct slice args[] = {slice_of(kind), slice_of(domain), slice_of(after), decimal(a, (int64_t)limit)};
+    redis_fcall(r, on_list, PENDING(done, ctx), "report_list", key, 4, args);
 }
 
 void report_sent_list(struct redis *r, const char *after, size_t limit, report_json_fn *done, void *ctx) {
-    char a[NUMBER_BYTES];
-    struct slice args[] = {slice_of(after), number(a, (int64_t)limit)};
-    redis_fcall(r, on_list, waiting_create((struct waiting){.json = done, .ctx = ctx}), "report_sent_list", key, 2,
-                args);
+    char a[DECIMAL_BYTES];
+    struct slice args[] = {slice_of(after), decimal(a, (int64_t)limit)};
+    redis_fcall(r, on_list, PENDING(done, ctx), "report_sent_list", key, 2, args);
 }
 
 /* The JSON of a kept report; null when it is damaged. */
@@ -252,7 +231,7 @@ static json_t *unpack(struct slice packed, long long size) {
 }
 
 static void on_read(void *ctx, const redisReply *reply) {
-    struct waiting *w = ctx;
+    struct pending p = pending_take(ctx);
     int error = redis_reply_error(reply);
     json_t *value = NULL;
     if (!error && (reply->type != REDIS_REPLY_ARRAY || reply->elements != 4)) error = STORE_NOT_FOUND;
@@ -263,18 +242,17 @@ static void on_read(void *ctx, const redisReply *reply) {
         json_object_set_new(value, "report",
                             unpack(redis_reply_slice(reply->element[2]), redis_reply_integer(reply->element[3])));
     }
-    w->json(w->ctx, error, value);
+    ((report_json_fn *)p.done)(p.ctx, error, value);
     json_decref(value);
-    free(w);
 }
 
 void report_read(struct redis *r, const char *id, report_json_fn *done, void *ctx) {
     struct slice args[] = {slice_of(id)};
-    redis_fcall(r, on_read, waiting_create((struct waiting){.json = done, .ctx = ctx}), "report_read", key, 1, args);
+    redis_fcall(r, on_read, PENDING(done, ctx), "report_read", key, 1, args);
 }
 
 static void on_summary(void *ctx, const redisReply *reply) {
-    struct waiting *w = ctx;
+    struct pending p = pending_take(ctx);
     int error = redis_reply_error(reply);
     json_t *rows = error ? NULL : json_object();
     for (size_t i = 0; !error && reply->type == REDIS_REPLY_ARRAY && i + 1 < reply->elements; i += 2) {
@@ -282,15 +260,13 @@ static void on_summary(void *ctx, const redisReply *reply) {
         json_int_t before = json_integer_value(json_object_getn(rows, row.p, row.n));
         json_object_setn_new(rows, row.p, row.n, json_integer(before + redis_reply_integer(reply->element[i + 1])));
     }
-    w->json(w->ctx, error, rows);
+    ((report_json_fn *)p.done)(p.ctx, error, rows);
     json_decref(rows);
-    free(w);
 }
 
 void report_summary(struct redis *r, const char *domain, int64_t first_day, int64_t last_day, report_json_fn *done,
                     void *ctx) {
-    char a[NUMBER_BYTES], b[NUMBER_BYTES];
-    struct slice args[] = {slice_of(domain), number(a, first_day), number(b, last_day)};
-    redis_fcall(r, on_summary, waiting_create((struct waiting){.json = done, .ctx = ctx}), "report_summary", key, 3,
-                args);
+    char a[DECIMAL_BYTES], b[DECIMAL_BYTES];
+    struct slice args[] = {slice_of(domain), decimal(a, first_day), decimal(b, last_day)};
+    redis_fcall(r, on_summary, PENDING(done, ctx), "report_summary", key, 3, args);
 }

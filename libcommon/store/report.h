@@ -44,18 +44,20 @@ struct report_due {
     const json_t *policy, *rows;
 };
 typedef void report_take_fn(void *ctx, int error, const struct report_due *due);
-/* Takes one for lease_s seconds; then, if it was not sent, another may take it. */
-void report_take(struct redis *r, int64_t now, int lease_s, report_take_fn *done, void *ctx);
+/* Takes one for lease_s seconds; then, if it was not sent, another may take it. token: of this taker alone. */
+void report_take(struct redis *r, int64_t now, int lease_s, const char *token, report_take_fn *done, void *ctx);
 
-/* A bucket that was taken is to be taken again at this time (seconds). */
-void report_put_off(struct redis *r, const char *bucket, int64_t until, report_number_fn *done, void *ctx);
+/* A bucket that was taken is to be taken again at this time (seconds). STORE_LOST: another has taken it since. */
+void report_put_off(struct redis *r, const char *bucket, const char *token, int64_t until, report_number_fn *done,
+                    void *ctx);
 
 /* What became of a bucket's reports: one a destination. id: a ULID that sorts them; what: JSON, stolen. */
 struct report_outcome {
     const char *id;
     json_t *what;
 };
-/* Ends a bucket. value 0: somebody did so before, and nothing is changed. */
+/* Ends a bucket, whoever has it now: what was sent was sent, and its ids are the same from whichever replica. value 0:
+ * somebody did so before, and nothing is changed. */
 void report_sent(struct redis *r, const char *bucket, size_t count, const struct report_outcome outcomes[],
                  report_number_fn *done, void *ctx);
 

@@ -1,7 +1,7 @@
 #!lua name=report
 -- Reports, sent and received. The declared key is {rep}; from it come, for what is counted here and not sent yet (a bucket is "<kind>|<start>|<domain>"):
 --   {rep}:open           zset: bucket by the time when it is to be sent (s)
---   {rep}:meta:<bucket>  hash: m (the policy as it was last seen, JSON), end (of its time, s), due (s)
+--   {rep}:meta:<bucket>  hash: m (the policy as it was last seen, JSON), end (of its time, s), due (s), t (token of who took it last)
 --   {rep}:rows:<bucket>  hash: row (JSON) -> how often; "+": facts that found no room for a row of their own
 --   {rep}:starts         zset: start of a period by its end
 --   {rep}:seen:<start>   set: what was counted in this period already; {rep}:seen:<start>:old the same, before it was full
@@ -68,7 +68,7 @@ local function close(keys, args)
   return 1
 end
 
--- now, lease (s) -> {bucket, policy, end, due, {row, count, …}} of a closed period that is due, for this time ours; or {}
+-- now, lease (s), token -> {bucket, policy, end, due, {row, count, …}} of a closed period that is due, for this time ours; or {}
 local function take(keys, args)
   local key, closed = keys[1], tonumber(redis.call('GET', keys[1] .. ':closed') or '0')
   for _, bucket in ipairs(redis.call('ZRANGE', key .. ':open', '-inf', args[1], 'BYSCORE', 'LIMIT', 0, 50)) do
@@ -77,13 +77,15 @@ local function take(keys, args)
       redis.call('ZREM', key .. ':open', bucket)
     elseif tonumber(meta[2]) <= closed then
       redis.call('ZADD', key .. ':open', args[1] + args[2], bucket)
+      redis.call('HSET', key .. ':meta:' .. bucket, 't', args[3])
       return { bucket, meta[1], meta[2], meta[3], redis.call('HGETALL', key .. ':rows:' .. bucket) }
     end
   end
   return {}
 end
 
-local function put_off(keys, args) -- bucket, until when (s)
+local function put_off(keys, args) -- bucket, until when (s), token
+  if redis.call('HGET', keys[1] .. ':meta:' .. args[1], 't') ~= args[3] then return redis.error_reply('LOST the bucket is another\'s') end
   return redis.call('ZADD', keys[1] .. ':open', 'XX', 'CH', args[2], args[1])
 end
 
@@ -217,17 +219,18 @@ local function summary(keys, args) -- domain, first day, last day -> {row, messa
   return out
 end
 
+-- What makes the store grow is refused at maxmemory: facts and reports that come in wait. What ends or drops something runs.
 redis.register_function('report_count', count)
-redis.register_function('report_close', close)
-redis.register_function('report_take', take)
-redis.register_function('report_put_off', put_off)
-redis.register_function('report_sent', sent)
+redis.register_function { function_name = 'report_close', callback = close, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'report_take', callback = take, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'report_put_off', callback = put_off, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'report_sent', callback = sent, flags = { 'allow-oom' } }
 redis.register_function('report_failure_allowed', failure_allowed)
-redis.register_function('report_failure_sent', failure_sent)
-redis.register_function('report_own', own)
+redis.register_function { function_name = 'report_failure_sent', callback = failure_sent, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'report_own', callback = own, flags = { 'allow-oom' } }
 redis.register_function('report_keep', keep)
-redis.register_function('report_forget', forget)
-redis.register_function{function_name='report_list', callback=list, flags={'no-writes'}}
-redis.register_function{function_name='report_sent_list', callback=sent_list, flags={'no-writes'}}
-redis.register_function{function_name='report_read', callback=read, flags={'no-writes'}}
-redis.register_function{function_name='report_summary', callback=summary, flags={'no-writes'}}
+redis.register_function { function_name = 'report_forget', callback = forget, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'report_list', callback = list, flags = { 'no-writes' } }
+redis.register_function { function_name = 'report_sent_list', callback = sent_list, flags = { 'no-writes' } }
+redis.register_function { function_name = 'report_read', callback = read, flags = { 'no-writes' } }
+redis.register_function { function_name = 'report_summary', callback = summary, flags = { 'no-writes' } }

@@ -9,26 +9,44 @@
 
 /* Bounds. Past them: the error code in brackets. */
 enum {
-    ALIAS_DEPTH_MAX = 10,      /* an alias that leads to an alias that … [deeper targets are left out and logged] */
-    ALIAS_TARGETS_MAX = 100,   /* [invalid] */
-    PASSWORD_BYTES_MAX = 1024, /* [invalid], and at login [denied] */
-    LOGIN_FAILURES_FREE = 10,  /* failed logins of one address from one client within the window before [busy] */
+    ALIAS_DEPTH_MAX = 10,        /* an alias that leads to an alias that … [too_many] */
+    ALIAS_TARGETS_MAX = 500,     /* of one alias [invalid] */
+    ALIAS_ADDRESSES_MAX = 1000,  /* that an alias leads to, through others too [too_many] */
+    PASSWORD_BYTES_MAX = 1024,   /* [invalid], and at login [denied] */
+    LOGIN_FAILURES_PAIR = 10,    /* failed logins of one address from one network within the window before [busy] */
+    LOGIN_FAILURES_ACCOUNT = 50, /* of one address from all networks that it never logged in from */
+    LOGIN_FAILURES_NETWORK = 30, /* of all addresses from one network: IPv4 address or IPv6 /64 */
+    LOGIN_FAILURES_WIDE = 200,   /* of all addresses from one IPv6 /48 */
     LOGIN_WINDOW_SECONDS = 900,
+    LOGIN_DEADLINE_MS = 7500, /* a password that was not looked at by then is not looked at any more [busy] */
+    LOGIN_WAITING_MAX = 1000, /* logins of a worker that wait for others of their network or account [busy] */
+    HASH_QUEUE_MAX = 500,     /* logins of the process that wait for a core [busy] */
     LOGIN_CACHE_SECONDS = 60,
     LOGIN_CACHE_MAX = 10000,
-    LIST_MAX = 1000, /* items of a listing */
+    LIST_MAX = 1000,             /* items of a listing */
+    LIST_BYTES_MAX = 600 * 1024, /* about the most that a page of one holds */
     KEYS_TTL_MAX =
-        86400, /* seconds between a key seen in DNS and its first signature [a longer TTL is not waited for] */
+        86400,         /* seconds between a key seen in DNS and its first signature [a longer TTL is not waited for] */
+    SET_TRIES_MAX = 8, /* an account that changes each time it is about to be written [busy] */
+    OWED_SECONDS = 5,  /* between two looks through what is owed */
+    OWED_ANSWER_MS = 5000, /* an answer waits so long for the mailbox service, which goes on by itself */
+    OWED_QUOTA_MS = 10000, /* the mailbox service's time for one operation; after it, it is tried again */
+    OWED_DELETE_MS = 60000,
+    OWED_RUNNING_MAX = 64, /* operations at once in a worker: the others at the next look */
 };
 
 struct login_cache;
+struct owed;
 
 /* What a worker of accounts has. */
 struct accounts {
     struct worker *worker;
+    int asks; /* that are not answered */
     struct login_cache *cache;
-    unsigned char
-        cache_key[32]; /* the passwords of the cache are keyed hashes, with a key that only this process knows */
+    int logins_waiting;
+    struct owed *owed; /* operations that run */
+    int owed_count;
+    struct event *owed_clock;
 };
 
 /* One request on its way. Freed when it is answered. */
@@ -55,6 +73,16 @@ bool ask_take_domain(struct ask *a, const char *field);
 json_t *ask_page(const struct ask *a, json_t *items, const char *by, const char *field);
 /* Tells the other services that something changed. */
 void accounts_tell(struct accounts *s, const char *domain, const char *what, const char *name, const char *change);
+/* The same of an account. sessions_end: its password changed or it is gone, so what is logged in as it ends. */
+void accounts_tell_account(struct accounts *s, const char *domain, const char *address, const char *user,
+                           const char *change, bool sessions_end);
+
+/* owed.c: does what the mailbox service has to be told of a user, as it was recorded with the change
+ * (libcommon/store/account.h), and goes on until it is done. reply (stolen) is the ask's answer, given when it is done
+ * or OWED_ANSWER_MS later; a NULL: none. */
+void owed_do(struct accounts *s, const char *domain, const char *user, const char *what, struct ask *a, json_t *reply);
+void owed_start(struct accounts *s);
+void owed_stop(struct accounts *s);
 
 void login_start(struct accounts *s);
 void login_stop(struct accounts *s);
@@ -72,6 +100,11 @@ json_t *domain_settings_read(const json_t *fields);
 
 /* argon2id of a password, for the store; off the loop. 0 or -1. */
 int password_hash(const char *password, char out[128]);
+/* Whether a stored hash was made with other parameters than password_hash has now. */
+bool password_is_outdated(const char *stored);
+/* What is wrong with a new password, in words; NULL: nothing. The minimum length is POSTBUS_PASSWORD_MIN characters. */
+const char *password_problem(const json_t *password);
+void password_configure(void);
 /* Makes an rsa-2048 or ed25519 DKIM key: {"algorithm","private_pem","public_b64","created"}; NULL on failure. Costly
  * (RSA). */
 json_t *dkim_key_create(const char *algorithm);

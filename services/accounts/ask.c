@@ -6,12 +6,14 @@
 struct ask *ask_create(void *ctx, struct bus_call *call, const json_t *body) {
     struct ask *a = memory_alloc(sizeof *a);
     a->accounts = ctx;
+    a->accounts->asks++;
     a->call = call;
     a->body = json_deep_copy(body);
     return a;
 }
 
 static void ask_free(struct ask *a) {
+    if (--a->accounts->asks == 0 && service_is_draining()) service_drained(a->accounts->worker);
     json_decref(a->body);
     free(a->more);
     free(a);
@@ -34,6 +36,7 @@ void ask_refuse_store(struct ask *a, int error, const char *what) {
     case STORE_NOT_FOUND:
         code = "not_found";
         buf_printf(&text, "there is no such %s", what);
+        if (strcmp(what, "domain") == 0) buf_printf(&text, ": postbus domain add %s", a->address.domain);
         break;
     case STORE_EXISTS:
         code = "exists";
@@ -76,6 +79,14 @@ void accounts_tell(struct accounts *s, const char *domain, const char *what, con
                 json_pack("{s:s,s:s,s:s,s:s}", "domain", domain, "what", what, "name", name, "change", change));
 }
 
+void accounts_tell_account(struct accounts *s, const char *domain, const char *address, const char *user,
+                           const char *change, bool sessions_end) {
+    json_t *data = json_pack("{s:s,s:s,s:s,s:s,s:s}", "domain", domain, "what", "account", "name", address, "change",
+                             change, "user", user);
+    if (sessions_end) json_object_set_new(data, "sessions", json_string("end"));
+    bus_publish(s->worker->bus, "account.changed", slice_of(domain), data);
+}
+
 struct sortable {
     const char *key;
     json_t *item;
@@ -87,7 +98,7 @@ static int by_key(const void *x, const void *y) {
 
 json_t *ask_page(const struct ask *a, json_t *items, const char *by, const char *field) {
     json_int_t wanted = json_integer_value(json_object_get(a->body, "limit"));
-    size_t limit = wanted > 0 && wanted < LIST_MAX ? (size_t)wanted : LIST_MAX, n = 0, i;
+    size_t limit = wanted > 0 && wanted < LIST_MAX ? (size_t)wanted : LIST_MAX, n = 0, bytes = 0, i;
     struct sortable *sorted = memory_alloc((json_array_size(items) + 1) * sizeof *sorted);
     json_t *page = json_array(), *next = json_null(), *item;
     json_array_foreach(items, i, item) {
@@ -95,8 +106,11 @@ json_t *ask_page(const struct ask *a, json_t *items, const char *by, const char 
         if (key && strcmp(key, ask_text(a, "after")) > 0) sorted[n++] = (struct sortable){key, item};
     }
     qsort(sorted, n, sizeof *sorted, by_key);
-    for (i = 0; i < n && i < limit; i++) json_array_append(page, sorted[i].item);
-    if (n > limit) next = json_string(sorted[limit - 1].key);
+    for (i = 0; i < n && i < limit && (i == 0 || bytes < LIST_BYTES_MAX); i++) {
+        json_array_append(page, sorted[i].item);
+        bytes += json_dumpb(sorted[i].item, NULL, 0, JSON_COMPACT | JSON_ENCODE_ANY);
+    }
+    if (n > i) next = json_string(sorted[i - 1].key);
     free(sorted);
     json_decref(items);
     return json_pack("{s:o,s:o}", field, page, "next", next);

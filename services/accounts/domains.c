@@ -22,12 +22,16 @@ static void on_listed(void *ctx, int error) {
     ask_answer(a, json_pack("{s:s,s:s,s:{}}", "domain", a->address.domain, "created", a->more, "dns"));
 }
 
+static void on_listed_before(void *ctx, int error) { refuse(ctx, error ? error : STORE_EXISTS); }
+
 static void on_added(void *ctx, int error) {
     struct ask *a = ctx;
     /* listed also when it was there: an earlier add may have been cut off before it came to that */
     if (!error || error == STORE_EXISTS)
-        account_domain_listed(a->accounts->worker->redis, a->address.domain, true, error ? NULL : on_listed, a);
-    if (error) refuse(a, error);
+        account_domain_listed(a->accounts->worker->redis, a->address.domain, true, error ? on_listed_before : on_listed,
+                              a);
+    else
+        refuse(a, error);
 }
 
 /* The first keys sign at once: a signature whose key is not in DNS yet is to a receiver what no signature is (RFC 6376
@@ -90,22 +94,53 @@ static void on_list(void *ctx, struct bus_call *call, const json_t *body) {
     account_domains(a->accounts->worker->redis, on_names, a);
 }
 
-static void on_deleted(void *ctx, int error) {
+static void on_unlisted(void *ctx, int error) {
     struct ask *a = ctx;
-    if (error) {
+    if (error)
+        refuse(a, error);
+    else
+        ask_answer(a, json_object());
+}
+
+static void on_unlisted_before(void *ctx, int error) { refuse(ctx, error ? error : STORE_NOT_FOUND); }
+
+/* gone: local part and user id of each account that went with the domain. Their mail is deleted from now on, that
+ * of the first ones at once and the others' by the clock of owed.c; the answer does not wait for it. */
+static void on_deleted(void *ctx, int error, const json_t *gone) {
+    struct ask *a = ctx;
+    if (error && error != STORE_NOT_FOUND) {
         refuse(a, error);
         return;
     }
-    account_domain_listed(a->accounts->worker->redis, a->address.domain, false, NULL, NULL);
-    accounts_tell(a->accounts, a->address.domain, "domain", a->address.domain, "deleted");
-    ask_answer(a, json_object());
+    for (size_t i = 0; i + 1 < json_array_size(gone); i += 2) {
+        struct mail_address address = a->address;
+        char text[ADDRESS_BYTES_MAX];
+        snprintf(address.local, sizeof address.local, "%s", json_string_value(json_array_get(gone, i)));
+        accounts_tell_account(a->accounts, a->address.domain, address_text(&address, text),
+                              json_string_value(json_array_get(gone, i + 1)), "deleted", true);
+        if (a->accounts->owed_count < OWED_RUNNING_MAX)
+            owed_do(a->accounts, a->address.domain, json_string_value(json_array_get(gone, i + 1)), "delete", NULL,
+                    NULL);
+    }
+    if (!error) accounts_tell(a->accounts, a->address.domain, "domain", a->address.domain, "deleted");
+    /* off the list also when it was gone: an earlier deletion may have been cut off before it came to that */
+    account_domain_listed(a->accounts->worker->redis, a->address.domain, false,
+                          error ? on_unlisted_before : on_unlisted, a);
+}
+
+static void on_marked(void *ctx, int error) {
+    struct ask *a = ctx;
+    struct slice force = json_is_true(json_object_get(a->body, "force")) ? SLICE("1") : SLICE("0");
+    if (error)
+        refuse(a, error);
+    else
+        account_change_named(a->accounts->worker->redis, "account_domain_delete", a->address.domain, 1, &force,
+                             on_deleted, a);
 }
 
 static void on_delete(void *ctx, struct bus_call *call, const json_t *body) {
     struct ask *a = ask_create(ctx, call, body);
-    if (!ask_take_domain(a, "domain")) return;
-    struct slice force = json_is_true(json_object_get(a->body, "force")) ? SLICE("1") : SLICE("0");
-    account_change(a->accounts->worker->redis, "account_domain_delete", a->address.domain, 1, &force, on_deleted, a);
+    if (ask_take_domain(a, "domain")) account_owing_mark(a->accounts->worker->redis, a->address.domain, on_marked, a);
 }
 
 void domains_start(struct accounts *s) {

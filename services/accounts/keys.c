@@ -176,8 +176,8 @@ static void add_keys(struct ask *a, json_t *const keys[KEYS_MADE]) {
     struct slice args[3 + KEYS_MADE] = {slice_of(clock_rfc3339(clock_wall_ms(), when)), slice_of(keys_month(month)),
                                         is_urgent(a) ? SLICE("1") : SLICE("0")};
     for (int i = 0; i < KEYS_MADE; i++) args[3 + i] = slice_of(texts[i] = json_dumps(keys[i], JSON_COMPACT));
-    account_keys_change(a->accounts->worker->redis, "account_keys_add", a->address.domain, 3 + KEYS_MADE, args,
-                        on_added, a);
+    account_change_named(a->accounts->worker->redis, "account_keys_add", a->address.domain, 3 + KEYS_MADE, args,
+                         on_added, a);
     for (int i = 0; i < KEYS_MADE; i++) free(texts[i]);
 }
 
@@ -244,7 +244,8 @@ static void on_seen(void *ctx, struct bus_call *call, const json_t *body) {
     args[1] = slice_of(clock_rfc3339(wall + ttl * 1000, ready));
     if (take_selectors(a, "seen", "1", args, &n, sizeof args / sizeof *args) &&
         take_selectors(a, "unseen", "0", args, &n, sizeof args / sizeof *args))
-        account_keys_change(a->accounts->worker->redis, "account_keys_seen", a->address.domain, n, args, on_changed, a);
+        account_change_named(a->accounts->worker->redis, "account_keys_seen", a->address.domain, n, args, on_changed,
+                             a);
     else
         ask_refuse(a, "invalid", "seen and unseen are lists of selectors");
 }
@@ -259,7 +260,7 @@ static void change_listed(struct accounts *s, struct bus_call *call, const json_
     if (!ask_take_domain(a, "domain")) return;
     if (timed) args[n++] = slice_of(clock_rfc3339(clock_wall_ms(), now));
     if (take_selectors(a, "selectors", NULL, args, &n, sizeof args / sizeof *args) && n > (timed ? 1U : 0U))
-        account_keys_change(s->worker->redis, function, a->address.domain, n, args, done, a);
+        account_change_named(s->worker->redis, function, a->address.domain, n, args, done, a);
     else
         ask_refuse(a, "invalid", "selectors is a list of 1 to 16 selectors");
 }

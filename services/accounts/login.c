@@ -1,7 +1,10 @@
-/* accounts.login: a password checked with argon2id off the loop, with a throttle that all replicas share and a short
- * memory for right passwords. A wrong password, an unknown user and a user without a password take the same time and
- * get the same answer. */
-#include <arpa/inet.h>
+/* accounts.login: a password checked with argon2id off the loop, with counters of failures that all replicas share
+ * (libcommon/store/login.h) and a short memory for right passwords. A wrong password, an unknown user and a user
+ * without a password take the same way, and so the same time, and get the same answer.
+ *
+ * The way of a login: look (the account, and whether this network may try it) -> remembered: answered ->
+ * begin (counted by account) -> begin (counted by network, unless the account logged in from it before) -> argon2 ->
+ * answered, and its end told to the counters. */
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,175 +12,289 @@
 #include "libcommon/base/arena.h"
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
+#include "libcommon/base/ulid.h"
+#include "libcommon/store/login.h"
 #include "services/accounts/accounts.h"
+#include "services/accounts/hashing.h"
+#include "services/accounts/login_cache.h"
 
-enum { BUCKETS = 1024, DIGEST_BYTES = 32, WHO_BYTES = 400 };
+enum { AGAIN_MS = 100, KNOWN_REFRESH_MS = 86400000 };
 
 static struct metric logins_right = METRIC_COUNTER("postbus_accounts_logins_total", "Logins with the right password");
 static struct metric logins_wrong =
     METRIC_COUNTER("postbus_accounts_logins_denied_total", "Logins with a wrong password or unknown user");
 static struct metric logins_throttled =
     METRIC_COUNTER("postbus_accounts_logins_throttled_total", "Logins refused because of too many failures before");
+static struct metric logins_busy = METRIC_COUNTER(
+    "postbus_accounts_logins_busy_total", "Logins refused because too many others were being checked at the time");
 
-/* A right password, as a keyed hash of address, password and the stored hash: it stops fitting when the password
- * changes. */
-struct login_entry {
-    struct login_entry *next;
-    unsigned char digest[DIGEST_BYTES];
-    int64_t until_us;
-};
-
-struct login_cache {
-    struct login_entry *buckets[BUCKETS];
-    size_t count;
-};
+static const struct login_limits limits = {.window_seconds = LOGIN_WINDOW_SECONDS,
+                                           .pair = LOGIN_FAILURES_PAIR,
+                                           .account = LOGIN_FAILURES_ACCOUNT,
+                                           .network = LOGIN_FAILURES_NETWORK,
+                                           .wide = LOGIN_FAILURES_WIDE};
 
 struct login {
+    struct hashing hashing;
     struct ask *ask;
-    char who[WHO_BYTES];
+    struct login_network network;
+    char try[ULID_BYTES];
+    char name[LOCAL_BYTES]; /* the local part that the counters go by: the account's own */
     char stored[128], user[64], address[ADDRESS_BYTES_MAX];
-    unsigned char digest[DIGEST_BYTES];
-    bool known, right;
+    char *text; /* the account as it is stored */
+    bool known, right, network_is_known, network_counted, waiting;
+    struct event *again;
 };
 
 /* Verified against when there is no such user, so that the time says nothing. Made once, before the workers' loops
  * turn. */
 static char nobody[128];
 
-static bool cache_has(struct login_cache *c, const unsigned char digest[DIGEST_BYTES]) {
-    int64_t now = clock_monotonic_us();
-    struct login_entry **at = &c->buckets[(digest[0] | digest[1] << 8) % BUCKETS];
-    while (*at) {
-        struct login_entry *e = *at;
-        if (e->until_us < now) {
-            *at = e->next;
-            c->count--;
-            free(e);
-            continue;
-        }
-        if (sodium_memcmp(e->digest, digest, DIGEST_BYTES) == 0) return true;
-        at = &e->next;
-    }
-    return false;
+static struct redis *redis_of(const struct login *l) { return l->ask->accounts->worker->redis; }
+
+static void login_free(struct login *l) {
+    if (l->waiting) l->ask->accounts->logins_waiting--;
+    if (l->again) event_free(l->again);
+    if (l->text) sodium_memzero(l->text, strlen(l->text));
+    free(l->text);
+    free(l);
 }
 
-static void cache_add(struct login_cache *c, const unsigned char digest[DIGEST_BYTES]) {
-    if (c->count >= LOGIN_CACHE_MAX || cache_has(c, digest)) return;
-    struct login_entry **at = &c->buckets[(digest[0] | digest[1] << 8) % BUCKETS];
-    struct login_entry *e = memory_alloc(sizeof *e);
-    memcpy(e->digest, digest, DIGEST_BYTES);
-    e->until_us = clock_monotonic_us() + (int64_t)LOGIN_CACHE_SECONDS * 1000000;
-    e->next = *at;
-    *at = e;
-    c->count++;
-}
-
-static void cache_empty(struct login_cache *c) {
-    for (int i = 0; i < BUCKETS; i++)
-        while (c->buckets[i]) {
-            struct login_entry *e = c->buckets[i];
-            c->buckets[i] = e->next;
-            free(e);
-        }
-    c->count = 0;
-}
-
-static void finish(struct login *l) {
+static void refuse(struct login *l, const char *code, const char *message) {
     struct ask *a = l->ask;
-    if (l->right) {
-        metric_add(&logins_right, 1);
-        account_cleared(a->accounts->worker->redis, a->address.domain, slice_of(l->who));
-        json_t *reply = json_pack("{s:s,s:s}", "user", l->user, "address", l->address);
-        free(l);
-        ask_answer(a, reply);
+    login_free(l);
+    ask_refuse(a, code, message);
+}
+
+static void refuse_store(struct login *l, int error) {
+    struct ask *a = l->ask;
+    login_free(l);
+    ask_refuse_store(a, error, "account");
+}
+
+static void refuse_wait(struct login *l, int64_t wait_ms) {
+    char text[96];
+    metric_add(&logins_throttled, 1);
+    snprintf(text, sizeof text, "too many failed logins: try again in %lld seconds", (long long)(wait_ms + 999) / 1000);
+    refuse(l, "busy", text);
+}
+
+static void refuse_busy(struct login *l) {
+    metric_add(&logins_busy, 1);
+    refuse(l, "busy", "too many logins are being checked: try again");
+}
+
+static void tell_end(const struct login *l, enum login_end end) {
+    login_finish(redis_of(l), l->ask->address.domain, slice_of(l->name), &l->network, l->try, end, &limits, NULL, NULL);
+    if (l->network_counted) login_network_finish(redis_of(l), &l->network, l->try, end, &limits, NULL, NULL);
+}
+
+/* A right password whose stored hash was made with other parameters is stored again
+ * ------------------------------------------------------------------------------------------------------------------
+ */
+
+struct rehash {
+    struct accounts *accounts;
+    char domain[DOMAIN_BYTES], name[LOCAL_BYTES], hash[128];
+    char *was, *password;
+    bool failed;
+};
+
+static void rehash_free(struct rehash *r) {
+    sodium_memzero(r->password, strlen(r->password));
+    free(r->password);
+    free(r->was);
+    free(r);
+}
+
+static void on_rehashed(void *ctx, int error) {
+    struct rehash *r = ctx;
+    if (error && error != STORE_CONFLICT && error != STORE_NOT_FOUND)
+        log_info("a password could not be stored with new parameters; the next login does it", "account", r->name,
+                 "domain", r->domain, "reason", store_error_text(error), NULL);
+    rehash_free(r);
+}
+
+static void rehash_run(void *job) { /* on a pool thread */
+    struct rehash *r = job;
+    r->failed = password_hash(r->password, r->hash) != 0;
+}
+
+static void rehash_done(void *job) {
+    struct rehash *r = job;
+    json_t *account = r->failed ? NULL : json_loads(r->was, 0, NULL);
+    if (!account) {
+        rehash_free(r);
         return;
     }
-    metric_add(&logins_wrong, 1);
-    account_failed(a->accounts->worker->redis, a->address.domain, slice_of(l->who), LOGIN_WINDOW_SECONDS,
-                   LOGIN_FAILURES_FREE);
-    log_info("login denied", "login", ask_text(a, "login"), "client", ask_text(a, "client_ip"), "protocol",
-             ask_text(a, "protocol"), NULL);
-    free(l);
-    ask_refuse(a, "denied", "the login or the password is wrong");
+    json_object_set_new(account, "password", json_string(r->hash));
+    char *text = json_dumps(account, JSON_COMPACT);
+    account_set(r->accounts->worker->redis, r->domain, slice_of(r->name), slice_of(r->was), slice_of(text), "", NULL,
+                on_rehashed, r);
+    free(text);
+    json_decref(account);
 }
 
-static void verify(void *job) { /* on a pool thread */
-    struct login *l = job;
+static void rehash(const struct login *l) {
+    struct rehash *r = memory_alloc(sizeof *r);
+    r->accounts = l->ask->accounts;
+    memcpy(r->domain, l->ask->address.domain, sizeof r->domain);
+    memcpy(r->name, l->name, sizeof r->name);
+    r->was = memory_copy(slice_of(l->text));
+    r->password = memory_copy(slice_of(ask_text(l->ask, "password")));
+    service_offload(r->accounts->worker, rehash_run, rehash_done, r);
+}
+
+/* The end
+ * -----------------------------------------------------------------------------------------------------------------------------------
+ */
+
+static void answer_right(struct login *l) {
+    struct ask *a = l->ask;
+    metric_add(&logins_right, 1);
+    json_t *reply = json_pack("{s:s,s:s}", "user", l->user, "address", l->address);
+    login_free(l);
+    ask_answer(a, reply);
+}
+
+static void run(struct hashing *h) { /* on a pool thread */
+    struct login *l = (struct login *)h;
     const char *password = ask_text(l->ask, "password");
     bool fits = crypto_pwhash_str_verify(l->known ? l->stored : nobody, password, strlen(password)) == 0;
     l->right = fits && l->known;
 }
 
-static void verified(void *job) {
-    struct login *l = job;
-    if (l->right) cache_add(l->ask->accounts->cache, l->digest);
-    finish(l);
+static void on_hashed(struct hashing *h, bool late) {
+    struct login *l = (struct login *)h;
+    struct ask *a = l->ask;
+    tell_end(l, late ? LOGIN_NOT_LOOKED_AT : l->right ? LOGIN_RIGHT : LOGIN_WRONG);
+    if (late) {
+        refuse_busy(l);
+    } else if (l->right) {
+        login_cache_add(a->accounts->cache, l->address, l->stored, ask_text(a, "password"));
+        if (password_is_outdated(l->stored)) rehash(l);
+        answer_right(l);
+    } else {
+        metric_add(&logins_wrong, 1);
+        log_info("login denied", "login", ask_text(a, "login"), "client", ask_text(a, "client_ip"), "protocol",
+                 ask_text(a, "protocol"), NULL);
+        refuse(l, "denied", "the login or the password is wrong");
+    }
 }
 
-static void on_account(void *ctx, int error, struct slice kind, struct slice name, const json_t *value) {
-    struct login *l = ctx;
+/* The beginning
+ * -----------------------------------------------------------------------------------------------------------------------------
+ */
+
+static uint64_t network_number(const struct login *l) {
+    uint64_t n;
+    unsigned char h[crypto_generichash_BYTES_MIN];
+    crypto_generichash(h, sizeof h, (const unsigned char *)l->network.narrow, strlen(l->network.narrow), NULL, 0);
+    memcpy(&n, h, sizeof n);
+    return n;
+}
+
+static void hash(struct login *l) {
+    if (hashing_add(&l->hashing, network_number(l))) return;
+    tell_end(l, LOGIN_NOT_LOOKED_AT);
+    refuse_busy(l);
+}
+
+static void begin(struct login *l);
+
+static void on_again(evutil_socket_t fd, short what, void *ctx) {
+    (void)fd, (void)what;
+    begin(ctx);
+}
+
+/* As many tries as are allowed run already: soon again, unless too many wait or the asker does not any more. */
+static void begin_again(struct login *l) {
     struct accounts *s = l->ask->accounts;
-    (void)name;
-    if (error) {
-        struct ask *a = l->ask;
-        free(l);
-        ask_refuse_store(a, error, "account");
+    struct timeval wait = {0, AGAIN_MS * 1000};
+    if (clock_monotonic_us() > l->hashing.deadline_us || (!l->waiting && s->logins_waiting >= LOGIN_WAITING_MAX)) {
+        refuse_busy(l);
         return;
     }
-    if (slice_is(kind, "account")) {
-        const char *stored = json_string_value(json_object_get(value, "password"));
-        snprintf(l->user, sizeof l->user, "%s", json_string_value(json_object_get(value, "user")));
-        snprintf(l->address, sizeof l->address, "%s", json_string_value(json_object_get(value, "address")));
-        snprintf(l->stored, sizeof l->stored, "%s", stored ? stored : "");
-        l->known = stored && *stored;
-    }
-    const char *password = ask_text(l->ask, "password");
-    crypto_generichash_state h;
-    crypto_generichash_init(&h, s->cache_key, sizeof s->cache_key, DIGEST_BYTES);
-    crypto_generichash_update(&h, (const unsigned char *)l->stored, sizeof l->stored);
-    crypto_generichash_update(&h, (const unsigned char *)l->address, strlen(l->address) + 1);
-    crypto_generichash_update(&h, (const unsigned char *)password, strlen(password));
-    crypto_generichash_final(&h, l->digest, DIGEST_BYTES);
-    if (l->known && cache_has(s->cache, l->digest)) {
-        l->right = true;
-        finish(l);
-        return;
-    }
-    service_offload(s->worker, verify, verified, l);
+    if (!l->waiting) s->logins_waiting++;
+    l->waiting = true;
+    if (!l->again) l->again = evtimer_new(s->worker->base, on_again, l);
+    event_add(l->again, &wait);
 }
 
-static void on_wait(void *ctx, int error, long long wait) {
+static void on_network_begun(void *ctx, int error, int64_t wait_ms) {
+    struct login *l = ctx;
+    l->network_counted = !error && wait_ms == 0;
+    if (l->network_counted) {
+        hash(l);
+        return;
+    }
+    tell_end(l, LOGIN_NOT_LOOKED_AT);
+    if (error)
+        refuse_store(l, error);
+    else if (wait_ms > 0)
+        refuse_wait(l, wait_ms);
+    else
+        begin_again(l);
+}
+
+static void on_begun(void *ctx, int error, int64_t wait_ms) {
+    struct login *l = ctx;
+    if (error)
+        refuse_store(l, error);
+    else if (wait_ms > 0)
+        refuse_wait(l, wait_ms);
+    else if (wait_ms < 0)
+        begin_again(l);
+    else if (l->network_is_known)
+        hash(l);
+    else
+        login_network_begin(redis_of(l), &l->network, l->try, &limits, on_network_begun, l);
+}
+
+static void begin(struct login *l) {
+    login_begin(redis_of(l), l->ask->address.domain, slice_of(l->name), &l->network, l->try, &limits, on_begun, l);
+}
+
+static void take_account(struct login *l, struct slice text) {
+    json_t *account = text.n ? json_loadb(text.p, text.n, 0, NULL) : NULL;
+    const char *stored = json_string_value(json_object_get(account, "password")),
+               *user = json_string_value(json_object_get(account, "user")),
+               *address = json_string_value(json_object_get(account, "address"));
+    l->known = stored && *stored && user && address;
+    if (l->known) {
+        snprintf(l->user, sizeof l->user, "%s", user);
+        snprintf(l->address, sizeof l->address, "%s", address);
+        snprintf(l->stored, sizeof l->stored, "%s", stored);
+        l->text = memory_copy(text);
+    }
+    json_decref(account);
+}
+
+static void on_look(void *ctx, int error, struct slice text, struct slice name, int64_t wait_ms, int64_t known_ms) {
     struct login *l = ctx;
     struct ask *a = l->ask;
-    if (error || wait > 0) {
-        free(l);
-        if (error) {
-            ask_refuse_store(a, error, "account");
-            return;
-        }
-        metric_add(&logins_throttled, 1);
-        char text[96];
-        snprintf(text, sizeof text, "too many failed logins: try again in %lld seconds", wait);
-        ask_refuse(a, "busy", text);
+    if (error) {
+        refuse_store(l, error);
         return;
     }
-    account_resolve(a->accounts->worker->redis, a->address.domain, slice_of(a->address.local), on_account, l);
-}
-
-/* The client's network: a whole IPv4 address, or the first 64 bits of an IPv6 one, which is what one customer has. */
-static void client_network(const char *ip, char out[64]) {
-    struct in6_addr v6;
-    if (inet_pton(AF_INET6, ip, &v6) == 1) {
-        memset(v6.s6_addr + 8, 0, 8);
-        inet_ntop(AF_INET6, &v6, out, 64);
-    } else {
-        snprintf(out, 64, "%.45s", ip);
+    if (wait_ms > 0) {
+        refuse_wait(l, wait_ms);
+        return;
     }
+    snprintf(l->name, sizeof l->name, "%.*s", SLICE_FMT(name));
+    take_account(l, text);
+    l->network_is_known = known_ms > 0;
+    if (l->known && known_ms > 0 &&
+        login_cache_has(a->accounts->cache, l->address, l->stored, ask_text(a, "password"))) {
+        if (clock_wall_ms() - known_ms > KNOWN_REFRESH_MS) tell_end(l, LOGIN_RIGHT);
+        answer_right(l);
+        return;
+    }
+    begin(l);
 }
 
 static void on_login(void *ctx, struct bus_call *call, const json_t *body) {
     struct ask *a = ask_create(ctx, call, body);
-    char network[64];
     if (strlen(ask_text(a, "password")) > PASSWORD_BYTES_MAX ||
         address_normalise(slice_of(ask_text(a, "login")), &a->address) != 0) {
         metric_add(&logins_wrong, 1);
@@ -186,26 +303,31 @@ static void on_login(void *ctx, struct bus_call *call, const json_t *body) {
     }
     struct login *l = memory_alloc(sizeof *l);
     l->ask = a;
-    client_network(ask_text(a, "client_ip"), network);
-    snprintf(l->who, sizeof l->who, "%s/%s", a->address.local, network);
-    account_login_wait(a->accounts->worker->redis, a->address.domain, slice_of(l->who), on_wait, l);
+    l->hashing = (struct hashing){.worker = a->accounts->worker, .run = run, .done = on_hashed};
+    l->hashing.deadline_us = clock_monotonic_us() + (int64_t)LOGIN_DEADLINE_MS * 1000;
+    ulid_create(l->try);
+    login_network_of(ask_text(a, "client_ip"), &l->network);
+    login_look(redis_of(l), a->address.domain, slice_of(a->address.local), &l->network, on_look, l);
 }
 
+/* Only the names that the change is about are forgotten. */
 static void on_changed(void *ctx, struct slice about, const json_t *data) {
     struct accounts *s = ctx;
-    (void)about, (void)data;
-    cache_empty(s->cache);
+    const char *what = json_string_value(json_object_get(data, "what")),
+               *name = json_string_value(json_object_get(data, "name"));
+    (void)about;
+    if (!what || !name) return;
+    if (strcmp(what, "account") == 0)
+        login_cache_forget(s->cache, name);
+    else if (strcmp(what, "domain") == 0)
+        login_cache_forget_domain(s->cache, name);
 }
 
 void login_start(struct accounts *s) {
     if (!nobody[0] && password_hash("nobody knows this one", nobody) != 0) memory_exhausted();
-    s->cache = memory_alloc(sizeof *s->cache);
-    randombytes_buf(s->cache_key, sizeof s->cache_key);
+    s->cache = login_cache_create(LOGIN_CACHE_SECONDS, LOGIN_CACHE_MAX);
     bus_serve(s->worker->bus, "login", on_login, s);
     bus_hear(s->worker->bus, "account.changed.>", false, on_changed, s);
 }
 
-void login_stop(struct accounts *s) {
-    cache_empty(s->cache);
-    free(s->cache);
-}
+void login_stop(struct accounts *s) { login_cache_destroy(s->cache); }

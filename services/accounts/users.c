@@ -8,11 +8,16 @@
 #include "libcommon/base/ulid.h"
 #include "services/accounts/accounts.h"
 
+/* An account on its way into the store. It is written over what was read, and when another changed it meanwhile, it is
+ * read and changed again: of two changes at a time none is lost. */
 struct change {
     struct ask *ask;
     char hash[128];
     bool creating, failed;
+    int tries;
     json_t *account; /* as it is being changed */
+    char *was;       /* as it was read; NULL: it is new */
+    struct buf owed; /* what the mailbox service is to be told; empty: nothing */
 };
 
 /* What others may see of an account: never the password. */
@@ -24,31 +29,113 @@ static json_t *public_view(const json_t *account) {
 
 static void change_free(struct change *c) {
     json_decref(c->account);
+    buf_free(&c->owed);
+    free(c->was);
     free(c);
 }
+
+static void change_refuse(struct change *c, const char *code, const char *message) {
+    struct ask *a = c->ask;
+    change_free(c);
+    ask_refuse(a, code, message);
+}
+
+static void change_refuse_store(struct change *c, int error) {
+    struct ask *a = c->ask;
+    bool no_domain = error == STORE_NOT_FOUND && c->creating;
+    change_free(c);
+    ask_refuse_store(a, error, no_domain ? "domain" : "account");
+}
+
+static void read_account(struct change *c);
 
 static void on_written(void *ctx, int error) {
     struct change *c = ctx;
     struct ask *a = c->ask;
+    if (error == STORE_CONFLICT && ++c->tries < SET_TRIES_MAX) {
+        read_account(c);
+        return;
+    }
+    if (error == STORE_CONFLICT) {
+        change_refuse(c, "busy", "the account is being changed by others all the time: try again");
+        return;
+    }
     if (error) {
-        change_free(c);
-        ask_refuse_store(a, error, "account");
+        change_refuse_store(c, error);
         return;
     }
     json_t *reply = public_view(c->account);
-    accounts_tell(a->accounts, a->address.domain, "account", json_string_value(json_object_get(c->account, "address")),
-                  c->creating ? "created" : "changed");
+    const char *user = json_string_value(json_object_get(c->account, "user"));
+    accounts_tell_account(a->accounts, a->address.domain, json_string_value(json_object_get(c->account, "address")),
+                          user, c->creating ? "created" : "changed", !c->creating && c->hash[0]);
+    if (c->owed.n)
+        owed_do(a->accounts, a->address.domain, user, buf_str(&c->owed), a, reply);
+    else
+        ask_answer(a, reply);
     change_free(c);
-    ask_answer(a, reply);
 }
 
-static void write_account(struct change *c) {
+static void write_account(void *ctx, int error) {
+    struct change *c = ctx;
     struct ask *a = c->ask;
+    struct redis *r = a->accounts->worker->redis;
+    if (error) {
+        change_refuse_store(c, error);
+        return;
+    }
+    if (c->hash[0]) json_object_set_new(c->account, "password", json_string(c->hash));
     char *text = json_dumps(c->account, JSON_COMPACT);
-    struct slice args[] = {slice_of(a->address.local), slice_of(text)};
-    account_change(a->accounts->worker->redis, c->creating ? "account_add" : "account_set", a->address.domain, 2, args,
-                   on_written, c);
+    const char *user = json_string_value(json_object_get(c->account, "user")),
+               *owed = c->owed.n ? buf_str(&c->owed) : NULL;
+    if (c->creating)
+        account_add(r, a->address.domain, slice_of(a->address.local), slice_of(text), user, owed, on_written, c);
+    else
+        account_set(r, a->address.domain, slice_of(a->address.local), slice_of(c->was), slice_of(text), user, owed,
+                    on_written, c);
     free(text);
+}
+
+/* The request's quota into the account, and the write. */
+static void apply(struct change *c) {
+    struct ask *a = c->ask;
+    const json_t *quota = json_object_get(a->body, "quota_bytes");
+    if (quota) json_object_set_new(c->account, "quota_bytes", json_integer(json_integer_value(quota)));
+    buf_reset(&c->owed);
+    if (quota && (!c->creating || json_integer_value(quota) > 0))
+        buf_printf(&c->owed, "quota %lld %s", json_integer_value(quota), a->address.local);
+    if (c->owed.n)
+        account_owing_mark(a->accounts->worker->redis, a->address.domain, write_account, c);
+    else
+        write_account(c, 0);
+}
+
+static void on_read(void *ctx, int error, struct slice text) {
+    struct change *c = ctx;
+    if (!error) {
+        json_decref(c->account);
+        free(c->was);
+        c->was = memory_copy(text);
+        c->account = json_loadb(text.p, text.n, 0, NULL);
+        if (!c->account) error = STORE_INVALID;
+    }
+    if (error)
+        change_refuse_store(c, error);
+    else
+        apply(c);
+}
+
+static void read_account(struct change *c) {
+    struct ask *a = c->ask;
+    account_read_text(a->accounts->worker->redis, a->address.domain, slice_of(a->address.local), on_read, c);
+}
+
+static void make_account(struct change *c) {
+    struct ask *a = c->ask;
+    char user[ULID_BYTES], when[CLOCK_TEXT_BYTES], address[ADDRESS_BYTES_MAX];
+    ulid_create(user);
+    c->account = json_pack("{s:s,s:s,s:i,s:s,s:s}", "user", user, "address", address_text(&a->address, address),
+                           "quota_bytes", 0, "created", clock_rfc3339(clock_wall_ms(), when), "password", "");
+    apply(c);
 }
 
 static void hash_password(void *job) { /* on a pool thread */
@@ -58,74 +145,43 @@ static void hash_password(void *job) { /* on a pool thread */
 
 static void password_hashed(void *job) {
     struct change *c = job;
-    struct ask *a = c->ask;
-    if (c->failed) {
-        change_free(c);
-        ask_refuse(a, "unavailable", "the password could not be hashed for lack of memory: try again");
-        return;
-    }
-    json_object_set_new(c->account, "password", json_string(c->hash));
-    write_account(c);
+    if (c->failed)
+        change_refuse(c, "unavailable", "the password could not be hashed for lack of memory: try again");
+    else if (c->creating)
+        make_account(c);
+    else
+        read_account(c);
 }
 
-/* The request's fields into the account: NULL, or what is wrong. */
-static const char *take_fields(struct change *c) {
-    const json_t *quota = json_object_get(c->ask->body, "quota_bytes"),
-                 *password = json_object_get(c->ask->body, "password");
-    if (password && (!json_is_string(password) || json_string_length(password) < 1 ||
-                     json_string_length(password) > PASSWORD_BYTES_MAX))
-        return "the password is a text of 1 to 1024 bytes";
+/* What is wrong with the request's fields; NULL: nothing. */
+static const char *fields_problem(const struct ask *a) {
+    const json_t *quota = json_object_get(a->body, "quota_bytes"), *password = json_object_get(a->body, "password");
     if (quota && (!json_is_integer(quota) || json_integer_value(quota) < 0))
         return "quota_bytes is a number of bytes, 0 for none";
-    if (quota) json_object_set_new(c->account, "quota_bytes", json_integer(json_integer_value(quota)));
-    return NULL;
+    return password ? password_problem(password) : NULL;
 }
 
-static void apply(struct change *c) {
-    struct ask *a = c->ask;
-    const char *wrong = take_fields(c);
-    if (wrong) {
-        change_free(c);
-        ask_refuse(a, "invalid", wrong);
+static void change_account(void *ctx, struct bus_call *call, const json_t *body, bool creating) {
+    struct ask *a = ask_create(ctx, call, body);
+    if (!ask_take_address(a, "address")) return;
+    const char *problem = fields_problem(a);
+    if (problem) {
+        ask_refuse(a, "invalid", problem);
         return;
     }
+    struct change *c = memory_alloc(sizeof *c);
+    c->ask = a;
+    c->creating = creating;
     if (json_object_get(a->body, "password"))
         service_offload(a->accounts->worker, hash_password, password_hashed, c);
+    else if (creating)
+        make_account(c);
     else
-        write_account(c);
+        read_account(c);
 }
 
-static void on_add(void *ctx, struct bus_call *call, const json_t *body) {
-    struct ask *a = ask_create(ctx, call, body);
-    char user[ULID_BYTES], when[CLOCK_TEXT_BYTES], address[ADDRESS_BYTES_MAX];
-    if (!ask_take_address(a, "address")) return;
-    struct change *c = memory_alloc(sizeof *c);
-    c->ask = a;
-    c->creating = true;
-    ulid_create(user);
-    c->account = json_pack("{s:s,s:s,s:i,s:s,s:s}", "user", user, "address", address_text(&a->address, address),
-                           "quota_bytes", 0, "created", clock_rfc3339(clock_wall_ms(), when), "password", "");
-    apply(c);
-}
-
-static void on_found_for_change(void *ctx, int error, const json_t *value) {
-    struct ask *a = ctx;
-    if (error) {
-        ask_refuse_store(a, error, "account");
-        return;
-    }
-    struct change *c = memory_alloc(sizeof *c);
-    c->ask = a;
-    c->account = json_deep_copy(value);
-    apply(c);
-}
-
-static void on_set(void *ctx, struct bus_call *call, const json_t *body) {
-    struct ask *a = ask_create(ctx, call, body);
-    if (ask_take_address(a, "address"))
-        account_read(a->accounts->worker->redis, a->address.domain, "u", slice_of(a->address.local),
-                     on_found_for_change, a);
-}
+static void on_add(void *ctx, struct bus_call *call, const json_t *body) { change_account(ctx, call, body, true); }
+static void on_set(void *ctx, struct bus_call *call, const json_t *body) { change_account(ctx, call, body, false); }
 
 static void on_found(void *ctx, int error, const json_t *value) {
     struct ask *a = ctx;
@@ -141,10 +197,23 @@ static void on_get(void *ctx, struct bus_call *call, const json_t *body) {
         account_read(a->accounts->worker->redis, a->address.domain, "u", slice_of(a->address.local), on_found, a);
 }
 
+static void on_domain(void *ctx, int error, const json_t *fields) {
+    struct ask *a = ctx;
+    (void)fields;
+    if (error)
+        ask_refuse_store(a, error, "domain");
+    else
+        ask_answer(a, ask_page(a, json_array(), "address", "accounts"));
+}
+
 static void on_all(void *ctx, int error, const json_t *all) {
     struct ask *a = ctx;
     if (error) {
         ask_refuse_store(a, error, "domain");
+        return;
+    }
+    if (json_object_size(all) == 0) { /* a domain without accounts, or none */
+        account_read_all(a->accounts->worker->redis, a->address.domain, "d", on_domain, a);
         return;
     }
     json_t *accounts = json_array();
@@ -166,14 +235,22 @@ static void on_deleted(void *ctx, int error, const json_t *was) {
         return;
     }
     char address[ADDRESS_BYTES_MAX];
-    accounts_tell(a->accounts, a->address.domain, "account", address_text(&a->address, address), "deleted");
-    ask_answer(a, public_view(was)); /* with the user's id: whoever asked goes on with mailbox.delete */
+    const char *user = json_string_value(json_object_get(was, "user"));
+    accounts_tell_account(a->accounts, a->address.domain, address_text(&a->address, address), user, "deleted", true);
+    owed_do(a->accounts, a->address.domain, user, "delete", a, public_view(was));
+}
+
+static void on_marked(void *ctx, int error) {
+    struct ask *a = ctx;
+    if (error)
+        ask_refuse_store(a, error, "account");
+    else
+        account_delete(a->accounts->worker->redis, a->address.domain, slice_of(a->address.local), on_deleted, a);
 }
 
 static void on_delete(void *ctx, struct bus_call *call, const json_t *body) {
     struct ask *a = ask_create(ctx, call, body);
-    if (ask_take_address(a, "address"))
-        account_delete(a->accounts->worker->redis, a->address.domain, slice_of(a->address.local), on_deleted, a);
+    if (ask_take_address(a, "address")) account_owing_mark(a->accounts->worker->redis, a->address.domain, on_marked, a);
 }
 
 void users_start(struct accounts *s) {

@@ -1,7 +1,6 @@
 /* /api/v1/accounts and /api/v1/aliases. */
 #include <stdlib.h>
 
-#include "libcommon/base/log.h"
 #include "services/admin/admin.h"
 
 static void on_object(struct request *r, int error, const json_t *reply) {
@@ -73,29 +72,14 @@ void account_patch(struct request *r) {
     request_ask(r, "accounts.account.set", ask, ASK_MS, on_object);
 }
 
-static void on_mail_deleted(struct request *r, int error, const json_t *reply) {
-    (void)reply;
-    if (!error) {
-        request_answer(r, 204, NULL);
-        return;
-    }
-    log_error("an account is deleted, but its mail could not be", "path", r->path, "user",
-              json_string_value(json_object_get(r->state, "user")), NULL);
-    request_problem(r, 503,
-                    "the account is deleted, but its mail could not be deleted now; it stays in the store under the "
-                    "account's user id");
-}
-
 static void on_account_deleted(struct request *r, int error, const json_t *reply) {
-    if (error) {
+    if (error)
         request_problem_bus(r, reply);
-        return;
-    }
-    r->state = json_deep_copy(reply);
-    request_ask(r, "mailbox.delete", json_pack("{s:O}", "user", json_object_get(reply, "user")), LONG_ASK_MS,
-                on_mail_deleted);
+    else
+        request_answer(r, 204, NULL);
 }
 
+/* Its mail goes with it, by the accounts service, at once or as soon as the mailbox service can. */
 void account_delete_request(struct request *r) {
     json_t *ask = ask_address(r);
     if (ask) request_ask(r, "accounts.account.delete", ask, ASK_MS, on_account_deleted);

@@ -35,7 +35,7 @@ unsigned problem_status(const char *code) {
     static const struct {
         const char *code;
         unsigned status;
-    } known[] = {{"not_found", 404}, {"exists", 409}, {"invalid", 422}, {"denied", 403}};
+    } known[] = {{"not_found", 404}, {"exists", 409}, {"invalid", 422}, {"too_many", 422}, {"denied", 403}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strcmp(known[i].code, code) == 0) return known[i].status;
     return 503;

@@ -60,7 +60,14 @@ static int with_password(struct cli *c, bool creating) {
 static int add(struct cli *c) { return with_password(c, true); }
 static int passwd(struct cli *c) { return with_password(c, false); }
 static int get(struct cli *c) { return call_one(c, "GET", NULL); }
-static int delete(struct cli *c) { return call_one(c, "DELETE", NULL); }
+
+static int delete(struct cli *c) {
+    struct buf what = {0};
+    buf_printf(&what, "delete %s and all its mail", c->words[0]);
+    bool sure = confirm(c, buf_str(&what));
+    buf_free(&what);
+    return sure ? call_one(c, "DELETE", NULL) : CLI_FAILED;
+}
 
 static int quota(struct cli *c) {
     json_t *body = json_object();
@@ -91,7 +98,7 @@ const struct command account_commands[] = {
     {"account", "add", "ADDRESS [--quota BYTES]", "make an account; asks for its password", 1, 1, add},
     {"account", "list", "DOMAIN", "accounts of a domain: address, user id, quota, created", 1, 1, list},
     {"account", "get", "ADDRESS", "one account", 1, 1, get},
-    {"account", "delete", "ADDRESS", "remove an account and all its mail", 1, 1, delete},
+    {"account", "delete", "ADDRESS [--yes]", "remove an account and all its mail", 1, 1, delete},
     {"account", "passwd", "ADDRESS", "set a new password", 1, 1, passwd},
     {"account", "quota", "ADDRESS BYTES", "set a quota; 0: no bound", 2, 2, quota},
     {0},

@@ -1,4 +1,6 @@
 /* postbus alias … */
+#include <string.h>
+
 #include "services/cli/cli.h"
 
 static void print_alias(const json_t *a) {
@@ -20,9 +22,12 @@ static int finish(struct cli *c, int failed, json_t *answer) {
     return failed;
 }
 
+/* Targets are words of their own, or several in one, with commas between them. */
 static int add(struct cli *c) {
     json_t *targets = json_array(), *answer;
-    for (int i = 1; i < c->count; i++) json_array_append_new(targets, json_string(c->words[i]));
+    for (int i = 1; i < c->count; i++)
+        for (char *one, *left = c->words[i]; (one = strsep(&left, ","));)
+            if (*one) json_array_append_new(targets, json_string(one));
     int failed = api_call(c, "POST", "/api/v1/aliases",
                           json_pack("{s:s,s:o}", "address", c->words[0], "targets", targets), &answer);
     return finish(c, failed, answer);
@@ -59,7 +64,7 @@ static int list(struct cli *c) {
 }
 
 const struct command alias_commands[] = {
-    {"alias", "add", "ADDRESS TARGET…", "make or replace an alias; @DOMAIN is the catch-all", 2, 101, add},
+    {"alias", "add", "ADDRESS TARGET…", "make or replace an alias; @DOMAIN is the catch-all", 2, 501, add},
     {"alias", "list", "DOMAIN", "aliases of a domain", 1, 1, list},
     {"alias", "get", "ADDRESS", "one alias", 1, 1, get},
     {"alias", "delete", "ADDRESS", "remove an alias", 1, 1, delete},

@@ -17,7 +17,7 @@ enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 64, CLI_UNAVAILABLE = 69, CLI_TEM
 struct cli {
     const char *url, *token_file; /* NULL: from the environment, or the default */
     const char *password_file;    /* --password-file */
-    bool password_stdin, json, force, now;
+    bool password_stdin, json, force, now, yes;
     const char *quota, *limit, *after;
     const char *format;                           /* of domain dns: zone, json or table */
     const char *selector;                         /* of check domain: DKIM selectors, comma-separated */
@@ -49,6 +49,10 @@ bool print_json(const struct cli *c, const json_t *answer);
 /* "There are more: --after X" for a page that has a next. */
 void print_next(const json_t *answer);
 const char *text_of(const json_t *object, const char *name);
+
+/* Asks on the terminal before what cannot be undone; what: "delete ann@example.org and all its mail". Without a
+ * terminal and with --yes the answer is yes. false: no, and the person was told that nothing was changed. */
+bool confirm(const struct cli *c, const char *what);
 
 /* A password from --password-file, --password-stdin, or asked for twice on the terminal. NULL after telling why; the
  * caller wipes and frees it. */

@@ -39,7 +39,14 @@ static int one(struct cli *c, const char *method, json_t *body, const char *said
 
 static int add(struct cli *c) { return one(c, "POST", json_pack("{s:s}", "domain", c->words[0]), ""); }
 static int get(struct cli *c) { return one(c, "GET", NULL, ""); }
-static int delete(struct cli *c) { return one(c, "DELETE", NULL, "is gone"); }
+
+static int delete(struct cli *c) {
+    struct buf what = {0};
+    buf_printf(&what, "delete %s with all its accounts and their mail", c->words[0]);
+    bool sure = !c->force || confirm(c, buf_str(&what));
+    buf_free(&what);
+    return sure ? one(c, "DELETE", NULL, "is gone") : CLI_FAILED;
+}
 
 static int list(struct cli *c) {
     struct buf path = {0};
@@ -167,8 +174,8 @@ const struct command domain_commands[] = {
      "what it publishes: dmarc_policy, dmarc_rua, dmarc_ruf, mta_sts, bimi_location, bimi_authority, caa; =default: as "
      "the site",
      2, 9, set},
-    {"domain", "delete", "DOMAIN [--force]", "remove a domain; with --force also its accounts and their mail", 1, 1,
-     delete},
+    {"domain", "delete", "DOMAIN [--force [--yes]]", "remove a domain; with --force also its accounts and their mail",
+     1, 1, delete},
     {"domain", "dns", "DOMAIN [--format F]", "the records it should publish, as lines of a zone file", 1, 1, dns},
     {"domain", "check", "DOMAIN",
      "how its DNS looks from outside, and what to change; exit status 1 when something is wrong", 1, 1, check},

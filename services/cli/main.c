@@ -23,6 +23,7 @@ static void help(FILE *out) {
           "  --json                print the answer as JSON\n"
           "  --password-file FILE  the password is the first line of FILE\n"
           "  --password-stdin      the password is the first line of standard input\n"
+          "  --yes                 do not ask before what cannot be undone\n"
           "  --limit N --after X   a page of a listing\n"
           "  --ip A --helo H --mail-from M   the envelope that check looks at\n"
           "  --format F            of domain dns: zone, json or table\n"
@@ -53,6 +54,7 @@ static int read_options(struct cli *c, int argc, char **argv) {
         {"password-file", required_argument, NULL, 'p'},
         {"password-stdin", no_argument, NULL, 's'},
         {"force", no_argument, NULL, 'f'},
+        {"yes", no_argument, NULL, 'y'},
         {"now", no_argument, NULL, 'n'},
         {"quota", required_argument, NULL, 'q'},
         {"limit", required_argument, NULL, 'l'},
@@ -74,6 +76,7 @@ static int read_options(struct cli *c, int argc, char **argv) {
         case 'p': c->password_file = optarg; break;
         case 's': c->password_stdin = true; break;
         case 'f': c->force = true; break;
+        case 'y': c->yes = true; break;
         case 'n': c->now = true; break;
         case 'q': c->quota = optarg; break;
         case 'l': c->limit = optarg; break;

@@ -1,85 +1,36 @@
 /* The durable consumer "reporter" of the stream POSTBUS_MAIL: each event of incoming mail and of outgoing TLS, in
  * batches. An event is acknowledged when its row is in the store, so that a kill at any instruction loses nothing; one
- * that comes again is counted once (report.lua). All replicas share the consumer. The library's JetStream calls wait
- * for their answers, so they run on a pool thread, one at a time. */
-#include <nats/nats.h>
+ * that comes again is counted once (report.lua). All replicas share the consumer. Fetching waits for answers, so it
+ * runs on a pool thread, one fetch at a time. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "libcommon/base/clock.h"
+#include "libcommon/base/cost.h"
 #include "libcommon/base/log.h"
+#include "libcommon/bus/stream.h"
 #include "services/reporter/fact.h"
 #include "services/reporter/reporter.h"
 
 #define STREAM "POSTBUS_MAIL"
 #define CONSUMER "reporter"
-enum { CALL_MS = 3000, FETCH_MS = 500, ACK_SECONDS = 10, PAUSE_MS = 1000 };
+enum { FETCH_MS = 500, ACK_SECONDS = 10, PAUSE_MS = 1000 };
 
 struct intake {
     struct reporter *reporter;
-    natsConnection *connection;
-    jsCtx *js;
-    natsSubscription *subscription; /* NULL: not attached to the consumer */
+    struct bus_consumer *consumer;
     struct event *clock;
-    bool fetching, failed,
-        behind; /* a pool thread is at work; it could not reach the stream; there is or may be more than it got */
-    natsMsgList batch;
-    size_t waiting; /* of the batch: rows on their way into the store */
+    bool fetching, failed; /* a pool thread is at work; it could not reach the stream */
+    size_t waiting;        /* of the batch: rows on their way into the store */
     bool store_failed;
     int64_t known_until; /* wall seconds: when the stream had nothing for us any more; 0: it has, or cannot be asked */
     int64_t asked_at;
     bool told; /* that the stream cannot be reached */
 };
 
-static void detach(struct intake *in) {
-    natsSubscription_Destroy(in->subscription);
-    jsCtx_Destroy(in->js);
-    in->subscription = NULL;
-    in->js = NULL;
-}
-
-/* On a pool thread
- * ----------------------------------------------------------------------------------------------------------------------------
- */
-
-static bool attach(struct intake *in) {
-    static const char *subjects[] = {"postbus.mail.accepted.*", "postbus.mail.refused.*", "postbus.mail.tls.*"};
-    jsOptions options;
-    jsConsumerConfig config;
-    jsSubOptions bind;
-    jsOptions_Init(&options);
-    options.Wait = CALL_MS;
-    if (natsConnection_JetStream(&in->js, in->connection, &options) != NATS_OK) return false;
-    jsConsumerConfig_Init(&config);
-    config.Durable = CONSUMER;
-    config.FilterSubjects = subjects;
-    config.FilterSubjectsLen = sizeof subjects / sizeof *subjects;
-    config.AckPolicy = js_AckExplicit;
-    config.AckWait = (int64_t)ACK_SECONDS * 1000000000;
-    config.DeliverPolicy = js_DeliverAll;
-    if (js_AddConsumer(NULL, in->js, STREAM, &config, NULL, NULL) != NATS_OK) return false;
-    jsSubOptions_Init(&bind);
-    bind.Stream = STREAM;
-    bind.Consumer = CONSUMER;
-    return js_PullSubscribe(&in->subscription, in->js, NULL, NULL, NULL, &bind, NULL) == NATS_OK;
-}
-
-static void fetch(void *job) {
+static void fetch(void *job) { /* on a pool thread */
     struct intake *in = job;
-    jsConsumerInfo *info = NULL;
-    in->behind = true;
-    in->failed = !in->subscription && !attach(in);
-    if (in->failed) {
-        detach(in);
-        return;
-    }
-    natsStatus status = natsSubscription_Fetch(&in->batch, in->subscription, INTAKE_BATCH, FETCH_MS, NULL);
-    if (in->batch.Count) return;
-    in->failed = status != NATS_OK && status != NATS_TIMEOUT;
-    if (!in->failed && js_GetConsumerInfo(&info, in->js, STREAM, CONSUMER, NULL, NULL) != NATS_OK) in->failed = true;
-    in->behind = in->failed || info->NumPending || info->NumAckPending;
-    jsConsumerInfo_Destroy(info);
-    if (in->failed) detach(in); /* the stream or the consumer is gone, or NATS is */
+    in->failed = bus_consumer_fetch(in->consumer, INTAKE_BATCH, FETCH_MS) != BUS_STREAM_OK;
 }
 
 /* On the loop
@@ -93,8 +44,7 @@ static void again(struct intake *in, int ms) {
 
 static void batch_done(struct intake *in) {
     struct reporter *r = in->reporter;
-    natsMsgList_Destroy(&in->batch);
-    in->batch.Count = 0;
+    bus_consumer_release(in->consumer);
     in->fetching = false;
     again(in, in->store_failed ? PAUSE_MS : 0);
     in->store_failed = false;
@@ -103,7 +53,7 @@ static void batch_done(struct intake *in) {
 
 struct counting {
     struct intake *intake;
-    natsMsg *message;
+    size_t event; /* of the batch */
 };
 
 static void on_counted(void *ctx, int error, long long value) {
@@ -115,7 +65,7 @@ static void on_counted(void *ctx, int error, long long value) {
         if (value == REPORT_COUNTED) metric_add(&reporter_counted, 1);
         if (value == REPORT_LATE) metric_add(&reporter_late, 1);
         if (value == REPORT_NO_ROOM) log_warn("a fact is not counted: there are too many domains to report to", NULL);
-        natsMsg_Ack(c->message, NULL);
+        bus_consumer_ack(in->consumer, c->event);
     }
     free(c);
     if (--in->waiting == 0) batch_done(in);
@@ -128,9 +78,8 @@ static int64_t spread(const char *domain, int64_t delay) {
     return delay ? (int64_t)(hash % (uint32_t)delay) : 0;
 }
 
-/* Counts a fact of this time; the message is acknowledged when that is done. */
-static void count(struct intake *in, natsMsg *message, const char *kind, const char *id, int64_t ms,
-                  const struct fact *f) {
+/* Counts a fact of this time; the event is acknowledged when that is done. */
+static void count(struct intake *in, size_t event, const char *kind, const char *id, int64_t ms, const struct fact *f) {
     const struct settings *s = &in->reporter->settings;
     char *row = json_dumps(f->row, JSON_COMPACT | JSON_SORT_KEYS),
          *policy = json_dumps(f->policy, JSON_COMPACT | JSON_SORT_KEYS);
@@ -142,11 +91,11 @@ static void count(struct intake *in, natsMsg *message, const char *kind, const c
     fact.due = fact.end + s->delay + spread(f->domain, s->delay);
     if (strlen(row) > FACT_ROW_MAX) {
         log_warn("a fact is not counted: it is too large", "domain", f->domain, "id", id, NULL);
-        natsMsg_Ack(message, NULL);
+        bus_consumer_ack(in->consumer, event);
     } else {
         struct slice rows[] = {slice_of(row)};
         struct counting *c = memory_alloc(sizeof *c);
-        *c = (struct counting){in, message};
+        *c = (struct counting){in, event};
         in->waiting++;
         report_count(in->reporter->worker->redis, &fact, 1, rows, on_counted, c);
     }
@@ -155,7 +104,7 @@ static void count(struct intake *in, natsMsg *message, const char *kind, const c
 }
 
 /* One event: false when there is nothing in it to count. */
-static bool take_event(struct intake *in, natsMsg *message, const json_t *event, const char *kind, const char *about) {
+static bool take_event(struct intake *in, size_t i, const json_t *event, const char *kind, const char *about) {
     const json_t *data = json_object_get(event, "data");
     const char *own_id = member_text(event, "id");
     struct fact f = {.policy = NULL};
@@ -166,29 +115,48 @@ static bool take_event(struct intake *in, natsMsg *message, const json_t *event,
         char id[2 * ULID_BYTES];
         counted = own_id && ulid_is_valid(slice_of(own_id)) && fact_of_tls(data, &f);
         snprintf(id, sizeof id, "%s%s", about, counted ? own_id : "");
-        if (counted) count(in, message, kind, id, ulid_ms(own_id), &f);
+        if (counted) count(in, i, kind, id, ulid_ms(own_id), &f);
     } else {
         bool refused = strcmp(kind, "refused") == 0;
         if (in->reporter->settings.failures) failure_consider(in->reporter, about, data, refused);
         counted = fact_of_mail(data, refused, &f);
-        if (counted) count(in, message, "dmarc", about, ulid_ms(about), &f);
+        if (counted) count(in, i, "dmarc", about, ulid_ms(about), &f);
     }
     fact_free(&f);
     return counted;
 }
 
-static void take(struct intake *in, natsMsg *message) {
+/* Whether a member of this name has a text. It may be one too often, but never misses one. */
+static bool has_text_member(struct slice event, struct slice name) {
+    const char *at;
+    while ((at = event.n ? memmem(event.p, event.n, name.p, name.n) : NULL)) {
+        event = slice_skip(event, (size_t)(at - event.p) + name.n);
+        struct slice value = slice_trim(event);
+        if (!slice_starts(value, SLICE(":"))) continue;
+        if (slice_starts(slice_trim(slice_skip(value, 1)), SLICE("\""))) return true;
+    }
+    return false;
+}
+
+/* Most events ask for no report: their domains publish no address for any. Those are not decoded. */
+static bool names_an_address(struct slice event) {
+    return has_text_member(event, SLICE("\"rua\"")) || has_text_member(event, SLICE("\"ruf\""));
+}
+
+static void take(struct intake *in, size_t i) {
     static const char prefix[] = "postbus.mail.";
-    struct slice about = slice_skip(slice_of(natsMsg_GetSubject(message)), sizeof prefix - 1), word;
-    json_t *event = json_loadb(natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message), 0, NULL);
+    struct slice about = slice_skip(bus_consumer_subject(in->consumer, i), sizeof prefix - 1), word,
+                 bytes = bus_consumer_event(in->consumer, i);
     char kind[16];
     bool counted = false;
-    if (slice_cut(&about, '.', &word) && word.n < sizeof kind && ulid_is_valid(about)) {
+    if (names_an_address(bytes) && slice_cut(&about, '.', &word) && word.n < sizeof kind && ulid_is_valid(about)) {
+        json_t *event = json_loadb(bytes.p, bytes.n, 0, NULL);
+        cost_add(COST_JSON_READ, 1);
         snprintf(kind, sizeof kind, "%.*s", SLICE_FMT(word));
-        counted = take_event(in, message, event, kind, about.p);
+        counted = take_event(in, i, event, kind, about.p);
+        json_decref(event);
     }
-    if (!counted) natsMsg_Ack(message, NULL);
-    json_decref(event);
+    if (!counted) bus_consumer_ack(in->consumer, i);
 }
 
 static void fetched(void *job) {
@@ -197,9 +165,9 @@ static void fetched(void *job) {
         log_warn("the stream of mail events cannot be read; trying again", "stream", STREAM, NULL);
     if (!in->failed && in->told) log_info("the stream of mail events is read again", "stream", STREAM, NULL);
     in->told = in->failed;
-    in->known_until = in->behind ? 0 : in->asked_at;
+    in->known_until = bus_consumer_is_behind(in->consumer) ? 0 : in->asked_at;
     in->waiting = 1; /* held while the batch is taken */
-    for (int i = 0; i < in->batch.Count; i++) take(in, in->batch.Msgs[i]);
+    for (size_t i = 0; i < bus_consumer_count(in->consumer); i++) take(in, i);
     if (in->failed) in->store_failed = true; /* a pause */
     if (--in->waiting == 0) batch_done(in);
 }
@@ -213,15 +181,18 @@ static void on_clock(evutil_socket_t fd, short what, void *ctx) {
         again(in, PAUSE_MS / 4);
         return;
     }
-    in->connection = bus_connection(in->reporter->worker->bus);
     in->fetching = true;
     in->asked_at = clock_wall_ms() / 1000;
     service_offload(in->reporter->worker, fetch, fetched, in);
 }
 
 void intake_start(struct reporter *r) {
+    static const char *subjects[] = {"postbus.mail.accepted.*", "postbus.mail.refused.*", "postbus.mail.tls.*"};
+    static const struct bus_consumer_config config = {STREAM, CONSUMER, subjects, sizeof subjects / sizeof *subjects,
+                                                      ACK_SECONDS};
     struct intake *in = memory_alloc(sizeof *in);
     in->reporter = r;
+    in->consumer = bus_consumer_create(r->worker->bus, &config);
     r->intake = in;
     in->clock = evtimer_new(r->worker->base, on_clock, in);
     again(in, 0);
@@ -230,7 +201,7 @@ void intake_start(struct reporter *r) {
 void intake_stop(struct reporter *r) {
     if (!r->intake) return;
     event_free(r->intake->clock);
-    detach(r->intake);
+    bus_consumer_destroy(r->intake->consumer);
     free(r->intake);
     r->intake = NULL;
 }

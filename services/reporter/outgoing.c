@@ -56,7 +56,7 @@ static void finish(struct outgoing *o) {
 }
 
 static void on_put_off(void *ctx, int error, long long value) {
-    (void)error, (void)value; /* without the store, the lease runs out by itself */
+    (void)error, (void)value; /* without the store, the lease ends by itself; when it is lost, another has the bucket */
     finish(ctx);
 }
 
@@ -65,7 +65,7 @@ static void put_off(struct outgoing *o) {
     int64_t now = clock_wall_ms() / 1000, pause = (now - o->due) / 4;
     pause = pause < RETRY_FIRST_SECONDS ? RETRY_FIRST_SECONDS : pause > RETRY_LAST_SECONDS ? RETRY_LAST_SECONDS : pause;
     log_info("a report is put off", "kind", o->kind, "domain", o->domain, "reason", o->why, NULL);
-    report_put_off(o->reporter->worker->redis, o->bucket, now + pause, on_put_off, o);
+    report_put_off(o->reporter->worker->redis, o->bucket, o->reporter->token, now + pause, on_put_off, o);
 }
 
 /* One of those that were waited for is there; with the last one the next step begins, unless all is put off. */

@@ -58,8 +58,9 @@ struct settings {
 struct reporter {
     struct worker *worker;
     struct settings settings;
-    struct intake *intake; /* NULL: this worker takes none (one a replica is enough) */
-    struct sender *sender; /* likewise */
+    struct intake *intake;  /* NULL: this worker takes none (one a replica is enough) */
+    struct sender *sender;  /* likewise */
+    char token[ULID_BYTES]; /* of the buckets that this worker takes */
     int requests, incoming, failures;
     bool draining;
 };

@@ -35,7 +35,7 @@ static void on_taken(void *ctx, int error, const struct report_due *due) {
 }
 
 static void take(struct sender *s) {
-    report_take(s->reporter->worker->redis, clock_wall_ms() / 1000, LEASE_SECONDS, on_taken, s);
+    report_take(s->reporter->worker->redis, clock_wall_ms() / 1000, LEASE_SECONDS, s->reporter->token, on_taken, s);
 }
 
 static void on_closed(void *ctx, int error, long long value) {
@@ -90,6 +90,7 @@ void sender_start(struct reporter *r) {
     struct timeval soon = {0};
     s->reporter = r;
     r->sender = s;
+    ulid_create(r->token);
     s->clock = evtimer_new(r->worker->base, on_clock, s);
     event_add(s->clock, &soon);
 }

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"
-#include "services/verifier/dns/domain.h"
+#include "libcommon/mail/domain.h"
 #include "services/verifier/verifier.h"
 
 enum { TXT_RECORDS_MAX = 32, TXT_BYTES_MAX = 4096 };
@@ -34,8 +34,8 @@ static void on_answer(void *ctx, const struct answer *a) {
 
 static void on_txt(void *ctx, struct bus_call *call, const json_t *ask) {
     struct verifier *v = ctx;
-    char name[DOMAIN_MAX];
-    if (domain_to_ascii(ask_text(ask, "name"), name)) {
+    char name[DOMAIN_BYTES];
+    if (domain_normalise(ask_text(ask, "name"), name)) {
         bus_refuse(call, "invalid", "not a domain name");
         return;
     }

@@ -13,7 +13,7 @@ from postbus_test.site import BIN, wait_until
 @pytest.fixture(scope="module")
 def cli(bare_site):
     bare_site.nats.sock.settimeout(None)
-    for verb in ("mailbox.delete", "delivery.queue.retry", "delivery.queue.delete"):
+    for verb in ("mailbox.delete", "mailbox.quota", "delivery.queue.retry", "delivery.queue.delete"):
         bare_site.nats.serve(verb, lambda ask: {})
     bare_site.nats.serve("mailbox.stat", lambda ask: {"error": {"code": "not_found", "message": "no such user"}})
     bare_site.nats.serve("verifier.dns.records", lambda ask: {"records": [{"name": ask["domain"], "type": "MX", "ttl": 60, "value": "10 mx.alpha.test."}]})
@@ -50,6 +50,53 @@ def test_domains_accounts_aliases(cli):
     assert cli("domain", "delete", "cli.test", "--force") == "cli.test is gone\n"
 
 
+def test_targets_of_an_alias_may_have_commas_between_them(cli):
+    cli("domain", "add", "comma.test")
+    assert cli("alias", "add", "a@comma.test", "b@far.test,c@far.test", "d@far.test") == "a@comma.test\tb@far.test c@far.test d@far.test\n"
+    assert "not an address" in cli("alias", "add", "a@comma.test", "b@far.test;c@far.test", status=1)
+    assert "itself" in cli("alias", "add", "a@comma.test", "a@comma.test", status=1)
+    assert "nobody here has the address x@comma.test" in cli("alias", "add", "a@comma.test", "x@comma.test", status=1)
+
+
+def test_an_unknown_domain_is_said_to_be_one(cli):
+    for words in (("account", "list", "none.test"), ("alias", "list", "none.test"), ("account", "add", "a@none.test", "--password-stdin")):
+        assert "there is no such domain: postbus domain add none.test" in cli(*words, stdin="long enough\n", status=1)
+    assert "at least 8 characters" in cli("account", "add", "a@none.test", "--password-stdin", stdin="x\n", status=1)
+
+
+def on_a_terminal(cli, *words, answer):
+    """(exit status, what was seen)"""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.update(POSTBUS_API=f"http://127.0.0.1:{cli.site.ports['api']}", POSTBUS_TOKEN_FILE=str(cli.site.secrets / "admin.token"))
+        os.execv(str(BIN / "cli"), ["postbus", *words])
+    seen = b""
+    if answer:
+        while b"Type yes" not in seen:
+            seen += os.read(terminal, 1000)
+        os.write(terminal, answer)
+    try:
+        while part := os.read(terminal, 1000):
+            seen += part
+    except OSError:
+        pass  # the other end is closed
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen.decode()
+
+
+def test_what_cannot_be_undone_is_asked_for_on_a_terminal(cli):
+    cli("domain", "add", "gone.test")
+    for name in ("a", "b", "c"):
+        cli("account", "add", f"{name}@gone.test", "--password-stdin", stdin="long enough\n")
+    status, seen = on_a_terminal(cli, "account", "delete", "a@gone.test", answer=b"no\n")
+    assert status == 1 and "nothing was changed" in seen and cli("account", "get", "a@gone.test")
+    assert on_a_terminal(cli, "account", "delete", "a@gone.test", answer=b"yes\n")[0] == 0
+    assert on_a_terminal(cli, "account", "delete", "b@gone.test", "--yes", answer=None)[0] == 0
+    assert "in use" in on_a_terminal(cli, "domain", "delete", "gone.test", answer=None)[1]
+    status, seen = on_a_terminal(cli, "domain", "delete", "gone.test", "--force", answer=b"\n")
+    assert status == 1 and "all its accounts" in seen and "gone.test" in cli("domain", "list")
+    assert on_a_terminal(cli, "domain", "delete", "gone.test", "--force", answer=b"yes\n")[0] == 0
+
+
 def test_a_password_file(cli, tmp_path):
     (tmp_path / "password").write_text("from a file\nsecond line\n")
     cli("domain", "add", "file.test")
@@ -70,10 +117,10 @@ def test_a_password_asked_for_on_the_terminal(cli):
         while question not in seen:
             seen += os.read(terminal, 1000)
         time.sleep(0.05)
-        os.write(terminal, b"typed 1\n")
+        os.write(terminal, b"typed it 1\n")
     assert os.waitpid(pid, 0)[1] == 0
     assert b"typed" not in seen
-    assert "user" in cli.site.rpc("accounts.login", login="t@tty.test", password="typed 1", client_ip="::1", protocol="imap")
+    assert "user" in cli.site.rpc("accounts.login", login="t@tty.test", password="typed it 1", client_ip="::1", protocol="imap")
 
 
 def test_queue_health_journey(cli):

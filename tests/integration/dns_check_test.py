@@ -195,7 +195,7 @@ def test_news_when_it_breaks_and_when_it_is_mended_and_none_when_dns_is_silent(w
         assert world.heard == [f"postbus.dns.broken.{DOMAIN}"], "silence is no news"
         world.outside.update({(DOMAIN, "MX"): f"10 {HOST}."})
         wait_until("dns.mended", lambda: world.heard[1:] == [f"postbus.dns.mended.{DOMAIN}"])
-        assert world.redis("GET", "v:lease:dns-check").strip() == HOST
+        assert len(world.redis("GET", "v:lease:dns-check").strip()) == 26, "the token of the replica whose round it was"
     finally:
         world.outside.update(world.right)
 

@@ -191,6 +191,22 @@ def test_an_alias_leads_to_its_targets_once_each(world):
     wait_until("the remote target", lambda: any(b"to-the-team" in m for _, m in world.remote.messages))
 
 
+def test_an_alias_that_leads_to_too_many_is_refused_not_cut_short(world):
+    targets = lambda part, n: [f"{part}{i}@remote.test" for i in range(n)]
+    for part in ("wide-a", "wide-b"):
+        assert "error" not in world.rpc("accounts.alias.add", address=f"{part}@alpha.test", targets=targets(part, 450))
+    assert "error" not in world.rpc("accounts.alias.add", address="wide@alpha.test", targets=["wide-a@alpha.test", "wide-b@alpha.test"])
+    with mx(world) as client:
+        client.mail("x@load.test")
+        assert client.rcpt("wide@alpha.test")[0] == 250
+        client.rset()
+        for part in ("wide-a", "wide-b"):
+            assert "error" not in world.rpc("accounts.alias.add", address=f"{part}@alpha.test", targets=targets(part, 500))
+        client.mail("x@load.test")
+        code, words = client.rcpt("wide@alpha.test")
+        assert code == 550 and words.startswith(b"5.2.4"), words
+
+
 # refusals ---------------------------------------------------------------------------------------------------------------------
 
 

@@ -28,6 +28,7 @@ def pop(bare_site):
 def mail(pop):
     """Three messages in an empty INBOX; their ids."""
     pop.rpc("mailbox.delete", user=pop.bob)
+    pop.redis("DEL", f"{{u:{pop.bob}}}:gone")  # the account is there still
     blobs = [write_blob(pop, MESSAGE + b" %d\r\n" % n) for n in range(3)]
     for blob in blobs:
         assert deliver(pop, blob, pop.bob)["duplicate"] is False

@@ -190,6 +190,7 @@ def test_a_host_that_stalls_is_a_failed_fetch_in_time_and_delays_nobody(world):
 
 def test_a_policy_survives_a_restart_and_a_redis_that_is_away(world):
     assert policy(world, "memory") == good("memory")
+    wait_until("the policy to be noted in the store", lambda: world.redis("EXISTS", f"v:sts:{domain('memory')}").strip() == "1")
     world.hosts["mta-sts.memory.sts.test"]["status"] = 500
     world.restart("verifier")
     assert policy(world, "memory") == good("memory")

@@ -112,7 +112,7 @@ def needs(root=ROOT):
     for service in SERVICES:
         own = [(path, name, body) for path in sorted((root / "services" / service).rglob("*.c")) for name, body in c_functions(path).items()]
         found = {command: "the connection itself" for command in BASE}
-        bodies, seen = [(path, body) for path, name, body in own], set()
+        bodies, seen, calls = [(path, body) for path, name, body in own], set(), False
         while bodies:
             path, body = bodies.pop()
             where = f"{path.relative_to(root)}"
@@ -122,6 +122,7 @@ def needs(root=ROOT):
                     found.setdefault(command, where)
             for name in set(re.findall(r'"(\w+)"', body)):
                 if name in functions_of_lua and name not in NOT_CALLED.get(service, ()) and (in_store or name.startswith("account_")):
+                    calls = True
                     for command in functions_of_lua[name]:
                         found.setdefault(command, f"the Function {name} ({where})")
             for name in set(WORD.findall(body)):
@@ -130,7 +131,7 @@ def needs(root=ROOT):
                     if reached and (other, name) not in seen:
                         seen.add((other, name))
                         bodies.append((other, text))
-        if not any(why.startswith("the Function") for why in found.values()):
+        if not calls:
             found.pop("fcall", None)
         out[service] = found
     return out

@@ -123,6 +123,7 @@ static void on_delivered(void *ctx, const redisReply *reply) {
         refuse_all(d, error);
         return;
     }
+    results[0].error = STORE_INVALID; /* there is a first one always, which the compiler does not know */
     for (size_t i = 0; i < d->count; i++) {
         const redisReply *one = reply->element[i];
         struct mailbox_delivered *v = &results[i];

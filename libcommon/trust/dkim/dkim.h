@@ -43,6 +43,7 @@ struct dkim_signature {
     struct slice d, s;     /* A-labels in lower case (RFC 8616 §4), of the arena */
     struct slice identity; /* the domain of i=, as d; d itself without i= */
     bool relaxed_header, ed25519;
+    bool no_canonicalization; /* without c=: simple/simple (§3.5); ARC tries relaxed too (arc.h) */
     struct body_hash_kind body;
     int64_t signed_at, expires; /* -1: not given; INT64_MAX: beyond any date */
     uint64_t instance;          /* ARC's i= */

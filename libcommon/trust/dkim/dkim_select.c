@@ -68,6 +68,13 @@ static void add_kind(struct body_hash_kind kinds[BODY_HASHES_MAX], size_t *count
     if (*count < BODY_HASHES_MAX) kinds[(*count)++] = kind;
 }
 
+/* ARC's message signatures: without c=, both kinds may be meant (arc.c). */
+static void add_message_kinds(struct body_hash_kind kinds[BODY_HASHES_MAX], size_t *count,
+                              const struct dkim_signature *s) {
+    add_kind(kinds, count, s->body);
+    if (s->no_canonicalization) add_kind(kinds, count, (struct body_hash_kind){true, s->body.length});
+}
+
 size_t body_hash_wanted(struct slice header, struct body_hash_kind kinds[BODY_HASHES_MAX]) {
     struct arena *arena = arena_create();
     struct dkim_candidate selected[SIGNATURES_MAX];
@@ -81,11 +88,11 @@ size_t body_hash_wanted(struct slice header, struct body_hash_kind kinds[BODY_HA
             if (!slice_is_nocase(f.name, "ARC-Message-Signature") ||
                 dkim_signature_parse(arena, f.value, DKIM_ARC_MESSAGE, &s))
                 continue;
-            if (older) add_kind(kinds, &count, s.body);
+            if (older) add_message_kinds(kinds, &count, &s);
             if (s.instance > newest.instance) newest = s;
         }
         if (older) break;
-        if (newest.instance) add_kind(kinds, &count, newest.body);
+        if (newest.instance) add_message_kinds(kinds, &count, &newest);
         for (size_t i = 0; i < n; i++)
             if (!selected[i].wrong) add_kind(kinds, &count, selected[i].signature.body);
     }

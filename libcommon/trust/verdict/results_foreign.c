@@ -35,7 +35,7 @@ void results_find_foreign(struct arena *arena, const struct trust_input *in, str
     struct slice id;
     if (domain_normalise(in->authserv_id, ours) != 0) snprintf(ours, sizeof ours, "%.*s", SLICE_FMT(in->authserv_id));
     out->drops = arena_alloc(arena, DROPS_MAX * sizeof *out->drops);
-    while (trust_field_next(in->header, &at, &f) == 1) {
+    while (header_next(in->header, &at, &f) == 1) {
         struct slice value = f.value;
         if (slice_is_nocase(f.name, "Authentication-Results")) {
             results_authserv_id(arena, &value, &id); /* what stands there counts, be the rest malformed */

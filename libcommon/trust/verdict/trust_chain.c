@@ -1,6 +1,7 @@
 /* What an ARC chain is worth to a message that fails DMARC here (RFC 8617 §7.2): a sealer that this site trusts saw it
  * pass, and everybody who sealed it since is trusted too. (A seal by anybody else in between could cover another
  * message with an older set's words.) */
+#include "libcommon/trust/dkim/dkim.h"
 #include "libcommon/trust/tags.h"
 #include "libcommon/trust/verdict/results_read.h"
 #include "libcommon/trust/verdict/trust_private.h"
@@ -10,6 +11,7 @@ enum { COMMENT_SETS_MAX = 8, RESULTS_MAX = 60 };
 struct seal {
     struct slice domain, selector; /* of ARC-Seal */
     struct slice results;          /* ARC-Authentication-Results, behind its instance */
+    bool covers_author;            /* its message signature covers the From field */
 };
 
 /* The sets of a chain that passes: each field is there once for each instance (§5.2). */
@@ -23,6 +25,9 @@ static void collect(struct slice header, struct seal *seals, size_t count) {
             if (slice_to_u64(tag_find(f.value, "i"), count, &i) != 0 || i < 1) continue;
             seals[i - 1].domain = tag_find(f.value, "d");
             seals[i - 1].selector = tag_find(f.value, "s");
+        } else if (slice_is_nocase(f.name, "ARC-Message-Signature")) {
+            if (slice_to_u64(tag_find(f.value, "i"), count, &i) != 0 || i < 1) continue;
+            seals[i - 1].covers_author = dkim_list_has(tag_find(f.value, "h"), "from");
         } else if (slice_is_nocase(f.name, "ARC-Authentication-Results")) {
             if (!slice_cut(&rest, ';', &first) || slice_to_u64(tag_find(first, "i"), count, &i) != 0 || i < 1) continue;
             seals[i - 1].results = rest;
@@ -92,6 +97,7 @@ const char *trust_chain_vouches(struct arena *arena, const struct trust_input *i
     struct slice remote_ip;
     struct buf comment = {0};
     collect(in->header, seals, r->arc.sets);
+    if (!seals[r->arc.sets - 1].covers_author) return NULL; /* the words could be of another author's message */
     for (size_t k = r->arc.sets; k > 0 && is_trusted(in->policy, seals[k - 1].domain); k--) {
         if (!says_pass(arena, r, seals[k - 1].results, &remote_ip)) continue;
         buf_add_str(&comment, "arc=pass");

@@ -7,16 +7,6 @@
 
 enum { FROM_BYTES_MAX = 32768, ADDRESSES_MAX = 1000 };
 
-int trust_field_next(struct slice header, size_t *at, struct header_field *field) {
-    for (;;) {
-        int got = header_next(header, at, field);
-        if (got >= 0) return got;
-        const char *end = memmem(header.p + *at, header.n - *at, "\r\n", 2);
-        if (!end) return 0;
-        *at = (size_t)(end - header.p) + 2;
-    }
-}
-
 /* Adds a domain unless it is there. */
 static void add_author(struct arena *arena, struct trust_authors *out, const char *domain) {
     for (size_t i = 0; i < out->count; i++)
@@ -31,7 +21,7 @@ void trust_find_authors(struct arena *arena, struct slice header, struct trust_a
     struct header_field f;
     size_t at = 0;
     *out = (struct trust_authors){0};
-    while (trust_field_next(header, &at, &f) == 1) {
+    while (header_next(header, &at, &f) == 1) {
         struct address *list;
         if (!slice_is_nocase(f.name, "From")) continue;
         if (++out->fields > TRUST_AUTHORS_MAX || f.value.n > FROM_BYTES_MAX) {

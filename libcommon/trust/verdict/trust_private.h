@@ -7,9 +7,6 @@
 
 enum { TRUST_AUTHORS_MAX = 5 };
 
-/* header_next, but a line that is no field does not end the walk: others read on behind it too. */
-int trust_field_next(struct slice header, size_t *at, struct header_field *field);
-
 /* The distinct author domains, as A-labels in lower case. */
 struct trust_authors {
     size_t fields; /* From fields */

@@ -1,14 +1,14 @@
-/* The last result of each domain, in Redis under v:check:<domain>: {"result":…, "broken":true|false, "faults":["<name>
+/* The last result of each domain, noted in the store (NOTE_CHECK): {"result":…, "broken":true|false, "faults":["<name>
  * <type>",…]}, and the news when it changes. A check in which DNS did not answer for something says neither that a
  * fault is mended nor that there is a new one. */
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "libcommon/base/arena.h"
 #include "libcommon/base/log.h"
+#include "libcommon/store/domain_note.h"
 #include "services/verifier/check/check.h"
 
-enum { KEPT_SECONDS = 604800 };
+enum { KEPT_MS = 604800000 };
 
 struct keeping {
     struct verifier *verifier;
@@ -19,10 +19,6 @@ struct reading {
     check_kept_fn *done;
     void *ctx;
 };
-
-static struct slice key_of(struct arena *arena, const char *domain) {
-    return slice_of(arena_printf(arena, "v:check:%s", domain));
-}
 
 static bool has_text(const json_t *list, const char *text) {
     size_t i;
@@ -56,13 +52,11 @@ static void tell_broken(struct verifier *v, const char *domain, json_t *news) {
                 json_pack("{s:s,s:O}", "domain", domain, "faults", news));
 }
 
-static void on_previous(void *ctx, const redisReply *reply) {
+static void on_previous(void *ctx, int error, struct slice text) {
     struct keeping *k = ctx;
-    if (reply && reply->type != REDIS_REPLY_ERROR) {
+    if (!error || error == STORE_NOT_FOUND) {
         struct verifier *v = k->verifier;
-        struct arena *arena = arena_create();
         const char *domain = json_string_value(json_object_get(k->result, "domain"));
-        struct slice text = redis_reply_slice(reply);
         json_t *previous = json_loadb(text.p, text.n, 0, NULL), *keys = json_array(), *news = json_array(), *one;
         bool was_broken = json_is_true(json_object_get(previous, "broken")), broken = was_broken, any_new = false;
         size_t i;
@@ -84,16 +78,13 @@ static void on_previous(void *ctx, const redisReply *reply) {
             if (!keys) keys = json_array();
         }
         json_t *kept = json_pack("{s:O,s:b,s:O}", "result", k->result, "broken", (int)broken, "faults", keys);
-        char *out = json_dumps(kept, JSON_COMPACT), seconds[16];
-        snprintf(seconds, sizeof seconds, "%d", (int)KEPT_SECONDS);
-        struct slice argv[] = {SLICE("SET"), key_of(arena, domain), slice_of(out), SLICE("EX"), slice_of(seconds)};
-        redis_command(v->worker->redis, NULL, NULL, 5, argv);
+        char *out = json_dumps(kept, JSON_COMPACT);
+        domain_note_write(v->worker->redis, NOTE_CHECK, domain, slice_of(out), KEPT_MS, NULL, NULL);
         free(out);
         json_decref(kept);
         json_decref(keys);
         json_decref(news);
         json_decref(previous);
-        arena_destroy(arena);
     } /* else there is no store now, or the worker ends: the next check will tell */
     json_decref(k->result);
     free(k);
@@ -101,17 +92,15 @@ static void on_previous(void *ctx, const redisReply *reply) {
 
 void check_keep(struct verifier *v, const json_t *result) {
     struct keeping *k = memory_alloc(sizeof *k);
-    struct arena *arena = arena_create();
+    const char *domain = json_string_value(json_object_get(result, "domain"));
     k->verifier = v;
     k->result = json_incref((json_t *)(uintptr_t)result);
-    struct slice argv[] = {SLICE("GET"), key_of(arena, json_string_value(json_object_get(result, "domain")))};
-    redis_command(v->worker->redis, on_previous, k, 2, argv);
-    arena_destroy(arena);
+    domain_note_read(v->worker->redis, NOTE_CHECK, domain, on_previous, k);
 }
 
-static void on_kept(void *ctx, const redisReply *reply) {
+static void on_kept(void *ctx, int error, struct slice text) {
     struct reading *r = ctx;
-    struct slice text = reply ? redis_reply_slice(reply) : SLICE("");
+    (void)error; /* the text is empty then */
     json_t *kept = json_loadb(text.p, text.n, 0, NULL);
     r->done(r->ctx, json_object_get(kept, "result"));
     json_decref(kept);
@@ -120,9 +109,6 @@ static void on_kept(void *ctx, const redisReply *reply) {
 
 void check_kept(struct verifier *v, const char *domain, check_kept_fn *done, void *ctx) {
     struct reading *r = memory_alloc(sizeof *r);
-    struct arena *arena = arena_create();
     r->done = done, r->ctx = ctx;
-    struct slice argv[] = {SLICE("GET"), key_of(arena, domain)};
-    redis_command(v->worker->redis, on_kept, r, 2, argv);
-    arena_destroy(arena);
+    domain_note_read(v->worker->redis, NOTE_CHECK, domain, on_kept, r);
 }

@@ -4,7 +4,7 @@
 
 #include "libcommon/trust/transport/mta_sts.h"
 #include "services/verifier/check/check_judge.h"
-#include "services/verifier/dns/domain.h"
+#include "services/verifier/dns/address.h"
 #include "services/verifier/zone/records_private.h"
 
 static bool contains(struct check_texts list, const char *text) {

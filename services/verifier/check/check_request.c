@@ -2,13 +2,13 @@
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"
+#include "libcommon/mail/domain.h"
 #include "services/verifier/check/check.h"
-#include "services/verifier/dns/domain.h"
 
 struct request {
     struct verifier *verifier;
     struct bus_call *call;
-    char domain[DOMAIN_MAX];
+    char domain[DOMAIN_BYTES];
 };
 
 static void end(struct request *q) {
@@ -43,8 +43,8 @@ static void on_kept(void *ctx, const json_t *kept) {
 
 static void on_ask(void *ctx, struct bus_call *call, const json_t *ask) {
     struct verifier *v = ctx;
-    char domain[DOMAIN_MAX];
-    if (domain_to_ascii(ask_text(ask, "domain"), domain)) {
+    char domain[DOMAIN_BYTES];
+    if (domain_normalise(ask_text(ask, "domain"), domain)) {
         bus_refuse(call, "invalid", "not a domain name");
         return;
     }

@@ -2,9 +2,11 @@
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/config.h"
+#include "libcommon/mail/domain.h"
 #include "libcommon/trust/spf/spf.h"
 #include "services/verifier/check/check.h"
 #include "services/verifier/check/check_judge.h"
+#include "services/verifier/dns/address.h"
 #include "services/verifier/dns/lookup.h"
 #include "services/verifier/zone/domain_records.h"
 #include "services/verifier/zone/publish.h"
@@ -17,7 +19,7 @@ enum phase { PHASE_ASK, PHASE_SPF, PHASE_POLICY, PHASE_JUDGE };
 struct check {
     struct verifier *verifier;
     struct check *next;
-    char domain[DOMAIN_MAX];
+    char domain[DOMAIN_BYTES];
     check_done_fn *done;
     void *ctx;
     struct arena *arena;
@@ -390,7 +392,7 @@ void check_run(struct verifier *v, const char *domain, check_done_fn *done, void
     c->arena = arena_create();
     c->ds.text = arena_alloc(c->arena, DS_MAX * sizeof *c->ds.text);
     c->spf_covers = -1;
-    memcpy(c->domain, domain, strnlen(domain, DOMAIN_MAX - 1));
+    memcpy(c->domain, domain, strnlen(domain, DOMAIN_BYTES - 1));
     c->next = v->checks;
     v->checks = c;
     v->check_count++;

@@ -3,7 +3,7 @@
 
 #include "libcommon/base/buf.h"
 #include "services/verifier/check/check_judge.h"
-#include "services/verifier/dns/domain.h"
+#include "services/verifier/dns/address.h"
 
 enum { NAME_TEXT_MAX = 1024, SRV_FIXED = 6, TLSA_FIXED = 3, DS_FIXED = 4, CAA_FIXED = 2 };
 

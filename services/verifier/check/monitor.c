@@ -1,13 +1,16 @@
-/* Checks every hosted domain again and again. One replica does it: who gets the lease v:lease:dns-check in Redis, which
- * lasts as long as the time between two rounds. */
+/* Checks every hosted domain again and again. One replica does it, the holder of a lease (LEASE_DNS_CHECK) that lasts
+ * as long as the time between two rounds and is neither extended nor given back: while it lasts no round begins. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"
 #include "libcommon/base/clock.h"
 #include "libcommon/base/config.h"
+#include "libcommon/base/ulid.h"
+#include "libcommon/mail/domain.h"
+#include "libcommon/store/domain_note.h"
+#include "libcommon/store/lease.h"
 #include "services/verifier/check/check.h"
-#include "services/verifier/dns/domain.h"
 
 /* Of the last round of this replica; 0 on a replica whose turn it was not for two rounds. Over all replicas: max(). */
 static struct metric records_wrong = METRIC_GAUGE(
@@ -63,10 +66,10 @@ static void on_checked(void *ctx, json_t *result, const char *code) {
 }
 
 static void check_next(struct dns_monitor *m) {
-    char domain[DOMAIN_MAX];
+    char domain[DOMAIN_BYTES];
     while (m->at < json_array_size(m->names)) {
         const char *name = json_string_value(json_array_get(m->names, m->at++));
-        if (!name || domain_to_ascii(slice_of(name), domain)) continue;
+        if (!name || domain_normalise(slice_of(name), domain)) continue;
         if (m->verifier->check_count >= CHECK_RUNS_MAX)
             continue; /* people's checks come first; the next round is not far */
         m->pending++;
@@ -104,9 +107,9 @@ static void ask_page(struct dns_monitor *m, const char *after) {
     m->ticket = bus_request(m->verifier->worker->bus, "accounts.domain.list", ask, LIST_TIMEOUT_MS, on_domains, m);
 }
 
-static void on_lease(void *ctx, const redisReply *reply) {
+static void on_lease(void *ctx, int error) {
     struct dns_monitor *m = ctx;
-    bool mine = reply && reply->type == REDIS_REPLY_STATUS;
+    bool mine = error == 0;
     int64_t now = clock_monotonic_us();
     if (!goes_on(m)) return;
     if (!mine) {
@@ -126,15 +129,12 @@ static void on_clock(evutil_socket_t fd, short what, void *ctx) {
     struct dns_monitor *m = ctx;
     int64_t tick = m->every_seconds / TICKS_PER_ROUND;
     struct timeval delay = {tick < 1 ? 1 : tick > TICK_SECONDS_MAX ? TICK_SECONDS_MAX : tick, 0};
-    char seconds[24];
+    char token[ULID_BYTES];
     event_add(m->clock, &delay);
     if (m->ticket) return;
-    snprintf(seconds, sizeof seconds, "%lld", (long long)m->every_seconds);
-    struct slice argv[] = {
-        SLICE("SET"), SLICE("v:lease:dns-check"), slice_of(m->verifier->worker->hostname), SLICE("NX"),
-        SLICE("EX"),  slice_of(seconds)};
+    ulid_create(token); /* a new one for each round, so that nobody extends the last one's */
     m->pending++;
-    redis_command(m->verifier->worker->redis, on_lease, m, 6, argv);
+    lease_acquire(m->verifier->worker->redis, SLICE(LEASE_DNS_CHECK), token, m->every_seconds * 1000, on_lease, m);
 }
 
 struct dns_monitor *dns_monitor_create(struct verifier *v) {

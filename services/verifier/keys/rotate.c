@@ -7,6 +7,8 @@
 #include "libcommon/base/config.h"
 #include "libcommon/base/log.h"
 #include "libcommon/base/ulid.h"
+#include "libcommon/store/domain_note.h"
+#include "libcommon/store/lease.h"
 #include "services/verifier/dns/lookup.h"
 #include "services/verifier/keys/keys.h"
 #include "services/verifier/keys/rotation.h"
@@ -15,16 +17,16 @@ static struct metric steps_done =
     METRIC_COUNTER("postbus_verifier_dkim_rotation_steps_total", "Steps of DKIM key roll-overs asked of accounts");
 static struct metric waiting =
     METRIC_GAUGE("postbus_verifier_dkim_rotations_waiting", "Domains whose new DKIM keys are not in DNS yet");
-static const char lease_key[] = "v:lease:dkim";
 
 struct rotator {
     struct verifier *verifier;
     struct rotation_policy policy;
     struct event *clock;
-    char me[ULID_BYTES], lease_seconds[16];
+    char me[ULID_BYTES]; /* the lease's token */
+    int64_t lease_ms;
     struct timeval pause;
     int64_t publish_ms; /* what the publisher gets before the first look, so that "no such name" is not cached */
-    int store_calls;    /* on their way */
+    bool asked;         /* for the lease, without an answer yet */
     bool closing, mine, listing;
     int64_t list_at;    /* ms */
     json_t *due;        /* {"<domain>": when it is looked at, ms} */
@@ -267,24 +269,15 @@ static void turn(struct rotator *r) {
     next_steps(r);
 }
 
-/* One answer of the store less to come; whether the rotator is still there. */
-static bool store_answered(struct rotator *r) {
-    r->store_calls--;
-    if (!r->closing) return true;
-    if (r->store_calls == 0) rotator_free(r);
-    return false;
-}
-
-static void on_extended(void *ctx, const redisReply *reply) {
-    (void)reply;
-    store_answered(ctx);
-}
-
-static void on_holder(void *ctx, const redisReply *reply) {
+static void on_lease(void *ctx, int error) {
     struct rotator *r = ctx;
-    if (!store_answered(r)) return;
     bool was = r->mine;
-    r->mine = reply && slice_is(redis_reply_slice(reply), r->me);
+    r->asked = false;
+    if (r->closing) {
+        rotator_free(r);
+        return;
+    }
+    r->mine = error == 0;
     if (r->mine != was)
         log_info(r->mine ? "DKIM key roll-overs are this replica's from now on"
                          : "DKIM key roll-overs are another replica's",
@@ -297,28 +290,16 @@ static void on_holder(void *ctx, const redisReply *reply) {
         r->list_at = 0;
         return;
     }
-    struct slice extend[] = {SLICE("EXPIRE"), slice_of(lease_key), slice_of(r->lease_seconds)};
-    r->store_calls++;
-    redis_command(r->verifier->worker->redis, on_extended, r, 3, extend);
     turn(r);
-}
-
-static void on_set(void *ctx, const redisReply *reply) {
-    (void)reply;
-    store_answered(ctx);
 }
 
 static void on_clock(evutil_socket_t fd, short what, void *ctx) {
     struct rotator *r = ctx;
     (void)fd, (void)what;
-    struct slice take[] = {SLICE("SET"), slice_of(lease_key), slice_of(r->me),
-                           SLICE("NX"),  SLICE("EX"),         slice_of(r->lease_seconds)},
-                 see[] = {SLICE("GET"), slice_of(lease_key)};
     event_add(r->clock, &r->pause);
-    if (r->store_calls) return; /* the last answers are not here yet */
-    r->store_calls = 2;
-    redis_command(r->verifier->worker->redis, on_set, r, 6, take);
-    redis_command(r->verifier->worker->redis, on_holder, r, 2, see);
+    if (r->asked) return; /* the last answer is not here yet */
+    r->asked = true;
+    lease_acquire(r->verifier->worker->redis, SLICE(LEASE_DKIM), r->me, r->lease_ms, on_lease, r);
 }
 
 static void on_account_changed(void *ctx, struct slice about, const json_t *data) {
@@ -344,7 +325,7 @@ struct rotator *rotator_create(struct verifier *v) {
     r->policy.retired_ms = config_seconds("POSTBUS_DKIM_RETIRED", "7d", 1, 3650LL * 86400) * 1000;
     r->pause.tv_sec = config_seconds("POSTBUS_DKIM_CLOCK", "10s", 1, 3600);
     r->publish_ms = r->pause.tv_sec * 500;
-    snprintf(r->lease_seconds, sizeof r->lease_seconds, "%lld", 3LL * r->pause.tv_sec);
+    r->lease_ms = 3000LL * r->pause.tv_sec;
     ulid_create(r->me);
     r->due = json_object();
     r->waiting = json_object();
@@ -369,5 +350,5 @@ void rotator_destroy(struct rotator *r) {
         if (s->ticket) bus_cancel(r->verifier->worker->bus, s->ticket);
         step_free(s);
     }
-    if (r->store_calls == 0) rotator_free(r);
+    if (!r->asked) rotator_free(r); /* else the answer does */
 }

@@ -5,8 +5,10 @@
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
+#include "libcommon/mail/domain.h"
+#include "libcommon/store/domain_note.h"
 #include "libcommon/trust/transport/mta_sts.h"
-#include "services/verifier/dns/domain.h"
+#include "services/verifier/dns/address.h"
 #include "services/verifier/dns/lookup.h"
 #include "services/verifier/policy/sts_memory.h"
 
@@ -41,14 +43,14 @@ struct find {
     struct waiter *waiters;
     struct arena *arena;
     struct lookup *lookup;
-    char domain[DOMAIN_MAX];
+    char domain[DOMAIN_BYTES];
     struct slice txt_name, host;
     struct slice id; /* of the TXT record; empty: there is none */
     bool bogus;      /* the TXT record is */
     const char *unknown;
     json_t *kept; /* an object, maybe empty */
     struct event *soon;
-    bool dns_known, redis_asked, redis_known, addresses_asked;
+    bool dns_known, note_asked, note_known, addresses_asked;
     bool abandoned; /* the worker ends; only Redis' answer is waited for */
 };
 
@@ -118,10 +120,9 @@ static void keep(struct find *f) {
             retry = json_integer_value(json_object_get(f->kept, "retry"));
     int64_t last = until > retry ? until : retry;
     if (last > now) {
-        char *key = arena_printf(f->arena, "v:sts:%s", f->domain),
-             *ms = arena_printf(f->arena, "%lld", (long long)(last - now));
-        struct slice argv[] = {SLICE("SET"), slice_of(key), slice_of(text), SLICE("PX"), slice_of(ms)};
-        redis_command(f->cache->verifier->worker->redis, NULL, NULL, sizeof argv / sizeof *argv, argv);
+        /* where this fails, this worker's memory holds it, and the others fetch it themselves */
+        domain_note_write(f->cache->verifier->worker->redis, NOTE_STS, f->domain, slice_of(text), last - now, NULL,
+                          NULL);
     }
     free(text);
 }
@@ -217,7 +218,7 @@ static bool is_current(const struct find *f) {
 }
 
 static void proceed(struct find *f) {
-    if (!f->dns_known || !f->redis_known) return;
+    if (!f->dns_known || !f->note_known) return;
     if (f->addresses_asked) {
         fetch(f);
         return;
@@ -250,22 +251,19 @@ static void take_kept(struct find *f, json_t *kept) {
     f->kept = json_incref(kept);
 }
 
-static void on_redis(void *ctx, const redisReply *reply) {
+static void on_note(void *ctx, int error, struct slice text) {
     struct find *f = ctx;
-    f->redis_known = true;
+    f->note_known = true;
     if (f->abandoned) {
         find_destroy(f, &(struct sts_finding){0});
         return;
     }
-    if (reply && reply->type == REDIS_REPLY_STRING) {
-        struct slice text = redis_reply_slice(reply);
+    if (!error) {
         json_t *kept = json_loadb(text.p, text.n, 0, NULL);
         take_kept(f, kept);
         json_decref(kept);
         sts_memory_put(f->cache->memory, slice_of(f->domain), f->kept, clock_wall_ms());
-    } else if (!reply ||
-               reply->type ==
-                   REDIS_REPLY_ERROR) { /* Redis cannot be asked: what this worker knows holds as long as its max_age */
+    } else if (error != STORE_NOT_FOUND) { /* not known: what this worker knows holds as long as its max_age */
         take_kept(f, sts_memory_get(f->cache->memory, slice_of(f->domain), clock_wall_ms(), INT64_MAX));
     }
     proceed(f);
@@ -275,7 +273,7 @@ static void on_redis(void *ctx, const redisReply *reply) {
 static void on_soon(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
     struct find *f = ctx;
-    f->redis_known = true;
+    f->note_known = true;
     proceed(f);
 }
 
@@ -287,10 +285,8 @@ static void ask_kept(struct find *f) {
         event_active(f->soon, EV_TIMEOUT, 0);
         return;
     }
-    char *key = arena_printf(f->arena, "v:sts:%s", f->domain);
-    struct slice argv[] = {SLICE("GET"), slice_of(key)};
-    redis_command(v->worker->redis, on_redis, f, 2, argv);
-    f->redis_asked = true;
+    domain_note_read(v->worker->redis, NOTE_STS, f->domain, on_note, f);
+    f->note_asked = true;
 }
 
 void sts_find(struct sts_cache *c, struct slice domain, sts_fn *done, void *ctx) {
@@ -333,7 +329,7 @@ void sts_cache_destroy(struct sts_cache *c) {
     if (!c) return;
     while (c->finds) {
         struct find *f = c->finds;
-        if (f->redis_known || !f->redis_asked) { // NOLINT(clang-analyzer-unix.Malloc): each takes itself off the list
+        if (f->note_known || !f->note_asked) { // NOLINT(clang-analyzer-unix.Malloc): each takes itself off the list
             find_destroy(f, &nothing);
             continue;
         }

@@ -4,7 +4,9 @@
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
+#include "libcommon/mail/domain.h"
 #include "libcommon/trust/transport/tls_rpt.h"
+#include "services/verifier/dns/address.h"
 #include "services/verifier/policy/sts.h"
 #include "services/verifier/route/route.h"
 
@@ -201,13 +203,13 @@ static void answer_literal(struct bus_call *call, struct slice domain, const cha
 
 static void on_route(void *ctx, struct bus_call *call, const json_t *ask) {
     struct verifier *v = ctx;
-    char address[64], name[DOMAIN_MAX];
+    char address[64], name[DOMAIN_BYTES];
     struct slice domain = ask_text(ask, "domain");
     if (domain_literal_address(domain, address) == 0) {
         answer_literal(call, domain, address);
         return;
     }
-    if (domain_to_ascii(domain, name)) {
+    if (domain_normalise(domain, name)) {
         bus_refuse(call, "invalid", "not a domain name");
         return;
     }

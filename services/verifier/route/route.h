@@ -2,7 +2,7 @@
 #ifndef POSTBUS_VERIFIER_ROUTE_H
 #define POSTBUS_VERIFIER_ROUTE_H
 
-#include "services/verifier/dns/domain.h"
+#include "libcommon/mail/domain.h"
 #include "services/verifier/dns/lookup.h"
 #include "services/verifier/verifier.h"
 
@@ -25,7 +25,7 @@ struct route {
     struct lookup *lookup;
     struct event *timer;
     enum route_step step;
-    char domain[DOMAIN_MAX];
+    char domain[DOMAIN_BYTES];
     struct slice canonical, tls_rpt_name; /* canonical: where the domain's aliases end */
     bool mx_secure, implicit;
     size_t count;

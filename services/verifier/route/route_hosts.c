@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "libcommon/trust/transport/dane.h"
+#include "services/verifier/dns/address.h"
 #include "services/verifier/route/route.h"
 
 char *route_reason(struct route *r, const char *what, struct slice name, const struct answer *a) {

@@ -3,13 +3,14 @@
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"
+#include "libcommon/mail/domain.h"
 
 /* One domain being asked about: first accounts.domain.get, then its keys. */
 struct domain_ask {
     struct verifier *verifier;
     struct domain_ask *next;
     uint64_t ticket; /* of accounts.domain.get; 0: the keys are waited for */
-    char domain[DOMAIN_MAX];
+    char domain[DOMAIN_BYTES];
     json_t *own;
     domain_records_fn *done;
     void *ctx;
@@ -62,7 +63,7 @@ void domain_records_get(struct verifier *v, const char *domain, bool fresh, doma
     struct domain_ask *a = memory_alloc(sizeof *a);
     a->verifier = v;
     a->done = done, a->ctx = ctx;
-    memcpy(a->domain, domain, strnlen(domain, DOMAIN_MAX - 1));
+    memcpy(a->domain, domain, strnlen(domain, DOMAIN_BYTES - 1));
     a->next = v->domain_asks;
     v->domain_asks = a;
     if (fresh) key_cache_drop(v->keys, slice_of(domain));

@@ -3,7 +3,6 @@
 #ifndef POSTBUS_VERIFIER_DOMAIN_RECORDS_H
 #define POSTBUS_VERIFIER_DOMAIN_RECORDS_H
 
-#include "services/verifier/dns/domain.h"
 #include "services/verifier/zone/records.h"
 
 enum { DOMAIN_ASK_TIMEOUT_MS = 5000 };

@@ -4,6 +4,7 @@
 #include "libcommon/base/arena.h"
 #include "libcommon/base/config.h"
 #include "libcommon/base/log.h"
+#include "libcommon/mail/domain.h"
 #include "services/verifier/zone/publish_private.h"
 
 enum { LIST_TIMEOUT_MS = 10000, LIST_PAGE = 1000, LIST_DOMAINS_MAX = 1000000 };
@@ -98,7 +99,7 @@ static void on_domains(void *ctx, int error, const json_t *reply) {
     struct publisher *p = ctx;
     const json_t *list = json_object_get(reply, "domains"), *one;
     const char *after = json_string_value(json_object_get(reply, "next"));
-    char domain[DOMAIN_MAX];
+    char domain[DOMAIN_BYTES];
     size_t i;
     p->ticket = 0;
     if (error || !json_is_array(list)) { /* half a list is none */
@@ -109,7 +110,7 @@ static void on_domains(void *ctx, int error, const json_t *reply) {
     }
     json_array_foreach(list, i, one) {
         struct slice name = json_is_string(one) ? slice_of(json_string_value(one)) : ask_text(one, "domain");
-        if (domain_to_ascii(name, domain) == 0) json_object_set_new(p->listing, domain, json_true());
+        if (domain_normalise(name, domain) == 0) json_object_set_new(p->listing, domain, json_true());
     }
     if (after && json_array_size(list) && json_object_size(p->listing) < LIST_DOMAINS_MAX) {
         ask_page(p, after);
@@ -167,10 +168,10 @@ static void on_again(evutil_socket_t fd, short what, void *ctx) {
 static void on_account_changed(void *ctx, struct slice about, const json_t *data) {
     (void)about;
     struct publisher *p = ctx;
-    char domain[DOMAIN_MAX];
+    char domain[DOMAIN_BYTES];
     struct slice what = ask_text(data, "what"), change = ask_text(data, "change");
     if (p->closing || (!slice_is(what, "domain") && !slice_is(what, "key")) ||
-        domain_to_ascii(ask_text(data, "domain"), domain))
+        domain_normalise(ask_text(data, "domain"), domain))
         return;
     bool gone = slice_is(what, "domain") && slice_is(change, "deleted");
     json_t *lists[] = {p->hosted, p->listing}; /* the clean-up must not take what was added since the list was read */

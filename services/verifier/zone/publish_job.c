@@ -6,6 +6,7 @@
 #include "libcommon/base/arena.h"
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
+#include "libcommon/store/domain_note.h"
 #include "services/verifier/zone/publish_private.h"
 
 static struct metric published =
@@ -50,9 +51,7 @@ static void finish_failed(struct job *j, enum publish_end end, const char *reaso
     finish(j, end, NULL);
 }
 
-static struct slice redis_key(const struct job *j) {
-    return slice_of(arena_printf(j->arena, "v:published:%s", j->task->domain));
-}
+static struct redis *store(const struct job *j) { return j->publisher->verifier->worker->redis; }
 
 /* what was published
  * -------------------------------------------------------------------------------------------------------------------------
@@ -67,13 +66,12 @@ static void add_records(json_t *list, struct record_set set) {
 }
 
 /* Writes what is, or may be, on the servers from now on. */
-static void keep(struct job *j, bool with_former, redis_reply_fn *done) {
+static void keep(struct job *j, bool with_former, domain_note_done_fn *done) {
     json_t *list = json_array();
     add_records(list, j->wanted);
     if (with_former) add_records(list, j->former);
     char *text = json_dumps(list, JSON_COMPACT);
-    struct slice argv[] = {SLICE("SET"), redis_key(j), slice_of(text)};
-    redis_command(j->publisher->verifier->worker->redis, done, done ? j : NULL, 3, argv);
+    domain_note_write(store(j), NOTE_PUBLISHED, j->task->domain, slice_of(text), 0, done, j);
     free(text);
     json_decref(list);
 }
@@ -127,11 +125,8 @@ static void run(void *ctx) {
 }
 
 static void on_removed(struct job *j) {
-    struct redis *redis = j->publisher->verifier->worker->redis;
-    struct slice argv[] = {SLICE("DEL"), redis_key(j)},
-                 check[] = {SLICE("DEL"), slice_of(arena_printf(j->arena, "v:check:%s", j->task->domain))};
-    redis_command(redis, NULL, NULL, 2, argv);
-    redis_command(redis, NULL, NULL, 2, check);
+    domain_note_delete(store(j), NOTE_PUBLISHED, j->task->domain, NULL, NULL);
+    domain_note_delete(store(j), NOTE_CHECK, j->task->domain, NULL, NULL);
     log_info("zone removed", "domain", j->task->domain, NULL);
 }
 
@@ -182,19 +177,18 @@ static void start(struct job *j) { service_offload(j->publisher->verifier->worke
  */
 
 /* It is noted what will be there, before it is: what a kill leaves half done is found later. */
-static void on_noted(void *ctx, const redisReply *reply) {
+static void on_noted(void *ctx, int error) {
     struct job *j = ctx;
     if (j->publisher->closing)
         finish(j, PUBLISH_DONE, NULL);
-    else if (redis_reply_error(reply))
+    else if (error)
         finish_failed(j, PUBLISH_PAUSE, "the store cannot be reached");
     else
         start(j);
 }
 
-static void on_former(void *ctx, const redisReply *reply) {
+static void on_former(void *ctx, int error, struct slice text) {
     struct job *j = ctx;
-    int error = redis_reply_error(reply);
     if (j->publisher->closing) {
         finish(j, PUBLISH_DONE, NULL);
         return;
@@ -203,17 +197,14 @@ static void on_former(void *ctx, const redisReply *reply) {
         finish_failed(j, PUBLISH_PAUSE, "the store cannot be reached");
         return;
     }
-    if (!error) read_former(j, redis_reply_slice(reply));
+    if (!error) read_former(j, text);
     if (j->task->kind == PUBLISH_ZONE)
         keep(j, true, on_noted);
     else
         start(j);
 }
 
-static void get_former(struct job *j) {
-    struct slice argv[] = {SLICE("GET"), redis_key(j)};
-    redis_command(j->publisher->verifier->worker->redis, on_former, j, 2, argv);
-}
+static void get_former(struct job *j) { domain_note_read(store(j), NOTE_PUBLISHED, j->task->domain, on_former, j); }
 
 /* Records outside of the domain go where they belong when that is hosted here too; else they are somebody else's to
  * publish. */

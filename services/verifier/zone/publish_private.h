@@ -3,6 +3,7 @@
 #ifndef POSTBUS_VERIFIER_PUBLISH_PRIVATE_H
 #define POSTBUS_VERIFIER_PUBLISH_PRIVATE_H
 
+#include "libcommon/mail/domain.h"
 #include "services/verifier/zone/domain_records.h"
 #include "services/verifier/zone/publish.h"
 
@@ -12,7 +13,7 @@ enum publish_kind { PUBLISH_ZONE, PUBLISH_REMOVE, PUBLISH_CLEAN };
 struct publish_task {
     struct publish_task *next;
     enum publish_kind kind;
-    char domain[DOMAIN_MAX]; /* "" for PUBLISH_CLEAN */
+    char domain[DOMAIN_BYTES]; /* "" for PUBLISH_CLEAN */
 };
 
 struct publisher {

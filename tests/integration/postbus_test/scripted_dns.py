@@ -46,16 +46,16 @@ class Truncated:
 class ScriptedDns:
     negative_ttl = None  # how long it may be believed that a name does not exist (RFC 2308 §5), by an SOA of the top-level domain; None: no SOA
 
-    def __init__(self, script, ttl=60, default=NXDOMAIN, port=0):
-        self.ttl, self.default, self.questions, self.spelled = ttl, default, [], set()  # spelled: names with the case in which they came
+    def __init__(self, script, ttl=60, default=NXDOMAIN, port=0, host="127.0.0.1"):
+        self.ttl, self.default, self.host, self.questions, self.spelled = ttl, default, host, [], set()  # spelled: names with the case in which they came
         self.script = {}
         self.update(script)
         while True:  # one port, free for both
             self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            self.udp.bind(("127.0.0.1", port))
+            self.udp.bind((host, port))
             self.port = self.udp.getsockname()[1]
             try:
-                self.tcp = socket.create_server(("127.0.0.1", self.port))
+                self.tcp = socket.create_server((host, self.port))
                 break
             except OSError:
                 self.udp.close()
@@ -67,7 +67,7 @@ class ScriptedDns:
     @property
     def address(self):
         """As POSTBUS_RESOLVER_FORWARD takes it; `postbus check --resolver` takes 127.0.0.1:<port>."""
-        return f"127.0.0.1@{self.port}"
+        return f"{self.host}@{self.port}"
 
     def update(self, script):
         self.script.update({(name.lower().rstrip("."), kind): value for (name, kind), value in script.items()})

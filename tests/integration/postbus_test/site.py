@@ -1,4 +1,5 @@
 """A whole Postbus site of real processes on loopback: nats-server, redis-server with our Functions, and the services asked for."""
+import itertools
 import json
 import os
 import pathlib
@@ -26,10 +27,21 @@ LISTENS = {
 }
 
 
+# Ports of our own servers lie below the range from which the kernel takes the ports of connections (32768 and up), and each pytest-xdist worker has its own part,
+# so that nobody takes a port between the moment it is chosen and the moment a server listens there.
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+_next_port = itertools.count(10000 + 3000 * (_worker % 7) + os.getpid() % 500)
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port on which nothing listens, and which is not given twice."""
+    for port in _next_port:
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 def wait_until(what, check, seconds=20):
@@ -45,9 +57,12 @@ def wait_until(what, check, seconds=20):
 
 
 class Site:
-    """hostname: the site's public name. settings: extra environment of all services."""
+    """hostname: the site's public name. settings: extra environment of all services. redis_settings: further arguments of redis-server.
 
-    def __init__(self, hostname="mx.alpha.test", settings=None, tap=True):
+    A service may run several times: site.start("delivery", "delivery@2") starts two replicas, and whatever takes the name of a service takes that of a replica. The ports of
+    a replica are in site.ports as "smtp@2"."""
+
+    def __init__(self, hostname="mx.alpha.test", settings=None, tap=True, redis_settings=(), redis_dir=None):
         self.hostname = hostname
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="postbus-test-"))
         self.settings = dict(settings or {})
@@ -56,6 +71,7 @@ class Site:
         self.ports = {name: free_port() for service in LISTENS.values() for name in service}
         self.http = {service: free_port() for service in SERVICES}
         self.nats_port, self.redis_port = free_port(), free_port()
+        self.redis_settings, self.redis_dir = [str(word) for word in redis_settings], pathlib.Path(redis_dir or self.dir)
         self._make_secrets()
         self.start_nats()
         self.start_redis()
@@ -92,8 +108,8 @@ class Site:
         wait_until("nats-server", lambda: socket.create_connection(("127.0.0.1", self.nats_port), 1))
 
     def start_redis(self):
-        self._spawn("redis", ["redis-server", "--port", self.redis_port, "--bind", "127.0.0.1", "--dir", self.dir, "--appendonly", "yes", "--appendfsync", "always", "--save", "",
-                              "--maxmemory-policy", "noeviction", "--enable-debug-command", "local", "--aclfile", self.secrets_root / "redis/users.acl"])
+        self._spawn("redis", ["redis-server", "--port", self.redis_port, "--bind", "127.0.0.1", "--dir", self.redis_dir, "--appendonly", "yes", "--appendfsync", "always", "--save", "",
+                              "--maxmemory-policy", "noeviction", "--enable-debug-command", "local", "--aclfile", self.secrets_root / "redis/users.acl", *self.redis_settings])
         wait_until("redis-server", lambda: self.redis("PING").strip() == "PONG")
         for functions in sorted((ROOT / "libcommon").glob("*/*.lua")):
             answer = subprocess.run([*self.redis_cli, "-x", "FUNCTION", "LOAD", "REPLACE"], stdin=open(functions), capture_output=True, text=True, check=True)
@@ -112,18 +128,27 @@ class Site:
 
     # services ------------------------------------------------------------------------------------------------------
 
-    def environment(self, service):
+    def environment(self, name):
+        service, at, number = name.partition("@")
         env = {**os.environ, "POSTBUS_HOSTNAME": self.hostname, "POSTBUS_NATS": f"nats://127.0.0.1:{self.nats_port}", "POSTBUS_REDIS": f"127.0.0.1:{self.redis_port}",
-               "POSTBUS_SECRETS": str(self.secrets_root / service), "POSTBUS_HTTP": f"127.0.0.1:{self.http[service]}", "POSTBUS_WORKERS": "1", "POSTBUS_LOG": "debug",
+               "POSTBUS_SECRETS": str(self.secrets_root / service), "POSTBUS_HTTP": f"127.0.0.1:{self.http_port(name)}", "POSTBUS_WORKERS": "1", "POSTBUS_LOG": "debug",
                "POSTBUS_DNS_SERVER": "", "POSTBUS_DNS_CHECK_SECONDS": "0", "POSTBUS_PRIVATE_DESTINATIONS": "on", "POSTBUS_PUBLIC_ADDRESSES": "127.0.0.1", "POSTBUS_TRUST_ANCHOR": str(self.dir / "anchor")}
-        for name, setting in LISTENS.get(service, {}).items():
-            env[setting] = f"127.0.0.1:{self.ports[name]}"
+        for listener, setting in LISTENS.get(service, {}).items():
+            if listener + at + number not in self.ports:
+                self.ports[listener + at + number] = free_port()
+            env[setting] = f"127.0.0.1:{self.ports[listener + at + number]}"
         env.update({k: str(v) for k, v in self.settings.items()})
         return env
 
+    def http_port(self, name):
+        """Where a service, or a replica of it, answers /metrics and /healthz."""
+        if name not in self.http:
+            self.http[name] = free_port()
+        return self.http[name]
+
     def start(self, *services):
         for service in services:
-            self._spawn(service, [BIN / service], self.environment(service))
+            self._spawn(service, [BIN / service.partition("@")[0]], self.environment(service))
         for service in services:
             wait_until(f"{service} to be healthy (see {self.dir}/{service}.log)", lambda s=service: self._healthy(s))
         return self
@@ -154,6 +179,11 @@ class Site:
     def log(self, service):
         path = self.dir / f"{service}.log"
         return path.read_text(errors="replace") if path.exists() else ""
+
+    def metric(self, service, name):
+        """The value of a metric of a service; 0 when it was never counted."""
+        text = urllib.request.urlopen(f"http://127.0.0.1:{self.http[service]}/metrics", timeout=5).read().decode()
+        return next((float(line.split()[-1]) for line in text.splitlines() if line.startswith(name + " ")), 0.0)
 
     def rpc(self, verb, **ask):
         return self.nats.request(verb, ask)
@@ -195,7 +225,7 @@ class Site:
                 code = self.stop(name)
             if code != 0:
                 problems.append(f"{name} ended with status {code}:\n{self.log(name)[-4000:]}")
-        for name in SERVICES:
+        for name in self.http:
             text = self.log(name)
             if "Sanitizer" in text or "runtime error:" in text:
                 at = max(0, min(i for i in (text.find("Sanitizer"), text.find("runtime error:")) if i >= 0) - 300)

@@ -57,6 +57,36 @@ static void test_sections(void **state) {
     arena_destroy(arena);
 }
 
+/* Lines that are no fields, as mbox files and broken programs leave them among the fields. */
+static const char with_bad_lines[] =
+    "From nobody Mon Nov 23 09:00:00 2026\r\nFrom: a@x.test\r\nno field at all\r\n\tand: its fold\r\n: no name\r\n"
+    "Sp ace: x\r\nSubject: seen\r\n>From again\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
+    "--b\r\nFrom nobody\r\nContent-Type: application/pdf\r\nContent-Disposition: attachment; filename=a.pdf\r\n\r\n"
+    "x\r\n--b--\r\n";
+
+static void a_line_that_is_no_field_hides_no_later_field(void **state) {
+    static const char *const names[] = {"From", "Subject", "Content-Type"};
+    struct arena *arena = arena_create();
+    struct buf envelope = {0}, structure = {0};
+    struct header_field f;
+    size_t body_at, at = 0, count = 0;
+    struct slice header = header_block(slice_of(with_bad_lines), &body_at);
+    (void)state;
+    while (header_next(header, &at, &f) == 1) {
+        assert_true(count < 3);
+        assert_true(slice_is(f.name, names[count++]));
+        assert_ptr_equal(f.raw.p, header.p + f.offset);
+    }
+    assert_int_equal(count, 3);
+    structure_envelope(header, &envelope);
+    assert_non_null(strstr(buf_str(&envelope), "\"seen\""));
+    structure_body(mime_parse(arena, slice_of(with_bad_lines)), true, &structure);
+    assert_non_null(strstr(buf_str(&structure), "\"attachment\" (\"filename\" \"a.pdf\")"));
+    buf_free(&envelope);
+    buf_free(&structure);
+    arena_destroy(arena);
+}
+
 static void test_single_part(void **state) {
     static const char message[] = "Subject: x\r\n\r\nbody\r\n";
     struct arena *arena = arena_create();
@@ -191,9 +221,10 @@ static void test_bounds(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sections),   cmocka_unit_test(test_single_part), cmocka_unit_test(test_decoding),
-        cmocka_unit_test(test_parameters), cmocka_unit_test(test_structures),  cmocka_unit_test(test_envelope),
-        cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_sections),    cmocka_unit_test(a_line_that_is_no_field_hides_no_later_field),
+        cmocka_unit_test(test_single_part), cmocka_unit_test(test_decoding),
+        cmocka_unit_test(test_parameters),  cmocka_unit_test(test_structures),
+        cmocka_unit_test(test_envelope),    cmocka_unit_test(test_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

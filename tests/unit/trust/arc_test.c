@@ -163,6 +163,71 @@ static void a_chain_that_was_tampered_with_fails(void **state) {
     assert_int_equal(failures, 0);
 }
 
+/* A first set by another sealer: its message signature has these tags, and was made as the tags `made` say. */
+static void add_foreign_set(struct buf *message, const char *tags, const char *made) {
+    struct arena *arena = arena_create();
+    struct arc_chain *chain = arena_alloc(arena, sizeof *chain);
+    struct arc_sealed sealed;
+    struct buf ams = {0}, all = {0}, data = {0}, b64 = {0};
+    sign_as(rsa.key, "ARC-Message-Signature", tags, made, buf_slice(message), slice_of(body), &ams);
+    buf_printf(&all, "ARC-Seal: i=1; a=rsa-sha256; cv=none; d=seal.test; s=r; b=AAAA\r\n%s%s%s", buf_str(&ams),
+               "ARC-Authentication-Results: i=1; mx.seal.test; dmarc=pass header.from=ann.test\r\n", buf_str(message));
+    arc_collect(arena, buf_slice(&all), chain);
+    arc_sealed_make(chain->sets, 1, &sealed);
+    arc_sealed_data(&sealed, chain->sets, 1, &data);
+    dkim_sign_bytes(rsa.key, buf_slice(&data), &b64);
+    replace(&all, "ARC-Seal", "b=AAAA", "b=");
+    replace(&all, "ARC-Seal", "b=", "b=%"); /* where the signature goes */
+    struct buf whole = {0};
+    char *place = strchr(all.data, '%');
+    buf_add(&whole, all.data, (size_t)(place - all.data));
+    buf_add_slice(&whole, buf_slice(&b64));
+    buf_add_str(&whole, place + 1);
+    buf_free(message);
+    *message = whole;
+    buf_free(&sealed.text);
+    buf_free(&ams);
+    buf_free(&all);
+    buf_free(&data);
+    buf_free(&b64);
+    arena_destroy(arena);
+}
+
+static void message_signatures_of_other_sealers(void **state) {
+#define TAGS "i=1; a=rsa-sha256; d=seal.test; s=r; t=1795513277; "
+    static const struct {
+        const char *rule, *tags, *made;
+        enum arc_result result;
+    } rows[] = {
+        {"relaxed/relaxed", TAGS "c=relaxed/relaxed; h=From:Subject;", TAGS "c=relaxed/relaxed; h=From:Subject;",
+         ARC_PASS},
+        {"RFC 6376 §3.5: no c= is simple/simple", TAGS "h=From:Subject;", TAGS "h=From:Subject;", ARC_PASS},
+        {"the drafts: no c= is relaxed/relaxed", TAGS "h=From:Subject;", TAGS "c=relaxed/relaxed; h=From:Subject;",
+         ARC_PASS},
+        {"no c=, header relaxed, body simple", TAGS "h=From:Subject;", TAGS "c=relaxed/simple; h=From:Subject;",
+         ARC_PASS},
+        {"c= says simple, made relaxed", TAGS "c=simple/simple; h=From:Subject;",
+         TAGS "c=relaxed/relaxed; h=From:Subject;", ARC_FAIL},
+        {"the public ARC test suite: h= is empty", TAGS "c=relaxed/relaxed; h=;", TAGS "c=relaxed/relaxed; h=;",
+         ARC_PASS},
+        {"RFC 6376 §3.5: no h=", TAGS "c=relaxed/relaxed;", TAGS "c=relaxed/relaxed;", ARC_FAIL},
+        {"RFC 6376 §6.1.1: h= without From", TAGS "c=relaxed/relaxed; h=Subject;", TAGS "c=relaxed/relaxed; h=Subject;",
+         ARC_FAIL},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct arena *arena = arena_create();
+        struct buf message = {0};
+        buf_add_str(&message, header);
+        add_foreign_set(&message, rows[i].tags, rows[i].made);
+        struct arc_verdict v = verify_arc(arena, buf_slice(&message), slice_of(body), zone, ZONE);
+        if (v.result != rows[i].result) print_error("%s: %s: %s\n", rows[i].rule, arc_result_text(v.result), v.reason);
+        assert_int_equal(v.result, rows[i].result);
+        buf_free(&message);
+        arena_destroy(arena);
+    }
+}
+
 static void what_means_nothing_to_a_chain_changes_nothing(void **state) {
     static const struct {
         const char *rule, *added;
@@ -328,6 +393,7 @@ static void the_steps_tell_what_was_compared(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chains_of_one_to_fifty_sets_pass),
+        cmocka_unit_test(message_signatures_of_other_sealers),
         cmocka_unit_test(our_fields_are_folded),
         cmocka_unit_test(a_chain_that_was_tampered_with_fails),
         cmocka_unit_test(what_means_nothing_to_a_chain_changes_nothing),

@@ -92,14 +92,14 @@ static inline struct arc_verdict verify_arc(struct arena *arena, struct slice he
 }
 
 /* Signs as any signer would: `tags` is the text of a signature's tags but for bh= and b=; {d, s, h, c} are read from
- * it. Adds the whole field. */
-static inline void sign_with(EVP_PKEY *key, const char *name, const char *tags, struct slice header, struct slice body,
-                             struct buf *out) {
+ * `made`. Adds the whole field. */
+static inline void sign_as(EVP_PKEY *key, const char *name, const char *tags, const char *made, struct slice header,
+                           struct slice body, struct buf *out) {
     struct arena *arena = arena_create();
     struct buf field = {0}, data = {0}, b64 = {0};
     struct dkim_signature s;
     struct body_digest digest;
-    buf_printf(&field, "%s: %s bh=AAAA; b=AAAA", name, tags);
+    buf_printf(&field, "%s: %s bh=AAAA; b=AAAA", name, made);
     dkim_signature_parse(arena, slice_skip(buf_slice(&field), strlen(name) + 1),
                          name[0] == 'A' ? DKIM_ARC_MESSAGE : DKIM_SIGNATURE, &s);
     char *names = arena_copy(arena, s.h); /* the field is written anew */
@@ -119,6 +119,11 @@ static inline void sign_with(EVP_PKEY *key, const char *name, const char *tags, 
     buf_free(&data);
     buf_free(&b64);
     arena_destroy(arena);
+}
+
+static inline void sign_with(EVP_PKEY *key, const char *name, const char *tags, struct slice header, struct slice body,
+                             struct buf *out) {
+    sign_as(key, name, tags, tags, header, body, out);
 }
 
 #endif

@@ -85,7 +85,10 @@ static void endless_from_fields_are_refused(void **state) {
 
 /* The chain of the tests: list.test saw the original pass, relay.test sealed on. */
 #define AAR(i, results) "ARC-Authentication-Results: i=" i "; mx." results "\r\n"
-#define SEAL(i, domain) "ARC-Seal: i=" i "; a=rsa-sha256; cv=pass; d=" domain "; s=s" i "; b=x\r\n"
+#define SEAL_OVER(i, domain, h)                                                                                        \
+    "ARC-Seal: i=" i "; a=rsa-sha256; cv=pass; d=" domain "; s=s" i "; b=x\r\n"                                        \
+    "ARC-Message-Signature: i=" i "; a=rsa-sha256; d=" domain "; s=s" i "; h=" h "; bh=x; b=x\r\n"
+#define SEAL(i, domain) SEAL_OVER(i, domain, "Subject:From")
 #define CHAIN_BEGIN "From: a@x.test\r\n"
 
 struct situation {
@@ -156,6 +159,9 @@ static const struct situation situations[] = {
     {"a trusted sealer saw dmarc=pass", "fail reject", "list.test", "", "", "", "arc=1",
      CHAIN_BEGIN AAR("1", "list.test; dmarc=pass header.from=x.test") SEAL("1", "list.test"),
      "accept none  local_policy"},
+    {"its message signature covers the body alone", "fail reject", "list.test", "", "", "", "arc=1",
+     CHAIN_BEGIN AAR("1", "list.test; dmarc=pass header.from=x.test") SEAL_OVER("1", "list.test", ""),
+     "reject reject 5.7.1"},
     {"an untrusted one", "fail reject", "other.test", "", "", "", "arc=1",
      CHAIN_BEGIN AAR("1", "list.test; dmarc=pass header.from=x.test") SEAL("1", "list.test"), "reject reject 5.7.1"},
     {"nobody is trusted", "fail reject", "", "", "", "", "arc=1",

@@ -1,4 +1,4 @@
-#include "libcommon/net/resolve.h"
+#include "libcommon/net/host_lookup.h"
 
 #include <netdb.h>
 #include <pthread.h>
@@ -15,29 +15,29 @@
 enum { ADDRESS_BYTES = 64, STACK_BYTES = 256 * 1024 };
 
 /* Shared by the loop and the thread: who lets go last frees it. The results are the thread's until it writes to fd. */
-struct resolve {
+struct host_lookup {
     _Atomic int holders;
     int fd;
     char *host;
     size_t count;
-    char addresses[RESOLVE_MAX][ADDRESS_BYTES];
+    char addresses[HOST_LOOKUP_MAX][ADDRESS_BYTES];
     char reason[128];
     struct event *ready;
-    resolve_fn *told;
+    host_lookup_fn *told;
     void *ctx;
 };
 
-static void let_go(struct resolve *r) {
+static void let_go(struct host_lookup *r) {
     if (atomic_fetch_sub(&r->holders, 1) > 1) return;
     close(r->fd);
     free(r->host);
     free(r);
 }
 
-static void look_up(struct resolve *r) {
+static void look_up(struct host_lookup *r) {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list = NULL;
     int error = getaddrinfo(r->host, NULL, &hints, &list);
-    for (const struct addrinfo *a = list; a && !error && r->count < RESOLVE_MAX; a = a->ai_next)
+    for (const struct addrinfo *a = list; a && !error && r->count < HOST_LOOKUP_MAX; a = a->ai_next)
         if (getnameinfo(a->ai_addr, a->ai_addrlen, r->addresses[r->count], ADDRESS_BYTES, NULL, 0, NI_NUMERICHOST) == 0)
             r->count++;
     snprintf(r->reason, sizeof r->reason, "%s", error ? gai_strerror(error) : "the name has no address");
@@ -45,7 +45,7 @@ static void look_up(struct resolve *r) {
 }
 
 static void *run(void *ctx) {
-    struct resolve *r = ctx;
+    struct host_lookup *r = ctx;
     look_up(r);
     eventfd_write(r->fd, 1);
     let_go(r);
@@ -53,8 +53,8 @@ static void *run(void *ctx) {
 }
 
 static void on_ready(evutil_socket_t fd, short what, void *ctx) {
-    struct resolve *r = ctx;
-    const char *addresses[RESOLVE_MAX];
+    struct host_lookup *r = ctx;
+    const char *addresses[HOST_LOOKUP_MAX];
     (void)fd, (void)what;
     for (size_t i = 0; i < r->count; i++) addresses[i] = r->addresses[i];
     event_free(r->ready);
@@ -62,7 +62,7 @@ static void on_ready(evutil_socket_t fd, short what, void *ctx) {
     let_go(r);
 }
 
-static int start_thread(struct resolve *r) {
+static int start_thread(struct host_lookup *r) {
     pthread_attr_t attributes;
     pthread_t thread;
     sigset_t all, before;
@@ -82,8 +82,8 @@ static bool is_numeric(const char *host) {
     return evutil_inet_pton(AF_INET, host, bytes) == 1 || evutil_inet_pton(AF_INET6, host, bytes) == 1;
 }
 
-struct resolve *resolve_host(struct event_base *base, const char *host, resolve_fn *told, void *ctx) {
-    struct resolve *r = memory_alloc(sizeof *r);
+struct host_lookup *host_lookup_start(struct event_base *base, const char *host, host_lookup_fn *told, void *ctx) {
+    struct host_lookup *r = memory_alloc(sizeof *r);
     r->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     r->host = memory_copy(slice_of(host));
     r->told = told;
@@ -104,7 +104,7 @@ struct resolve *resolve_host(struct event_base *base, const char *host, resolve_
     return r;
 }
 
-void resolve_cancel(struct resolve *r) {
+void host_lookup_cancel(struct host_lookup *r) {
     if (!r) return;
     event_free(r->ready);
     let_go(r);

@@ -1,49 +1,7 @@
-#include "services/verifier/dns/domain.h"
+#include "services/verifier/dns/address.h"
 
 #include <arpa/inet.h>
-#include <idn2.h>
 #include <stdio.h>
-#include <stdlib.h>
-
-enum { INPUT_MAX = 1000 };
-
-static bool is_domain_text(const char *name) {
-    size_t label = 0;
-    if (strlen(name) > 253) return false;
-    for (const char *p = name; *p; p++) {
-        if (*p == '.') {
-            if (label == 0) return false;
-            label = 0;
-        } else if (!((*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9') || *p == '-' || *p == '_') || ++label > 63) {
-            return false;
-        }
-    }
-    return label > 0;
-}
-
-int domain_to_ascii(struct slice domain, char out[DOMAIN_MAX]) {
-    char input[INPUT_MAX + 1];
-    bool ascii = true;
-    if (domain.n && domain.p[domain.n - 1] == '.') domain.n--;
-    if (domain.n == 0 || domain.n > INPUT_MAX || slice_find(domain, '\0') >= 0) return -1;
-    for (size_t i = 0; i < domain.n; i++) {
-        char c = domain.p[i];
-        ascii = ascii && (unsigned char)c < 0x80;
-        input[i] = (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
-    }
-    input[domain.n] = '\0';
-    if (ascii) {
-        if (!is_domain_text(input)) return -1;
-        memcpy(out, input, domain.n + 1);
-        return 0;
-    }
-    char *converted = NULL;
-    if (idn2_to_ascii_8z(input, &converted, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL) != IDN2_OK) return -1;
-    bool good = is_domain_text(converted);
-    if (good) memcpy(out, converted, strlen(converted) + 1);
-    idn2_free(converted);
-    return good ? 0 : -1;
-}
 
 int domain_literal_address(struct slice domain, char out[64]) {
     char text[64];

@@ -1,0 +1,22 @@
+/* Passwords that were right a short while ago, one a name, as keyed hashes with a key that only this process knows. The
+ * stored hash is part of what is hashed, so a password stops fitting when another is set. */
+#ifndef POSTBUS_ACCOUNTS_LOGIN_CACHE_H
+#define POSTBUS_ACCOUNTS_LOGIN_CACHE_H
+
+#include <stdbool.h>
+
+#include "libcommon/base/slice.h"
+
+struct login_cache;
+
+/* kept_seconds: how long a password is remembered; max: names. */
+struct login_cache *login_cache_create(int kept_seconds, size_t max);
+void login_cache_destroy(struct login_cache *c);
+bool login_cache_has(struct login_cache *c, const char *address, const char *stored, const char *password);
+void login_cache_add(struct login_cache *c, const char *address, const char *stored, const char *password);
+/* Forgets one name; or all of a domain. */
+void login_cache_forget(struct login_cache *c, const char *address);
+void login_cache_forget_domain(struct login_cache *c, const char *domain);
+size_t login_cache_count(const struct login_cache *c);
+
+#endif
