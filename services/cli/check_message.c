@@ -67,7 +67,13 @@ static size_t hash_body(struct slice header, struct slice body, struct body_dige
 
 /* The verdict as JSON; what a receiver would do with the message is part of it. */
 static json_t *verdict_of(const struct trust_result *r, bool envelope) {
-    json_t *o = trust_result_json(r, true);
+    struct buf text = {0};
+    struct json_put j = json_put_begin(&text);
+    json_put_object(&j, NULL);
+    trust_result_put(r, true, &j);
+    json_put_end(&j, '}');
+    json_t *o = json_loadb(text.data, text.n, 0, NULL);
+    buf_free(&text);
     json_object_set_new(o, "disposition", json_string(trust_disposition_text(r->disposition)));
     json_object_set_new(o, "enhanced", json_string(r->enhanced));
     json_object_set_new(o, "reason", json_string(r->reason));

@@ -1,4 +1,4 @@
-/* A verdict's JSON (trust_result_json, or the API's) as text for people. Private to services/cli. */
+/* A verdict's JSON (trust_result_put, or the API's) as text for people. Private to services/cli. */
 #ifndef POSTBUS_CLI_VERDICT_H
 #define POSTBUS_CLI_VERDICT_H
 

@@ -15,7 +15,7 @@ __attribute__((format(printf, 2, 0))) static void add_formatted(struct buf *b, c
     va_end(again);
 }
 
-/* Writes the tagged line and makes the session ready for the next command. */
+/* Writes the tagged line and makes the session ready for the next command, which begins from the loop. */
 static void end_command(struct session *s) {
     buf_add_slice(&s->out, buf_slice(&s->tagged));
     buf_reset(&s->tagged);
@@ -27,7 +27,7 @@ static void end_command(struct session *s) {
     s->tag = slice_make("", 0);
     buf_reset(&s->input);
     arena_reset(s->arena);
-    session_continue(s);
+    life_wake(&s->life);
 }
 
 /* refresh: 1: look; 0: look when news came, and tell no EXPUNGE but after a UID command; -1: do not. */

@@ -3,6 +3,7 @@
 #include <sodium.h>
 
 #include "libcommon/base/base64.h"
+#include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
 #include "services/imapd/imapd.h"
 
@@ -57,6 +58,10 @@ static void on_login(void *ctx, int error, const json_t *reply) {
                                              : "[UNAVAILABLE] Logins cannot be checked now; try again later");
         return;
     }
+    if (login_end_came(s->imapd->login_end, user, s->login_asked_us)) {
+        session_no(s, "[UNAVAILABLE] The account was changed meanwhile; log in again");
+        return;
+    }
     if (!user_join(s, slice_of(user))) {
         session_no(s, "[LIMIT] Too many sessions of this user");
         return;
@@ -65,7 +70,7 @@ static void on_login(void *ctx, int error, const json_t *reply) {
     s->address = memory_copy(slice_of(address));
     s->state = SESSION_AUTHENTICATED;
     s->login_failures = 0;
-    session_reset_timeout(s);
+    session_logged_in(s);
     log_info("login", "session", s->trace, "user", user, "address", address, "client", stream_peer(s->stream), "tls",
              stream_tls_version(s->stream), NULL);
     struct buf capability = {0};
@@ -82,6 +87,7 @@ static void check_login(struct session *s, struct slice name, struct slice passw
         return;
     }
     session_wait(s);
+    s->login_asked_us = clock_monotonic_us();
     s->login_ticket = bus_request(s->imapd->worker->bus, "accounts.login", ask, LIMIT_LOGIN_ANSWER_MS, on_login, s);
 }
 

@@ -1,18 +1,22 @@
 /* The IMAP server's own objects: the worker, the session, and what every command uses of them. Private to this folder.
  *
- * A session does one command at a time. A command's function reads its arguments, starts what is to be done in the
- * store, and ends, now or in a callback, with session_ok/no/bad; after one of these the command's memory is gone and
- * the session may be too: return at once.
+ * A session does one command at a time, and runs from its loop only (libcommon/service/life.h). A command's function
+ * reads its arguments, starts what is to be done in the store, and ends, now or in a callback, with session_ok/no/bad;
+ * after one of these the command's memory is gone and the session may be over: return at once. The next command begins
+ * from the loop, never from within.
  *
  * The store's callbacks cannot be called back, and a client may go away meanwhile. So each wait is session_wait(s)
- * before the call and `if (!session_resume(s)) return;` first in the callback; a closed session is freed when its last
- * wait is over. */
+ * before the call and `if (!session_resume(s)) return;` first in the callback; a session that is over is freed when its
+ * last wait is over. */
 #ifndef POSTBUS_IMAPD_IMAPD_H
 #define POSTBUS_IMAPD_IMAPD_H
 
 #include "libcommon/base/arena.h"
 #include "libcommon/base/buf.h"
 #include "libcommon/net/stream.h"
+#include "libcommon/service/clients.h"
+#include "libcommon/service/life.h"
+#include "libcommon/service/login_end.h"
 #include "libcommon/service/service.h"
 #include "libcommon/store/mailbox.h"
 #include "services/imapd/limits.h"
@@ -34,13 +38,21 @@ struct user {
 
 enum { USER_BUCKETS = 1024 };
 
+/* What all workers of the process share: settings, and the clients that have not logged in. */
+struct imapd_process {
+    int64_t login_us, command_us; /* see limits.h */
+    int64_t rate_min;
+    struct clients *clients;
+};
+
 /* A worker. */
 struct imapd {
     struct worker *worker;
+    struct imapd_process *process;
     struct session *sessions; /* open ones */
-    struct session *closed;   /* to be freed when they wait for nothing */
-    int session_count;        /* of both */
-    struct event *reaper, *clock;
+    int session_count;        /* with those that are over and wait for an answer */
+    struct event *clock;
+    struct login_end *login_end;
     struct user *users[USER_BUCKETS];
 };
 
@@ -48,7 +60,8 @@ enum session_state { SESSION_STARTING, SESSION_NOT_AUTHENTICATED, SESSION_AUTHEN
 
 struct session {
     struct imapd *imapd;
-    struct stream *stream; /* NULL when closed */
+    struct life life;
+    struct stream *stream; /* NULL when it is over */
     struct session *previous, *next;
     struct session *user_previous, *user_next;
     struct user *user;
@@ -57,6 +70,13 @@ struct session {
     char trace[27]; /* names the session in logs */
     bool implicit_tls;
     bool tls;
+    bool counted;     /* among its client's connections that have not logged in */
+    bool login_ended; /* its account's password changed, or the account is gone */
+    bool drained;     /* the client has taken what was written */
+    bool look;        /* news came for an IDLE */
+    int64_t accepted_us, login_asked_us;
+    int64_t command_since_us; /* when a part of a command came whose end has not; 0: none has */
+    int64_t command_more_us;  /* the time that its literals have beside */
 
     /* Input: a command is collected until its last line, with its literals in it. */
     struct buf input;
@@ -65,7 +85,7 @@ struct session {
     const char *refusal;  /* how such a command is answered */
 
     /* The command under way. */
-    bool running, in_loop;
+    bool running;
     struct arena *arena; /* its memory */
     struct slice tag, name;
     bool by_uid;                                           /* UID FETCH and so on */
@@ -75,7 +95,6 @@ struct session {
     struct buf tagged;                                     /* its answer, while changes are looked for */
     void (*after_refresh)(struct session *s);
 
-    int waits; /* callbacks that will come */
     uint64_t login_ticket;
     int bad_commands, login_failures;
     struct buf out; /* what session_flush writes */
@@ -101,11 +120,10 @@ void session_wait(struct session *s);
 bool session_resume(struct session *s);
 /* Writes what is in s->out. */
 void session_flush(struct session *s);
-/* Takes the input that is there, command by command. */
-void session_continue(struct session *s);
-void session_reset_timeout(struct session *s);
-/* Frees closed sessions that wait for nothing. */
-void sessions_reap(struct imapd *i);
+/* The user is known: the limits are those of a session that is logged in. */
+void session_logged_in(struct session *s);
+/* Ends sessions that take too long to log in, or to end a command that they began. */
+void sessions_check_time(struct imapd *i);
 
 /* answer.c: a command's end. `text` begins with a response code where there is one. refresh: whether the selected
  * folder's changes, also EXPUNGE, are told first. */
@@ -146,6 +164,8 @@ void write_vanished(struct buf *out, const struct view *v, const struct set *kno
 
 /* user.c */
 struct user *user_join(struct session *s, struct slice id); /* NULL: too many sessions */
+/* Ends the sessions of a user from their loop. */
+void user_end(struct imapd *i, const char *id);
 void user_leave(struct session *s);
 static inline struct slice session_user(const struct session *s) { return slice_of(s->user->id); }
 static inline struct redis *session_redis(const struct session *s) { return s->imapd->worker->redis; }

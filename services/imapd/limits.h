@@ -2,6 +2,16 @@
 #ifndef POSTBUS_IMAPD_LIMITS_H
 #define POSTBUS_IMAPD_LIMITS_H
 
+/* Settings, with their defaults: * BYE past each. */
+#define LIMIT_LOGIN_TIME "2m" /* POSTBUS_IMAP_LOGIN_TIME: from the connection to a login */
+#define LIMIT_COMMAND_TIME                                                                                             \
+    "1m" /* POSTBUS_IMAP_COMMAND_TIME: from a command's first byte to its end, its literals apart */
+enum {
+    LIMIT_RATE_MIN = 1024,         /* POSTBUS_IMAP_RATE_MIN: for literals, a second more for each so many bytes */
+    LIMIT_LOGINS_PER_CLIENT = 200, /* POSTBUS_IMAP_CONNECTIONS_PER_CLIENT: of one IPv4 address or IPv6 /64 to a process,
+                                      that have not logged in */
+};
+
 enum {
     LIMIT_LINE = 64 * 1024,     /* one line of a command: BAD "line too long" */
     LIMIT_COMMAND = 256 * 1024, /* a whole command with its literals, APPEND's message apart: BAD "command too long" */
@@ -23,7 +33,7 @@ enum {
     LIMIT_READ_AHEAD = 4,                     /* bodies asked for at once by a FETCH or SEARCH */
     LIMIT_READ_AHEAD_BYTES = 4 * 1024 * 1024, /* and their bytes (one may be larger) */
     LIMIT_CACHED_BATCH = 500,                 /* cached envelopes asked for at once */
-    LIMIT_PRE_LOGIN_MS = 60 * 1000,           /* without a login: * BYE */
+    LIMIT_PRE_LOGIN_MS = 60 * 1000,           /* without a byte before login: * BYE */
     LIMIT_IDLE_MS = 30 * 60 * 1000,           /* without a byte either way: * BYE (RFC 9051 §5.4) */
     LIMIT_LOGIN_ANSWER_MS = 10 * 1000,        /* accounts must answer a login by then: NO [UNAVAILABLE] */
     LIMIT_RESYNC_S = 60, /* a waiting session looks for changes itself when no news came for so long */

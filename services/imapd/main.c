@@ -2,57 +2,71 @@
 #include <stdlib.h>
 
 #include "libcommon/base/clock.h"
+#include "libcommon/base/config.h"
 #include "services/imapd/imapd.h"
 
 static void on_accept(struct worker *w, evutil_socket_t fd, void *implicit_tls) {
     session_accept(w->state, fd, implicit_tls != NULL);
 }
 
-static void on_reap(evutil_socket_t fd, short what, void *ctx) {
-    (void)fd, (void)what;
-    sessions_reap(ctx);
-}
+static struct imapd_process process;
 
-/* The safety net: waiting sessions that heard nothing for a while look themselves. */
+static void on_login_end(void *ctx, const char *user) { user_end(ctx, user); }
+
+/* Deadlines; and the safety net: waiting sessions that heard nothing for a while look themselves. */
 static void on_clock(evutil_socket_t fd, short what, void *ctx) {
     struct imapd *i = ctx;
     int64_t now = clock_monotonic_us();
     (void)fd, (void)what;
-    for (struct session *s = i->sessions, *next; s; s = next) {
-        next = s->next;
+    sessions_check_time(i);
+    for (struct session *s = i->sessions; s; s = s->next) {
         if (s->state != SESSION_SELECTED || now - s->refreshed_us < (int64_t)LIMIT_RESYNC_S * 1000000) continue;
         s->stale = true;
-        if (s->idling) session_refresh(s, NULL);
+        s->look = s->idling;
+        if (s->look) life_wake(&s->life);
     }
+}
+
+static void configure(void) {
+    const int64_t day = 86400, second = 1000000;
+    process.login_us = config_seconds("POSTBUS_IMAP_LOGIN_TIME", LIMIT_LOGIN_TIME, 1, day) * second;
+    process.command_us = config_seconds("POSTBUS_IMAP_COMMAND_TIME", LIMIT_COMMAND_TIME, 1, day) * second;
+    process.rate_min = config_number("POSTBUS_IMAP_RATE_MIN", LIMIT_RATE_MIN, 1, 1 << 30);
+    process.clients = clients_create((size_t)config_number("POSTBUS_IMAP_CONNECTIONS_PER_CLIENT",
+                                                           LIMIT_LOGINS_PER_CLIENT, 1, LIMIT_SESSIONS_PER_WORKER));
 }
 
 static void start(struct worker *w) {
     struct imapd *i = memory_alloc(sizeof *i);
-    struct timeval tick = {5, 0};
+    struct timeval tick = {1, 0};
     w->state = i;
     i->worker = w;
-    i->reaper = event_new(w->base, -1, EV_PERSIST, on_reap, i);
+    i->process = &process;
+    i->login_end = login_end_create(w->bus, on_login_end, i);
     i->clock = event_new(w->base, -1, EV_PERSIST, on_clock, i);
     event_add(i->clock, &tick);
     service_listen(w, "POSTBUS_IMAP_LISTEN", "[::]:143", on_accept, NULL);
     service_listen(w, "POSTBUS_IMAPS_LISTEN", "[::]:993", on_accept, i);
 }
 
+/* The worker is drained when the last session is freed. */
 static void drain(struct worker *w) {
     struct imapd *i = w->state;
     while (i->sessions) session_bye(i->sessions, "[UNAVAILABLE] Server shutting down; come again");
-    event_active(i->reaper, EV_TIMEOUT, 0); /* says service_drained() when the last session is freed */
+    if (!i->session_count) service_drained(w);
 }
 
 static void stop(struct worker *w) {
     struct imapd *i = w->state;
-    event_free(i->reaper);
     event_free(i->clock);
+    login_end_destroy(i->login_end);
     free(i);
 }
 
 int main(void) {
     static const struct service definition = {
-        .name = "imapd", .tls = true, .start = start, .drain = drain, .stop = stop};
-    return service_run(&definition);
+        .name = "imapd", .tls = true, .configure = configure, .start = start, .drain = drain, .stop = stop};
+    int status = service_run(&definition);
+    clients_destroy(process.clients);
+    return status;
 }

@@ -10,7 +10,10 @@
 static struct metric connections = METRIC_COUNTER("postbus_imapd_connections_total", "IMAP connections accepted");
 static struct metric open_sessions = METRIC_GAUGE("postbus_imapd_sessions", "IMAP sessions open now");
 
-static void session_free(struct session *s) {
+/* From the loop, when nothing waits for the session any more. */
+static void session_free(void *ctx) {
+    struct session *s = ctx;
+    struct imapd *i = s->imapd;
     arena_destroy(s->arena);
     buf_free(&s->input);
     buf_free(&s->out);
@@ -20,31 +23,19 @@ static void session_free(struct session *s) {
     free(s->held);
     free(s->address);
     free(s);
-}
-
-void sessions_reap(struct imapd *i) {
-    for (struct session **at = &i->closed; *at;) {
-        struct session *s = *at;
-        if (s->waits) {
-            at = &s->next;
-            continue;
-        }
-        *at = s->next;
-        i->session_count--;
-        metric_add(&open_sessions, -1);
-        session_free(s);
-    }
+    i->session_count--;
+    metric_add(&open_sessions, -1);
     if (!i->session_count && service_is_draining()) service_drained(i->worker);
 }
 
-/* Takes the session off the worker's lists; it is freed by the reaper, never here. */
+static void leave_client(struct session *s) {
+    if (s->counted) clients_leave(s->imapd->process->clients, stream_peer(s->stream));
+    s->counted = false;
+}
+
+/* The session is over: off the worker's lists, and freed by its life. */
 static void session_detach(struct session *s) {
     struct imapd *i = s->imapd;
-    if (s->login_ticket) {
-        bus_cancel(i->worker->bus, s->login_ticket);
-        s->login_ticket = 0;
-        s->waits--;
-    }
     user_leave(s);
     s->stream = NULL;
     if (s->previous)
@@ -52,26 +43,27 @@ static void session_detach(struct session *s) {
     else
         i->sessions = s->next;
     if (s->next) s->next->previous = s->previous;
-    s->next = i->closed;
-    i->closed = s;
-    event_active(i->reaper, EV_TIMEOUT, 0);
+    life_end(&s->life);
+    if (!s->login_ticket) return;
+    bus_cancel(i->worker->bus, s->login_ticket);
+    s->login_ticket = 0;
+    life_release(&s->life);
 }
 
 void session_bye(struct session *s, const char *text) {
     if (!s->stream) return;
     if (text) session_untagged(s, "BYE %s\r\n", text);
     session_flush(s);
+    leave_client(s);
     stream_finish(s->stream);
     session_detach(s);
 }
 
-void session_wait(struct session *s) { s->waits++; }
+void session_wait(struct session *s) { life_hold(&s->life); }
 
 bool session_resume(struct session *s) {
-    s->waits--;
-    if (s->stream) return true;
-    if (!s->waits) event_active(s->imapd->reaper, EV_TIMEOUT, 0);
-    return false;
+    life_release(&s->life);
+    return s->stream != NULL;
 }
 
 void session_flush(struct session *s) {
@@ -79,9 +71,45 @@ void session_flush(struct session *s) {
     buf_reset(&s->out);
 }
 
-void session_reset_timeout(struct session *s) {
-    stream_set_timeout(s->stream, s->state >= SESSION_AUTHENTICATED ? LIMIT_IDLE_MS : LIMIT_PRE_LOGIN_MS);
+void session_logged_in(struct session *s) {
+    leave_client(s);
+    stream_set_timeout(s->stream, LIMIT_IDLE_MS);
 }
+
+/* Time
+ * --------------------------------------------------------------------------------------------------------------------------------------
+ */
+
+static void command_ended(struct session *s) { s->command_since_us = s->command_more_us = 0; }
+
+/* Whether the client has begun something that it has to end: a command, or a line that the running one takes. */
+static bool is_within_command(const struct session *s) {
+    if (s->running) return s->on_line && stream_pending_input(s->stream);
+    return s->input.n || s->literal_left || s->literal_refused || stream_pending_input(s->stream);
+}
+
+static void watch_command(struct session *s) {
+    if (!is_within_command(s))
+        command_ended(s);
+    else if (!s->command_since_us)
+        s->command_since_us = clock_monotonic_us();
+}
+
+void sessions_check_time(struct imapd *i) {
+    const struct imapd_process *p = i->process;
+    int64_t now = clock_monotonic_us();
+    for (struct session *s = i->sessions, *next; s; s = next) {
+        next = s->next;
+        if (s->state < SESSION_AUTHENTICATED && now - s->accepted_us > p->login_us)
+            session_bye(s, "Too long without a login");
+        else if (s->command_since_us && now - s->command_since_us > p->command_us + s->command_more_us)
+            session_bye(s, "The command takes too long to arrive");
+    }
+}
+
+/* Input
+ * -------------------------------------------------------------------------------------------------------------------------------------
+ */
 
 /* Whether the command so far is APPEND of a user who is logged in: only then may a literal be large. */
 static bool is_append(struct session *s) {
@@ -97,6 +125,7 @@ static void remember_tag(struct session *s) {
 
 /* A command that cannot be taken as a whole: answered, and forgotten. */
 static void refuse_input(struct session *s, const char *answer) {
+    command_ended(s);
     remember_tag(s);
     buf_printf(&s->out, "%.*s %s\r\n", SLICE_FMT(s->tag), answer);
     session_flush(s);
@@ -119,6 +148,7 @@ static void begin_literal(struct session *s, const struct literal *literal) {
         return;
     }
     s->literal_left = literal->size;
+    s->command_more_us += (int64_t)(literal->size / (uint64_t)s->imapd->process->rate_min) * 1000000;
     s->literal_refused = refusal != NULL;
     s->refusal = refusal;
     if (!literal->plus) session_plus(s, "Ready for the literal");
@@ -163,19 +193,20 @@ static bool take_line(struct session *s) {
         begin_literal(s, &literal);
         return true;
     }
+    command_ended(s);
     dispatch(s);
     return true;
 }
 
-void session_continue(struct session *s) {
-    if (s->in_loop) return;
-    s->in_loop = true;
+/* Takes the input that is there, command by command. */
+static void take_input(struct session *s) {
     while (s->stream && s->state != SESSION_STARTING) {
         if (s->running) {
             struct slice line;
             if (!s->on_line) break;
             int got = stream_line(s->stream, LIMIT_LINE, &line);
             if (got == 0) break;
+            command_ended(s);
             s->on_line(s, got < 0 ? SLICE("") : line);
         } else if (s->literal_left) {
             if (!take_literal(s)) break;
@@ -183,7 +214,27 @@ void session_continue(struct session *s) {
             break;
         }
     }
-    s->in_loop = false;
+}
+
+/* Whatever happened to the session, it goes on here. */
+static void session_run(void *ctx) {
+    struct session *s = ctx;
+    if (s->login_ended) {
+        log_info("session ended: the password changed, or the account is gone", "session", s->trace, "user",
+                 s->user ? s->user->id : "", NULL);
+        session_bye(s, "The password was changed or the account was removed; log in again");
+        return;
+    }
+    if (s->drained) {
+        s->drained = false;
+        if (s->on_drained) s->on_drained(s);
+    }
+    take_input(s);
+    if (s->stream && s->look) {
+        s->look = false;
+        if (s->idling && s->state == SESSION_SELECTED) session_refresh(s, NULL);
+    }
+    if (s->stream) watch_command(s);
 }
 
 static void greet(struct session *s) {
@@ -202,23 +253,22 @@ static void on_stream(void *ctx, struct stream *stream, enum stream_event event)
         log_debug("TLS", "session", s->trace, "version", stream_tls_version(stream), "cipher",
                   stream_tls_cipher(stream), NULL);
         if (s->implicit_tls && s->state == SESSION_STARTING) greet(s);
-        session_continue(s);
         break;
-    case STREAM_READABLE: session_continue(s); break;
-    case STREAM_DRAINED:
-        if (s->on_drained) s->on_drained(s);
-        break;
+    case STREAM_READABLE: break;
+    case STREAM_DRAINED: s->drained = true; break;
     case STREAM_TIMEOUT:
-        if (s->running && s->waits) break; /* we are the slow one */
+        if (s->running && s->life.holds) break; /* we are the slow one */
         session_bye(s, "Autologout; idle for too long");
         break;
     case STREAM_CLOSED:
         log_debug("closed", "session", s->trace, "reason", stream_error(stream), NULL);
+        leave_client(s);
         stream_destroy(stream);
         session_detach(s);
         break;
     case STREAM_CONNECTED: break;
     }
+    life_wake(&s->life);
 }
 
 void session_accept(struct imapd *i, evutil_socket_t fd, bool implicit_tls) {
@@ -228,19 +278,21 @@ void session_accept(struct imapd *i, evutil_socket_t fd, bool implicit_tls) {
     s->imapd = i;
     s->implicit_tls = implicit_tls;
     s->arena = arena_create();
+    s->accepted_us = clock_monotonic_us();
     ulid_create(s->trace);
     s->next = i->sessions;
     if (s->next) s->next->previous = s;
     i->sessions = s;
     i->session_count++;
+    life_start(&s->life, i->worker->base, session_run, session_free, s);
     s->stream = stream_accept(i->worker->base, fd, on_stream, s);
     stream_set_timeout(s->stream, LIMIT_PRE_LOGIN_MS);
     log_debug("connection", "session", s->trace, "peer", stream_peer(s->stream), NULL);
-    if (i->session_count > LIMIT_SESSIONS_PER_WORKER) {
+    if (i->session_count > LIMIT_SESSIONS_PER_WORKER)
         session_bye(s, "[UNAVAILABLE] Too many connections");
-        return;
-    }
-    if (implicit_tls)
+    else if (!(s->counted = clients_enter(i->process->clients, stream_peer(s->stream))))
+        session_bye(s, "[UNAVAILABLE] Too many connections from your network that have not logged in");
+    else if (implicit_tls)
         stream_start_tls(s->stream, SSL_new(i->worker->tls), true);
     else
         greet(s);

@@ -15,11 +15,11 @@ static void on_news(void *ctx, struct slice about, const json_t *data) {
     struct user *u = ctx;
     (void)about;
     json_int_t folder = json_integer_value(json_object_get(data, "folder"));
-    for (struct session *s = u->sessions, *next; s; s = next) {
-        next = s->user_next;
+    for (struct session *s = u->sessions; s; s = s->user_next) {
         if (s->state != SESSION_SELECTED || (folder && (json_int_t)s->view.folder_id != folder)) continue;
         s->stale = true;
-        if (s->idling) session_refresh(s, NULL);
+        s->look = s->idling;
+        if (s->look) life_wake(&s->life);
     }
 }
 
@@ -43,6 +43,15 @@ struct user *user_join(struct session *s, struct slice id) {
     u->sessions = s;
     s->user = u;
     return u;
+}
+
+void user_end(struct imapd *i, const char *id) {
+    struct user *u = i->users[bucket_of(slice_of(id))];
+    while (u && strcmp(u->id, id) != 0) u = u->next;
+    for (struct session *s = u ? u->sessions : NULL; s; s = s->user_next) {
+        s->login_ended = true;
+        life_wake(&s->life);
+    }
 }
 
 void user_leave(struct session *s) {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "libcommon/base/base64.h"
+#include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
 #include "services/pop3d/pop3d.h"
 
@@ -44,13 +45,16 @@ static void on_login(void *ctx, int error, const json_t *reply) {
     struct session *s = ctx;
     if (!session_resume(s)) return;
     const char *user = json_string_value(json_object_get(reply, "user"));
+    if (!error && user && login_end_came(s->pop3d->login_end, user, s->login_asked_us)) {
+        session_err(s, "[SYS/TEMP] the account was changed meanwhile, log in again");
+        return;
+    }
     if (!error && user && ulid_is_valid(slice_of(user))) {
         memcpy(s->user, user, sizeof s->user);
         metric_add(&logins, 1);
         log_info("login", "session", s->trace, "user", s->user, "client", stream_peer(s->stream), "tls",
                  stream_tls_version(s->stream), NULL);
         maildrop_open(s);
-        session_continue(s);
         return;
     }
     metric_add(&failures, 1);
@@ -65,7 +69,6 @@ static void on_login(void *ctx, int error, const json_t *reply) {
     } else {
         session_err(s, "[SYS/TEMP] logins are not possible now, come again");
     }
-    session_continue(s);
 }
 
 static void log_in(struct session *s, struct slice name, struct slice password) {
@@ -81,6 +84,7 @@ static void log_in(struct session *s, struct slice name, struct slice password) 
         return;
     }
     session_wait(s);
+    s->login_asked_us = clock_monotonic_us();
     bus_request(s->pop3d->worker->bus, "accounts.login", ask, POP3_LOGIN_WAIT_MS, on_login, s);
 }
 

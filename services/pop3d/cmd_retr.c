@@ -28,7 +28,6 @@ static void on_read(void *ctx, int error, struct slice message) {
             say_fetched(s, &s->drops[s->current]);
         }
     }
-    session_continue(s);
 }
 
 static void read_message(struct session *s, const struct drop *d) {

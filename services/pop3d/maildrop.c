@@ -17,7 +17,6 @@ static void on_sync(void *ctx, int error, const struct mailbox_folder *folder, b
     if (!session_resume(s)) return;
     if (error) {
         give_up(s, error);
-        session_continue(s);
         return;
     }
     s->uidvalidity = folder->uidvalidity;
@@ -29,10 +28,8 @@ static void on_sync(void *ctx, int error, const struct mailbox_folder *folder, b
         memcpy(s->drops[i].blob, records[i].blob, sizeof s->drops[i].blob);
         bytes += records[i].size;
     }
-    s->state = POP3_TRANSACTION;
-    stream_set_timeout(s->stream, POP3_IDLE_TIMEOUT_MS);
+    session_logged_in(s);
     session_ok(s, "%zu messages (%llu octets)", count, (unsigned long long)bytes);
-    session_continue(s);
 }
 
 static void on_folders(void *ctx, int error, size_t count, const struct mailbox_folder folders[]) {
@@ -40,7 +37,6 @@ static void on_folders(void *ctx, int error, size_t count, const struct mailbox_
     if (!session_resume(s)) return;
     if (error || count == 0) {
         give_up(s, error ? error : STORE_NOT_FOUND);
-        session_continue(s);
         return;
     }
     s->folder_id = folders[0].id; /* INBOX is first */
@@ -67,7 +63,6 @@ static void on_expunged(void *ctx, int error, size_t count, const uint32_t uids[
     else
         session_ok(s, "bye, %zu messages removed", count);
     session_close(s, NULL);
-    session_continue(s);
 }
 
 void maildrop_quit(struct session *s) {

@@ -7,6 +7,9 @@
  *   commands without sense   POP3_BAD_MAX in a session: -ERR and the end
  *   wrong passwords          POP3_FAILURES_MAX in a session: -ERR [AUTH] and the end
  *   silence                  POP3_LOGIN_TIMEOUT_MS before login, POP3_IDLE_TIMEOUT_MS after it (RFC 1939 §3): the end, nothing deleted
+ *   a login                  POSTBUS_POP3_LOGIN_TIME from the connection on: -ERR [SYS/TEMP] and the end
+ *   a command line           POSTBUS_POP3_COMMAND_TIME from its first byte on: -ERR [SYS/TEMP] and the end, nothing deleted
+ *   a client's connections   POSTBUS_POP3_CONNECTIONS_PER_CLIENT of one IPv4 address or IPv6 /64 to a process, that have not logged in: -ERR [SYS/TEMP]
  *   sessions                 POP3_SESSIONS_MAX a worker: -ERR [SYS/TEMP]
  *   output not yet taken     POP3_OUTPUT_MAX bytes, then the next command waits (a single answer may be larger) */
 #ifndef POSTBUS_POP3D_H
@@ -15,6 +18,9 @@
 #include "libcommon/base/buf.h"
 #include "libcommon/base/ulid.h"
 #include "libcommon/net/stream.h"
+#include "libcommon/service/clients.h"
+#include "libcommon/service/life.h"
+#include "libcommon/service/login_end.h"
 #include "libcommon/service/service.h"
 #include "libcommon/store/mailbox.h"
 #include "services/pop3d/command.h"
@@ -30,8 +36,21 @@ enum {
     POP3_LOGIN_WAIT_MS = 8 * 1000,
 };
 
+#define POP3_LOGIN_TIME "2m"
+#define POP3_COMMAND_TIME "1m"
+enum { POP3_LOGINS_PER_CLIENT = 200 };
+
+/* What all workers of the process share: settings, and the clients that have not logged in. */
+struct pop3d_process {
+    int64_t login_us, command_us;
+    struct clients *clients;
+};
+
 struct pop3d {
     struct worker *worker;
+    struct pop3d_process *process;
+    struct login_end *login_end;
+    struct event *clock;
     struct session *sessions;
     int count;
 };
@@ -48,13 +67,18 @@ enum expecting { EXPECT_COMMAND, EXPECT_PLAIN, EXPECT_LOGIN_NAME, EXPECT_LOGIN_P
 
 struct session {
     struct pop3d *pop3d;
-    struct stream *stream; /* NULL: it is closed, and the session is freed when nothing waits any more */
+    struct life life;
+    struct stream *stream; /* NULL: it is over */
     struct session *next, *previous;
     enum session_state state;
     enum expecting expecting; /* what the next line is */
-    int waits;                /* answers of bus and store on their way; no command is taken meanwhile */
+    bool waiting;             /* an answer of bus or store is on its way; no command is taken meanwhile */
+    bool counted;             /* among its client's connections that have not logged in */
+    bool login_ended;         /* its account's password changed, or the account is gone */
     int bad, failures;
-    char *name; /* of USER, or of AUTH LOGIN */
+    int64_t accepted_us, login_asked_us;
+    int64_t command_since_us; /* when a part of a line came whose end has not; 0: none has */
+    char *name;               /* of USER, or of AUTH LOGIN */
     char user[ULID_BYTES], trace[ULID_BYTES];
     uint32_t folder_id, uidvalidity;
     size_t count;
@@ -64,17 +88,21 @@ struct session {
 };
 
 void session_accept(struct pop3d *p, evutil_socket_t fd, bool implicit_tls);
-/* Sends "-ERR text", when text is not NULL, and closes. */
+/* Sends "-ERR text", when text is not NULL, and closes: the session is over, and is freed from the loop. */
 void session_close(struct session *s, const char *text);
+/* The maildrop is open: the limits are those of a session that is logged in. */
+void session_logged_in(struct session *s);
+/* Ends the sessions of a user from their loop. */
+void sessions_end_user(struct pop3d *p, const char *user);
+/* Ends sessions that take too long to log in, or to end a line that they began. */
+void sessions_check_time(struct pop3d *p);
 /* One line: "+OK text" or "-ERR text". */
 void session_ok(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void session_err(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* An answer of bus or store is awaited; its callback begins with session_resume: false: the client is gone, do nothing
- * more. It ends with session_continue. */
+/* An answer of bus or store is awaited; its callback begins with session_resume: false: the session is over, do nothing
+ * more. When the callback waits for nothing else, the session goes on from its loop (libcommon/service/life.h). */
 void session_wait(struct session *s);
 bool session_resume(struct session *s);
-/* Takes the commands that wait. May free s. */
-void session_continue(struct session *s);
 /* "-ERR …" for what the store said. */
 void session_store_err(struct session *s, int error);
 

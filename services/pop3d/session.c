@@ -3,13 +3,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
 #include "services/pop3d/pop3d.h"
 
 static struct metric connections = METRIC_COUNTER("postbus_pop3d_connections_total", "POP3 connections accepted");
 static struct metric open_sessions = METRIC_GAUGE("postbus_pop3d_sessions", "POP3 sessions open now");
 
-static void session_free(struct session *s) {
+/* From the loop, when nothing waits for the session any more. */
+static void session_free(void *ctx) {
+    struct session *s = ctx;
     struct pop3d *p = s->pop3d;
     if (s->previous)
         s->previous->next = s->next;
@@ -22,6 +25,11 @@ static void session_free(struct session *s) {
     free(s->drops);
     free(s);
     if (p->count == 0 && service_is_draining()) service_drained(p->worker);
+}
+
+static void leave_client(struct session *s) {
+    if (s->counted) clients_leave(s->pop3d->process->clients, stream_peer(s->stream));
+    s->counted = false;
 }
 
 __attribute__((format(printf, 3, 0))) static void write_line(struct session *s, const char *sign, const char *format,
@@ -56,17 +64,47 @@ void session_store_err(struct session *s, int error) {
 void session_close(struct session *s, const char *text) {
     if (!s->stream) return;
     if (text) session_err(s, "%s", text);
+    leave_client(s);
     stream_finish(s->stream);
     s->stream = NULL;
+    life_end(&s->life);
 }
 
-void session_wait(struct session *s) { s->waits++; }
+void session_wait(struct session *s) {
+    s->waiting = true;
+    life_hold(&s->life);
+}
 
 bool session_resume(struct session *s) {
-    s->waits--;
-    if (s->stream) return true;
-    if (s->waits == 0) session_free(s);
-    return false;
+    s->waiting = false;
+    life_release(&s->life);
+    return s->stream != NULL;
+}
+
+void session_logged_in(struct session *s) {
+    s->state = POP3_TRANSACTION;
+    leave_client(s);
+    stream_set_timeout(s->stream, POP3_IDLE_TIMEOUT_MS);
+}
+
+void sessions_end_user(struct pop3d *p, const char *user) {
+    for (struct session *s = p->sessions; s; s = s->next) {
+        if (strcmp(s->user, user) != 0 || !s->stream) continue;
+        s->login_ended = true;
+        life_wake(&s->life);
+    }
+}
+
+void sessions_check_time(struct pop3d *p) {
+    const struct pop3d_process *limits = p->process;
+    int64_t now = clock_monotonic_us();
+    for (struct session *s = p->sessions; s; s = s->next) {
+        if (!s->stream) continue;
+        if (s->state == POP3_AUTHORIZATION && now - s->accepted_us > limits->login_us)
+            session_close(s, "[SYS/TEMP] too long without a login");
+        else if (s->command_since_us && now - s->command_since_us > limits->command_us)
+            session_close(s, "[SYS/TEMP] the command takes too long to arrive");
+    }
 }
 
 /* A command that makes no sense here. */
@@ -119,11 +157,13 @@ static void run(struct session *s, struct slice line) {
         run_after_login(s, &c);
 }
 
-void session_continue(struct session *s) {
+/* Takes the commands that wait. */
+static void take_input(struct session *s) {
     struct slice line;
     int got;
-    while (s->stream && !s->waits && stream_pending_output(s->stream) < POP3_OUTPUT_MAX &&
+    while (s->stream && !s->waiting && stream_pending_output(s->stream) < POP3_OUTPUT_MAX &&
            (got = stream_line(s->stream, POP3_LINE_MAX, &line)) != 0) {
+        s->command_since_us = 0;
         if (got < 0) {
             s->expecting = EXPECT_COMMAND;
             refuse(s, "line too long");
@@ -133,9 +173,29 @@ void session_continue(struct session *s) {
             run(s, line);
         }
     }
-    if (s->stream && !s->waits && service_is_draining())
+}
+
+/* A line that has begun must end in time. */
+static void watch_command(struct session *s) {
+    if (!stream_pending_input(s->stream))
+        s->command_since_us = 0;
+    else if (!s->command_since_us && !s->waiting && stream_pending_output(s->stream) < POP3_OUTPUT_MAX)
+        s->command_since_us = clock_monotonic_us();
+}
+
+/* Whatever happened to the session, it goes on here. */
+static void session_run(void *ctx) {
+    struct session *s = ctx;
+    if (s->login_ended) {
+        log_info("session ended: the password changed, or the account is gone", "session", s->trace, "user", s->user,
+                 NULL);
+        session_close(s, "[AUTH] the password was changed or the account was removed, log in again");
+        return;
+    }
+    take_input(s);
+    if (s->stream && !s->waiting && service_is_draining())
         session_close(s, "[SYS/TEMP] the server is shutting down, come again");
-    if (!s->stream && !s->waits) session_free(s);
+    if (s->stream) watch_command(s);
 }
 
 static void greet(struct session *s) { session_ok(s, "%s Postbus POP3 ready", s->pop3d->worker->hostname); }
@@ -154,17 +214,21 @@ static void on_stream(void *ctx, struct stream *stream, enum stream_event event)
     case STREAM_TIMEOUT: session_close(s, "[SYS/TEMP] too long without a command"); break;
     case STREAM_CLOSED:
         log_debug("connection closed", "session", s->trace, "reason", stream_error(stream), NULL);
+        leave_client(s);
         stream_destroy(stream);
         s->stream = NULL;
+        life_end(&s->life);
         break;
     case STREAM_CONNECTED: break;
     }
-    session_continue(s);
+    life_wake(&s->life);
 }
 
 void session_accept(struct pop3d *p, evutil_socket_t fd, bool implicit_tls) {
     struct session *s = memory_alloc(sizeof *s);
     s->pop3d = p;
+    s->accepted_us = clock_monotonic_us();
+    life_start(&s->life, p->worker->base, session_run, session_free, s);
     s->stream = stream_accept(p->worker->base, fd, on_stream, s);
     s->next = p->sessions;
     if (s->next) s->next->previous = s;
@@ -177,7 +241,8 @@ void session_accept(struct pop3d *p, evutil_socket_t fd, bool implicit_tls) {
     log_debug("connection", "session", s->trace, "peer", stream_peer(s->stream), NULL);
     if (p->count > POP3_SESSIONS_MAX) {
         session_close(s, "[SYS/TEMP] too many connections, come again");
-        session_continue(s);
+    } else if (!(s->counted = clients_enter(p->process->clients, stream_peer(s->stream)))) {
+        session_close(s, "[SYS/TEMP] too many connections from your network that have not logged in");
     } else if (implicit_tls) {
         s->bad = -1;
         stream_start_tls(s->stream, SSL_new(p->worker->tls), true);

@@ -3,7 +3,8 @@
 #include <stdlib.h>
 
 #include "libcommon/base/base64.h"
-#include "libcommon/base/json_write.h"
+#include "libcommon/base/clock.h"
+#include "libcommon/base/json.h"
 #include "services/smtpd/smtpd.h"
 
 static const char wrong[] = "The login or the password is wrong";
@@ -13,35 +14,43 @@ static void forget(struct buf *b) {
     buf_free(b);
 }
 
-static void on_login(struct checking *c, int error, yyjson_val *reply) {
+static void on_login(struct checking *c, int error, struct slice reply) {
     struct session *s = c->session;
-    if (error == BUS_OK) {
-        s->user = memory_copy(slice_of(answer_text(reply, "user")));
-        s->login = memory_copy(slice_of(answer_text(reply, "address")));
+    char code[BUS_CODE_BYTES];
+    yyjson_val *o = NULL;
+    yyjson_doc *doc = error ? NULL : json_take(reply, &o);
+    struct slice user = json_take_text(o, "user"), address = json_take_text(o, "address");
+    if (user.n && login_end_came(s->smtpd->login_end, user.p, (int64_t)c->mark)) {
+        check_reject(c, 454, "4.7.0", "The account has just changed, log in again");
+    } else if (user.n && address.n) {
+        s->user = memory_copy(user);
+        s->login = memory_copy(address);
     } else if (error == BUS_REFUSED) {
         check_reject(c, 535, "5.7.8", "%s", wrong); /* RFC 4954 §6 */
-    } else if (strcmp(answer_error(reply), "busy") == 0) {
+    } else if (strcmp(bus_error_code_text(reply, code), "busy") == 0) {
         check_reject(c, 454, "4.7.0", "Too many failed logins, try again later");
     } else {
         check_reject(c, 454, "4.7.0", "Logins cannot be checked now, try again later");
     }
+    yyjson_doc_free(doc);
 }
 
 void check_login(struct checking *c) {
     struct session *s = c->session;
     struct buf ask = {0};
-    json_open(&ask, NULL, '{');
-    json_text(&ask, "login", buf_slice(&s->auth_user));
-    json_text(&ask, "password", buf_slice(&s->auth_password));
-    json_text(&ask, "client_ip", slice_of(s->ip));
-    json_text(&ask, "protocol", SLICE("smtp"));
-    json_close(&ask, '}');
-    bool is_text = json_is_utf8(buf_slice(&s->auth_user)) && json_is_utf8(buf_slice(&s->auth_password));
+    struct json_put j = json_put_begin(&ask);
+    json_put_object(&j, NULL);
+    json_put_text(&j, "login", buf_slice(&s->auth_user));
+    json_put_text(&j, "password", buf_slice(&s->auth_password));
+    json_put_word(&j, "client_ip", s->ip);
+    json_put_word(&j, "protocol", "smtp");
+    json_put_end(&j, '}');
     forget(&s->auth_user);
     forget(&s->auth_password);
-    if (is_text) {
+    c->mark = (uint64_t)clock_monotonic_us();
+    if (!j.failed) {
         check_ask(c, "accounts.login", &ask, SMTP_RESOLVE_MS, on_login);
-    } else {
+    } else { /* not UTF-8 */
         forget(&ask);
         check_reject(c, 535, "5.7.8", "%s", wrong);
     }

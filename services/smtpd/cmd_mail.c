@@ -63,13 +63,11 @@ static void refuse_owner(struct checking *c) {
                  SLICE_FMT(s->t.from));
 }
 
-static void on_owns(struct checking *c, int error, yyjson_val *reply) {
+static void on_owns(struct checking *c, int error, struct slice reply) {
     if (error == BUS_UNAVAILABLE)
         check_reject(c, 451, "4.3.0", "The sender address cannot be checked now, try again later");
-    else if (error || !yyjson_is_true(yyjson_obj_get(reply, "owns")))
+    else if (error || !owner_answer(c, reply, c->session->t.from))
         refuse_owner(c);
-    else
-        resolver_keep_owner(c->session->smtpd->resolver, c->mark, c->session->user, c->session->t.from);
 }
 
 /* On submission, the reverse-path must be one of the login's addresses (RFC 6409 §6.1). */

@@ -24,27 +24,28 @@ static const char too_many[] = "Too many recipients, send the message to the res
 
 static void judge(struct checking *c) {
     struct rcpt_command *p = c->rcpt;
-    bool remote = p->resolved->kind == RESOLVED_REMOTE;
+    bool remote = p->resolved->kind == RESOLVE_REMOTE;
     if (!remote && (p->return_path == RETURN_FORGED || p->return_path == RETURN_EXPIRED))
         check_reject(c, 550, "5.1.1",
                      p->return_path == RETURN_EXPIRED
                          ? "<%.*s>: This address was for delivery reports on a message of long ago"
                          : "<%.*s>: No message from here was sent with this return address",
                      SLICE_FMT(p->address));
-    else if (p->resolved->kind == RESOLVED_UNKNOWN)
+    else if (p->resolved->kind == RESOLVE_UNKNOWN)
         check_reject(c, 550, "5.1.1", "<%.*s>: No such mailbox here", SLICE_FMT(p->address));
     else if (remote && !session_is_submission(c->session) && p->return_path != RETURN_TAKEN)
         check_reject(c, 554, "5.7.1", "<%.*s>: Relay access denied; to send mail, log in on port 587 or 465",
                      SLICE_FMT(p->address));
 }
 
-static void on_resolved(struct checking *c, int error, yyjson_val *reply) {
+static void on_resolved(struct checking *c, int error, struct slice reply) {
     struct rcpt_command *p = c->rcpt;
+    char code[BUS_CODE_BYTES];
     p->resolved = error ? NULL : resolved_read(reply);
     if (error == BUS_UNAVAILABLE || (error == BUS_OK && !p->resolved)) {
         check_reject(c, 451, "4.3.0", "<%.*s>: The address cannot be looked up now, try again later",
                      SLICE_FMT(p->address));
-    } else if (error && strcmp(answer_error(reply), "invalid") == 0) {
+    } else if (error && strcmp(bus_error_code_text(reply, code), "invalid") == 0) {
         check_reject(c, 553, "5.1.3", "<%.*s>: Invalid address", SLICE_FMT(p->address));
     } else if (error) { /* an alias that leads to too many addresses, or too many steps on */
         check_reject(c, 550, "5.4.6", "<%.*s>: The address cannot be expanded", SLICE_FMT(p->address));
@@ -58,7 +59,7 @@ void check_recipient(struct checking *c) {
     struct rcpt_command *p = c->rcpt;
     p->resolved = resolver_find(c->session->smtpd->resolver, p->address);
     /* nobody is refused by an old answer */
-    if (p->resolved && (p->resolved->kind == RESOLVED_LOCAL || session_is_submission(c->session))) {
+    if (p->resolved && (p->resolved->kind == RESOLVE_LOCAL || session_is_submission(c->session))) {
         judge(c);
         return;
     }
@@ -97,12 +98,12 @@ static void answer(struct session *s, const struct rcpt_command *p) {
         session_refuse_verdict(s, &p->checking.verdict);
         return;
     }
-    size_t count = x->kind == RESOLVED_LOCAL ? x->count : 1;
+    size_t count = x->kind == RESOLVE_LOCAL ? x->count : 1;
     if (s->t.rcpt_accepted >= SMTP_RCPTS_MAX || s->t.rcpt_count + count > SMTP_RCPTS_MAX) {
         session_refuse(s, "452 4.5.3 %s", too_many); /* an alias's targets: all of them or none */
         return;
     }
-    if (x->kind != RESOLVED_LOCAL) rcpt_add(s, p->address, NULL, p);
+    if (x->kind != RESOLVE_LOCAL) rcpt_add(s, p->address, NULL, p);
     for (size_t i = 0; i < x->count; i++) rcpt_add(s, slice_of(x->at[i].address), x->at[i].user, p);
     s->t.rcpt_accepted++;
     session_reply(s, "250 2.1.5 OK");

@@ -12,8 +12,6 @@
 #include <stdlib.h>
 
 #include "libcommon/base/clock.h"
-#include "libcommon/base/cost.h"
-#include "libcommon/base/json_write.h"
 #include "libcommon/base/log.h"
 #include "libcommon/outbox/outbox.h"
 #include "libcommon/store/blob.h"
@@ -33,7 +31,7 @@ struct commit {
     size_t memory;
     struct buf listing;
     struct delivery delivery;
-    struct buf client; /* as events tell it: the connection may be gone at the end */
+    struct mail_event_client client; /* the connection may be gone at the end */
     bool ended, queued;
     int code; /* of the reply; 250: the message is stored */
     char enhanced[8], reply[200];
@@ -49,19 +47,22 @@ static void say_accepted(struct commit *c) {
     const struct envelope *e = &c->envelope;
     char reply[sizeof c->reply + 16];
     snprintf(reply, sizeof reply, "250 2.0.0 %s", c->reply);
-    struct buf event = {0};
-    message_event(s, buf_slice(&c->client), &event);
-    json_flag(&event, "queued", c->queued);
-    if (c->queued) json_number(&event, "shard", queue_shard_of(slice_of(e->id)));
-    json_number(&event, "size", (int64_t)e->size);
-    json_text(&event, "message_id", e->message_id);
-    json_text(&event, "origin", e->origin == ORIGIN_SUBMISSION ? SLICE("submission") : SLICE("mx"));
-    json_text(&event, "reply", slice_of(reply));
-    if (t->sealed) json_text(&event, "sealed", slice_of(t->sealed));
-    json_close(&event, '}');
-    cost_add(COST_JSON_WRITTEN, 1);
-    bus_publish_text(s->smtpd->worker->bus, "mail.accepted", slice_of(e->id), buf_slice(&event));
-    buf_free(&event);
+    struct buf text = {0};
+    struct mail_accepted event = {.queued = c->queued,
+                                  .shard = c->queued ? queue_shard_of(slice_of(e->id)) : -1,
+                                  .from = e->from,
+                                  .message_id = e->message_id,
+                                  .origin = e->origin == ORIGIN_SUBMISSION ? SLICE("submission") : SLICE("mx"),
+                                  .reply = slice_of(reply),
+                                  .sealed = slice_of(t->sealed),
+                                  .size = e->size,
+                                  .client = &c->client,
+                                  .verdict = t->verified ? t->verified->proofs : SLICE(""),
+                                  .rcpt_count = t->rcpt_count,
+                                  .rcpts = message_event_rcpts(t)};
+    if (mail_accepted_write(&event, &text))
+        bus_publish_text(s->smtpd->worker->bus, "mail.accepted", slice_of(e->id), buf_slice(&text));
+    buf_free(&text);
     metric_add(&smtpd_accepted, 1);
     metric_add(&smtpd_bytes, (int64_t)e->size);
     if (!c->queued) metric_add(&smtpd_delivered, 1);
@@ -79,7 +80,6 @@ static void end(struct commit *c, int code, const char *enhanced, const char *re
     if (code == 250) say_accepted(c);
     atomic_fetch_sub(&s->smtpd->process->memory, c->memory);
     buf_free(&c->listing);
-    buf_free(&c->client);
     c->ended = true;
     life_release(&s->life);
 }
@@ -251,7 +251,9 @@ void commit_begin(struct session *s) {
     c->session = s;
     c->text = message_finish(s);
     fill_envelope(s, &c->envelope, c->text.n);
-    trace_client(s, &c->client);
+    c->client = trace_client(s);
+    c->client.tls = arena_slice(t->arena, c->client.tls);
+    c->client.cipher = arena_slice(t->arena, c->client.cipher);
     c->memory = COPIES * c->text.n;
     s->commit = c;
     life_hold(&s->life);

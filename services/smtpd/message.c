@@ -1,7 +1,3 @@
-#include <stdlib.h>
-
-#include "libcommon/base/cost.h"
-#include "libcommon/base/json_write.h"
 #include "libcommon/base/log.h"
 #include "libcommon/mail/header.h"
 #include "services/smtpd/smtpd.h"
@@ -140,63 +136,53 @@ void message_received(struct session *s) {
     session_check(s, STAGE_END, end_done);
 }
 
-/* For the events
- * ---------------------------------------------------------------------------------------------------------------
+/* The event of a refusal
+ * --------------------------------------------------------------------------------------------------------------
  */
 
-void message_keep_proofs(struct transaction *t, yyjson_val *reply) {
-    size_t i, n;
-    yyjson_val *name, *value;
-    json_open(&t->proofs, NULL, '{');
-    yyjson_obj_foreach(reply, i, n, name, value) {
-        size_t length;
-        if (yyjson_equals_str(name, "headers") || yyjson_equals_str(name, "drop")) continue;
-        char *text = yyjson_val_write(value, 0, &length);
-        if (!text) memory_exhausted();
-        json_raw(&t->proofs, yyjson_get_str(name), slice_make(text, length));
-        free(text);
+struct mail_event_rcpt *message_event_rcpts(const struct transaction *t) {
+    struct mail_event_rcpt *list = arena_alloc(t->arena, (t->rcpt_count + 1) * sizeof *list);
+    size_t i = 0;
+    for (const struct rcpt *r = t->rcpts; r; r = r->next, i++) {
+        list[i].address = r->address;
+        if (r->user) list[i].user = slice_of(r->user);
+        if (r->from) list[i].from = slice_of(r->from);
     }
-    json_close(&t->proofs, '}');
+    return list;
 }
 
-yyjson_val *message_proofs(struct transaction *t) {
-    if (!t->proofs_read && t->proofs.n) t->proofs_read = yyjson_read(t->proofs.data, t->proofs.n, 0);
-    return yyjson_doc_get_root(t->proofs_read);
-}
-
-void message_event(const struct session *s, struct slice client, struct buf *out) {
-    const struct transaction *t = &s->t;
-    json_open(out, NULL, '{');
-    json_text(out, "from", t->from);
-    json_open(out, "rcpts", '[');
+static void say_refused(struct session *s, int code, const char *enhanced, const char *reason) {
+    struct transaction *t = &s->t;
+    struct mail_event_client client = trace_client(s);
+    struct buf event = {0};
+    struct json_put j = json_put_begin(&event);
+    json_put_object(&j, NULL);
+    json_put_text(&j, "from", t->from);
+    json_put_array(&j, "rcpts");
     for (const struct rcpt *r = t->rcpts; r; r = r->next) {
-        json_open(out, NULL, '{');
-        json_text(out, "address", r->address);
-        if (r->user) json_text(out, "user", slice_of(r->user));
-        if (r->from) json_text(out, "from", slice_of(r->from));
-        json_close(out, '}');
+        json_put_object(&j, NULL);
+        json_put_text(&j, "address", r->address);
+        if (r->user) json_put_word(&j, "user", r->user);
+        if (r->from) json_put_word(&j, "from", r->from);
+        json_put_end(&j, '}');
     }
-    json_close(out, ']');
-    json_raw(out, "client", client);
-    if (t->proofs.n) json_raw(out, "verdict", buf_slice(&t->proofs));
+    json_put_end(&j, ']');
+    mail_event_client_put(&j, &client);
+    if (t->verified) json_put_raw(&j, "verdict", t->verified->proofs);
+    json_put_integer(&j, "code", code);
+    json_put_word(&j, "enhanced", enhanced);
+    json_put_foreign(&j, "reason", slice_of(reason));
+    json_put_end(&j, '}');
+    if (!j.failed) bus_publish_text(s->smtpd->worker->bus, "mail.refused", slice_of(t->id), buf_slice(&event));
+    buf_free(&event);
 }
 
 void message_refuse(struct session *s, int code, const char *enhanced, const char *reason) {
     struct transaction *t = &s->t;
-    struct buf client = {0}, event = {0};
     metric_add(code < 500 ? &smtpd_deferred : &smtpd_refused, 1);
     log_info("message refused", "id", t->id, "from", t->from.p, "client", s->ip, "enhanced", enhanced, "reason", reason,
              NULL);
-    trace_client(s, &client);
-    message_event(s, buf_slice(&client), &event);
-    json_number(&event, "code", code);
-    json_text(&event, "enhanced", slice_of(enhanced));
-    json_text(&event, "reason", slice_of(reason));
-    json_close(&event, '}');
-    cost_add(COST_JSON_WRITTEN, 1);
-    bus_publish_text(s->smtpd->worker->bus, "mail.refused", slice_of(t->id), buf_slice(&event));
-    buf_free(&client);
-    buf_free(&event);
+    say_refused(s, code, enhanced, reason);
     session_reply(s, "%d %s %s", code, enhanced, reason);
     transaction_reset(s);
 }

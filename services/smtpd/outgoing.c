@@ -3,7 +3,6 @@
 #include <stdio.h>
 
 #include "libcommon/base/clock.h"
-#include "libcommon/base/json_write.h"
 #include "libcommon/base/log.h"
 #include "libcommon/mail/address.h"
 #include "libcommon/mail/header.h"
@@ -69,18 +68,16 @@ const char *outgoing_authors(struct transaction *t, struct slice header) {
     return NULL;
 }
 
-static void on_owns(struct checking *c, int error, yyjson_val *reply) {
+static void on_owns(struct checking *c, int error, struct slice reply) {
     struct session *s = c->session;
     char address[ADDRESS_BYTES_MAX];
     address_text(&s->t.authors.list[s->t.authors.next++], address);
     if (error == BUS_UNAVAILABLE)
         check_reject(c, 451, "4.3.0", "The author's address cannot be checked now, try again later");
-    else if (error || !yyjson_is_true(yyjson_obj_get(reply, "owns")))
+    else if (error || !owner_answer(c, reply, slice_of(address)))
         check_reject(c, 550, "5.7.1", "The author %s is not one of your addresses", address);
-    else {
-        resolver_keep_owner(s->smtpd->resolver, c->mark, s->user, slice_of(address));
+    else
         check_authors(c);
-    }
 }
 
 /* Otherwise one account could send, signed, in the name of another (RFC 6409 §6.1). */
@@ -129,13 +126,13 @@ void check_header(struct checking *c) {
     message_drop_fields(t, "Return-Path"); /* RFC 5321 §4.4 */
 }
 
-static void on_signed(struct checking *c, int error, yyjson_val *reply) {
+static void on_signed(struct checking *c, int error, struct slice reply) {
     struct transaction *t = &c->session->t;
-    const char *headers = answer_text(reply, "headers");
+    struct slice fields;
     if (error == BUS_UNAVAILABLE)
         check_reject(c, 451, "4.7.0", "The message cannot be signed now, try again later");
-    else if (error == BUS_OK && headers)
-        message_put_on_top(t, slice_of(headers)); /* above the fields that we added, which they cover */
+    else if (error == BUS_OK && sign_reply_read(t->arena, reply, &fields) == NULL)
+        message_put_on_top(t, fields); /* above the fields that we added, which they cover */
     else
         log_info("sent without a signature: the domain has no key here", "id", t->id, "domain", t->authors.domain,
                  NULL);
@@ -144,16 +141,15 @@ static void on_signed(struct checking *c, int error, yyjson_val *reply) {
 void check_signature(struct checking *c) {
     struct session *s = c->session;
     struct transaction *t = &s->t;
-    struct buf header = {0}, ask = {0};
+    struct buf header = {0}, text = {0};
     if (!session_is_submission(s)) return;
     buf_add_slice(&header, buf_slice(&t->change.on_top));
     message_kept_header(t, &header); /* what does not go on is not signed */
-    json_open(&ask, NULL, '{');
-    json_text(&ask, "id", slice_of(t->id));
-    json_text(&ask, "domain", slice_of(t->authors.domain));
-    json_base64(&ask, "header_b64", buf_slice(&header));
-    json_base64(&ask, "body_hash_b64", slice_make(t->digests[0], BODY_HASH_BYTES));
-    json_close(&ask, '}');
+    struct sign_ask ask = {.id = slice_of(t->id),
+                           .domain = slice_of(t->authors.domain),
+                           .header = buf_slice(&header),
+                           .body_hash = slice_make(t->digests[0], BODY_HASH_BYTES)};
+    sign_ask_write(&ask, &text);
     buf_free(&header);
-    check_ask(c, "verifier.sign", &ask, SMTP_VERIFY_MS, on_signed);
+    check_ask(c, "verifier.sign", &text, SMTP_VERIFY_MS, on_signed);
 }

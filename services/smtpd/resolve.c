@@ -2,7 +2,6 @@
 #include <stdlib.h>
 
 #include "libcommon/base/clock.h"
-#include "libcommon/base/json_write.h"
 #include "services/smtpd/smtpd.h"
 
 enum { BUCKETS = 4096, KEY_BYTES = ADDRESS_BYTES_MAX + 40 };
@@ -17,7 +16,6 @@ struct name {
 };
 
 struct resolver {
-    struct smtpd *smtpd;
     struct name *buckets[BUCKETS];
     size_t count;
     uint64_t changes; /* that were heard */
@@ -27,40 +25,32 @@ struct resolver {
  * --------------------------------------------------------------------------------------------------------------------
  */
 
-static char *copy_text(char **at, const char *text) {
-    size_t n = strlen(text) + 1;
-    char *copy = memcpy(*at, text, n);
-    *at += n;
+static char *copy_text(char **at, struct slice text) {
+    char *copy = memcpy(*at, text.p, text.n + 1);
+    *at += text.n + 1;
     return copy;
 }
 
-struct resolved *resolved_read(yyjson_val *reply) {
-    static const char *const kinds[] = {
-        [RESOLVED_LOCAL] = "local", [RESOLVED_REMOTE] = "remote", [RESOLVED_UNKNOWN] = "unknown"};
-    const char *kind = answer_text(reply, "kind");
-    yyjson_val *users = yyjson_obj_get(reply, "users"), *remote = yyjson_obj_get(reply, "remote"), *one;
-    size_t i, n, bytes = 0, count = 0;
-    yyjson_arr_foreach(users, i, n, one) bytes +=
-        yyjson_get_len(yyjson_obj_get(one, "address")) + yyjson_get_len(yyjson_obj_get(one, "user")) + 2;
-    yyjson_arr_foreach(remote, i, n, one) bytes += yyjson_get_len(one) + 1;
-    size_t max = yyjson_arr_size(users) + yyjson_arr_size(remote);
-    struct resolved *x = memory_alloc(sizeof *x + max * sizeof *x->at + bytes);
-    char *texts = (char *)(x->at + max);
-    x->uses = 1;
-    x->kind = RESOLVED_LOCAL;
-    while (x->kind <= RESOLVED_UNKNOWN && (!kind || strcmp(kind, kinds[x->kind]) != 0)) x->kind++;
-    yyjson_arr_foreach(users, i, n, one) {
-        const char *address = answer_text(one, "address"), *user = answer_text(one, "user");
-        if (!address || !user) continue;
-        x->at[count].address = copy_text(&texts, address);
-        x->at[count++].user = copy_text(&texts, user);
+struct resolved *resolved_read(struct slice text) {
+    struct arena *arena = arena_create();
+    struct resolve_reply reply;
+    struct resolved *x = NULL;
+    if (resolve_reply_read(arena, text, &reply) == NULL) {
+        size_t count = reply.user_count + reply.remote_count, bytes = 0;
+        for (size_t i = 0; i < reply.user_count; i++) bytes += reply.users[i].user.n + reply.users[i].address.n + 2;
+        for (size_t i = 0; i < reply.remote_count; i++) bytes += reply.remotes[i].n + 1;
+        x = memory_alloc(sizeof *x + count * sizeof *x->at + bytes);
+        char *texts = (char *)(x->at + count);
+        x->uses = 1;
+        x->kind = reply.kind;
+        for (size_t i = 0; i < reply.user_count; i++, x->count++) {
+            x->at[x->count].address = copy_text(&texts, reply.users[i].address);
+            x->at[x->count].user = copy_text(&texts, reply.users[i].user);
+        }
+        for (size_t i = 0; i < reply.remote_count; i++) x->at[x->count++].address = copy_text(&texts, reply.remotes[i]);
     }
-    yyjson_arr_foreach(remote, i, n, one) if (yyjson_is_str(one)) x->at[count++].address =
-        copy_text(&texts, yyjson_get_str(one));
-    x->count = count;
-    if (x->kind <= RESOLVED_UNKNOWN) return x;
-    resolved_release(x);
-    return NULL;
+    arena_destroy(arena);
+    return x;
 }
 
 void resolved_release(struct resolved *x) {
@@ -153,7 +143,7 @@ struct resolved *resolver_find(struct resolver *r, struct slice address) {
 uint64_t resolver_mark(const struct resolver *r) { return r->changes; }
 
 void resolver_keep(struct resolver *r, uint64_t mark, struct slice address, struct resolved *answer) {
-    if (answer->kind == RESOLVED_UNKNOWN) return;
+    if (answer->kind == RESOLVE_UNKNOWN) return;
     answer->uses++;
     keep(r, mark, NULL, address, answer, !is_plain(address, answer));
 }
@@ -162,27 +152,32 @@ bool resolver_owns(struct resolver *r, const char *user, struct slice address) {
     return find(r, user, address) != NULL;
 }
 
-void resolver_keep_owner(struct resolver *r, uint64_t mark, const char *user, struct slice address) {
-    keep(r, mark, user, address, NULL, true);
-}
-
 void ask_resolve(struct checking *c, struct slice address, check_answer_fn *answer) {
     struct buf ask = {0};
     c->mark = resolver_mark(c->session->smtpd->resolver);
-    json_open(&ask, NULL, '{');
-    json_text(&ask, "address", address);
-    json_close(&ask, '}');
+    resolve_ask_write(address, &ask);
     check_ask(c, "accounts.resolve", &ask, SMTP_RESOLVE_MS, answer);
 }
 
 void ask_owner(struct checking *c, struct slice address, check_answer_fn *answer) {
     struct buf ask = {0};
+    struct json_put j = json_put_begin(&ask);
     c->mark = resolver_mark(c->session->smtpd->resolver);
-    json_open(&ask, NULL, '{');
-    json_text(&ask, "user", slice_of(c->session->user));
-    json_text(&ask, "address", address);
-    json_close(&ask, '}');
+    json_put_object(&j, NULL);
+    json_put_word(&j, "user", c->session->user);
+    json_put_text(&j, "address", address);
+    json_put_end(&j, '}');
     check_ask(c, "accounts.owns", &ask, SMTP_RESOLVE_MS, answer);
+}
+
+bool owner_answer(struct checking *c, struct slice reply, struct slice address) {
+    struct session *s = c->session;
+    yyjson_val *o;
+    yyjson_doc *doc = json_take(reply, &o);
+    bool owns = doc && json_take_true(o, "owns");
+    yyjson_doc_free(doc);
+    if (owns) keep(s->smtpd->resolver, c->mark, s->user, address, NULL, true);
+    return owns;
 }
 
 /* An account's change concerns its own name; a change of anything else the whole domain; and either may concern names
@@ -191,9 +186,7 @@ static void on_changed(void *ctx, struct slice about, const json_t *data) {
     struct resolver *r = ctx;
     const char *domain = json_string_value(json_object_get(data, "domain")),
                *what = json_string_value(json_object_get(data, "what")),
-               *name = json_string_value(json_object_get(data, "name")),
-               *user = json_string_value(json_object_get(data, "user")),
-               *sessions = json_string_value(json_object_get(data, "sessions"));
+               *name = json_string_value(json_object_get(data, "name"));
     (void)about;
     if (!domain || !what || strcmp(what, "key") == 0) return;
     bool account = strcmp(what, "account") == 0 && name;
@@ -209,12 +202,10 @@ static void on_changed(void *ctx, struct slice about, const json_t *data) {
             else
                 at = &(*at)->next;
         }
-    if (user && sessions && strcmp(sessions, "end") == 0) sessions_end_user(r->smtpd, user);
 }
 
 struct resolver *resolver_create(struct smtpd *d) {
     struct resolver *r = memory_alloc(sizeof *r);
-    r->smtpd = d;
     if (d->worker->bus) bus_hear(d->worker->bus, "account.changed.>", false, on_changed, r);
     return r;
 }

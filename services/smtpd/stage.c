@@ -3,7 +3,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "libcommon/base/cost.h"
 #include "services/smtpd/smtpd.h"
 
 enum { CHECKS_MAX = 8 };
@@ -41,23 +40,11 @@ void check_reject(struct checking *c, int code, const char *enhanced, const char
 
 void check_quarantine(struct checking *c, const char *folder) { c->verdict.folder = folder; }
 
-const char *answer_text(yyjson_val *object, const char *name) { return yyjson_get_str(yyjson_obj_get(object, name)); }
-
-const char *answer_error(yyjson_val *reply) {
-    const char *code = answer_text(yyjson_obj_get(reply, "error"), "code");
-    return code ? code : "";
-}
-
 static void on_answer(void *ctx, int error, struct slice reply) {
     struct checking *c = ctx;
     struct session *s = c->session;
     c->waits = false;
-    if (!life_has_ended(&s->life)) {
-        yyjson_doc *doc = reply.n ? yyjson_read(reply.p, reply.n, 0) : NULL;
-        cost_add(COST_JSON_READ, 1);
-        c->answer(c, error, yyjson_doc_get_root(doc));
-        yyjson_doc_free(doc);
-    }
+    if (!life_has_ended(&s->life)) c->answer(c, error, reply);
     life_release(&s->life);
 }
 
@@ -65,7 +52,6 @@ void check_ask(struct checking *c, const char *verb, struct buf *ask, int timeou
     c->waits = true;
     c->answer = answer;
     life_hold(&c->session->life);
-    cost_add(COST_JSON_WRITTEN, 1);
     bus_request_text(c->session->smtpd->worker->bus, verb, buf_slice(ask), timeout_ms, on_answer, c);
     buf_free(ask);
 }

@@ -7,8 +7,6 @@
 #ifndef POSTBUS_SMTPD_STAGE_H
 #define POSTBUS_SMTPD_STAGE_H
 
-#include <yyjson.h>
-
 #include "libcommon/base/buf.h"
 #include "libcommon/bus/bus.h"
 
@@ -37,8 +35,8 @@ struct verdict {
     const char *folder; /* where local recipients get it; NULL: the INBOX */
 };
 
-/* reply: also with BUS_REFUSED; NULL when there is none. Valid during the call. */
-typedef void check_answer_fn(struct checking *c, int error, yyjson_val *reply);
+/* reply: JSON text, also with BUS_REFUSED; empty when there is none. */
+typedef void check_answer_fn(struct checking *c, int error, struct slice reply);
 
 /* One run through the checks of a stage. */
 struct checking {
@@ -65,10 +63,6 @@ void check_quarantine(struct checking *c, const char *folder);
 /* Asks a service; the check goes on in answer(), which is not called any more when the session has ended. ask: JSON
  * text, freed here. */
 void check_ask(struct checking *c, const char *verb, struct buf *ask, int timeout_ms, check_answer_fn *answer);
-/* Text of an answer's object; NULL when it has none by this name. And the code of an error, "" when it is none. */
-const char *answer_text(yyjson_val *object, const char *name);
-const char *answer_error(yyjson_val *reply);
-
 /* The checks. */
 typedef void check_fn(struct checking *c);
 check_fn check_connections;                            /* clients: session.c */

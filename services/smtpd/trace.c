@@ -2,7 +2,6 @@
 #include <stdio.h>
 
 #include "libcommon/base/clock.h"
-#include "libcommon/base/json_write.h"
 #include "services/smtpd/smtpd.h"
 
 void trace_received(const struct session *s, struct buf *out) {
@@ -23,19 +22,14 @@ void trace_received(const struct session *s, struct buf *out) {
     buf_printf(out, ";\r\n\t%s\r\n", clock_rfc5322(clock_wall_ms(), when));
 }
 
-void trace_client(const struct session *s, struct buf *out) {
+struct mail_event_client trace_client(const struct session *s) {
     static const char *const protocols[] = {
         [PORT_MX] = "smtp", [PORT_SUBMISSION] = "submission", [PORT_SUBMISSIONS] = "submissions"};
-    const char *tls = s->stream ? stream_tls_version(s->stream) : "";
-    json_open(out, NULL, '{');
-    json_text(out, "ip", slice_of(s->ip));
-    json_number(out, "port", s->ip_port);
-    json_text(out, "helo", slice_of(s->helo));
-    json_text(out, "protocol", slice_of(protocols[s->port]));
-    if (*tls) {
-        json_text(out, "tls", slice_of(tls));
-        json_text(out, "cipher", slice_of(stream_tls_cipher(s->stream)));
-    }
-    if (s->login) json_text(out, "login", slice_of(s->login));
-    json_close(out, '}');
+    return (struct mail_event_client){.ip = slice_of(s->ip),
+                                      .port = s->ip_port,
+                                      .helo = slice_of(s->helo),
+                                      .protocol = slice_of(protocols[s->port]),
+                                      .tls = slice_of(s->stream ? stream_tls_version(s->stream) : ""),
+                                      .cipher = slice_of(s->stream ? stream_tls_cipher(s->stream) : ""),
+                                      .login = slice_of(s->login)};
 }

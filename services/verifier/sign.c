@@ -5,6 +5,7 @@
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
+#include "libcommon/codec/verify.h"
 #include "libcommon/mail/domain.h"
 #include "libcommon/trust/dkim/dkim.h"
 #include "services/verifier/keys/keys.h"
@@ -54,8 +55,11 @@ static void signatures_made(void *job) {
         refuse(s, "unavailable", "a key of the domain cannot sign");
         return;
     }
+    struct buf reply = {0};
     metric_add(&signed_messages, 1);
-    bus_answer(s->call, json_pack("{s:s%}", "headers", buf_str(&s->fields), s->fields.n));
+    sign_reply_write(buf_slice(&s->fields), &reply);
+    bus_answer_text(s->call, buf_slice(&reply));
+    buf_free(&reply);
     sign_end(s);
 }
 
@@ -75,20 +79,23 @@ static void on_keys(void *ctx, struct domain_keys *keys, const char *code) {
     service_offload(s->verifier->worker, make_signatures, signatures_made, s);
 }
 
-static void on_sign(void *ctx, struct bus_call *call, const json_t *ask) {
+static void on_sign(void *ctx, struct bus_call *call, struct slice text) {
     struct verifier *v = ctx;
+    struct sign_ask ask;
     if (!verifier_begin(v, call)) return;
     struct sign *s = memory_alloc(sizeof *s);
     s->verifier = v;
     s->call = call;
     s->arena = arena_create();
-    if (ask_bytes(s->arena, ask, "header_b64", &s->header) != 0 ||
-        ask_bytes(s->arena, ask, "body_hash_b64", &s->body_hash) != 0 || s->body_hash.n != BODY_HASH_BYTES)
-        refuse(s, "invalid", "header_b64 or body_hash_b64 is missing or not base 64");
-    else if (domain_normalise(ask_text(ask, "domain"), s->domain) != 0)
+    const char *fault = sign_ask_read(s->arena, text, &ask);
+    s->header = ask.header;
+    s->body_hash = ask.body_hash;
+    if (fault)
+        refuse(s, "invalid", fault);
+    else if (domain_normalise(ask.domain, s->domain) != 0)
         refuse(s, "invalid", "the domain is not a domain name");
     else
         key_cache_get(v->keys, slice_of(s->domain), on_keys, s);
 }
 
-void sign_serve(struct verifier *v) { bus_serve(v->worker->bus, "sign", on_sign, v); }
+void sign_serve(struct verifier *v) { bus_serve_text(v->worker->bus, "sign", on_sign, v); }

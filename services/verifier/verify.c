@@ -4,9 +4,9 @@
 #include <sodium.h>
 #include <stdlib.h>
 
-#include "libcommon/base/base64.h"
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
+#include "libcommon/codec/verify.h"
 #include "libcommon/trust/verdict/trust.h"
 #include "services/verifier/dns/lookup.h"
 #include "services/verifier/verifier.h"
@@ -37,18 +37,37 @@ static void verify_free(struct verify *v) {
     free(v);
 }
 
-static void answer(struct verify *v, json_t *reply) {
+static void answer(struct verify *v, const struct buf *reply) {
     v->answered = true;
     event_del(v->timeout);
-    bus_answer(v->call, reply);
+    bus_answer_text(v->call, buf_slice(reply));
     verifier_end(v->verifier);
 }
 
+static void put_outcome(struct json_put *j, const char *disposition, int code, const char *enhanced, const char *reason,
+                        struct slice headers) {
+    json_put_object(j, NULL);
+    json_put_word(j, "disposition", disposition);
+    json_put_integer(j, "code", code);
+    json_put_word(j, "enhanced", enhanced);
+    json_put_foreign(j, "reason", slice_of(reason));
+    json_put_text(j, "headers", headers);
+    json_put_array(j, "drop");
+}
+
 static void answer_tempfail(struct verify *v, const char *reason) {
+    static const char *const unknown[] = {"spf", "dmarc", "arc", "iprev"};
+    struct buf reply = {0};
+    struct json_put j = json_put_begin(&reply);
+    put_outcome(&j, "tempfail", 451, "4.7.0", reason, SLICE(""));
+    json_put_end(&j, ']');
+    json_put_array(&j, "dkim");
+    json_put_end(&j, ']');
+    for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++) json_put_null(&j, unknown[i]);
+    json_put_end(&j, '}');
     metric_add(&unsure, 1);
-    answer(v, json_pack("{s:s,s:i,s:s,s:s,s:s,s:[],s:n,s:[],s:n,s:n,s:n}", "disposition", "tempfail", "code", 451,
-                        "enhanced", "4.7.0", "reason", reason, "headers", "", "drop", "spf", "dkim", "dmarc", "arc",
-                        "iprev"));
+    answer(v, &reply);
+    buf_free(&reply);
 }
 
 /* The proofs' door to DNS. What the resolver knows they have at once, so that with a warm cache one round is enough;
@@ -62,26 +81,26 @@ static const struct trust_answer *look_up(void *ctx, struct slice name, int type
 }
 
 static void answer_result(struct verify *v, const struct trust_result *r) {
-    struct buf headers = {0};
-    json_t *drop = json_array(), *reply = trust_result_json(r, v->input.explain);
+    struct buf headers = {0}, reply = {0};
+    struct json_put j = json_put_begin(&reply);
+    int code = r->disposition == TRUST_REJECT ? 550 : r->disposition == TRUST_TEMPFAIL ? 451 : 0;
     trust_write_headers(&v->input, r, &headers);
-    for (size_t i = 0; i < r->drop_count; i++)
-        json_array_append_new(drop, json_pack("[I,I]", (json_int_t)r->drops[i].offset, (json_int_t)r->drops[i].n));
-    json_t *text = json_stringn(headers.data, headers.n);
-    json_object_set_new(reply, "disposition", json_string(trust_disposition_text(r->disposition)));
-    json_object_set_new(reply, "code",
-                        json_integer(r->disposition == TRUST_REJECT     ? 550
-                                     : r->disposition == TRUST_TEMPFAIL ? 451
-                                                                        : 0));
-    json_object_set_new(reply, "enhanced", json_string(r->enhanced));
-    json_object_set_new(reply, "reason", json_string(r->reason));
-    json_object_set_new(reply, "headers", text ? text : json_string(""));
-    json_object_set_new(reply, "drop", drop);
-    buf_free(&headers);
+    put_outcome(&j, trust_disposition_text(r->disposition), code, r->enhanced, r->reason, buf_slice(&headers));
+    for (size_t i = 0; i < r->drop_count; i++) {
+        json_put_array(&j, NULL);
+        json_put_integer(&j, NULL, (int64_t)r->drops[i].offset);
+        json_put_integer(&j, NULL, (int64_t)r->drops[i].n);
+        json_put_end(&j, ']');
+    }
+    json_put_end(&j, ']');
+    trust_result_put(r, v->input.explain, &j);
+    json_put_end(&j, '}');
     metric_add(&verified, 1);
     if (r->disposition == TRUST_REJECT) metric_add(&rejected, 1);
     if (r->disposition == TRUST_TEMPFAIL) metric_add(&unsure, 1);
-    answer(v, reply);
+    answer(v, &reply);
+    buf_free(&headers);
+    buf_free(&reply);
 }
 
 static void run(void *ctx) {
@@ -135,43 +154,37 @@ void verify_start(struct verifier *verifier, struct bus_call *call, struct arena
     run(v);
 }
 
-/* Reads body_hashes: false when one is malformed. */
-static bool take_digests(struct arena *arena, const json_t *list, struct trust_input *input) {
-    size_t i, n = 0;
-    const json_t *each;
-    struct body_digest *digests = arena_alloc(arena, BODY_HASHES_MAX * sizeof *digests);
-    json_array_foreach((json_t *)(uintptr_t)list, i, each) {
-        struct slice digest;
-        const json_t *length = json_object_get(each, "length"), *hashed = json_object_get(each, "hashed");
-        if (n == BODY_HASHES_MAX) break;
-        if (ask_bytes(arena, each, "hash_b64", &digest) != 0 || digest.n != BODY_HASH_BYTES) return false;
-        struct body_digest *d = &digests[n++];
-        d->kind = (struct body_hash_kind){slice_is(ask_text(each, "canon"), "relaxed"),
-                                          json_is_integer(length) ? json_integer_value(length) : -1};
-        d->hashed = json_is_integer(hashed) ? (uint64_t)json_integer_value(hashed) : UINT64_MAX;
-        memcpy(d->digest, digest.p, BODY_HASH_BYTES);
+static void take_digests(struct arena *arena, const struct verify_ask *ask, struct trust_input *input) {
+    struct body_digest *digests = arena_alloc(arena, (ask->hash_count + 1) * sizeof *digests);
+    for (size_t i = 0; i < ask->hash_count; i++) {
+        const struct verify_hash *h = &ask->hashes[i];
+        digests[i].kind = (struct body_hash_kind){h->relaxed, h->length};
+        digests[i].hashed = h->hashed >= 0 ? (uint64_t)h->hashed : UINT64_MAX;
+        memcpy(digests[i].digest, h->digest.p, BODY_HASH_BYTES);
     }
     input->digests = digests;
-    input->digest_count = n;
-    return true;
+    input->digest_count = ask->hash_count;
 }
 
-static void on_verify(void *ctx, struct bus_call *call, const json_t *ask) {
+static void on_verify(void *ctx, struct bus_call *call, struct slice text) {
     struct verifier *verifier = ctx;
+    struct verify_ask ask;
     if (!verifier_begin(verifier, call)) return;
     struct arena *arena = arena_create();
-    struct trust_input input = {.client_ip = arena_slice(arena, ask_text(ask, "client_ip")),
-                                .helo = arena_slice(arena, ask_text(ask, "helo")),
-                                .mail_from = arena_slice(arena, ask_text(ask, "mail_from")),
-                                .smtputf8 = json_is_true(json_object_get(ask, "smtputf8"))};
-    if (ask_bytes(arena, ask, "header_b64", &input.header) != 0 ||
-        !take_digests(arena, json_object_get(ask, "body_hashes"), &input)) {
-        bus_refuse(call, "invalid", "header_b64 or a body hash is missing or not base 64");
+    const char *fault = verify_ask_read(arena, text, &ask);
+    if (fault) {
+        bus_refuse(call, "invalid", fault);
         verifier_end(verifier);
         arena_destroy(arena);
         return;
     }
+    struct trust_input input = {.client_ip = ask.client_ip,
+                                .helo = ask.helo,
+                                .mail_from = ask.mail_from,
+                                .smtputf8 = ask.smtputf8,
+                                .header = ask.header};
+    take_digests(arena, &ask, &input);
     verify_start(verifier, call, arena, &input);
 }
 
-void verify_serve(struct verifier *v) { bus_serve(v->worker->bus, "verify", on_verify, v); }
+void verify_serve(struct verifier *v) { bus_serve_text(v->worker->bus, "verify", on_verify, v); }

@@ -1,80 +1,127 @@
 /* A verdict as JSON: for events, replies and `postbus check --json`. */
 #include "libcommon/trust/verdict/trust_private.h"
 
-/* JSON text of bytes that need not be UTF-8. */
-static json_t *text(struct slice s) {
-    json_t *t = json_stringn(s.p ? s.p : "", s.n);
-    return t ? t : json_string("(not UTF-8)");
+static void put_lines(struct json_put *j, size_t count, const char *const list[]) {
+    json_put_array(j, "steps");
+    for (size_t i = 0; i < count; i++) json_put_foreign(j, NULL, slice_of(list[i]));
+    json_put_end(j, ']');
 }
 
-static json_t *text_or_null(struct slice s) { return s.p ? text(s) : json_null(); }
-
-static json_t *lines(size_t count, const char *const list[]) {
-    json_t *array = json_array();
-    for (size_t i = 0; i < count; i++) json_array_append_new(array, text(slice_of(list[i])));
-    return array;
+static void put_text_or_null(struct json_put *j, const char *name, struct slice s) {
+    if (s.p)
+        json_put_foreign(j, name, s);
+    else
+        json_put_null(j, name);
 }
 
-static json_t *spf_json(const struct spf_verdict *v, bool steps) {
-    json_t *spf = json_pack("{s:s,s:o,s:o,s:s,s:o,s:o,s:i,s:i}", "result", spf_result_text(v->result), "reason",
-                            text(slice_of(v->reason)), "domain", text(slice_of(v->domain)), "scope", v->scope,
-                            "mechanism", text(slice_of(v->mechanism)), "record_domain",
-                            text(slice_of(v->record_domain)), "lookups", v->lookups, "void_lookups", v->void_lookups);
-    if (v->explanation && *v->explanation) json_object_set_new(spf, "explanation", text(slice_of(v->explanation)));
-    if (steps) json_object_set_new(spf, "steps", lines(v->step_count, v->steps));
-    return spf;
+static void put_spf(struct json_put *j, const char *name, const struct spf_verdict *v, bool steps) {
+    json_put_object(j, name);
+    json_put_word(j, "result", spf_result_text(v->result));
+    json_put_foreign(j, "reason", slice_of(v->reason));
+    json_put_foreign(j, "domain", slice_of(v->domain));
+    json_put_word(j, "scope", v->scope);
+    json_put_foreign(j, "mechanism", slice_of(v->mechanism));
+    json_put_foreign(j, "record_domain", slice_of(v->record_domain));
+    json_put_integer(j, "lookups", v->lookups);
+    json_put_integer(j, "void_lookups", v->void_lookups);
+    if (v->explanation && *v->explanation) json_put_foreign(j, "explanation", slice_of(v->explanation));
+    if (steps) put_lines(j, v->step_count, v->steps);
+    json_put_end(j, '}');
 }
 
-static json_t *dkim_json(const struct trust_result *r, bool steps) {
-    json_t *dkim = json_array();
+static void put_dkim(struct json_put *j, const struct trust_result *r, bool steps) {
+    json_put_array(j, "dkim");
     for (size_t i = 0; i < r->dkim_count; i++) {
         const struct dkim_verdict *v = &r->dkim[i];
-        json_t *one =
-            json_pack("{s:s,s:o,s:o,s:o,s:o,s:i,s:b}", "result", dkim_result_text(v->result), "reason",
-                      text(slice_of(v->reason)), "domain", text(v->signature.d), "selector", text(v->signature.s),
-                      "algorithm", text(v->signature.a), "bits", v->bits, "testing", v->testing);
-        if (steps) json_object_set_new(one, "steps", lines(v->step_count, v->steps));
-        json_array_append_new(dkim, one);
+        json_put_object(j, NULL);
+        json_put_word(j, "result", dkim_result_text(v->result));
+        json_put_foreign(j, "reason", slice_of(v->reason));
+        json_put_foreign(j, "domain", v->signature.d);
+        json_put_foreign(j, "selector", v->signature.s);
+        json_put_foreign(j, "algorithm", v->signature.a);
+        json_put_integer(j, "bits", v->bits);
+        json_put_bool(j, "testing", v->testing);
+        if (steps) put_lines(j, v->step_count, v->steps);
+        json_put_end(j, '}');
     }
-    return dkim;
+    json_put_end(j, ']');
+}
+
+static void put_policy_or_null(struct json_put *j, const char *name, bool there, enum dmarc_policy policy) {
+    if (there)
+        json_put_word(j, name, dmarc_policy_text(policy));
+    else
+        json_put_null(j, name);
 }
 
 /* The record as it counts; sp, np, rua and ruf are null when they are not there. */
-static json_t *published_json(const struct dmarc_record *d) {
-    char psd[2] = {d->psd, 0};
-    return json_pack("{s:s,s:o,s:o,s:s,s:s,s:i,s:s,s:s,s:o,s:o,s:o}", "p", dmarc_policy_text(d->p), "sp",
-                     d->has_sp ? json_string(dmarc_policy_text(d->sp)) : json_null(), "np",
-                     d->has_np ? json_string(dmarc_policy_text(d->np)) : json_null(), "adkim",
-                     d->strict_dkim ? "s" : "r", "aspf", d->strict_spf ? "s" : "r", "pct", d->pct, "t",
-                     d->testing ? "y" : "n", "psd", psd, "fo", text(d->fo), "rua", text_or_null(d->rua), "ruf",
-                     text_or_null(d->ruf));
+static void put_published(struct json_put *j, const struct dmarc_record *d) {
+    json_put_object(j, "published");
+    json_put_word(j, "p", dmarc_policy_text(d->p));
+    put_policy_or_null(j, "sp", d->has_sp, d->sp);
+    put_policy_or_null(j, "np", d->has_np, d->np);
+    json_put_word(j, "adkim", d->strict_dkim ? "s" : "r");
+    json_put_word(j, "aspf", d->strict_spf ? "s" : "r");
+    json_put_integer(j, "pct", d->pct);
+    json_put_word(j, "t", d->testing ? "y" : "n");
+    json_put_text(j, "psd", slice_make(&d->psd, 1));
+    json_put_foreign(j, "fo", d->fo);
+    put_text_or_null(j, "rua", d->rua);
+    put_text_or_null(j, "ruf", d->ruf);
+    json_put_end(j, '}');
 }
 
-static json_t *dmarc_json(const struct trust_result *r, bool steps) {
+static void put_dmarc(struct json_put *j, const struct trust_result *r, bool steps) {
     const struct dmarc_verdict *d = &r->dmarc;
-    json_t *overrides = json_array();
-    for (size_t i = 0; i < r->override_count; i++)
-        json_array_append_new(overrides, json_pack("{s:s,s:o}", "type", r->overrides[i].type, "comment",
-                                                   text(slice_of(r->overrides[i].comment))));
-    json_t *dmarc =
-        json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:b,s:b,s:o,s:o}", "result", dmarc_result_text(d->result), "policy",
-                  dmarc_policy_text(d->policy), "disposition", dmarc_policy_text(r->dmarc_disposition), "reason",
-                  d->reason, "from", text(slice_of(d->from_domain)), "record_domain", text(slice_of(d->record_domain)),
-                  "organizational_domain", text(slice_of(d->organizational_domain)), "spf_aligned", d->spf_aligned,
-                  "dkim_aligned", d->dkim_aligned, "published",
-                  d->has_record ? published_json(&d->record) : json_null(), "overrides", overrides);
-    if (steps) json_object_set_new(dmarc, "steps", lines(d->step_count, d->steps));
-    return dmarc;
+    json_put_object(j, "dmarc");
+    json_put_word(j, "result", dmarc_result_text(d->result));
+    json_put_word(j, "policy", dmarc_policy_text(d->policy));
+    json_put_word(j, "disposition", dmarc_policy_text(r->dmarc_disposition));
+    json_put_foreign(j, "reason", slice_of(d->reason));
+    json_put_foreign(j, "from", slice_of(d->from_domain));
+    json_put_foreign(j, "record_domain", slice_of(d->record_domain));
+    json_put_foreign(j, "organizational_domain", slice_of(d->organizational_domain));
+    json_put_bool(j, "spf_aligned", d->spf_aligned);
+    json_put_bool(j, "dkim_aligned", d->dkim_aligned);
+    if (d->has_record)
+        put_published(j, &d->record);
+    else
+        json_put_null(j, "published");
+    json_put_array(j, "overrides");
+    for (size_t i = 0; i < r->override_count; i++) {
+        json_put_object(j, NULL);
+        json_put_word(j, "type", r->overrides[i].type);
+        json_put_foreign(j, "comment", slice_of(r->overrides[i].comment));
+        json_put_end(j, '}');
+    }
+    json_put_end(j, ']');
+    if (steps) put_lines(j, d->step_count, d->steps);
+    json_put_end(j, '}');
 }
 
-json_t *trust_result_json(const struct trust_result *r, bool steps) {
-    json_t *arc = json_pack("{s:s,s:o,s:i,s:i,s:o}", "cv", arc_result_text(r->arc.result), "reason",
-                            text(slice_of(r->arc.reason)), "sets", (int)r->arc.sets, "oldest_pass",
-                            (int)r->arc.oldest_pass, "sealer", text(slice_of(r->arc.sealer)));
-    if (steps) json_object_set_new(arc, "steps", lines(r->arc.step_count, r->arc.steps));
-    json_t *iprev = json_pack("{s:s,s:o}", "result", iprev_text(r), "name", text(slice_of(r->client_name)));
-    if (steps) json_object_set_new(iprev, "steps", lines(r->iprev_step_count, r->iprev_steps));
-    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o}", "spf", spf_json(&r->spf, steps), "spf_helo",
-                     r->helo_checked ? spf_json(&r->spf_helo, steps) : json_null(), "dkim", dkim_json(r, steps),
-                     "dmarc", dmarc_json(r, steps), "arc", arc, "iprev", iprev);
+static void put_arc(struct json_put *j, const struct arc_verdict *v, bool steps) {
+    json_put_object(j, "arc");
+    json_put_word(j, "cv", arc_result_text(v->result));
+    json_put_foreign(j, "reason", slice_of(v->reason));
+    json_put_integer(j, "sets", (int64_t)v->sets);
+    json_put_integer(j, "oldest_pass", (int64_t)v->oldest_pass);
+    json_put_foreign(j, "sealer", slice_of(v->sealer));
+    if (steps) put_lines(j, v->step_count, v->steps);
+    json_put_end(j, '}');
+}
+
+void trust_result_put(const struct trust_result *r, bool steps, struct json_put *j) {
+    put_spf(j, "spf", &r->spf, steps);
+    if (r->helo_checked)
+        put_spf(j, "spf_helo", &r->spf_helo, steps);
+    else
+        json_put_null(j, "spf_helo");
+    put_dkim(j, r, steps);
+    put_dmarc(j, r, steps);
+    put_arc(j, &r->arc, steps);
+    json_put_object(j, "iprev");
+    json_put_word(j, "result", iprev_text(r));
+    json_put_foreign(j, "name", slice_of(r->client_name));
+    if (steps) put_lines(j, r->iprev_step_count, r->iprev_steps);
+    json_put_end(j, '}');
 }

@@ -3,7 +3,7 @@
 #ifndef POSTBUS_TRUST_TRUST_H
 #define POSTBUS_TRUST_TRUST_H
 
-#include <jansson.h>
+#include "libcommon/base/json.h"
 
 #include "libcommon/trust/arc/arc.h"
 #include "libcommon/trust/dmarc/dmarc.h"
@@ -63,9 +63,9 @@ int trust_verify(struct arena *arena, const struct trust_input *in, const struct
 
 /* Adds "Authentication-Results: …" (RFC 8601) and "Received-SPF: …" (RFC 7208 §9.1), folded, each with CRLF. */
 void trust_write_headers(const struct trust_input *in, const struct trust_result *r, struct buf *out);
-/* {"spf":{"result":…},"spf_helo":…,"dkim":[…],"dmarc":{…},"arc":{"cv":…},"iprev":{…}}; steps: with each step of the
- * explanation. */
-json_t *trust_result_json(const struct trust_result *r, bool steps);
+/* Adds the members "spf":{"result":…},"spf_helo":…,"dkim":[…],"dmarc":{…},"arc":{"cv":…},"iprev":{…} to the object that
+ * is being written; steps: with each step of the explanation. */
+void trust_result_put(const struct trust_result *r, bool steps, struct json_put *j);
 const char *trust_disposition_text(enum trust_disposition d);
 
 #endif

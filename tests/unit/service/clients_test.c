@@ -9,10 +9,7 @@
 
 #include <cmocka.h>
 
-#include "services/smtpd/smtpd.h"
-
-/* those of main.c, which is not linked here */
-struct metric smtpd_connections, smtpd_accepted, smtpd_delivered, smtpd_refused, smtpd_deferred, smtpd_bytes;
+#include "libcommon/service/clients.h"
 
 static void each_network_has_its_own_count(void **state) {
     struct clients *c = clients_create(2);

@@ -1,7 +1,7 @@
 /* How many connections each client has now, over all workers of the process. An IPv6 client is its /64 network: that is
  * the least that one customer gets (RFC 6177). */
-#ifndef POSTBUS_SMTPD_CLIENTS_H
-#define POSTBUS_SMTPD_CLIENTS_H
+#ifndef POSTBUS_SERVICE_CLIENTS_H
+#define POSTBUS_SERVICE_CLIENTS_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-#include "services/smtpd/clients.h"
+#include "libcommon/service/clients.h"
 
 #include <arpa/inet.h>
 #include <pthread.h>

@@ -1,0 +1,82 @@
+#include "libcommon/codec/events.h"
+
+static void put_if_any(struct json_put *j, const char *name, struct slice text) {
+    if (text.n) json_put_text(j, name, text);
+}
+
+void mail_event_client_put(struct json_put *j, const struct mail_event_client *c) {
+    json_put_object(j, "client");
+    json_put_text(j, "ip", c->ip);
+    json_put_integer(j, "port", c->port);
+    json_put_text(j, "helo", c->helo);
+    json_put_text(j, "protocol", c->protocol);
+    put_if_any(j, "tls", c->tls);
+    put_if_any(j, "cipher", c->cipher);
+    put_if_any(j, "login", c->login);
+    json_put_end(j, '}');
+}
+
+bool mail_accepted_write(const struct mail_accepted *e, struct buf *out) {
+    struct json_put j = json_put_begin(out);
+    json_put_object(&j, NULL);
+    json_put_bool(&j, "queued", e->queued);
+    if (e->shard >= 0) json_put_integer(&j, "shard", e->shard);
+    json_put_text(&j, "from", e->from);
+    json_put_array(&j, "rcpts");
+    for (size_t i = 0; i < e->rcpt_count; i++) {
+        json_put_object(&j, NULL);
+        json_put_text(&j, "address", e->rcpts[i].address);
+        if (e->rcpts[i].user.p) json_put_text(&j, "user", e->rcpts[i].user);
+        if (e->rcpts[i].from.p) json_put_text(&j, "from", e->rcpts[i].from);
+        json_put_end(&j, '}');
+    }
+    json_put_end(&j, ']');
+    json_put_integer(&j, "size", (int64_t)e->size);
+    json_put_text(&j, "message_id", e->message_id);
+    json_put_text(&j, "origin", e->origin);
+    if (e->client)
+        mail_event_client_put(&j, e->client);
+    else
+        json_put_null(&j, "client");
+    if (e->verdict.n) json_put_raw(&j, "verdict", e->verdict);
+    put_if_any(&j, "reply", e->reply);
+    put_if_any(&j, "sealed", e->sealed);
+    json_put_end(&j, '}');
+    return !j.failed;
+}
+
+bool mail_delivered_write(const struct mail_delivered *e, struct buf *out) {
+    struct json_put j = json_put_begin(out);
+    json_put_object(&j, NULL);
+    json_put_text(&j, "rcpt", e->rcpt);
+    json_put_text(&j, "user", e->user);
+    json_put_text(&j, "folder", e->folder);
+    json_put_integer(&j, "uid", e->uid);
+    json_put_integer(&j, "modseq", e->modseq);
+    json_put_end(&j, '}');
+    return !j.failed;
+}
+
+bool mailbox_changed_write(const struct mailbox_changed *e, struct buf *out) {
+    struct json_put j = json_put_begin(out);
+    json_put_object(&j, NULL);
+    json_put_text(&j, "user", e->user);
+    json_put_integer(&j, "folder", e->folder);
+    json_put_integer(&j, "modseq", e->modseq);
+    json_put_text(&j, "kind", e->kind);
+    json_put_end(&j, '}');
+    return !j.failed;
+}
+
+const char *mailbox_changed_read(struct arena *arena, struct slice event, struct mailbox_changed *out) {
+    yyjson_val *o;
+    yyjson_doc *doc = json_take(event, &o);
+    yyjson_val *data = yyjson_obj_get(o, "data");
+    bool there = yyjson_is_obj(data);
+    *out = (struct mailbox_changed){.user = json_take_copy(arena, data, "user"),
+                                    .kind = json_take_copy(arena, data, "kind"),
+                                    .folder = json_take_integer(data, "folder", 0),
+                                    .modseq = json_take_integer(data, "modseq", 0)};
+    yyjson_doc_free(doc);
+    return there ? NULL : "the event has no data";
+}

@@ -1,0 +1,50 @@
+/* The data of the events that every message brings (proto-schemas/events), for bus_publish_text, and their reading for
+ * listeners of bus_hear_raw and bus_subscribe_raw. Pure. Writers add to out and answer false when a text is not UTF-8.
+ */
+#ifndef POSTBUS_CODEC_EVENTS_H
+#define POSTBUS_CODEC_EVENTS_H
+
+#include "libcommon/base/json.h"
+
+struct mail_event_rcpt {
+    struct slice address, user, from; /* user, from: {NULL, 0} when it has none */
+};
+
+/* Who was connected. */
+struct mail_event_client {
+    struct slice ip, helo, protocol, tls, cipher, login; /* tls, cipher, login: may be empty, and are left out then */
+    int port;
+};
+/* As the member "client" of an event that has no writer here. */
+void mail_event_client_put(struct json_put *j, const struct mail_event_client *c);
+
+/* mail.accepted */
+struct mail_accepted {
+    bool queued;   /* or it is in the mailboxes already */
+    int64_t shard; /* of the queue; -1: none */
+    struct slice from, message_id, origin, reply, sealed;
+    uint64_t size;
+    const struct mail_event_client *client; /* NULL: nobody was */
+    struct slice verdict;                   /* JSON (verify_reply.proofs); empty: none */
+    size_t rcpt_count;
+    const struct mail_event_rcpt *rcpts;
+};
+bool mail_accepted_write(const struct mail_accepted *e, struct buf *out);
+
+/* mail.delivered */
+struct mail_delivered {
+    struct slice rcpt, user, folder;
+    int64_t uid, modseq;
+};
+bool mail_delivered_write(const struct mail_delivered *e, struct buf *out);
+
+/* mailbox.changed: kind is "delivered", "flags", "expunged" or "folders". */
+struct mailbox_changed {
+    struct slice user, kind;
+    int64_t folder, modseq;
+};
+bool mailbox_changed_write(const struct mailbox_changed *e, struct buf *out);
+/* event: the whole CloudEvent. NULL, or what is wrong with it; texts live in the arena. */
+const char *mailbox_changed_read(struct arena *arena, struct slice event, struct mailbox_changed *out);
+
+#endif

@@ -1,0 +1,59 @@
+/* verifier.verify and verifier.sign in their JSON form (proto-schemas/rpc). Pure.
+ *
+ * Writers add to out and answer false when a text is not UTF-8. Readers answer NULL, or what is wrong with the text;
+ * what they give lives in the arena. */
+#ifndef POSTBUS_CODEC_VERIFY_H
+#define POSTBUS_CODEC_VERIFY_H
+
+#include "libcommon/base/json.h"
+
+enum { VERIFY_HASHES_MAX = 10, VERIFY_DROPS_MAX = 2000, VERIFY_HASH_BYTES = 32 };
+
+/* A hash of the body that a signature of the header asks for. */
+struct verify_hash {
+    bool relaxed;
+    int64_t length, hashed; /* l=, -1: none; canonical bytes that were hashed, -1: not told */
+    struct slice digest;    /* SHA-256 */
+};
+
+struct verify_ask {
+    struct slice id, client_ip, helo, mail_from, tls;
+    bool smtputf8;
+    struct slice header; /* of the message, as bytes */
+    size_t hash_count;
+    struct verify_hash hashes[VERIFY_HASHES_MAX];
+};
+
+bool verify_ask_write(const struct verify_ask *a, struct buf *out);
+const char *verify_ask_read(struct arena *arena, struct slice text, struct verify_ask *out);
+
+/* A range of header bytes that is taken out. */
+struct verify_drop {
+    size_t offset, n;
+};
+
+/* The answer, as far as the asker acts on it. */
+struct verify_reply {
+    struct slice disposition, enhanced, reason; /* NUL-terminated; disposition "" when it is missing */
+    struct slice headers;                       /* to be put on top, each with CRLF */
+    size_t drop_count;
+    struct verify_drop *drops;
+    struct slice dmarc_result, dmarc_from, organizational_domain; /* NUL-terminated, "" when there is no DMARC result */
+    struct slice arc_cv;
+    int64_t arc_sets;
+    struct slice proofs; /* JSON: the answer as events carry it, without headers and drop */
+};
+
+const char *verify_reply_read(struct arena *arena, struct slice text, struct verify_reply *out);
+
+struct sign_ask {
+    struct slice id, domain, header, body_hash;
+};
+
+bool sign_ask_write(const struct sign_ask *a, struct buf *out);
+const char *sign_ask_read(struct arena *arena, struct slice text, struct sign_ask *out);
+/* The answer of verifier.sign and verifier.seal: fields to put on top. */
+bool sign_reply_write(struct slice headers, struct buf *out);
+const char *sign_reply_read(struct arena *arena, struct slice text, struct slice *headers);
+
+#endif
