@@ -48,7 +48,7 @@ static void on_resolved(struct checking *c, int error, struct slice reply) {
     } else if (error && strcmp(bus_error_code_text(reply, code), "invalid") == 0) {
         check_reject(c, 553, "5.1.3", "<%.*s>: Invalid address", SLICE_FMT(p->address));
     } else if (error) { /* an alias that leads to too many addresses, or too many steps on */
-        check_reject(c, 550, "5.4.6", "<%.*s>: The address cannot be expanded", SLICE_FMT(p->address));
+        check_reject(c, 550, "5.2.4", "<%.*s>: The address cannot be expanded", SLICE_FMT(p->address));
     } else {
         resolver_keep(c->session->smtpd->resolver, c->mark, p->address, p->resolved);
         judge(c);
