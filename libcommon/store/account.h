@@ -12,10 +12,6 @@ typedef void account_done_fn(void *ctx, int error);
 /* value: what was asked for; NULL with an error. */
 typedef void account_json_fn(void *ctx, int error, const json_t *value);
 
-/* The Functions of account.lua by name, on a domain: for changes whose answer is only "done". */
-void account_change(struct redis *r, const char *function, const char *domain, size_t argc, const struct slice argv[],
-                    account_done_fn *done, void *ctx);
-
 /* All domains: a sorted array of names. The list is an index beside the domains themselves: add after the domain,
  * remove after it. */
 void account_domains(struct redis *r, account_json_fn *done, void *ctx);
@@ -30,12 +26,39 @@ void account_read(struct redis *r, const char *domain, const char *kind, struct 
 /* An account with the text it is stored as, which account_set compares. */
 typedef void account_text_fn(void *ctx, int error, struct slice text);
 void account_read_text(struct redis *r, const char *domain, struct slice local, account_text_fn *done, void *ctx);
-/* The Functions of account.lua on a domain's DKIM keys (account_keys_add, _seen, _activate, _remove): the selectors
- * that changed, an array. Each may be asked twice: the second time nothing changes. STORE_NOT_FOUND: no such domain or
- * key; STORE_CONFLICT: the key's state does not allow it. account_domain_delete answers an array as well: local part
- * and user id of each account that went. */
-void account_change_named(struct redis *r, const char *function, const char *domain, size_t argc,
-                          const struct slice argv[], account_json_fn *done, void *ctx);
+/* A domain begins with its first keys: selector and JSON text of each. created: RFC 3339. STORE_EXISTS. */
+struct account_field {
+    const char *name, *value;
+};
+void account_domain_add(struct redis *r, const char *domain, const char *created, size_t key_count,
+                        const struct account_field keys[], account_done_fn *done, void *ctx);
+/* Sets fields of the domain; a value NULL takes the field away. STORE_NOT_FOUND. */
+void account_domain_set(struct redis *r, const char *domain, size_t count, const struct account_field fields[],
+                        account_done_fn *done, void *ctx);
+/* Answers local part and user id of each account that went with it, one after the other in an array; their deletion is
+ * owed to the mailbox service (below). STORE_CONFLICT without force where it has accounts; STORE_NOT_FOUND. */
+void account_domain_delete(struct redis *r, const char *domain, bool force, account_json_fn *done, void *ctx);
+
+/* targets: a JSON array of addresses. STORE_NOT_FOUND: no such domain; STORE_EXISTS: an account has the address. */
+void account_alias_set(struct redis *r, const char *domain, const char *local, const char *targets,
+                       account_done_fn *done, void *ctx);
+void account_alias_delete(struct redis *r, const char *domain, const char *local, account_done_fn *done, void *ctx);
+
+/* A domain's DKIM keys. Each answers the selectors that changed, an array, and may be asked twice: the second time
+ * nothing changes. Times are RFC 3339 texts. STORE_NOT_FOUND: no such domain or key; STORE_CONFLICT: the key's state
+ * does not allow it. */
+/* keys: JSON texts without their selectors, which are made from the month ("202611") and are the answer. urgent: the
+ * present keys are compromised. An empty answer: a roll-over is pending already. */
+void account_keys_add(struct redis *r, const char *domain, const char *now, const char *month, bool urgent,
+                      size_t count, const char *const keys[], account_json_fn *done, void *ctx);
+/* Which published keys are in DNS (seen; ready: when the caches have them) and which are not. Up to 64 together. */
+void account_keys_seen(struct redis *r, const char *domain, const char *now, const char *ready, size_t seen_count,
+                       const char *const seen[], size_t unseen_count, const char *const unseen[], account_json_fn *done,
+                       void *ctx);
+void account_keys_activate(struct redis *r, const char *domain, const char *now, size_t count,
+                           const char *const selectors[], account_json_fn *done, void *ctx);
+void account_keys_remove(struct redis *r, const char *domain, size_t count, const char *const selectors[],
+                         account_json_fn *done, void *ctx);
 
 /* Accounts. What the mailbox service has to be told of a change is owed by the same Function that makes the change,
  * as "quota <bytes> <local part>" (NULL: nothing is owed); a deletion owes "delete". Before one of these the domain
@@ -60,7 +83,8 @@ void account_owed(struct redis *r, const char *domain, account_json_fn *done, vo
 /* The mailbox service did it: it is owed no longer, unless something newer is. */
 void account_owed_done(struct redis *r, const char *domain, const char *user, const char *owed, account_done_fn *done,
                        void *ctx);
-/* Whether this replica may look through what is owed for the next `seconds`: one at a time. */
+/* Whether this replica may look through what is owed now: one does, and for `seconds` from then on nobody. STORE_LOST:
+ * it is not this one's turn. */
 void account_owing_lease(struct redis *r, int seconds, account_done_fn *done, void *ctx);
 
 /* Whose address each of up to 1,000 local parts of a domain is: called back once for each, i from 0, and then once with

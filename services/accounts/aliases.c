@@ -64,8 +64,7 @@ static void on_expanded(struct expansion *x) {
         ask_refuse(a, "invalid", buf_str(&problem));
     } else {
         char *list = json_dumps(json_object_get(a->body, "targets"), JSON_COMPACT);
-        struct slice args[] = {slice_of(a->address.local), slice_of(list)};
-        account_change(a->accounts->worker->redis, "account_alias_set", a->address.domain, 2, args, on_added, a);
+        account_alias_set(a->accounts->worker->redis, a->address.domain, a->address.local, list, on_added, a);
         free(list);
     }
     buf_free(&problem);
@@ -175,9 +174,8 @@ static void on_deleted(void *ctx, int error) {
 
 static void on_delete(void *ctx, struct bus_call *call, const json_t *body) {
     struct ask *a = ask_create(ctx, call, body);
-    if (!take_alias(a)) return;
-    struct slice local = slice_of(a->address.local);
-    account_change(a->accounts->worker->redis, "account_alias_delete", a->address.domain, 1, &local, on_deleted, a);
+    if (take_alias(a))
+        account_alias_delete(a->accounts->worker->redis, a->address.domain, a->address.local, on_deleted, a);
 }
 
 void aliases_start(struct accounts *s) {

@@ -109,7 +109,7 @@ static void on_ask(void *ctx, struct bus_call *call, const json_t *body) {
     struct ask *a = ask_create(ctx, call, body);
     const json_t *dns = json_object_get(a->body, "dns");
     struct arena *arena = arena_create();
-    struct slice args[2 * SETTINGS];
+    struct account_field fields[SETTINGS];
     size_t n = 0;
     const char *problem = json_is_object(dns) ? NULL : "dns must be an object of settings";
     for (void *at = json_object_iter((json_t *)(uintptr_t)dns); at && !problem;
@@ -117,16 +117,15 @@ static void on_ask(void *ctx, struct bus_call *call, const json_t *body) {
         const json_t *value = json_object_iter_value(at);
         problem = domain_setting_problem(json_object_iter_key(at), value);
         if (problem) break;
-        char *text =
-            json_is_null(value) ? NULL : json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY); /* empty: the field goes */
-        args[n++] = slice_of(arena_printf(arena, "%s%s", prefix, json_object_iter_key(at)));
-        args[n++] = arena_slice(arena, slice_of(text));
+        char *text = json_is_null(value) ? NULL : json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+        fields[n].name = arena_printf(arena, "%s%s", prefix, json_object_iter_key(at));
+        fields[n++].value = text ? arena_copy(arena, slice_of(text)) : NULL;
         free(text);
     }
     if (problem)
         ask_refuse(a, "invalid", problem);
     else if (ask_take_domain(a, "domain"))
-        account_change(a->accounts->worker->redis, "account_domain_set", a->address.domain, n, args, on_set, a);
+        account_domain_set(a->accounts->worker->redis, a->address.domain, n, fields, on_set, a);
     arena_destroy(arena);
 }
 

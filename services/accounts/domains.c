@@ -38,8 +38,8 @@ static void on_added(void *ctx, int error) {
  * §6.1.2), and one less to wait for. */
 static void on_keys(struct ask *a, json_t *const keys[KEYS_MADE]) {
     char when[CLOCK_TEXT_BYTES], month[KEYS_MONTH_BYTES], selectors[KEYS_MADE][KEYS_MONTH_BYTES + 1], *texts[KEYS_MADE];
-    struct slice args[1 + 2 * KEYS_MADE] = {slice_of(clock_rfc3339(clock_wall_ms(), when))};
-    a->more = memory_copy(args[0]);
+    struct account_field fields[KEYS_MADE];
+    a->more = memory_copy(slice_of(clock_rfc3339(clock_wall_ms(), when)));
     keys_month(month);
     for (int i = 0; i < KEYS_MADE; i++) {
         bool rsa = strcmp(json_string_value(json_object_get(keys[i], "algorithm")), "rsa") == 0;
@@ -48,11 +48,9 @@ static void on_keys(struct ask *a, json_t *const keys[KEYS_MADE]) {
         json_object_set_new(keys[i], "state", json_string("active"));
         json_object_set_new(keys[i], "changed", json_string(when));
         texts[i] = json_dumps(keys[i], JSON_COMPACT);
-        args[1 + 2 * i] = slice_of(selectors[i]);
-        args[2 + 2 * i] = slice_of(texts[i]);
+        fields[i] = (struct account_field){selectors[i], texts[i]};
     }
-    account_change(a->accounts->worker->redis, "account_domain_add", a->address.domain, 1 + 2 * KEYS_MADE, args,
-                   on_added, a);
+    account_domain_add(a->accounts->worker->redis, a->address.domain, when, KEYS_MADE, fields, on_added, a);
     for (int i = 0; i < KEYS_MADE; i++) free(texts[i]);
 }
 
@@ -130,12 +128,11 @@ static void on_deleted(void *ctx, int error, const json_t *gone) {
 
 static void on_marked(void *ctx, int error) {
     struct ask *a = ctx;
-    struct slice force = json_is_true(json_object_get(a->body, "force")) ? SLICE("1") : SLICE("0");
+    bool force = json_is_true(json_object_get(a->body, "force"));
     if (error)
         refuse(a, error);
     else
-        account_change_named(a->accounts->worker->redis, "account_domain_delete", a->address.domain, 1, &force,
-                             on_deleted, a);
+        account_domain_delete(a->accounts->worker->redis, a->address.domain, force, on_deleted, a);
 }
 
 static void on_delete(void *ctx, struct bus_call *call, const json_t *body) {

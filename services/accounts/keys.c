@@ -173,11 +173,10 @@ static bool is_urgent(const struct ask *a) { return json_is_true(json_object_get
 
 static void add_keys(struct ask *a, json_t *const keys[KEYS_MADE]) {
     char when[CLOCK_TEXT_BYTES], month[KEYS_MONTH_BYTES], *texts[KEYS_MADE];
-    struct slice args[3 + KEYS_MADE] = {slice_of(clock_rfc3339(clock_wall_ms(), when)), slice_of(keys_month(month)),
-                                        is_urgent(a) ? SLICE("1") : SLICE("0")};
-    for (int i = 0; i < KEYS_MADE; i++) args[3 + i] = slice_of(texts[i] = json_dumps(keys[i], JSON_COMPACT));
-    account_change_named(a->accounts->worker->redis, "account_keys_add", a->address.domain, 3 + KEYS_MADE, args,
-                         on_added, a);
+    const char *made[KEYS_MADE];
+    for (int i = 0; i < KEYS_MADE; i++) made[i] = texts[i] = json_dumps(keys[i], JSON_COMPACT);
+    account_keys_add(a->accounts->worker->redis, a->address.domain, clock_rfc3339(clock_wall_ms(), when),
+                     keys_month(month), is_urgent(a), KEYS_MADE, made, on_added, a);
     for (int i = 0; i < KEYS_MADE; i++) free(texts[i]);
 }
 
@@ -218,16 +217,14 @@ static void on_rotate(void *ctx, struct bus_call *call, const json_t *body) {
         account_read_all(a->accounts->worker->redis, a->address.domain, "k", on_may_rotate, a);
 }
 
-/* The selectors of a field into args, from *n on, each followed by `flag` where there is one; false when there are too
- * many or another thing. */
-static bool take_selectors(const struct ask *a, const char *field, const char *flag, struct slice args[], size_t *n,
-                           size_t max) {
+/* The selectors of a field; false when there are more than SELECTORS_MAX or another thing. */
+static bool take_selectors(const struct ask *a, const char *field, const char *selectors[SELECTORS_MAX], size_t *n) {
     size_t i;
     json_t *each;
+    *n = 0;
     json_array_foreach(json_object_get(a->body, field), i, each) {
-        if (*n + 2 > max || !json_is_string(each)) return false;
-        args[(*n)++] = slice_of(json_string_value(each));
-        if (flag) args[(*n)++] = slice_of(flag);
+        if (*n == SELECTORS_MAX || !json_is_string(each)) return false;
+        selectors[(*n)++] = json_string_value(each);
     }
     return true;
 }
@@ -235,41 +232,43 @@ static bool take_selectors(const struct ask *a, const char *field, const char *f
 static void on_seen(void *ctx, struct bus_call *call, const json_t *body) {
     struct ask *a = ask_create(ctx, call, body);
     char now[CLOCK_TEXT_BYTES], ready[CLOCK_TEXT_BYTES];
-    struct slice args[2 + 4 * SELECTORS_MAX];
-    size_t n = 2;
+    const char *seen[SELECTORS_MAX], *unseen[SELECTORS_MAX];
+    size_t seen_count, unseen_count;
     int64_t wall = clock_wall_ms(), ttl = json_integer_value(json_object_get(a->body, "ttl"));
     if (!ask_take_domain(a, "domain")) return;
     if (ttl < 0 || ttl > KEYS_TTL_MAX) ttl = KEYS_TTL_MAX;
-    args[0] = slice_of(clock_rfc3339(wall, now));
-    args[1] = slice_of(clock_rfc3339(wall + ttl * 1000, ready));
-    if (take_selectors(a, "seen", "1", args, &n, sizeof args / sizeof *args) &&
-        take_selectors(a, "unseen", "0", args, &n, sizeof args / sizeof *args))
-        account_change_named(a->accounts->worker->redis, "account_keys_seen", a->address.domain, n, args, on_changed,
-                             a);
+    if (take_selectors(a, "seen", seen, &seen_count) && take_selectors(a, "unseen", unseen, &unseen_count))
+        account_keys_seen(a->accounts->worker->redis, a->address.domain, clock_rfc3339(wall, now),
+                          clock_rfc3339(wall + ttl * 1000, ready), seen_count, seen, unseen_count, unseen, on_changed,
+                          a);
     else
         ask_refuse(a, "invalid", "seen and unseen are lists of selectors");
 }
 
-/* The two that take a list of selectors; now: their first argument is the time. */
-static void change_listed(struct accounts *s, struct bus_call *call, const json_t *body, const char *function,
-                          bool timed, account_json_fn *done) {
-    struct ask *a = ask_create(s, call, body);
-    char now[CLOCK_TEXT_BYTES];
-    struct slice args[2 + SELECTORS_MAX];
-    size_t n = 0;
-    if (!ask_take_domain(a, "domain")) return;
-    if (timed) args[n++] = slice_of(clock_rfc3339(clock_wall_ms(), now));
-    if (take_selectors(a, "selectors", NULL, args, &n, sizeof args / sizeof *args) && n > (timed ? 1U : 0U))
-        account_change_named(s->worker->redis, function, a->address.domain, n, args, done, a);
-    else
-        ask_refuse(a, "invalid", "selectors is a list of 1 to 16 selectors");
+/* The domain and the selectors of a request about some of its keys; false after refusing. */
+static bool take_listed(struct ask *a, const char *selectors[SELECTORS_MAX], size_t *n) {
+    if (!ask_take_domain(a, "domain")) return false;
+    if (take_selectors(a, "selectors", selectors, n) && *n) return true;
+    ask_refuse(a, "invalid", "selectors is a list of 1 to 16 selectors");
+    return false;
 }
 
 static void on_activate(void *ctx, struct bus_call *call, const json_t *body) {
-    change_listed(ctx, call, body, "account_keys_activate", true, on_changed);
+    struct ask *a = ask_create(ctx, call, body);
+    char now[CLOCK_TEXT_BYTES];
+    const char *selectors[SELECTORS_MAX];
+    size_t n;
+    if (take_listed(a, selectors, &n))
+        account_keys_activate(a->accounts->worker->redis, a->address.domain, clock_rfc3339(clock_wall_ms(), now), n,
+                              selectors, on_changed, a);
 }
+
 static void on_remove(void *ctx, struct bus_call *call, const json_t *body) {
-    change_listed(ctx, call, body, "account_keys_remove", false, on_removed);
+    struct ask *a = ask_create(ctx, call, body);
+    const char *selectors[SELECTORS_MAX];
+    size_t n;
+    if (take_listed(a, selectors, &n))
+        account_keys_remove(a->accounts->worker->redis, a->address.domain, n, selectors, on_removed, a);
 }
 
 void keys_start(struct accounts *s) {

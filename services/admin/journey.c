@@ -216,6 +216,11 @@ static void on_bounced(struct step *s) {
     whole(s, 6, "bounced");
 }
 
+static void on_dead(struct step *s) {
+    buf_printf(&s->what, "put aside: %s", text_of(s->data, "reason"));
+    whole(s, 6, "dead");
+}
+
 static void on_delivered(struct step *s) {
     buf_printf(&s->what, "stored for %s in %s as uid %lld", text_of(s->data, "rcpt"), text_of(s->data, "folder"),
                json_integer_value(json_object_get(s->data, "uid")));
@@ -256,6 +261,7 @@ static const struct {
     {"postbus.mail.deferred", on_deferred},   {"postbus.mail.bounced", on_bounced},
     {"postbus.mail.delivered", on_delivered}, {"postbus.mail.announced", on_announced},
     {"postbus.mail.fetched", on_fetched},     {"postbus.mail.tls", on_tls},
+    {"postbus.mail.dead", on_dead},
 };
 
 struct timed {

@@ -63,7 +63,18 @@ static void on_end(void *ctx, struct message *m) {
     if (shard->wanted) ask(shard); /* it had to wait for room */
 }
 
+/* An entry that cannot be read is put among the dead letters by queue_lease: people are told. */
+static void say_dead(struct scheduler *s, struct envelope *e) {
+    bus_publish(s->delivery->worker->bus, "mail.dead", slice_of(e->id),
+                json_pack("{s:s}", "reason", "The queue entry is damaged and was put aside"));
+    envelope_destroy(e);
+}
+
 static void begin(struct scheduler *s, struct envelope *e, const struct shard *shard) {
+    if (e->rcpt_count == 0) {
+        say_dead(s, e);
+        return;
+    }
     struct message *old = find(s, e->id);
     if (old) { /* we were too slow to extend our lease, and have it again */
         envelope_destroy(e);

@@ -1,36 +1,29 @@
-"""The queue's Functions on a real Redis."""
+"""The queue, from outside: what the Functions do is tested by tests/unit/store/queue_test.c."""
 import json
-import time
+
+from postbus_test.site import wait_until
 
 ID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 
 
 def call(site, function, *args):
-    return site.redis("FCALL", function, 1, "{q:1}", *args)
+    return site.redis("FCALL", function, 1, f"{{q:{shard(ID)}}}", *args)
 
 
-def due(site):
-    return float(site.redis("ZSCORE", "{q:1}:due", ID))
+def shard(message_id):
+    return sum(map(ord, message_id[10:])) % 16
 
 
-def test_a_deferred_recipient_does_not_end_the_lease_of_one_in_work(bare_site):
-    now = time.time() * 1000
-    call(bare_site, "queue_commit", ID, json.dumps({"rcpts": [{}, {}]}), 2)
-    assert ID in call(bare_site, "queue_lease", 10, 60000)
-    leased = due(bare_site)
-    assert leased > now + 50000
-    call(bare_site, "queue_update", ID, 1, 0, 1, json.dumps({"state": "deferred"}), int(now + 1000))
-    assert due(bare_site) == leased, "another worker would try the other recipient a second time"
-    call(bare_site, "queue_update", ID, 0, 1, 0, json.dumps({"state": "sent"}), 0)
-    assert due(bare_site) == int(now + 1000)
-    call(bare_site, "queue_update", ID, 0, 1, 1, json.dumps({"state": "deferred"}), int(now + 9000))  # a final state stays
-    assert due(bare_site) == int(now + 1000)
-    assert call(bare_site, "queue_update", ID, 0, 0, 0, json.dumps({"state": "bounced"}), 0).strip().endswith("1")
-    assert bare_site.redis("EXISTS", "{q:1}:e:" + ID).strip().endswith("0") and bare_site.redis("ZCARD", "{q:1}:due").strip().endswith("0")
-
-
-def test_a_commit_happens_once(bare_site):
-    call(bare_site, "queue_commit", ID, json.dumps({"rcpts": [{}]}), 1)
-    call(bare_site, "queue_commit", ID, json.dumps({"rcpts": [{}, {}]}), 2)
-    assert call(bare_site, "queue_lease", 10, 60000).count(ID) == 1
-    call(bare_site, "queue_delete", ID)
+def test_a_damaged_entry_is_put_aside_and_people_are_told(bare_site):
+    """It must neither go round and round nor stop the others."""
+    heard = []
+    bare_site.nats.subscribe("postbus.mail.dead.*", lambda subject, _r, body: heard.append((subject, json.loads(body)["data"])))
+    call(bare_site, "queue_commit", ID, '{"rcpts":"none"}', 1, 0, "x.test", 1)
+    bare_site.start("delivery")
+    wait_until("mail.dead", lambda: heard)
+    assert heard[0][0] == f"postbus.mail.dead.{ID}" and heard[0][1]["reason"]
+    assert [len(bare_site.redis("ZRANGE", f"{{q:{shard(ID)}}}:{index}", 0, -1).split()) for index in ("due", "dom", "dead")] == [0, 0, 1]
+    listed = bare_site.rpc("delivery.queue.list", which="dead", limit=10)["entries"]
+    assert [entry["id"] for entry in listed] == [ID]
+    assert "error" not in bare_site.rpc("delivery.queue.delete", id=ID)
+    assert bare_site.redis("KEYS", "{q:*").strip().split(":m:")[0] == f"{{q:{shard(ID)}}}", "only the memo of the id is left"

@@ -121,7 +121,7 @@ def needs(root=ROOT):
                 for command in commands_of(body):
                     found.setdefault(command, where)
             for name in set(re.findall(r'"(\w+)"', body)):
-                if name in functions_of_lua and name not in NOT_CALLED.get(service, ()) and (in_store or name.startswith("account_")):
+                if name in functions_of_lua and name not in NOT_CALLED.get(service, ()) and in_store:
                     calls = True
                     for command in functions_of_lua[name]:
                         found.setdefault(command, f"the Function {name} ({where})")

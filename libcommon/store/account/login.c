@@ -6,29 +6,13 @@
 
 #include "libcommon/base/arena.h"
 #include "libcommon/base/log.h"
+#include "libcommon/store/pending.h"
 
-enum { KEY_BYTES = 300, NUMBER_BYTES = 24 };
-
-struct waiting {
-    login_look_fn *look;
-    login_begin_fn *begin;
-    login_end_fn *end;
-    void *ctx;
-};
-
-static struct waiting *waiting_create(struct waiting w) {
-    struct waiting *p = memory_alloc(sizeof *p);
-    *p = w;
-    return p;
-}
+enum { KEY_BYTES = 300 };
 
 static struct slice key_of(char out[KEY_BYTES], const char *start, const char *name) {
     int n = snprintf(out, KEY_BYTES, "%s{%s}", start, name);
     return slice_make(out, (size_t)n < KEY_BYTES ? (size_t)n : KEY_BYTES - 1);
-}
-
-static struct slice number(char out[NUMBER_BYTES], int64_t value) {
-    return slice_make(out, (size_t)snprintf(out, NUMBER_BYTES, "%lld", (long long)value));
 }
 
 static void network_text(const struct in6_addr *address, int bits, char out[LOGIN_NETWORK_BYTES]) {
@@ -54,82 +38,75 @@ void login_network_of(const char *ip, struct login_network *out) {
 }
 
 static void on_look(void *ctx, const redisReply *reply) {
-    struct waiting *w = ctx;
+    struct pending p = pending_take(ctx);
     int error = redis_reply_error(reply);
     if (!error && (reply->type != REDIS_REPLY_ARRAY || reply->elements != 4)) error = STORE_UNAVAILABLE;
     if (error)
-        w->look(w->ctx, error, SLICE(""), SLICE(""), 0, 0);
+        ((login_look_fn *)p.done)(p.ctx, error, SLICE(""), SLICE(""), 0, 0);
     else
-        w->look(w->ctx, 0, redis_reply_slice(reply->element[0]), redis_reply_slice(reply->element[1]),
-                redis_reply_integer(reply->element[2]), redis_reply_integer(reply->element[3]));
-    free(w);
+        ((login_look_fn *)p.done)(p.ctx, 0, redis_reply_slice(reply->element[0]), redis_reply_slice(reply->element[1]),
+                                  redis_reply_integer(reply->element[2]), redis_reply_integer(reply->element[3]));
 }
 
 void login_look(struct redis *r, const char *domain, struct slice local, const struct login_network *n,
                 login_look_fn *done, void *ctx) {
     char key[KEY_BYTES];
     struct slice args[] = {local, slice_of(n->narrow)};
-    redis_fcall(r, on_look, waiting_create((struct waiting){.look = done, .ctx = ctx}), "account_login_look",
-                key_of(key, "a:", domain), 2, args);
+    redis_fcall(r, on_look, PENDING(done, ctx), "account_login_look", key_of(key, "a:", domain), 2, args);
 }
 
 static void on_begin(void *ctx, const redisReply *reply) {
-    struct waiting *w = ctx;
-    w->begin(w->ctx, redis_reply_error(reply), redis_reply_integer(reply));
-    free(w);
+    struct pending p = pending_take(ctx);
+    ((login_begin_fn *)p.done)(p.ctx, redis_reply_error(reply), redis_reply_integer(reply));
 }
 
 void login_begin(struct redis *r, const char *domain, struct slice name, const struct login_network *n, const char *try,
                  const struct login_limits *l, login_begin_fn *done, void *ctx) {
-    char key[KEY_BYTES], pair[NUMBER_BYTES], account[NUMBER_BYTES];
-    struct slice args[] = {name, slice_of(n->narrow), slice_of(try), number(pair, l->pair),
-                           number(account, l->account)};
-    redis_fcall(r, on_begin, waiting_create((struct waiting){.begin = done, .ctx = ctx}), "login_begin",
-                key_of(key, "a:", domain), 5, args);
+    char key[KEY_BYTES], pair[DECIMAL_BYTES], account[DECIMAL_BYTES];
+    struct slice args[] = {name, slice_of(n->narrow), slice_of(try), decimal(pair, l->pair),
+                           decimal(account, l->account)};
+    redis_fcall(r, on_begin, PENDING(done, ctx), "login_begin", key_of(key, "a:", domain), 5, args);
 }
 
 void login_network_begin(struct redis *r, const struct login_network *n, const char *try, const struct login_limits *l,
                          login_begin_fn *done, void *ctx) {
-    char key[KEY_BYTES], narrow[NUMBER_BYTES], wide[NUMBER_BYTES];
-    struct slice args[] = {slice_of(n->narrow), slice_of(try), number(narrow, l->network),
-                           number(wide, n->has_wide ? l->wide : 0)};
-    redis_fcall(r, on_begin, waiting_create((struct waiting){.begin = done, .ctx = ctx}), "login_network_begin",
-                key_of(key, "a:net:", n->wide), 4, args);
+    char key[KEY_BYTES], narrow[DECIMAL_BYTES], wide[DECIMAL_BYTES];
+    struct slice args[] = {slice_of(n->narrow), slice_of(try), decimal(narrow, l->network),
+                           decimal(wide, n->has_wide ? l->wide : 0)};
+    redis_fcall(r, on_begin, PENDING(done, ctx), "login_network_begin", key_of(key, "a:net:", n->wide), 4, args);
 }
 
 static void on_end(void *ctx, const redisReply *reply) {
-    struct waiting *w = ctx;
     int error = redis_reply_error(reply);
-    if (w->end)
-        w->end(w->ctx, error);
-    else if (error)
+    if (ctx) {
+        struct pending p = pending_take(ctx);
+        ((login_end_fn *)p.done)(p.ctx, error);
+    } else if (error) {
         log_warn("the end of a login could not be recorded; its try counts for 30 seconds, a failure not at all",
                  "reason", store_error_text(error), NULL);
-    free(w);
+    }
 }
 
 static const char *const ends[] = {"right", "wrong", "none"};
 
 void login_finish(struct redis *r, const char *domain, struct slice name, const struct login_network *n,
                   const char *try, enum login_end end, const struct login_limits *l, login_end_fn *done, void *ctx) {
-    char key[KEY_BYTES], window[NUMBER_BYTES], pair[NUMBER_BYTES], account[NUMBER_BYTES];
+    char key[KEY_BYTES], window[DECIMAL_BYTES], pair[DECIMAL_BYTES], account[DECIMAL_BYTES];
     struct slice args[] = {name,
                            slice_of(n->narrow),
                            slice_of(try),
                            slice_of(ends[end]),
-                           number(window, (int64_t)l->window_seconds * 1000),
-                           number(pair, l->pair),
-                           number(account, l->account)};
-    redis_fcall(r, on_end, waiting_create((struct waiting){.end = done, .ctx = ctx}), "login_finish",
-                key_of(key, "a:", domain), 7, args);
+                           decimal(window, (int64_t)l->window_seconds * 1000),
+                           decimal(pair, l->pair),
+                           decimal(account, l->account)};
+    redis_fcall(r, on_end, PENDING(done, ctx), "login_finish", key_of(key, "a:", domain), 7, args);
 }
 
 void login_network_finish(struct redis *r, const struct login_network *n, const char *try, enum login_end end,
                           const struct login_limits *l, login_end_fn *done, void *ctx) {
-    char key[KEY_BYTES], window[NUMBER_BYTES], narrow[NUMBER_BYTES], wide[NUMBER_BYTES];
-    struct slice args[] = {slice_of(n->narrow),        slice_of(try),
-                           slice_of(ends[end]),        number(window, (int64_t)l->window_seconds * 1000),
-                           number(narrow, l->network), number(wide, n->has_wide ? l->wide : 0)};
-    redis_fcall(r, on_end, waiting_create((struct waiting){.end = done, .ctx = ctx}), "login_network_finish",
-                key_of(key, "a:net:", n->wide), 6, args);
+    char key[KEY_BYTES], window[DECIMAL_BYTES], narrow[DECIMAL_BYTES], wide[DECIMAL_BYTES];
+    struct slice args[] = {slice_of(n->narrow),         slice_of(try),
+                           slice_of(ends[end]),         decimal(window, (int64_t)l->window_seconds * 1000),
+                           decimal(narrow, l->network), decimal(wide, n->has_wide ? l->wide : 0)};
+    redis_fcall(r, on_end, PENDING(done, ctx), "login_network_finish", key_of(key, "a:net:", n->wide), 6, args);
 }

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "libcommon/base/log.h"
-#include "libcommon/store/queue_private.h"
+#include "libcommon/store/queue/queue_private.h"
 
 enum { KEY_BYTES = 24, STEP_RCPTS = 50, TOKEN_MAX = 64 };
 

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "libcommon/store/queue_private.h"
+#include "libcommon/store/queue/queue_private.h"
 
 static const redisReply *list_at(const redisReply *entry, size_t at) {
     const redisReply *list = entry->elements > at ? entry->element[at] : NULL;

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "libcommon/base/log.h"
-#include "libcommon/store/queue_private.h"
+#include "libcommon/store/queue/queue_private.h"
 
 enum { HAS_MAX = 512 };
 

@@ -1,7 +1,7 @@
 /* Entries by destination domain: read and changed a page at a time, so that no Function takes long. */
 #include <stdlib.h>
 
-#include "libcommon/store/queue_private.h"
+#include "libcommon/store/queue/queue_private.h"
 
 /* Of a shard's domains no more than these, the first in alphabetical order, are counted. */
 enum { DOMAINS_MAX = 20000 };
