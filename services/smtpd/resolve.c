@@ -180,28 +180,29 @@ bool owner_answer(struct checking *c, struct slice reply, struct slice address) 
     return owns;
 }
 
-/* An account's change concerns its own name; a change of anything else the whole domain; and either may concern names
- * that lead on to others. */
-static void on_changed(void *ctx, struct slice about, const json_t *data) {
-    struct resolver *r = ctx;
-    const char *domain = json_string_value(json_object_get(data, "domain")),
-               *what = json_string_value(json_object_get(data, "what")),
-               *name = json_string_value(json_object_get(data, "name"));
-    (void)about;
-    if (!domain || !what || strcmp(what, "key") == 0) return;
-    bool account = strcmp(what, "account") == 0 && name;
-    size_t local = account ? strcspn(name, "@") : 0;
+void resolver_forget(struct resolver *r, const char *domain, const char *account) {
+    size_t local = account ? strcspn(account, "@") : 0;
     r->changes++;
     for (size_t i = 0; i < BUCKETS; i++)
         for (struct name **at = &r->buckets[i]; *at;) {
             const struct name *n = *at;
             bool here = strcmp(n->domain, domain) == 0;
-            if (here && account) here = (size_t)(n->domain - 1 - n->key) == local && strncmp(n->key, name, local) == 0;
+            if (here && account)
+                here = (size_t)(n->domain - 1 - n->key) == local && strncmp(n->key, account, local) == 0;
             if (here || n->depends)
                 name_free(r, at);
             else
                 at = &(*at)->next;
         }
+}
+
+static void on_changed(void *ctx, struct slice about, const json_t *data) {
+    const char *domain = json_string_value(json_object_get(data, "domain")),
+               *what = json_string_value(json_object_get(data, "what")),
+               *name = json_string_value(json_object_get(data, "name"));
+    (void)about;
+    if (domain && what && strcmp(what, "key") != 0)
+        resolver_forget(ctx, domain, strcmp(what, "account") == 0 ? name : NULL);
 }
 
 struct resolver *resolver_create(struct smtpd *d) {

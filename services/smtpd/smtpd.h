@@ -236,6 +236,9 @@ struct resolved *resolver_find(struct resolver *r, struct slice address);
 /* How many changes were heard. What was asked at an earlier mark is not kept. */
 uint64_t resolver_mark(const struct resolver *r);
 void resolver_keep(struct resolver *r, uint64_t mark, struct slice address, struct resolved *answer);
+/* Something of a domain changed. An account's change (account: its local part) concerns its own name, a change of
+ * anything else (NULL) the whole domain; and either may concern names that lead on to others. */
+void resolver_forget(struct resolver *r, const char *domain, const char *account);
 /* Whether accounts said that an address belongs to a user. */
 bool resolver_owns(struct resolver *r, const char *user, struct slice address);
 
