@@ -162,13 +162,10 @@ static void end_refused(struct commit *c, const char *result) {
 static void on_delivered(void *ctx, const char *const results[]) {
     struct commit *c = ctx;
     struct envelope *e = &c->envelope;
-    size_t delivered = 0, refused = 0, full = 0, left = 0, count = e->rcpt_count;
+    size_t refused = 0, full = 0, left = 0, count = e->rcpt_count;
     const char *first = results[0];
     for (size_t i = 0; i < count; i++) {
-        if (results[i] && strcmp(results[i], "delivered") == 0) {
-            delivered++;
-            continue;
-        }
+        if (results[i] && strcmp(results[i], "delivered") == 0) continue;
         if (!is_temporary(results[i])) refused++;
         if (results[i] && strcmp(results[i], "full") == 0) full++;
         e->rcpts[left++] = e->rcpts[i];
