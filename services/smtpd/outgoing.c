@@ -28,7 +28,7 @@ static int normalise(const struct address *a, struct mail_address *out) {
 }
 
 static bool same(const struct mail_address *a, const struct mail_address *b) {
-    return strcmp(a->local, b->local) == 0 && strcmp(a->domain, b->domain) == 0;
+    return slice_is(slice_of(a->local), b->local) && slice_is(slice_of(a->domain), b->domain);
 }
 
 /* Reads the mailboxes of a field's value into a new list of the arena; 0 when there is none, or one is no address, or
