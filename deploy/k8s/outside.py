@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""outside.py send|read|zone MARK: a person outside the cluster, at its node ports."""
+"""outside.py send|read|zone|web MARK: a person outside the cluster, at its node ports."""
 import imaplib
 import json
 import os
@@ -12,18 +12,22 @@ import time
 import urllib.error
 import urllib.request
 
-NODE, TOKEN = os.environ["NODE"], os.environ["TOKEN"]
+NODE, API, TOKEN = os.environ["NODE"], os.environ["API"], os.environ["TOKEN"]
 TLS = ssl._create_unverified_context()
 PASSWORD = "correct horse battery staple"
 
 
 def api(path, body):
-    request = urllib.request.Request(f"http://{NODE}:30080/api/v1{path}", json.dumps(body).encode(), method="POST", headers={"Authorization": "Bearer " + TOKEN, "Content-Type": "application/json"})
-    try:
-        urllib.request.urlopen(request, timeout=30).read()
-    except urllib.error.HTTPError as error:
-        if error.code != 409:  # it is there already
-            sys.exit(f"{path}: {error.code} {error.read().decode()}")
+    request = urllib.request.Request(f"{API}/api/v1{path}", json.dumps(body).encode(), method="POST", headers={"Authorization": "Bearer " + TOKEN, "Content-Type": "application/json"})
+
+
+    def ask():
+        try:
+            urllib.request.urlopen(request, timeout=30).read()
+        except urllib.error.HTTPError as error:
+            if error.code != 409:  # it is there already
+                sys.exit(f"{path}: {error.code} {error.read().decode()}")
+    retry("the API", ask)  # its port is forwarded in a moment
 
 
 def retry(what, action, seconds=60):
@@ -97,5 +101,17 @@ def zone(mark):
     print("   the zone of k8s.test is published and signed, over UDP and TCP")
 
 
+def web(mark):
+    """What the world may read over HTTP: autoconfig, and nothing of the API."""
+    found = retry("autoconfig", lambda: urllib.request.urlopen(f"http://{NODE}:30080/mail/config-v1.1.xml?emailaddress=bob@k8s.test", timeout=10).read())
+    assert b"<port>993</port>" in found
+    try:
+        urllib.request.urlopen(f"http://{NODE}:30080/api/v1/health", timeout=10)
+        sys.exit("the API is open to the world")
+    except urllib.error.HTTPError as error:
+        assert error.code == 404
+    print("   autoconfig is public, the API is not")
+
+
 if __name__ == "__main__":
-    {"send": send, "read": read, "zone": zone}[sys.argv[1]](sys.argv[2])
+    {"send": send, "read": read, "zone": zone, "web": web}[sys.argv[1]](sys.argv[2])

@@ -11,7 +11,6 @@
 #include "libcommon/base/config.h"
 #include "libcommon/base/cost.h"
 #include "libcommon/base/log.h"
-#include "libcommon/net/tls.h"
 #include "libcommon/service/service_private.h"
 
 enum { BACKLOG = 1024, DEFAULT_WORKERS_MAX = 4, LAST_TURNS = 8 };
@@ -122,8 +121,8 @@ static void *worker_thread(void *ctx) {
     for (int i = 0; i < LISTENERS_MAX; i++) free(w->accepts[i]);
     event_free(w->drain);
     event_free(w->offload_done);
+    tls_files_stop(w);
     event_base_free(w->public.base);
-    SSL_CTX_free(w->public.tls);
     atomic_store(&w->ended, true);
     event_active(process.ended, EV_TIMEOUT, 0);
     return NULL;
@@ -147,14 +146,7 @@ static struct worker_full *worker_create(int index, const char *nats_password, c
     if (!d->without_redis)
         w->public.redis = redis_create(w->public.base, config_text("POSTBUS_REDIS", "redis:6379"),
                                        redis_password ? d->name : NULL, redis_password);
-    if (d->tls) {
-        char certificate[512], key[512];
-        w->public.tls =
-            tls_server_context(config_secret_path("tls.crt", certificate), config_secret_path("tls.key", key));
-        if (!w->public.tls)
-            config_refuse("tls.crt", "no usable certificate and key in the secrets directory: run the setup step, "
-                                     "which makes them, or put yours there");
-    }
+    if (d->tls) tls_files_start(w);
     d->start(&w->public);
     return w;
 }

@@ -22,7 +22,8 @@ struct worker {
     struct event_base *base;
     struct bus *bus;
     struct redis *redis;  /* NULL where the service has no store */
-    SSL_CTX *tls;         /* server context from tls.crt/tls.key; NULL where definition.tls is false */
+    SSL_CTX *tls;         /* for new connections: another one after the certificate files changed, so never kept; NULL
+                             where definition.tls is false */
     const char *hostname; /* POSTBUS_HOSTNAME */
     void *state;
 };

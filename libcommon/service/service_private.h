@@ -25,10 +25,16 @@ struct worker_full {
     void *accepts[LISTENERS_MAX];
     int listener_count;
     _Atomic bool drained, ended;
+    struct event *tls_check; /* NULL where the service has no TLS */
+    uint64_t tls_mark;       /* of the files that were looked at last */
 };
 
 void offload_start(int threads);
 void offload_on_done(evutil_socket_t fd, short what, void *ctx);
+
+/* Loads w->public.tls, or ends the process; then follows changes of the files. */
+void tls_files_start(struct worker_full *w);
+void tls_files_stop(struct worker_full *w);
 
 /* The HTTP side door on the main thread's loop. ready() says whether every worker has its bus and its store. */
 void side_door_open(struct event_base *base, const char *address, bool (*ready)(struct buf *why));

@@ -13,6 +13,7 @@ local TRIM_EVERY = 16 -- deliveries
 local NAMES_MAX = 8 -- names of one recipient under which a blob is held
 local DELETE_FOLDERS = 20 -- folders that one step of a deletion removes
 local VANISHED_MAX = 20000
+local MANY = 1000 -- arguments of one command
 local FOLDER_FIELDS = { 'name', 'uidvalidity', 'uidnext', 'modseq', 'messages', 'unseen', 'bytes', 'subscribed', 'use', 'keywords', 'floor' }
 
 local function refuse(text) return redis.error_reply(text) end
@@ -66,15 +67,17 @@ local function levels(name)
   return slashes + 1
 end
 
-local function folders(keys, args)
-  local u = keys[1]
+-- A page of folders, by their ids. Answers more, and of each folder its id and its fields.
+local function folders(keys, args) -- id after which to go on, max
+  local u, after, ids, out = keys[1], tonumber(args[1]), {}, {}
   if is_gone(u) then return refuse(GONE) end
   user_ready(u)
-  local all, out = redis.call('HGETALL', u .. ':f'), {}
-  for i = 2, #all, 2 do
-    out[#out + 1] = { all[i], redis.call('HMGET', u .. ':f:' .. all[i], unpack(FOLDER_FIELDS)) }
+  for _, fid in ipairs(redis.call('HVALS', u .. ':f')) do
+    if tonumber(fid) > after then ids[#ids + 1] = tonumber(fid) end
   end
-  return out
+  table.sort(ids)
+  for n = 1, math.min(#ids, tonumber(args[2])) do out[n] = { ids[n], redis.call('HMGET', u .. ':f:' .. text_of(ids[n]), unpack(FOLDER_FIELDS)) } end
+  return { #ids > #out and 1 or 0, out }
 end
 
 local function folder_create(keys, args) -- name, special use
@@ -156,30 +159,59 @@ end
 
 -- Blobs --------------------------------------------------------------------------------------------------------------------------------
 
--- One more message uses a blob; name: under which it is held, nil for a copy, which shares its source's.
-local function blob_take(u, id, name)
-  if redis.call('HSETNX', u .. ':b', id, '1\n' .. (name or '/')) == 1 then return end
-  local held = redis.call('HGET', u .. ':b', id)
-  local n, names = string.match(held, '^(%d+)(.*)$')
-  if name and not string.find(names .. '\n', '\n' .. name .. '\n', 1, true) then names = names .. '\n' .. name end
-  redis.call('HSET', u .. ':b', id, text_of(tonumber(n) + 1) .. names)
+-- How this user holds blobs: blob id -> {count, names}, of each of the ids, as it is before a change. One command for all.
+local function blob_holds(u, ids)
+  local holds = {}
+  for at, held in ipairs(redis.call('HMGET', u .. ':b', unpack(ids))) do
+    local n, names = string.match(held or '0', '^(%d+)(.*)$')
+    holds[ids[at]] = { tonumber(n), names }
+  end
+  return holds
 end
 
--- One less; a blob that nobody uses any more is added to gone as "<id>/<name>" and noted in x until it is released.
-local function blob_drop(u, id, gone)
-  local held = redis.call('HGET', u .. ':b', id)
-  if not held then return end
-  local n, names = string.match(held, '^(%d+)(.*)$')
-  if tonumber(n) > 1 then
-    redis.call('HSET', u .. ':b', id, text_of(tonumber(n) - 1) .. names)
-    return
+-- One more message uses a blob; name: under which it is held.
+local function blob_take(u, id, name)
+  if redis.call('HSETNX', u .. ':b', id, '1\n' .. name) == 1 then return end
+  local hold = blob_holds(u, { id })[id]
+  local names = hold[2]
+  if not string.find(names .. '\n', '\n' .. name .. '\n', 1, true) then names = names .. '\n' .. name end
+  redis.call('HSET', u .. ':b', id, text_of(hold[1] + 1) .. names)
+end
+
+-- Of each of the ids one more message: copies, which share what their sources are held under.
+local function blob_copy_all(u, ids)
+  if #ids == 0 then return end
+  local holds, fields = blob_holds(u, ids), {}
+  for _, id in ipairs(ids) do holds[id][1] = holds[id][1] + 1 end
+  for id, hold in pairs(holds) do
+    fields[#fields + 1] = id
+    fields[#fields + 1] = text_of(hold[1]) .. hold[2]
   end
-  redis.call('HDEL', u .. ':b', id)
-  for name in string.gmatch(names, '\n([^\n]*)') do
-    local member = id .. '/' .. name
-    redis.call('SADD', u .. ':x', member)
-    gone[#gone + 1] = member
+  redis.call('HSET', u .. ':b', unpack(fields))
+end
+
+-- Notes what is to be released, "<id>/<name>", in x.
+local function note_all(u, members)
+  for at = 1, #members, MANY do redis.call('SADD', u .. ':x', unpack(members, at, math.min(at + MANY - 1, #members))) end
+end
+
+-- Of each of the ids one message less; a blob that nobody uses any more is added to gone as "<id>/<name>" and noted in x until it is released.
+local function blob_drop_all(u, ids, gone)
+  if #ids == 0 then return end
+  local holds, fields, unused = blob_holds(u, ids), {}, {}
+  for _, id in ipairs(ids) do holds[id][1] = holds[id][1] - 1 end
+  for id, hold in pairs(holds) do
+    if hold[1] > 0 then
+      fields[#fields + 1] = id
+      fields[#fields + 1] = text_of(hold[1]) .. hold[2]
+    elseif hold[2] ~= '' then
+      unused[#unused + 1] = id
+      for name in string.gmatch(hold[2], '\n([^\n]*)') do gone[#gone + 1] = id .. '/' .. name end
+    end
   end
+  if #fields > 0 then redis.call('HSET', u .. ':b', unpack(fields)) end
+  if #unused > 0 then redis.call('HDEL', u .. ':b', unpack(unused)) end
+  note_all(u, gone)
 end
 
 -- A further attempt at a delivery that happened before: its reference is kept as well, since whoever made the first
@@ -222,7 +254,9 @@ local function sweep(keys, args) -- max
     local m = u .. ':f:' .. fid .. ':m'
     local fields = redis.call('HRANDFIELD', m, max)
     if #fields > 0 then
-      for _, record in ipairs(redis.call('HMGET', m, unpack(fields))) do blob_drop(u, string.sub(record, 33, 58), gone) end
+      local ids = {}
+      for at, record in ipairs(redis.call('HMGET', m, unpack(fields))) do ids[at] = string.sub(record, 33, 58) end
+      blob_drop_all(u, ids, gone)
       redis.call('HDEL', m, unpack(fields))
     else
       redis.call('SREM', u .. ':g', fid)
@@ -248,10 +282,13 @@ local function delete_user(keys, args) -- max, seconds that the tombstone stays;
     redis.call('SREM', u .. ':g', fid)
   end
   redis.call('UNLINK', u .. ':i', u .. ':d', u .. ':o')
-  for _, id in ipairs(redis.call('HRANDFIELD', u .. ':b', args[1])) do
-    for name in string.gmatch(redis.call('HGET', u .. ':b', id), '\n([^\n]*)') do redis.call('SADD', u .. ':x', id .. '/' .. name) end
-    redis.call('HDEL', u .. ':b', id)
+  local held, ids, members = redis.call('HRANDFIELD', u .. ':b', args[1], 'WITHVALUES'), {}, {}
+  for at = 1, #held, 2 do
+    ids[#ids + 1] = held[at]
+    for name in string.gmatch(held[at + 1], '\n([^\n]*)') do members[#members + 1] = held[at] .. '/' .. name end
   end
+  note_all(u, members)
+  if #ids > 0 then redis.call('HDEL', u .. ':b', unpack(ids)) end
   return { redis.call('SRANDMEMBER', u .. ':x', args[1]), redis.call('EXISTS', u .. ':f', u .. ':g', u .. ':b') }
 end
 
@@ -403,7 +440,8 @@ end
 
 -- Messages read ------------------------------------------------------------------------------------------------------------------------
 
--- A page of changes. first: 1 on the first page. Answers folder, full, packed records, the last one's modseq, packed vanished uids (last page), more.
+-- A page of changes: records, and after the last of them vanished uids. first: 1 on the first page.
+-- Answers folder, full, packed records, the last one's modseq, packed vanished uids, the last one's modseq, more.
 local function sync(keys, args) -- folder id, since, vanished since, first, max
   local fk = keys[1] .. ':f:' .. args[1]
   local h = redis.call('HMGET', fk, unpack(FOLDER_FIELDS))
@@ -421,11 +459,14 @@ local function sync(keys, args) -- folder id, since, vanished since, first, max
     last = struct.unpack('<I8', all[#all], 9)
     records = table.concat(all)
   end
-  local vanished = {}
+  local vanished, gone_at = {}, args[3]
   if more == 0 and full == 0 then
-    for i, uid in ipairs(redis.call('ZRANGE', fk .. ':v', '(' .. args[3], '+inf', 'BYSCORE')) do vanished[i] = struct.pack('<I4', tonumber(uid)) end
+    local gone = redis.call('ZRANGE', fk .. ':v', '(' .. args[3], '+inf', 'BYSCORE', 'LIMIT', 0, max, 'WITHSCORES')
+    for i = 1, #gone, 2 do vanished[#vanished + 1] = struct.pack('<I4', tonumber(gone[i])) end
+    if #gone > 0 then gone_at = text_of(tonumber(gone[#gone])) end
+    more = #vanished == max and 1 or 0
   end
-  return { h, full, records, text_of(last), table.concat(vanished), more }
+  return { h, full, records, text_of(last), table.concat(vanished), gone_at, more }
 end
 
 local function uid_list(packed)
@@ -474,7 +515,7 @@ local function store(keys, args) -- folder id, packed uids, how (0 add, 1 remove
   if left > 0 then return refuse('INVALID too many keywords') end
   low = bit.bor(low, tonumber(args[4]))
   local uids, unseen, first = uid_list(args[2]), tonumber(h[1]), tonumber(redis.call('HGET', u .. ':i', 'modseq'))
-  local modseq, changed, refused = first, {}, {}
+  local modseq, changed, refused, fields, scores, set, cleared = first, {}, {}, {}, {}, {}, {}
   for at, record in ipairs(#uids > 0 and redis.call('HMGET', fk .. ':m', unpack(uids)) or {}) do
     if record then
       local seq, l, hi = struct.unpack('<I8I4I4', record, 9)
@@ -485,14 +526,23 @@ local function store(keys, args) -- folder id, packed uids, how (0 add, 1 remove
       elseif nl ~= bit.bor(l, 0) or nh ~= bit.bor(hi, 0) then -- bor: both sides as the bit library's signed numbers
         modseq = modseq + 1
         record = string.sub(record, 1, 8) .. struct.pack('<I8I4I4', modseq, nl % 4294967296, nh % 4294967296) .. string.sub(record, 25)
-        redis.call('HSET', fk .. ':m', uids[at], record)
-        redis.call('ZADD', fk .. ':q', modseq, uids[at])
+        fields[#fields + 1], fields[#fields + 2] = uids[at], record
+        scores[#scores + 1], scores[#scores + 2] = modseq, uids[at]
         unseen = unseen + bit.band(l, SEEN) - bit.band(nl, SEEN)
-        if bit.band(l, DELETED) ~= bit.band(nl, DELETED) then redis.call(bit.band(nl, DELETED) ~= 0 and 'SADD' or 'SREM', fk .. ':t', uids[at]) end
+        if bit.band(l, DELETED) ~= bit.band(nl, DELETED) then
+          local list = bit.band(nl, DELETED) ~= 0 and set or cleared
+          list[#list + 1] = uids[at]
+        end
         changed[#changed + 1] = record
       end
     end
   end
+  if #fields > 0 then
+    redis.call('HSET', fk .. ':m', unpack(fields))
+    redis.call('ZADD', fk .. ':q', unpack(scores))
+  end
+  if #set > 0 then redis.call('SADD', fk .. ':t', unpack(set)) end
+  if #cleared > 0 then redis.call('SREM', fk .. ':t', unpack(cleared)) end
   if added then redis.call('HSET', fk, 'keywords', table.concat(list, ' ')) end
   if modseq > first then
     redis.call('HSET', fk, 'modseq', modseq, 'unseen', unseen)
@@ -506,18 +556,20 @@ end
 
 -- Takes messages out of a folder: their uids vanish, each with a modseq after `modseq`. Answers the new modseq, bytes and count.
 local function take_out(fk, uids, records, modseq)
-  local bytes, count, unseen = 0, 0, 0
+  local bytes, count, unseen, scores, deleted = 0, 0, 0, {}, {}
   for at, uid in ipairs(uids) do
     local _, size, _, low = struct.unpack('<I4I4I8I4', records[at])
     modseq = modseq + 1
-    redis.call('HDEL', fk .. ':m', uid)
-    redis.call('HDEL', fk .. ':c', uid)
-    redis.call('ZREM', fk .. ':q', uid)
-    redis.call('ZADD', fk .. ':v', modseq, uid)
-    if bit.band(low, DELETED) ~= 0 then redis.call('SREM', fk .. ':t', uid) end
+    scores[#scores + 1], scores[#scores + 2] = modseq, uid
+    if bit.band(low, DELETED) ~= 0 then deleted[#deleted + 1] = uid end
     bytes, count, unseen = bytes + size, count + 1, unseen + (bit.band(low, SEEN) == 0 and 1 or 0)
   end
   if count > 0 then
+    redis.call('HDEL', fk .. ':m', unpack(uids))
+    redis.call('HDEL', fk .. ':c', unpack(uids))
+    redis.call('ZREM', fk .. ':q', unpack(uids))
+    redis.call('ZADD', fk .. ':v', unpack(scores))
+    if #deleted > 0 then redis.call('SREM', fk .. ':t', unpack(deleted)) end
     local h = redis.call('HMGET', fk, 'messages', 'unseen', 'bytes')
     redis.call('HSET', fk, 'modseq', modseq, 'messages', h[1] - count, 'unseen', h[2] - unseen, 'bytes', h[3] - bytes)
     local over = redis.call('ZCARD', fk .. ':v') - VANISHED_MAX
@@ -567,7 +619,9 @@ local function expunge(keys, args) -- folder id, packed uids ('': all), only \De
   if count > 0 then
     local h = redis.call('HMGET', i, 'messages', 'bytes')
     redis.call('HSET', i, 'modseq', modseq, 'messages', h[1] - count, 'bytes', h[2] - bytes)
-    for _, record in ipairs(records) do blob_drop(u, string.sub(record, 33, 58), gone) end
+    local ids = {}
+    for at, record in ipairs(records) do ids[at] = string.sub(record, 33, 58) end
+    blob_drop_all(u, ids, gone)
   end
   return { uid_pack(uids), text_of(tonumber(redis.call('HGET', fk, 'modseq'))), gone, args[2] == '' and redis.call('EXISTS', fk .. ':t') or 0 }
 end
@@ -603,20 +657,27 @@ local function copy(keys, args) -- folder id, packed uids, target name, move (1 
   for _, record in ipairs(records) do total = total + struct.unpack('<I4', record, 5) end
   if not move and quota > 0 and tonumber(user[2]) + total > quota then return refuse('OVERQUOTA the mailbox is full') end
   local modseq, uidnext, unseen, to = tonumber(user[1]), tonumber(target[2]), tonumber(target[4]), {}
+  local fields, scores, texts, deleted, ids = {}, {}, {}, {}, {}
+  local cached_texts = #uids > 0 and redis.call('HMGET', fk .. ':c', unpack(uids)) or {}
   for at, record in ipairs(records) do
     local _, size, _, low, high, date, id = struct.unpack('<I4I4I8I4I4i8c26', record)
     low, high = translate(low, high, words, list, index, known)
     modseq = modseq + 1
-    redis.call('HSET', tk .. ':m', uidnext, struct.pack('<I4I4I8I4I4i8c26', uidnext, size, modseq, low, high, date, id))
-    redis.call('ZADD', tk .. ':q', modseq, uidnext)
-    redis.call('HSET', tk .. ':c', uidnext, redis.call('HGET', fk .. ':c', uids[at]))
-    if bit.band(low, DELETED) ~= 0 then redis.call('SADD', tk .. ':t', uidnext) end
-    if not move then blob_take(u, id, nil) end
+    fields[#fields + 1], fields[#fields + 2] = uidnext, struct.pack('<I4I4I8I4I4i8c26', uidnext, size, modseq, low, high, date, id)
+    scores[#scores + 1], scores[#scores + 2] = modseq, uidnext
+    texts[#texts + 1], texts[#texts + 2] = uidnext, cached_texts[at] or ''
+    if bit.band(low, DELETED) ~= 0 then deleted[#deleted + 1] = uidnext end
+    ids[at] = id
     unseen = unseen + (bit.band(low, SEEN) == 0 and 1 or 0)
     to[at] = uidnext
     uidnext = uidnext + 1
   end
   if #uids > 0 then
+    redis.call('HSET', tk .. ':m', unpack(fields))
+    redis.call('ZADD', tk .. ':q', unpack(scores))
+    redis.call('HSET', tk .. ':c', unpack(texts))
+    if #deleted > 0 then redis.call('SADD', tk .. ':t', unpack(deleted)) end
+    if not move then blob_copy_all(u, ids) end
     redis.call('HSET', tk, 'uidnext', uidnext, 'modseq', modseq, 'messages', target[3] + #uids, 'unseen', unseen, 'bytes', target[5] + total)
     if known.added then redis.call('HSET', tk, 'keywords', table.concat(list, ' ')) end
     if move then

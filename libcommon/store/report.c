@@ -135,10 +135,10 @@ void report_failure_sent(struct redis *r, const char *id, json_t *what, report_n
     json_decref(what);
 }
 
-void report_own(struct redis *r, const char *id, int64_t now) {
+void report_own(struct redis *r, const char *id, int64_t now, report_number_fn *done, void *ctx) {
     char a[DECIMAL_BYTES];
     struct slice args[] = {slice_of(id), decimal(a, now)};
-    redis_fcall(r, on_number, NULL, "report_own", key, 2, args);
+    ask_number(r, "report_own", 2, args, done, ctx);
 }
 
 /* In

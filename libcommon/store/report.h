@@ -66,8 +66,9 @@ void report_failure_allowed(struct redis *r, const char *domain, int64_t hour, c
                             report_number_fn *done, void *ctx);
 /* what: stolen. */
 void report_failure_sent(struct redis *r, const char *id, json_t *what, report_number_fn *done, void *ctx);
-/* This message is a TLS report of ours: how it travels is not reported (RFC 8460 §3). */
-void report_own(struct redis *r, const char *id, int64_t now);
+/* This message is a TLS report of ours: how it travels is not reported (RFC 8460 §3). To be answered before it is sent.
+ */
+void report_own(struct redis *r, const char *id, int64_t now, report_number_fn *done, void *ctx);
 
 /* A report that came in. */
 struct report_kept {

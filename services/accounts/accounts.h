@@ -35,14 +35,12 @@ enum {
     OWED_RUNNING_MAX = 64, /* operations at once in a worker: the others at the next look */
 };
 
-struct login_cache;
 struct owed;
 
 /* What a worker of accounts has. */
 struct accounts {
     struct worker *worker;
     int asks; /* that are not answered */
-    struct login_cache *cache;
     int logins_waiting;
     struct owed *owed; /* operations that run */
     int owed_count;
@@ -84,8 +82,10 @@ void owed_do(struct accounts *s, const char *domain, const char *user, const cha
 void owed_start(struct accounts *s);
 void owed_stop(struct accounts *s);
 
+/* Before the workers start, and after they ended. */
+void login_configure(void);
+void login_cleanup(void);
 void login_start(struct accounts *s);
-void login_stop(struct accounts *s);
 void resolve_start(struct accounts *s);
 void keys_start(struct accounts *s);
 void domains_start(struct accounts *s);

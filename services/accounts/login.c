@@ -46,9 +46,10 @@ struct login {
     struct event *again;
 };
 
-/* Verified against when there is no such user, so that the time says nothing. Made once, before the workers' loops
- * turn. */
+/* Of the process, made once by login_configure. nobody: verified against when there is no such user, so that the time
+ * says nothing. */
 static char nobody[128];
+static struct login_cache *cache;
 
 static struct redis *redis_of(const struct login *l) { return l->ask->accounts->worker->redis; }
 
@@ -171,7 +172,7 @@ static void on_hashed(struct hashing *h, bool late) {
     if (late) {
         refuse_busy(l);
     } else if (l->right) {
-        login_cache_add(a->accounts->cache, l->address, l->stored, ask_text(a, "password"));
+        login_cache_add(cache, l->address, l->stored, ask_text(a, "password"));
         if (password_is_outdated(l->stored)) rehash(l);
         answer_right(l);
     } else {
@@ -284,8 +285,7 @@ static void on_look(void *ctx, int error, struct slice text, struct slice name, 
     snprintf(l->name, sizeof l->name, "%.*s", SLICE_FMT(name));
     take_account(l, text);
     l->network_is_known = known_ms > 0;
-    if (l->known && known_ms > 0 &&
-        login_cache_has(a->accounts->cache, l->address, l->stored, ask_text(a, "password"))) {
+    if (l->known && known_ms > 0 && login_cache_has(cache, l->address, l->stored, ask_text(a, "password"))) {
         if (clock_wall_ms() - known_ms > KNOWN_REFRESH_MS) tell_end(l, LOGIN_RIGHT);
         answer_right(l);
         return;
@@ -312,22 +312,24 @@ static void on_login(void *ctx, struct bus_call *call, const json_t *body) {
 
 /* Only the names that the change is about are forgotten. */
 static void on_changed(void *ctx, struct slice about, const json_t *data) {
-    struct accounts *s = ctx;
     const char *what = json_string_value(json_object_get(data, "what")),
                *name = json_string_value(json_object_get(data, "name"));
-    (void)about;
+    (void)ctx, (void)about;
     if (!what || !name) return;
     if (strcmp(what, "account") == 0)
-        login_cache_forget(s->cache, name);
+        login_cache_forget(cache, name);
     else if (strcmp(what, "domain") == 0)
-        login_cache_forget_domain(s->cache, name);
+        login_cache_forget_domain(cache, name);
+}
+
+void login_configure(void) {
+    if (password_hash("nobody knows this one", nobody) != 0) memory_exhausted();
+    cache = login_cache_create(LOGIN_CACHE_SECONDS, LOGIN_CACHE_MAX);
 }
 
 void login_start(struct accounts *s) {
-    if (!nobody[0] && password_hash("nobody knows this one", nobody) != 0) memory_exhausted();
-    s->cache = login_cache_create(LOGIN_CACHE_SECONDS, LOGIN_CACHE_MAX);
     bus_serve(s->worker->bus, "login", on_login, s);
     bus_hear(s->worker->bus, "account.changed.>", false, on_changed, s);
 }
 
-void login_stop(struct accounts *s) { login_cache_destroy(s->cache); }
+void login_cleanup(void) { login_cache_destroy(cache); }

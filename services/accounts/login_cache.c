@@ -1,5 +1,6 @@
 #include "services/accounts/login_cache.h"
 
+#include <pthread.h>
 #include <sodium.h>
 #include <stdlib.h>
 
@@ -16,16 +17,19 @@ struct entry {
 };
 
 struct login_cache {
-    struct entry *buckets[BUCKETS];
-    size_t count, max;
-    int64_t kept_us;
     unsigned char key[32];
+    size_t max;
+    int64_t kept_us;
+    pthread_mutex_t lock; /* guards the rest */
+    struct entry *buckets[BUCKETS];
+    size_t count;
 };
 
 struct login_cache *login_cache_create(int kept_seconds, size_t max) {
     struct login_cache *c = memory_alloc(sizeof *c);
     c->kept_us = (int64_t)kept_seconds * 1000000;
     c->max = max;
+    pthread_mutex_init(&c->lock, NULL);
     randombytes_buf(c->key, sizeof c->key);
     return c;
 }
@@ -42,10 +46,11 @@ void login_cache_destroy(struct login_cache *c) {
     for (int i = 0; i < BUCKETS; i++)
         while (c->buckets[i]) entry_drop(c, &c->buckets[i]);
     sodium_memzero(c->key, sizeof c->key);
+    pthread_mutex_destroy(&c->lock);
     free(c);
 }
 
-/* The bucket of a name, without what is too old in it. */
+/* The bucket of a name, without what is too old in it. With the lock held, as all below. */
 static struct entry **bucket_of(struct login_cache *c, const char *address) {
     unsigned char h[crypto_generichash_BYTES_MIN];
     int64_t now = clock_monotonic_us();
@@ -77,33 +82,48 @@ static void digest_of(const struct login_cache *c, const char *address, const ch
 
 bool login_cache_has(struct login_cache *c, const char *address, const char *stored, const char *password) {
     unsigned char digest[DIGEST_BYTES];
-    struct entry *e = *find(c, address);
-    if (!e) return false;
     digest_of(c, address, stored, password, digest);
-    return sodium_memcmp(e->digest, digest, DIGEST_BYTES) == 0;
+    pthread_mutex_lock(&c->lock);
+    const struct entry *e = *find(c, address);
+    bool has = e && sodium_memcmp(e->digest, digest, DIGEST_BYTES) == 0;
+    pthread_mutex_unlock(&c->lock);
+    return has;
+}
+
+/* The entry of a name, or a new one; NULL: there are too many. */
+static struct entry *entry_of(struct login_cache *c, const char *address) {
+    struct entry *e = *find(c, address);
+    if (e || c->count >= c->max) return e;
+    struct entry **bucket = bucket_of(c, address);
+    e = memory_alloc(sizeof *e + strlen(address) + 1);
+    memcpy(e->address, address, strlen(address) + 1);
+    e->next = *bucket;
+    *bucket = e;
+    c->count++;
+    return e;
 }
 
 void login_cache_add(struct login_cache *c, const char *address, const char *stored, const char *password) {
-    struct entry *e = *find(c, address);
-    if (!e) {
-        if (c->count >= c->max) return;
-        struct entry **bucket = bucket_of(c, address);
-        e = memory_alloc(sizeof *e + strlen(address) + 1);
-        memcpy(e->address, address, strlen(address) + 1);
-        e->next = *bucket;
-        *bucket = e;
-        c->count++;
+    unsigned char digest[DIGEST_BYTES];
+    digest_of(c, address, stored, password, digest);
+    pthread_mutex_lock(&c->lock);
+    struct entry *e = entry_of(c, address);
+    if (e) {
+        memcpy(e->digest, digest, DIGEST_BYTES);
+        e->until_us = clock_monotonic_us() + c->kept_us;
     }
-    digest_of(c, address, stored, password, e->digest);
-    e->until_us = clock_monotonic_us() + c->kept_us;
+    pthread_mutex_unlock(&c->lock);
 }
 
 void login_cache_forget(struct login_cache *c, const char *address) {
+    pthread_mutex_lock(&c->lock);
     struct entry **at = find(c, address);
     if (*at) entry_drop(c, at);
+    pthread_mutex_unlock(&c->lock);
 }
 
 void login_cache_forget_domain(struct login_cache *c, const char *domain) {
+    pthread_mutex_lock(&c->lock);
     for (int i = 0; i < BUCKETS; i++)
         for (struct entry **at = &c->buckets[i]; *at;) {
             const char *sign = strrchr((*at)->address, '@');
@@ -112,6 +132,12 @@ void login_cache_forget_domain(struct login_cache *c, const char *domain) {
             else
                 at = &(*at)->next;
         }
+    pthread_mutex_unlock(&c->lock);
 }
 
-size_t login_cache_count(const struct login_cache *c) { return c->count; }
+size_t login_cache_count(struct login_cache *c) {
+    pthread_mutex_lock(&c->lock);
+    size_t count = c->count;
+    pthread_mutex_unlock(&c->lock);
+    return count;
+}

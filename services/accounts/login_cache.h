@@ -1,5 +1,6 @@
-/* Passwords that were right a short while ago, one a name, as keyed hashes with a key that only this process knows. The
- * stored hash is part of what is hashed, so a password stops fitting when another is set. */
+/* Passwords that were right a short while ago, for all workers of the process, one a name, as keyed hashes with a key
+ * that only this process knows. The stored hash is part of what is hashed, so a password stops fitting when another is
+ * set. Any thread may call. */
 #ifndef POSTBUS_ACCOUNTS_LOGIN_CACHE_H
 #define POSTBUS_ACCOUNTS_LOGIN_CACHE_H
 
@@ -17,6 +18,6 @@ void login_cache_add(struct login_cache *c, const char *address, const char *sto
 /* Forgets one name; or all of a domain. */
 void login_cache_forget(struct login_cache *c, const char *address);
 void login_cache_forget_domain(struct login_cache *c, const char *domain);
-size_t login_cache_count(const struct login_cache *c);
+size_t login_cache_count(struct login_cache *c);
 
 #endif

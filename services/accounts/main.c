@@ -7,6 +7,7 @@
 static void accounts_configure(void) {
     password_configure();
     hashing_configure();
+    login_configure();
 }
 
 static void accounts_start(struct worker *w) {
@@ -32,7 +33,6 @@ static void accounts_drain(struct worker *w) {
 static void accounts_stop(struct worker *w) {
     struct accounts *s = w->state;
     owed_stop(s);
-    login_stop(s);
     free(s);
 }
 
@@ -42,4 +42,8 @@ static const struct service accounts = {.name = "accounts",
                                         .drain = accounts_drain,
                                         .stop = accounts_stop};
 
-int main(void) { return service_run(&accounts); }
+int main(void) {
+    int status = service_run(&accounts);
+    login_cleanup();
+    return status;
+}

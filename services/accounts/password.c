@@ -7,10 +7,11 @@
 #include "libcommon/base/clock.h"
 #include "libcommon/base/config.h"
 #include "services/accounts/accounts.h"
+#include "services/accounts/hash_memory.h"
 
 /* OWASP's minimum for argon2id (m=19 MiB, t=2, p=1): a core makes several times as many as with libsodium's
  * "interactive" parameters (64 MiB), which decides how fast all clients are back after a restart. */
-enum { HASH_MEMORY = 19 * 1024 * 1024, HASH_PASSES = 2, PASSWORD_MIN_DEFAULT = 8, PASSWORD_MIN_MAX = 64 };
+enum { HASH_PASSES = 2, PASSWORD_MIN_DEFAULT = 8, PASSWORD_MIN_MAX = 64 };
 
 static int64_t password_min = PASSWORD_MIN_DEFAULT;
 
@@ -45,11 +46,11 @@ const char *password_problem(const json_t *password) {
 
 int password_hash(const char *password, char out[128]) {
     _Static_assert(crypto_pwhash_STRBYTES <= 128, "room for libsodium's text");
-    return crypto_pwhash_str(out, password, strlen(password), HASH_PASSES, HASH_MEMORY);
+    return crypto_pwhash_str(out, password, strlen(password), HASH_PASSES, hash_memory_bytes());
 }
 
 bool password_is_outdated(const char *stored) {
-    return crypto_pwhash_str_needs_rehash(stored, HASH_PASSES, HASH_MEMORY) != 0;
+    return crypto_pwhash_str_needs_rehash(stored, HASH_PASSES, hash_memory_bytes()) != 0;
 }
 
 /* The public half as DKIM publishes it: SubjectPublicKeyInfo for RSA (RFC 6376 §3.6.1), the 32 raw bytes for Ed25519

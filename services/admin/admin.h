@@ -1,5 +1,9 @@
 /* admin: the REST API, journeys, autoconfig, MTA-STS policies. What the files of this folder share.
  *
+ * The API and what the world may read are two sites on listeners of their own, each with a table of its routes
+ * (routes.c): the public ones (autoconfig, autodiscover, MTA-STS policies) can be opened to the internet without the
+ * API.
+ *
  * No thread waits: a request that asks another service is suspended in libmicrohttpd and goes on when the bus answers.
  */
 #ifndef POSTBUS_ADMIN_H
@@ -20,16 +24,27 @@ enum {
     LONG_ASK_MS = 60000,       /* the same, for key making and the deletion of a mailbox */
     PAGE_MAX = 1000,           /* items of a listing */
     JOURNEY_EVENTS_MAX = 2000, /* events of one journey; later ones are left out */
-    HEALTH_CACHE_US = 1000000, /* how long one look at the components serves all who ask */
     RETRY_AFTER_SECONDS = 5,
 };
 
 struct request;
+struct admin;
+
+enum { LISTENERS = 4 };
+enum http_site { SITE_API, SITE_WEB };
+
+struct http_listener {
+    struct admin *admin;
+    enum http_site site;
+    struct MHD_Daemon *daemon; /* NULL: off */
+    struct event *turn;
+};
 
 struct admin {
     struct worker *worker;
-    struct MHD_Daemon *daemons[2]; /* plain, TLS */
-    struct event *turns[2], *clock;
+    struct http_listener listeners[LISTENERS];
+    struct https *https; /* NULL: no certificate, no TLS */
+    struct event *clock;
     struct request *requests; /* all that are not finished */
     int suspended;
     bool draining;
@@ -38,8 +53,7 @@ struct admin {
     bool journal_ready;  /* the stream of events is there, as far as this worker knows */
     bool journal_busy;
     struct event *journal_clock;
-    json_t *health; /* the last look at the components, and when */
-    int64_t health_us;
+    struct health *health;
 };
 
 typedef void request_reply_fn(struct request *r, int error, const json_t *reply);
@@ -48,6 +62,7 @@ typedef void request_reply_fn(struct request *r, int error, const json_t *reply)
 struct request {
     struct request *next, *previous;
     struct admin *admin;
+    enum http_site site;
     struct MHD_Connection *connection;
     char *method, *path;
     struct buf body;
@@ -64,9 +79,8 @@ struct request {
  * ----------------------------------------------------------------------------------------------------------------------------------
  */
 
-/* Opens a listener of a worker on the setting's address; certificate and key: PEM for TLS, or NULL. */
-void http_listen(struct admin *a, int index, const char *setting, const char *fallback, const char *certificate,
-                 const char *key);
+/* Opens a listener of a worker on the setting's address for a site, with TLS (a->https) or without. */
+void http_listen(struct admin *a, enum http_site site, bool tls, const char *setting, const char *fallback);
 /* Stops listening; running requests go on. */
 void http_quiesce(struct admin *a);
 void http_close(struct admin *a);
@@ -101,7 +115,7 @@ json_t *problem_create(unsigned status, const char *detail, json_t *errors);
 unsigned problem_status(const char *code);
 
 /* fields.c: what a body may hold. */
-enum field_type { FIELD_TEXT, FIELD_BYTES, FIELD_TEXTS, FIELD_OBJECT };
+enum field_type { FIELD_TEXT, FIELD_BYTES, FIELD_NUMBER, FIELD_TEXTS, FIELD_OBJECT };
 struct field {
     const char *name;
     enum field_type type;
@@ -132,6 +146,10 @@ void alias_get(struct request *r);
 void alias_delete(struct request *r);
 void queue_list_request(struct request *r);
 void queue_retry_request(struct request *r);
+void queue_hold_request(struct request *r);
+void queue_release_request(struct request *r);
+void queue_priority_request(struct request *r);
+void queue_retry_domain_request(struct request *r);
 void queue_delete_request(struct request *r);
 void journey_get(struct request *r);
 void reports_dmarc(struct request *r);

@@ -1,15 +1,12 @@
 /* /api/v1/domains/…/dns and …/check: what a domain should publish, and how that looks from outside. */
+#include "libcommon/base/member.h"
 #include "services/admin/admin.h"
 
-static const char *text_of(const json_t *object, const char *name) {
-    const char *text = json_string_value(json_object_get(object, name));
-    return text ? text : "";
-}
-
 static void add_line(struct buf *zone, const char *before, const json_t *record) {
-    const char *name = text_of(record, "name");
+    const char *name = member_text(record, "name");
     buf_printf(zone, "%s%s%s\t%lld\tIN\t%s\t%s\n", before, name, *name && name[strlen(name) - 1] == '.' ? "" : ".",
-               json_integer_value(json_object_get(record, "ttl")), text_of(record, "type"), text_of(record, "value"));
+               json_integer_value(json_object_get(record, "ttl")), member_text(record, "type"),
+               member_text(record, "value"));
 }
 
 /* Lines of a zone file (RFC 1035 §5). What stands in other zones than the domain's is a comment. */

@@ -1,12 +1,18 @@
-/* /api/v1/health: what each part of the system says when it is asked. Ready (200) when the bus, the store and accounts
- * answer; else 503. One look serves all who ask within a second, so that asking costs the other services nothing. */
+/* /api/v1/health: what each part of the system says when it is asked, and what to do about one that does not work.
+ * Ready (200) when the bus, the store and accounts answer; else 503. One look serves all who ask while it goes on and
+ * for a second after it, so that asking costs the other services nothing. */
+#include "services/admin/health.h"
+
+#include <event2/dns.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"
 #include "libcommon/base/clock.h"
 #include "services/admin/admin.h"
+#include "services/admin/doors.h"
 
-enum { HEALTH_ASK_MS = 2000 };
+enum { ASK_WITHIN_MS = 2000, DOOR_WITHIN_MS = 3000, CACHE_US = 1000000, DOMAIN_BYTES_MAX = 256 };
 
 /* Any answer, also a refusal, shows that the service works; only silence or "unavailable" does not. */
 static const struct part {
@@ -20,16 +26,26 @@ static const struct part {
 };
 enum { PARTS = sizeof parts / sizeof *parts };
 
-struct look {
-    struct request *request;
-    json_t *components;
+struct health {
+    struct admin *admin;
+    struct evdns_base *dns;
+    SSL_CTX *tls;
+    struct doors doors;
+    json_t *last; /* the last look's answer, and when */
+    int64_t last_us;
+
+    struct request **asking; /* the requests that this look is for */
+    size_t asking_count;
+    json_t *components; /* NULL: no look is going on */
     int waiting;
     bool accounts, store;
+    char domain[DOMAIN_BYTES_MAX]; /* whose SOA record is asked for */
 };
 
 struct one {
-    struct look *look;
+    struct health *health;
     const char *name;
+    const struct door *door; /* NULL: a service on the bus */
 };
 
 static void answer(struct request *r, const json_t *health) {
@@ -37,62 +53,165 @@ static void answer(struct request *r, const json_t *health) {
     request_answer(r, status, json_deep_copy(health));
 }
 
-static void finish(struct look *l) {
-    struct request *r = l->request;
-    struct admin *a = r->admin;
-    bool bus = bus_is_ready(a->worker->bus), all = bus && l->store && a->journal_ready;
-    const char *key;
-    json_t *component;
-    json_object_set_new(l->components, "bus", json_pack("{s:s}", "state", bus ? "up" : "down"));
-    json_object_set_new(l->components, "store", json_pack("{s:s}", "state", l->store ? "up" : "down"));
-    json_object_set_new(l->components, "journal", json_pack("{s:s}", "state", a->journal_ready ? "up" : "down"));
-    json_object_foreach(l->components, key, component) all =
-        all && strcmp(json_string_value(json_object_get(component, "state")), "up") == 0;
-    json_decref(a->health);
-    a->health = json_pack("{s:s,s:s,s:o}", "status",
-                          !bus || !l->store || !l->accounts ? "unavailable"
-                          : all                             ? "ok"
-                                                            : "degraded",
-                          "hostname", a->worker->hostname, "components", l->components);
-    a->health_us = clock_monotonic_us();
-    answer(r, a->health);
-    free(l);
+static void set(struct health *h, const char *name, const char *state, const char *reason, const char *remedy) {
+    json_t *component = json_pack("{s:s}", "state", state);
+    if (reason) json_object_set_new(component, "reason", json_string(reason));
+    if (remedy) json_object_set_new(component, "remedy", json_string(remedy));
+    json_object_set_new(h->components, name, component);
 }
 
+static void finish(struct health *h) {
+    struct admin *a = h->admin;
+    bool bus = bus_is_ready(a->worker->bus), all = true;
+    const char *key;
+    json_t *component;
+    if (bus)
+        set(h, "bus", "up", NULL, NULL);
+    else
+        set(h, "bus", "down", "NATS cannot be reached",
+            "start the service nats, and read its log: mail is deferred meanwhile");
+    if (h->store)
+        set(h, "store", "up", NULL, NULL);
+    else
+        set(h, "store", "down", "Redis does not answer",
+            "start the service redis, and read its log: nothing is accepted meanwhile");
+    if (a->journal_ready)
+        set(h, "journal", "up", NULL, NULL);
+    else
+        set(h, "journal", "down", "the stream of mail events cannot be reached",
+            "wait a minute, then read the logs of admin and nats: is the disk of nats full? Mail itself goes on");
+    json_object_foreach(h->components, key, component) all =
+        all && strcmp(json_string_value(json_object_get(component, "state")), "up") == 0;
+    json_decref(h->last);
+    h->last = json_pack("{s:s,s:s,s:o}", "status",
+                        !bus || !h->store || !h->accounts ? "unavailable"
+                        : all                             ? "ok"
+                                                          : "degraded",
+                        "hostname", a->worker->hostname, "components", h->components);
+    h->last_us = clock_monotonic_us();
+    h->components = NULL;
+    for (size_t i = 0; i < h->asking_count; i++) answer(h->asking[i], h->last);
+    h->asking_count = 0;
+}
+
+static void one_done(struct health *h) {
+    if (--h->waiting == 0) finish(h);
+}
+
+/* Doors
+ * ---------------------------------------------------------------------------------------------------------------------------------
+ */
+
+static void on_door(void *ctx, const char *why) {
+    struct one *o = ctx;
+    const struct door *d = o->door;
+    char remedy[512];
+    if (d->target.kind == PROBE_SOA)
+        snprintf(remedy, sizeof remedy,
+                 "start the name server %s (port %d), or read its log and the verifier's: does POSTBUS_DNS_SERVER "
+                 "name it, and was the zone published?",
+                 d->host, d->target.port);
+    else
+        snprintf(remedy, sizeof remedy,
+                 "start the service at %s (port %d), or read its log; if it is elsewhere, say so in "
+                 "POSTBUS_HEALTH_DOORS",
+                 d->host, d->target.port);
+    set(o->health, d->name, why ? "down" : "up", why, why ? remedy : NULL);
+    one_done(o->health);
+    free(o);
+}
+
+static void look_at(struct health *h, const struct door *d) {
+    struct one *o = memory_alloc(sizeof *o);
+    *o = (struct one){h, d->name, d};
+    h->waiting++;
+    probe_start(h->admin->worker->base, h->dns, h->tls, &d->target, DOOR_WITHIN_MS, on_door, o);
+}
+
+/* A zone that must be there is a hosted domain's; without one, any answer shows that the name server works. */
+static void look_at_dns(struct health *h, const json_t *domains) {
+    const char *first = json_string_value(json_array_get(domains, 0));
+    if (!*h->doors.dns.host) return;
+    snprintf(h->domain, sizeof h->domain, "%s", first ? first : "");
+    h->doors.dns.target.server_name = first ? h->domain : NULL;
+    look_at(h, &h->doors.dns);
+}
+
+/* Services on the bus, and the store
+ * ----------------------------------------------------------------------------------------------------
+ */
+
 static void on_answer(void *ctx, int error, const json_t *reply) {
-    struct one *one = ctx;
-    struct look *l = one->look;
-    const char *code = bus_error_code(reply);
+    struct one *o = ctx;
+    struct health *h = o->health;
+    const char *code = bus_error_code(reply),
+               *message = json_string_value(json_object_get(json_object_get(reply, "error"), "message"));
     bool up = error == BUS_OK || (error == BUS_REFUSED && strcmp(code, "unavailable") != 0);
-    if (strcmp(one->name, "accounts") == 0) l->accounts = up;
-    json_object_set_new(l->components, one->name,
-                        json_pack("{s:s}", "state",
-                                  up                              ? "up"
-                                  : error == BUS_REFUSED || reply ? "failing"
-                                                                  : "down"));
-    free(one);
-    if (--l->waiting == 0) finish(l);
+    char remedy[256];
+    snprintf(remedy, sizeof remedy, reply ? "read the log of the service %s" : "start the service %s, or read its log",
+             o->name);
+    set(h, o->name,
+        up      ? "up"
+        : reply ? "failing"
+                : "down",
+        up      ? NULL
+        : reply ? message ? message : "it says that it cannot work"
+                : "it does not answer on the bus",
+        up ? NULL : remedy);
+    if (strcmp(o->name, "accounts") == 0) {
+        h->accounts = up;
+        look_at_dns(h, json_object_get(reply, "domains"));
+    }
+    free(o);
+    one_done(h);
 }
 
 static void on_pong(void *ctx, const redisReply *reply) {
-    struct look *l = ctx;
-    l->store = redis_reply_error(reply) == 0;
-    if (--l->waiting == 0) finish(l);
+    struct health *h = ctx;
+    h->store = redis_reply_error(reply) == 0;
+    one_done(h);
 }
 
 void health_get(struct request *r) {
     struct admin *a = r->admin;
-    if (a->health && clock_monotonic_us() - a->health_us < HEALTH_CACHE_US) {
-        answer(r, a->health);
+    struct health *h = a->health;
+    if (!h->components && h->last && clock_monotonic_us() - h->last_us < CACHE_US) {
+        answer(r, h->last);
         return;
     }
-    struct look *l = memory_alloc(sizeof *l);
-    *l = (struct look){.request = r, .components = json_object(), .waiting = PARTS + 1};
+    h->asking = memory_resize(h->asking, (h->asking_count + 1) * sizeof(struct request *));
+    h->asking[h->asking_count++] = r;
+    if (h->components) return;
+    h->components = json_object();
+    h->accounts = h->store = false;
+    h->waiting = PARTS + 1;
     struct slice ping = SLICE("PING");
-    redis_command(a->worker->redis, on_pong, l, 1, &ping);
+    redis_command(a->worker->redis, on_pong, h, 1, &ping);
     for (size_t i = 0; i < PARTS; i++) {
-        struct one *one = memory_alloc(sizeof *one);
-        *one = (struct one){l, parts[i].name};
-        bus_request(a->worker->bus, parts[i].verb, json_loads(parts[i].ask, 0, NULL), HEALTH_ASK_MS, on_answer, one);
+        struct one *o = memory_alloc(sizeof *o);
+        *o = (struct one){h, parts[i].name, NULL};
+        bus_request(a->worker->bus, parts[i].verb, json_loads(parts[i].ask, 0, NULL), ASK_WITHIN_MS, on_answer, o);
     }
+    for (size_t i = 0; i < h->doors.count; i++) look_at(h, &h->doors.list[i]);
+}
+
+struct health *health_create(struct admin *a) {
+    struct health *h = memory_alloc(sizeof *h);
+    h->admin = a;
+    doors_read(&h->doors, a->worker->hostname);
+    h->dns = evdns_base_new(a->worker->base, EVDNS_BASE_INITIALIZE_NAMESERVERS | EVDNS_BASE_DISABLE_WHEN_INACTIVE);
+    if (!h->dns) h->dns = evdns_base_new(a->worker->base, EVDNS_BASE_DISABLE_WHEN_INACTIVE); /* no /etc/resolv.conf */
+    h->tls = SSL_CTX_new(TLS_client_method());
+    if (!h->dns || !h->tls) memory_exhausted();
+    evdns_base_set_option(h->dns, "timeout:", "1");
+    evdns_base_set_option(h->dns, "attempts:", "2");
+    return h;
+}
+
+void health_destroy(struct health *h) {
+    evdns_base_free(h->dns, 0);
+    SSL_CTX_free(h->tls);
+    json_decref(h->last);
+    free(h->asking);
+    free(h);
 }

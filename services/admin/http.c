@@ -7,6 +7,7 @@
 #include "libcommon/base/config.h"
 #include "libcommon/base/log.h"
 #include "services/admin/admin.h"
+#include "services/admin/https.h"
 
 static struct metric requests_total = METRIC_COUNTER("postbus_admin_requests_total", "HTTP requests answered");
 static struct metric requests_failed =
@@ -18,10 +19,11 @@ static struct metric requests_failed =
 
 static void turn(struct admin *a) {
     uint64_t wait, soonest = 1000;
-    for (int i = 0; i < 2; i++) {
-        if (!a->daemons[i]) continue;
-        MHD_run(a->daemons[i]);
-        if (MHD_get_timeout64(a->daemons[i], &wait) == MHD_YES && wait < soonest) soonest = wait;
+    https_use(a->https);
+    for (int i = 0; i < LISTENERS; i++) {
+        if (!a->listeners[i].daemon) continue;
+        MHD_run(a->listeners[i].daemon);
+        if (MHD_get_timeout64(a->listeners[i].daemon, &wait) == MHD_YES && wait < soonest) soonest = wait;
     }
     struct timeval when = {.tv_sec = (time_t)(soonest / 1000), .tv_usec = (suseconds_t)(soonest % 1000 * 1000)};
     evtimer_add(a->clock, &when);
@@ -37,10 +39,12 @@ static void on_turn(evutil_socket_t fd, short what, void *ctx) {
  * ---------------------------------------------------------------------------------------------------------------------------------
  */
 
-static struct request *request_create(struct admin *a, struct MHD_Connection *connection, const char *method,
-                                      const char *path) {
+static struct request *request_create(const struct http_listener *l, struct MHD_Connection *connection,
+                                      const char *method, const char *path) {
     struct request *r = memory_alloc(sizeof *r);
+    struct admin *a = l->admin;
     r->admin = a;
+    r->site = l->site;
     r->connection = connection;
     r->method = memory_copy(slice_of(method));
     r->path = memory_copy(slice_of(path));
@@ -217,9 +221,9 @@ static void on_library_log(void *ctx, const char *format, va_list arguments) {
     log_debug("http library", "text", text, NULL);
 }
 
-void http_listen(struct admin *a, int index, const char *setting, const char *fallback, const char *certificate,
-                 const char *key) {
+void http_listen(struct admin *a, enum http_site site, bool tls, const char *setting, const char *fallback) {
     const char *address = config_text(setting, fallback);
+    struct http_listener *l = a->listeners;
     struct sockaddr_storage where;
     int n = sizeof where;
     if (!a->clock) {
@@ -231,33 +235,31 @@ void http_listen(struct admin *a, int index, const char *setting, const char *fa
     memset(&where, 0, sizeof where);
     if (evutil_parse_sockaddr_port(address, (struct sockaddr *)&where, &n) != 0)
         config_refuse(setting, "expected address:port, such as [::]:8080, or off");
+    while (l->daemon) l++;
+    *l = (struct http_listener){.admin = a, .site = site};
     unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
-                     (where.ss_family == AF_INET6 ? MHD_USE_DUAL_STACK : 0) | (certificate ? MHD_USE_TLS : 0);
-    struct MHD_OptionItem tls[] = {{MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)certificate},
-                                   {MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)key},
-                                   {MHD_OPTION_END, 0, NULL}};
+                     (where.ss_family == AF_INET6 ? MHD_USE_DUAL_STACK : 0) | (tls ? MHD_USE_TLS : 0);
+    struct MHD_OptionItem secure[] = {{MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)https_choose},
+                                      {MHD_OPTION_END, 0, NULL}};
     struct MHD_OptionItem plain[] = {{MHD_OPTION_END, 0, NULL}};
-    a->daemons[index] = MHD_start_daemon(
-        flags, 0, NULL, NULL, on_request, a, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL, MHD_OPTION_SOCK_ADDR,
-        &where, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1U, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CONNECTION_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, on_completed, a, MHD_OPTION_ARRAY,
-        certificate ? tls : plain, MHD_OPTION_END);
-    if (!a->daemons[index])
-        config_refuse(
-            setting,
-            "cannot listen there: the port is taken, the address is not of this host, or the certificate does not fit");
-    const union MHD_DaemonInfo *info = MHD_get_daemon_info(a->daemons[index], MHD_DAEMON_INFO_EPOLL_FD);
-    a->turns[index] = event_new(a->worker->base, info->epoll_fd, EV_READ | EV_PERSIST, on_turn, a);
-    event_add(a->turns[index], NULL);
-    log_info("listening", "setting", setting, "address", address, NULL);
+    l->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, l, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL,
+                                 MHD_OPTION_SOCK_ADDR, &where, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1U,
+                                 MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+                                 (unsigned)CONNECTION_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                                 (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+                                 MHD_OPTION_ARRAY, tls ? secure : plain, MHD_OPTION_END);
+    if (!l->daemon) config_refuse(setting, "cannot listen there: the port is taken or the address is not of this host");
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(l->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    l->turn = event_new(a->worker->base, info->epoll_fd, EV_READ | EV_PERSIST, on_turn, a);
+    event_add(l->turn, NULL);
+    if (a->worker->index == 0) log_info("listening", "setting", setting, "address", address, NULL);
 }
 
 void http_quiesce(struct admin *a) {
     a->draining = true;
-    for (int i = 0; i < 2; i++) {
-        if (!a->daemons[i]) continue;
-        MHD_socket s = MHD_quiesce_daemon(a->daemons[i]);
+    for (int i = 0; i < LISTENERS; i++) {
+        if (!a->listeners[i].daemon) continue;
+        MHD_socket s = MHD_quiesce_daemon(a->listeners[i].daemon);
         if (s != MHD_INVALID_SOCKET) close(s);
     }
     event_active(a->clock, EV_TIMEOUT, 0);
@@ -269,9 +271,9 @@ void http_close(struct admin *a) {
             r->suspended = false;
             MHD_resume_connection(r->connection);
         }
-    for (int i = 0; i < 2; i++) {
-        if (a->turns[i]) event_free(a->turns[i]);
-        if (a->daemons[i]) MHD_stop_daemon(a->daemons[i]);
+    for (int i = 0; i < LISTENERS; i++) {
+        if (a->listeners[i].turn) event_free(a->listeners[i].turn);
+        if (a->listeners[i].daemon) MHD_stop_daemon(a->listeners[i].daemon);
     }
     if (a->clock) event_free(a->clock);
 }

@@ -3,6 +3,7 @@
  * of how far the answer can be trusted (5). Pure functions over JSON. */
 #include <stdlib.h>
 
+#include "libcommon/base/member.h"
 #include "services/admin/admin.h"
 
 struct step {
@@ -12,17 +13,12 @@ struct step {
     json_t *details; /* of the step that is being made: lines; add() takes them */
 };
 
-static const char *text_of(const json_t *object, const char *name) {
-    const char *text = json_string_value(json_object_get(object, name));
-    return text ? text : "";
-}
-
 /* "a@x, b@y and 3 more" from an array of texts or of objects with that field. */
 static void add_list(struct buf *out, const json_t *list, const char *field) {
     size_t n = json_array_size(list), shown = n > 4 ? 3 : n;
     for (size_t i = 0; i < shown; i++) {
         const json_t *each = json_array_get(list, i);
-        const char *text = json_is_string(each) ? json_string_value(each) : text_of(each, field);
+        const char *text = json_is_string(each) ? json_string_value(each) : member_text(each, field);
         buf_printf(out, "%s%s", i == 0 ? "" : i + 1 == n ? " and " : ", ", text);
     }
     if (shown < n) buf_printf(out, " and %zu more", n - shown);
@@ -41,14 +37,14 @@ static json_t *fields_of(const json_t *data, const char *const names[]) {
 
 /* Adds a step whose sentence is in s->what, and its details in s->details; steals data. */
 static void add(struct step *s, int number, const char *name, json_t *data) {
-    struct slice source = slice_of(text_of(s->event, "source")), service;
+    struct slice source = slice_of(member_text(s->event, "source")), service;
     if (source.n && source.p[0] == '/') source = slice_skip(source, 1);
     if (!slice_cut(&source, '/', &service)) {
         service = source;
         source = SLICE("");
     }
     json_t *step = json_pack("{s:i,s:s,s:s,s:s%,s:s%,s:s,s:o,s:o}", "step", number, "name", name, "time",
-                             text_of(s->event, "time"), "service", service.p, service.n, "host", source.p, source.n,
+                             member_text(s->event, "time"), "service", service.p, service.n, "host", source.p, source.n,
                              "what", buf_str(&s->what), "details", s->details, "data", data);
     s->details = json_array();
     if (step) json_array_append_new(s->steps, step);
@@ -59,7 +55,7 @@ static void whole(struct step *s, int number, const char *name) { add(s, number,
 
 /* "over TLSv1.3 (TLS_AES_256_GCM_SHA384)" */
 static void add_tls(struct buf *out, const json_t *object) {
-    const char *tls = text_of(object, "tls"), *cipher = text_of(object, "cipher");
+    const char *tls = member_text(object, "tls"), *cipher = member_text(object, "cipher");
     if (!*tls)
         buf_add_str(out, "without TLS");
     else if (*cipher)
@@ -71,10 +67,10 @@ static void add_tls(struct buf *out, const json_t *object) {
 /* "spf=pass": a verdict's part is a word, or an object with "result". */
 static void add_result(struct buf *out, const char *name, const json_t *part) {
     const json_t *one = json_is_array(part) ? json_array_get(part, 0) : part;
-    const char *result = json_is_string(one) ? json_string_value(one) : text_of(one, "result");
+    const char *result = json_is_string(one) ? json_string_value(one) : member_text(one, "result");
     if (json_is_array(part)) /* of several signatures the one that passed counts */
         for (size_t i = 0; i < json_array_size(part); i++)
-            if (strcmp(text_of(json_array_get(part, i), "result"), "pass") == 0) result = "pass";
+            if (strcmp(member_text(json_array_get(part, i), "result"), "pass") == 0) result = "pass";
     buf_printf(out, "%s%s %s", out->n && out->data[out->n - 1] != ' ' ? ", " : "", name, or_none(result, "none"));
 }
 
@@ -94,15 +90,15 @@ static void on_submission(struct step *s) {
     json_t *local = json_array(), *remote = json_array(), *each;
     size_t i;
     buf_printf(&s->what, "%s wrote a message of %lld bytes and pressed Send",
-               or_none(text_of(s->data, "from"), "somebody"), json_integer_value(json_object_get(s->data, "size")));
+               or_none(member_text(s->data, "from"), "somebody"), json_integer_value(json_object_get(s->data, "size")));
     add(s, 1, "written", fields_of(s->data, written));
-    buf_printf(&s->what, "%s, logged in as %s, submitted it from %s ", or_none(text_of(client, "helo"), "a client"),
-               or_none(text_of(client, "login"), text_of(s->data, "from")),
-               or_none(text_of(client, "ip"), "an unknown address"));
+    buf_printf(&s->what, "%s, logged in as %s, submitted it from %s ", or_none(member_text(client, "helo"), "a client"),
+               or_none(member_text(client, "login"), member_text(s->data, "from")),
+               or_none(member_text(client, "ip"), "an unknown address"));
     add_tls(&s->what, client);
     add(s, 2, "submitted", fields_of(s->data, submitted));
     json_array_foreach(rcpts, i, each) {
-        if (strcmp(text_of(each, "user"), "reporter") != 0)
+        if (strcmp(member_text(each, "user"), "reporter") != 0)
             json_array_append(json_is_string(json_object_get(each, "user")) ? local : remote, each);
     }
     if (json_array_size(local)) {
@@ -128,15 +124,15 @@ static void on_accepted(struct step *s) {
                                                                                              "message_id", "shard",
                                                                                              "reply",      "sealed",
                                                                                              NULL};
-    const char *origin = text_of(s->data, "origin");
+    const char *origin = member_text(s->data, "origin");
     const json_t *client = json_object_get(s->data, "client");
     if (strcmp(origin, "submission") == 0) {
         on_submission(s);
         return;
     }
     if (strcmp(origin, "mx") == 0) {
-        buf_printf(&s->what, "%s (%s) brought it from <%s> ", or_none(text_of(client, "helo"), "a server"),
-                   text_of(client, "ip"), text_of(s->data, "from"));
+        buf_printf(&s->what, "%s (%s) brought it from <%s> ", or_none(member_text(client, "helo"), "a server"),
+                   member_text(client, "ip"), member_text(s->data, "from"));
         add_tls(&s->what, client);
         buf_add_str(&s->what, "; ");
         add_verdict(s, json_object_get(s->data, "verdict"));
@@ -153,9 +149,9 @@ static void on_accepted(struct step *s) {
 
 static void on_refused(struct step *s) {
     const json_t *client = json_object_get(s->data, "client");
-    buf_printf(&s->what, "refused %s (%s): %lld %s %s", or_none(text_of(client, "helo"), "a client"),
-               text_of(client, "ip"), json_integer_value(json_object_get(s->data, "code")),
-               text_of(s->data, "enhanced"), text_of(s->data, "reason"));
+    buf_printf(&s->what, "refused %s (%s): %lld %s %s", or_none(member_text(client, "helo"), "a client"),
+               member_text(client, "ip"), json_integer_value(json_object_get(s->data, "code")),
+               member_text(s->data, "enhanced"), member_text(s->data, "reason"));
     words_of_verdict(s->details, json_object_get(s->data, "verdict"));
     whole(s, 7, "refused");
 }
@@ -164,15 +160,17 @@ static void on_routed(struct step *s) {
     static const char *const asked[] = {"domain", "hosts", NULL}, *const trusted[] = {"domain", "dnssec", "mta_sts",
                                                                                       "dane", NULL};
     const json_t *dane = json_object_get(s->data, "dane"), *sts = json_object_get(s->data, "mta_sts");
-    const char *mode = json_is_object(sts) ? text_of(sts, "mode") : json_is_string(sts) ? json_string_value(sts) : "";
+    const char *mode = json_is_object(sts)   ? member_text(sts, "mode")
+                       : json_is_string(sts) ? json_string_value(sts)
+                                             : "";
     const char *dane_text = json_is_string(dane) ? json_string_value(dane)
                             : json_is_true(dane) ? "applies"
                                                  : "does not apply";
-    buf_printf(&s->what, "DNS was asked for the MX of %s: ", text_of(s->data, "domain"));
+    buf_printf(&s->what, "DNS was asked for the MX of %s: ", member_text(s->data, "domain"));
     add_list(&s->what, json_object_get(s->data, "hosts"), "name");
     add(s, 4, "asked for the MX", fields_of(s->data, asked));
     buf_printf(&s->what, "the answer is %s by DNSSEC; DANE %s; MTA-STS %s",
-               or_none(text_of(s->data, "dnssec"), "not judged"), dane_text, or_none(mode, "has no policy"));
+               or_none(member_text(s->data, "dnssec"), "not judged"), dane_text, or_none(mode, "has no policy"));
     words_of_route(s->details, s->data);
     add(s, 5, "answer judged", fields_of(s->data, trusted));
 }
@@ -183,12 +181,14 @@ static void on_tls(struct step *s) {
         const char *type, *name;
     } kinds[] = {{"tlsa", "DANE"}, {"sts", "MTA-STS"}, {"no-policy-found", "no policy"}};
     const json_t *policy = json_object_get(s->data, "policy");
-    const char *ip = text_of(s->data, "ip"), *reason = text_of(s->data, "reason"), *kind = text_of(policy, "type");
+    const char *ip = member_text(s->data, "ip"), *reason = member_text(s->data, "reason"),
+               *kind = member_text(policy, "type");
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (strcmp(kind, kinds[i].type) == 0) kind = kinds[i].name;
-    buf_printf(&s->what, "TLS with %s", text_of(s->data, "mx"));
+    buf_printf(&s->what, "TLS with %s", member_text(s->data, "mx"));
     if (*ip) buf_printf(&s->what, " [%s]", ip);
-    buf_printf(&s->what, ", held against %s of %s: %s", kind, text_of(policy, "domain"), text_of(s->data, "result"));
+    buf_printf(&s->what, ", held against %s of %s: %s", kind, member_text(policy, "domain"),
+               member_text(s->data, "result"));
     if (*reason) buf_printf(&s->what, ": %s", reason);
     json_t *lines = json_object_get(policy, "string"), *line;
     size_t i;
@@ -197,58 +197,66 @@ static void on_tls(struct step *s) {
 }
 
 static void on_sent(struct step *s) {
-    buf_printf(&s->what, "%s [%s]:%lld took it for %s ", text_of(s->data, "host"), text_of(s->data, "ip"),
-               json_integer_value(json_object_get(s->data, "port")), text_of(s->data, "rcpt"));
+    buf_printf(&s->what, "%s [%s]:%lld took it for %s ", member_text(s->data, "host"), member_text(s->data, "ip"),
+               json_integer_value(json_object_get(s->data, "port")), member_text(s->data, "rcpt"));
     add_tls(&s->what, s->data);
-    buf_printf(&s->what, ", identity proved by %s: %s", or_none(text_of(s->data, "tls_verified"), "none"),
-               text_of(s->data, "reply"));
+    buf_printf(&s->what, ", identity proved by %s: %s", or_none(member_text(s->data, "tls_verified"), "none"),
+               member_text(s->data, "reply"));
     whole(s, 6, "sent");
 }
 
 static void on_deferred(struct step *s) {
-    buf_printf(&s->what, "not yet for %s (attempt %lld): %s", text_of(s->data, "rcpt"),
-               json_integer_value(json_object_get(s->data, "attempt")), text_of(s->data, "reason"));
+    buf_printf(&s->what, "not yet for %s (attempt %lld): %s", member_text(s->data, "rcpt"),
+               json_integer_value(json_object_get(s->data, "attempt")), member_text(s->data, "reason"));
     whole(s, 6, "deferred");
 }
 
 static void on_bounced(struct step *s) {
-    buf_printf(&s->what, "given up for %s: %s", text_of(s->data, "rcpt"), text_of(s->data, "reason"));
+    buf_printf(&s->what, "given up for %s: %s", member_text(s->data, "rcpt"), member_text(s->data, "reason"));
+    if (*member_text(s->data, "dsn")) buf_printf(&s->what, "; report %s tells the sender", member_text(s->data, "dsn"));
     whole(s, 6, "bounced");
 }
 
+static void on_deleted(struct step *s) {
+    buf_add_str(&s->what, "deleted from the queue by an administrator; given up without a report: ");
+    add_list(&s->what, json_object_get(s->data, "rcpts"), "");
+    whole(s, 6, "deleted");
+}
+
 static void on_dead(struct step *s) {
-    buf_printf(&s->what, "put aside: %s", text_of(s->data, "reason"));
+    buf_printf(&s->what, "put aside: %s", member_text(s->data, "reason"));
     whole(s, 6, "dead");
 }
 
 static void on_delivered(struct step *s) {
-    buf_printf(&s->what, "stored for %s in %s as uid %lld", text_of(s->data, "rcpt"), text_of(s->data, "folder"),
-               json_integer_value(json_object_get(s->data, "uid")));
+    buf_printf(&s->what, "stored for %s in %s as uid %lld", member_text(s->data, "rcpt"),
+               member_text(s->data, "folder"), json_integer_value(json_object_get(s->data, "uid")));
     whole(s, 8, "delivered");
 }
 
 static void connected(struct step *s) {
     static const char *const names[] = {"user", "client", "protocol", "tls", NULL};
     buf_printf(&s->what, "the recipient's client at %s is connected by %s ",
-               text_of(json_object_get(s->data, "client"), "ip"),
-               strcmp(text_of(s->data, "protocol"), "pop3") == 0 ? "POP3" : "IMAP");
+               member_text(json_object_get(s->data, "client"), "ip"),
+               strcmp(member_text(s->data, "protocol"), "pop3") == 0 ? "POP3" : "IMAP");
     add_tls(&s->what, s->data);
     add(s, 9, "connected", fields_of(s->data, names));
 }
 
 static void on_announced(struct step *s) {
     connected(s);
-    buf_printf(&s->what, "it appeared in %s at %s as uid %lld", text_of(s->data, "folder"),
-               text_of(json_object_get(s->data, "client"), "ip"), json_integer_value(json_object_get(s->data, "uid")));
+    buf_printf(&s->what, "it appeared in %s at %s as uid %lld", member_text(s->data, "folder"),
+               member_text(json_object_get(s->data, "client"), "ip"),
+               json_integer_value(json_object_get(s->data, "uid")));
     whole(s, 10, "appeared");
 }
 
 static void on_fetched(struct step *s) {
-    bool pop3 = strcmp(text_of(s->data, "protocol"), "pop3") == 0;
+    bool pop3 = strcmp(member_text(s->data, "protocol"), "pop3") == 0;
     if (pop3) connected(s);
     buf_printf(&s->what, "the client at %s read its %lld bytes by %s",
-               text_of(json_object_get(s->data, "client"), "ip"), json_integer_value(json_object_get(s->data, "size")),
-               pop3 ? "POP3" : "IMAP");
+               member_text(json_object_get(s->data, "client"), "ip"),
+               json_integer_value(json_object_get(s->data, "size")), pop3 ? "POP3" : "IMAP");
     whole(s, 10, "read");
 }
 
@@ -261,7 +269,7 @@ static const struct {
     {"postbus.mail.deferred", on_deferred},   {"postbus.mail.bounced", on_bounced},
     {"postbus.mail.delivered", on_delivered}, {"postbus.mail.announced", on_announced},
     {"postbus.mail.fetched", on_fetched},     {"postbus.mail.tls", on_tls},
-    {"postbus.mail.dead", on_dead},
+    {"postbus.mail.deleted", on_deleted},     {"postbus.mail.dead", on_dead},
 };
 
 struct timed {
@@ -281,13 +289,13 @@ json_t *journey_steps(const json_t *events) {
     struct step s = {.steps = json_array(), .details = json_array()};
     struct timed *sorted = calloc(n + 1, sizeof *sorted);
     for (size_t i = 0; sorted && i < n; i++)
-        sorted[i] = (struct timed){text_of(json_array_get(events, i), "time"), i, json_array_get(events, i)};
+        sorted[i] = (struct timed){member_text(json_array_get(events, i), "time"), i, json_array_get(events, i)};
     if (sorted) qsort(sorted, n, sizeof *sorted, by_time);
     for (size_t i = 0; sorted && i < n; i++) {
         s.event = sorted[i].event;
         s.data = json_object_get(s.event, "data");
         for (size_t m = 0; m < sizeof maps / sizeof *maps && json_is_object(s.data); m++)
-            if (strcmp(maps[m].type, text_of(s.event, "type")) == 0) maps[m].map(&s);
+            if (strcmp(maps[m].type, member_text(s.event, "type")) == 0) maps[m].map(&s);
     }
     free(sorted);
     buf_free(&s.what);

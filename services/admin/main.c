@@ -7,6 +7,8 @@
 #include "libcommon/base/config.h"
 #include "libcommon/base/log.h"
 #include "services/admin/admin.h"
+#include "services/admin/health.h"
+#include "services/admin/https.h"
 
 static void admin_start(struct worker *w) {
     struct admin *a = memory_alloc(sizeof *a);
@@ -17,15 +19,16 @@ static void admin_start(struct worker *w) {
         config_refuse("admin.token",
                       "the token has fewer than 16 characters: make a longer one, such as 32 random bytes in base 64");
     a->mta_sts = mta_sts_mode_setting();
-    char *certificate = config_secret("tls.crt", false), *key = config_secret("tls.key", false);
-    http_listen(a, 0, "POSTBUS_API_LISTEN", "[::]:8080", NULL, NULL);
-    if (certificate && key)
-        http_listen(a, 1, "POSTBUS_APIS_LISTEN", "[::]:8443", certificate, key);
-    else
-        log_warn("there is no tls.crt and tls.key: the API is served without TLS only", NULL);
-    free(certificate);
-    if (key) explicit_bzero(key, strlen(key));
-    free(key);
+    a->health = health_create(a);
+    a->https = https_create(w->base);
+    http_listen(a, SITE_API, false, "POSTBUS_API_LISTEN", "[::]:8080");
+    http_listen(a, SITE_WEB, false, "POSTBUS_WEB_LISTEN", "[::]:8081");
+    if (a->https) {
+        http_listen(a, SITE_API, true, "POSTBUS_APIS_LISTEN", "[::]:8443");
+        http_listen(a, SITE_WEB, true, "POSTBUS_WEBS_LISTEN", "[::]:8444");
+    } else if (w->index == 0) {
+        log_warn("there is no usable tls.crt and tls.key: no listener has TLS", NULL);
+    }
     journal_start(a);
 }
 
@@ -35,7 +38,8 @@ static void admin_stop(struct worker *w) {
     struct admin *a = w->state;
     journal_stop(a);
     http_close(a);
-    json_decref(a->health);
+    https_destroy(a->https);
+    health_destroy(a->health);
     explicit_bzero(a->token, strlen(a->token));
     free(a->token);
     free(a);

@@ -12,16 +12,22 @@ static const struct field account_fields[] = {
 static const struct field account_changes[] = {{"password", FIELD_TEXT, false}, {"quota_bytes", FIELD_BYTES, false}};
 static const struct field alias_fields[] = {{"address", FIELD_TEXT, true}, {"targets", FIELD_TEXTS, true}};
 
+static const struct field queue_domain_fields[] = {{"domain", FIELD_TEXT, true}};
+static const struct field queue_changes[] = {{"priority", FIELD_NUMBER, true}};
+
 #define BODY(table) .fields = table, .field_count = sizeof table / sizeof *table
 
 /* head + a variable part (where tail is not NULL) + tail. The longest head comes first. */
-static const struct route {
+struct route {
     const char *method, *head, *tail;
     void (*handle)(struct request *r);
     bool open; /* without a token */
     const struct field *fields;
     size_t field_count;
-} routes[] = {
+};
+
+/* The API, for those who run the site. */
+static const struct route api_routes[] = {
     {"GET", "/api/v1/health", NULL, .handle = health_get, .open = true},
     {"GET", "/api/v1/openapi.json", NULL, .handle = openapi_get, .open = true},
     {"GET", "/api/v1/domains/", "/keys", .handle = key_list},
@@ -46,7 +52,11 @@ static const struct route {
     {"GET", "/api/v1/messages/", "/journey", .handle = journey_get},
     {"GET", "/api/v1/messages/", "/verdict", .handle = verdict_get},
     {"GET", "/api/v1/queue", NULL, .handle = queue_list_request},
+    {"POST", "/api/v1/queue/retry", NULL, .handle = queue_retry_domain_request, BODY(queue_domain_fields)},
     {"POST", "/api/v1/queue/", "/retry", .handle = queue_retry_request},
+    {"POST", "/api/v1/queue/", "/hold", .handle = queue_hold_request},
+    {"POST", "/api/v1/queue/", "/release", .handle = queue_release_request},
+    {"PATCH", "/api/v1/queue/", "", .handle = queue_priority_request, BODY(queue_changes)},
     {"DELETE", "/api/v1/queue/", "", .handle = queue_delete_request},
     {"GET", "/api/v1/reports/dmarc", NULL, .handle = reports_dmarc},
     {"GET", "/api/v1/reports/tls", NULL, .handle = reports_tls},
@@ -58,6 +68,10 @@ static const struct route {
     {"GET", "/api/v1/reports/unreadable/", "", .handle = report_get},
     {"GET", "/api/v1/reports/summary", NULL, .handle = reports_summary},
     {"GET", "/api/v1/reports/sent", NULL, .handle = reports_sent},
+};
+
+/* What mail clients and other servers ask for, without a token. */
+static const struct route web_routes[] = {
     {"GET", "/.well-known/autoconfig/mail/config-v1.1.xml", NULL, .handle = autoconfig_get, .open = true},
     {"GET", "/mail/config-v1.1.xml", NULL, .handle = autoconfig_get, .open = true},
     {"POST", "/autodiscover/autodiscover.xml", NULL, .handle = autodiscover_post, .open = true},
@@ -112,7 +126,10 @@ void route_request(struct request *r) {
     const char *method = strcmp(r->method, "HEAD") == 0 ? "GET" : r->method; /* the library leaves the body out */
     const struct route *found = NULL, *other = NULL;
     struct buf allow = {0};
-    for (size_t i = 0; i < sizeof routes / sizeof *routes && !found; i++) {
+    bool web = r->site == SITE_WEB;
+    const struct route *routes = web ? web_routes : api_routes;
+    size_t count = web ? sizeof web_routes / sizeof *web_routes : sizeof api_routes / sizeof *api_routes;
+    for (size_t i = 0; i < count && !found; i++) {
         if (!fits(&routes[i], path, &part)) continue;
         if (strcmp(routes[i].method, method) == 0) {
             found = &routes[i];
@@ -123,13 +140,14 @@ void route_request(struct request *r) {
         buf_add_str(&allow, routes[i].method);
     }
     bool open = found ? found->open : other && other->open;
-    if (!open && slice_starts(path, SLICE("/api/")) && !may_ask(r)) {
+    if (!open && !web && slice_starts(path, SLICE("/api/")) && !may_ask(r)) {
         request_problem(r, 401, "send the header Authorization: Bearer with the content of the secret admin.token");
     } else if (!found && other) {
         request_problem(r, 405, "see the Allow header for the methods of this resource");
         request_header(r, "Allow", buf_str(&allow));
     } else if (!found) {
-        request_problem(r, 404, "there is nothing at this path: see /api/v1/openapi.json");
+        request_problem(
+            r, 404, web ? "there is nothing at this path" : "there is nothing at this path: see /api/v1/openapi.json");
     } else {
         r->part = memory_copy(part);
         if (!found->fields || take_body(r, found)) found->handle(r);

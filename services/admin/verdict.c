@@ -1,12 +1,8 @@
 /* /api/v1/messages/{id}/verdict: what was found about a message's sender when it came, from its journal; and what the
  * same proofs say now, step by step, while the store still has the message (the verifier makes them again: DNS may have
  * changed, and keys may be gone). */
+#include "libcommon/base/member.h"
 #include "services/admin/admin.h"
-
-static const char *text_of(const json_t *object, const char *name) {
-    const char *text = json_string_value(json_object_get(object, name));
-    return text ? text : "";
-}
 
 /* The event of the message's arrival from outside; NULL when it did not come from there. */
 static const json_t *find_arrival(const json_t *events) {
@@ -14,8 +10,8 @@ static const json_t *find_arrival(const json_t *events) {
     const json_t *event;
     json_array_foreach((json_t *)(uintptr_t)events, i, event) {
         const json_t *data = json_object_get(event, "data");
-        bool accepted = strcmp(text_of(event, "type"), "postbus.mail.accepted") == 0,
-             refused = strcmp(text_of(event, "type"), "postbus.mail.refused") == 0;
+        bool accepted = strcmp(member_text(event, "type"), "postbus.mail.accepted") == 0,
+             refused = strcmp(member_text(event, "type"), "postbus.mail.refused") == 0;
         if ((accepted || refused) && json_is_object(json_object_get(data, "verdict"))) return event;
     }
     return NULL;
@@ -30,7 +26,7 @@ static void answer(struct request *r, json_t *now, const char *now_reason) {
 
 static void on_explained(struct request *r, int error, const json_t *reply) {
     if (error) {
-        const char *words = text_of(json_object_get(reply, "error"), "message");
+        const char *words = member_text(json_object_get(reply, "error"), "message");
         answer(r, NULL, *words ? words : "the verifier did not answer in time");
         return;
     }
@@ -47,16 +43,16 @@ static void on_events(struct request *r, const json_t *events) {
         request_problem(r, 404, "this message did not come from outside, so that nothing was verified");
         return;
     }
-    bool refused = strcmp(text_of(event, "type"), "postbus.mail.refused") == 0;
-    r->state =
-        json_pack("{s:s,s:s,s:s,s:O?,s:O}", "time", text_of(event, "time"), "outcome", refused ? "refused" : "accepted",
-                  "from", text_of(data, "from"), "client", client, "verdict", json_object_get(data, "verdict"));
+    bool refused = strcmp(member_text(event, "type"), "postbus.mail.refused") == 0;
+    r->state = json_pack("{s:s,s:s,s:s,s:O?,s:O}", "time", member_text(event, "time"), "outcome",
+                         refused ? "refused" : "accepted", "from", member_text(data, "from"), "client", client,
+                         "verdict", json_object_get(data, "verdict"));
     if (refused) {
         answer(r, NULL, "the message was refused, and is not here");
         return;
     }
-    json_t *ask = json_pack("{s:s,s:s,s:s,s:s}", "id", r->part, "client_ip", text_of(client, "ip"), "helo",
-                            text_of(client, "helo"), "mail_from", text_of(data, "from"));
+    json_t *ask = json_pack("{s:s,s:s,s:s,s:s}", "id", r->part, "client_ip", member_text(client, "ip"), "helo",
+                            member_text(client, "helo"), "mail_from", member_text(data, "from"));
     request_ask(r, "verifier.explain", ask, LONG_ASK_MS, on_explained);
 }
 

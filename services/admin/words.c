@@ -1,18 +1,14 @@
 /* The details of a journey's steps, in words: every proof of a verdict, how a forwarded copy goes on, and what vouches
  * for the hosts of a route. Only what was recorded. */
+#include "libcommon/base/member.h"
 #include "services/admin/admin.h"
-
-static const char *text_of(const json_t *object, const char *name) {
-    const char *text = json_string_value(json_object_get(object, name));
-    return text ? text : "";
-}
 
 static json_int_t number_of(const json_t *object, const char *name) {
     return json_integer_value(json_object_get(object, name));
 }
 
 static void add_field(struct buf *out, const char *before, const json_t *object, const char *name, const char *after) {
-    const char *text = text_of(object, name);
+    const char *text = member_text(object, name);
     if (*text) buf_printf(out, "%s%s%s", before, text, after);
 }
 
@@ -23,11 +19,11 @@ static void put(json_t *lines, struct buf *line) {
 }
 
 static void spf(json_t *lines, struct buf *line, const json_t *spf) {
-    bool helo = strcmp(text_of(spf, "scope"), "helo") == 0;
+    bool helo = strcmp(member_text(spf, "scope"), "helo") == 0;
     if (!json_is_object(spf)) return;
     buf_printf(line, "SPF of %s", helo ? "HELO" : "MAIL FROM");
     add_field(line, " ", spf, "domain", "");
-    buf_printf(line, ": %s", text_of(spf, "result"));
+    buf_printf(line, ": %s", member_text(spf, "result"));
     add_field(line, ": ", spf, "reason", "");
     put(lines, line);
 }
@@ -41,10 +37,10 @@ static void dkim(json_t *lines, struct buf *line, const json_t *list) {
         buf_add_str(line, "DKIM");
         add_field(line, " d=", one, "domain", "");
         add_field(line, " s=", one, "selector", "");
-        buf_printf(line, ": %s", text_of(one, "result"));
+        buf_printf(line, ": %s", member_text(one, "result"));
         add_field(line, ": ", one, "reason", "");
         if (number_of(one, "bits"))
-            buf_printf(line, " (%s, %lld bits)", text_of(one, "algorithm"), number_of(one, "bits"));
+            buf_printf(line, " (%s, %lld bits)", member_text(one, "algorithm"), number_of(one, "bits"));
         if (json_is_true(json_object_get(one, "testing"))) buf_add_str(line, "; the key is in testing");
         put(lines, line);
     }
@@ -56,15 +52,15 @@ static void dmarc(json_t *lines, struct buf *line, const json_t *dmarc) {
     if (!json_is_object(dmarc)) return;
     buf_add_str(line, "DMARC");
     add_field(line, " of ", dmarc, "from", "");
-    buf_printf(line, ": %s", text_of(dmarc, "result"));
+    buf_printf(line, ": %s", member_text(dmarc, "result"));
     add_field(line, ": ", dmarc, "reason", "");
-    if (*text_of(dmarc, "record_domain")) {
-        buf_printf(line, "; %s asks for %s", text_of(dmarc, "record_domain"), text_of(dmarc, "policy"));
+    if (*member_text(dmarc, "record_domain")) {
+        buf_printf(line, "; %s asks for %s", member_text(dmarc, "record_domain"), member_text(dmarc, "policy"));
         add_field(line, ", done: ", dmarc, "disposition", "");
     }
     put(lines, line);
     json_array_foreach(json_object_get(dmarc, "overrides"), i, one) {
-        buf_printf(line, "DMARC override %s", text_of(one, "type"));
+        buf_printf(line, "DMARC override %s", member_text(one, "type"));
         add_field(line, ": ", one, "comment", "");
         put(lines, line);
     }
@@ -78,7 +74,7 @@ void words_of_verdict(json_t *lines, const json_t *verdict) {
     dkim(lines, &line, json_object_get(verdict, "dkim"));
     dmarc(lines, &line, json_object_get(verdict, "dmarc"));
     if (json_is_object(arc)) {
-        buf_printf(&line, "ARC: %s", text_of(arc, "cv"));
+        buf_printf(&line, "ARC: %s", member_text(arc, "cv"));
         add_field(&line, ": ", arc, "reason", "");
         if (number_of(arc, "sets")) buf_printf(&line, " (%lld sets", number_of(arc, "sets"));
         if (number_of(arc, "sets")) add_field(&line, ", newest seal of ", arc, "sealer", "");
@@ -86,7 +82,7 @@ void words_of_verdict(json_t *lines, const json_t *verdict) {
         put(lines, &line);
     }
     if (json_is_object(iprev)) {
-        buf_printf(&line, "reverse name: %s", text_of(iprev, "result"));
+        buf_printf(&line, "reverse name: %s", member_text(iprev, "result"));
         add_field(&line, ": ", iprev, "name", "");
         put(lines, &line);
     }
@@ -100,17 +96,17 @@ void words_of_recipients(json_t *lines, const json_t *accepted) {
     json_array_foreach(json_object_get(accepted, "rcpts"), i, each) {
         const char *from = json_string_value(json_object_get(each, "from"));
         if (from) {
-            buf_printf(&line, "%s: its copy goes on from <%s>", text_of(each, "address"), from);
+            buf_printf(&line, "%s: its copy goes on from <%s>", member_text(each, "address"), from);
             put(lines, &line);
         }
-        if (strcmp(text_of(each, "user"), "reporter") == 0) {
-            buf_printf(&line, "%s takes reports: for the reporter, not for a mailbox", text_of(each, "address"));
+        if (strcmp(member_text(each, "user"), "reporter") == 0) {
+            buf_printf(&line, "%s takes reports: for the reporter, not for a mailbox", member_text(each, "address"));
             put(lines, &line);
         }
     }
-    if (*text_of(accepted, "sealed")) {
+    if (*member_text(accepted, "sealed")) {
         buf_printf(&line, "what was found is sealed for those who come after us: ARC seal of %s",
-                   text_of(accepted, "sealed"));
+                   member_text(accepted, "sealed"));
         put(lines, &line);
     }
     buf_free(&line);
@@ -122,8 +118,8 @@ void words_of_route(json_t *lines, const json_t *routed) {
     const json_t *each, *patterns = json_object_get(json_object_get(routed, "mta_sts"), "mx");
     json_array_foreach(json_object_get(routed, "hosts"), i, each) {
         size_t tlsa = json_array_size(json_object_get(each, "tlsa"));
-        if (!*text_of(each, "dnssec") && !tlsa) continue;
-        buf_printf(&line, "%s:", text_of(each, "name"));
+        if (!*member_text(each, "dnssec") && !tlsa) continue;
+        buf_printf(&line, "%s:", member_text(each, "name"));
         add_field(&line, " ", each, "dnssec", " by DNSSEC,");
         buf_printf(&line, " %zu TLSA record%s", tlsa, tlsa == 1 ? "" : "s");
         put(lines, &line);

@@ -1,11 +1,12 @@
 /* postbus account … */
 #include <stdlib.h>
 
+#include "libcommon/base/member.h"
 #include "services/cli/cli.h"
 
 static void print_account(const json_t *a) {
-    printf("%s\t%s\t%lld\t%s\n", text_of(a, "address"), text_of(a, "user"),
-           json_integer_value(json_object_get(a, "quota_bytes")), text_of(a, "created"));
+    printf("%s\t%s\t%lld\t%s\n", member_text(a, "address"), member_text(a, "user"),
+           json_integer_value(json_object_get(a, "quota_bytes")), member_text(a, "created"));
 }
 
 static int call(struct cli *c, const char *method, const char *path, json_t *body) {

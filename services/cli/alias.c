@@ -1,12 +1,13 @@
 /* postbus alias … */
 #include <string.h>
 
+#include "libcommon/base/member.h"
 #include "services/cli/cli.h"
 
 static void print_alias(const json_t *a) {
     size_t i;
     json_t *each;
-    printf("%s", text_of(a, "address"));
+    printf("%s", member_text(a, "address"));
     json_array_foreach(json_object_get(a, "targets"), i, each) printf("%s%s", i ? " " : "\t", json_string_value(each));
     putchar('\n');
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "libcommon/base/arena.h"
+#include "libcommon/base/member.h"
 #include "services/cli/cli.h"
 
 enum { ANSWER_MAX = 64 * 1024 * 1024, TOKEN_MAX = 4096, CONNECT_SECONDS = 10, CALL_SECONDS = 120 };
@@ -43,10 +44,10 @@ static char *authorization(const struct cli *c) {
 static void tell_problem(long status, const json_t *problem) {
     size_t i;
     json_t *error;
-    const char *detail = text_of(problem, "detail");
+    const char *detail = member_text(problem, "detail");
     fprintf(stderr, "postbus: %s (%ld)\n", *detail ? detail : "the server refused", status);
     json_array_foreach(json_object_get(problem, "errors"), i, error)
-        fprintf(stderr, "         %s: %s\n", text_of(error, "pointer"), text_of(error, "detail"));
+        fprintf(stderr, "         %s: %s\n", member_text(error, "pointer"), member_text(error, "detail"));
 }
 
 /* HTTP status in *status; 0 or the exit status. */
@@ -158,11 +159,6 @@ bool print_json(const struct cli *c, const json_t *answer) {
 }
 
 void print_next(const json_t *answer) {
-    const char *next = text_of(answer, "next");
+    const char *next = member_text(answer, "next");
     if (*next) fprintf(stderr, "there are more: --after %s\n", next);
-}
-
-const char *text_of(const json_t *object, const char *name) {
-    const char *text = json_string_value(json_object_get(object, name));
-    return text ? text : "";
 }

@@ -2,6 +2,7 @@
  * domain of the world, with no system up.
  */
 #include "services/cli/check_domain.h"
+#include "libcommon/base/member.h"
 
 #include <stdlib.h>
 
@@ -13,7 +14,7 @@ void domain_problem(struct domain_check *c, const char *part, json_t *part_json,
     json_array_append_new(c->problems, json_pack("{s:s,s:s,s:s}", "part", part, "verdict", word, "say", say));
     c->errors = c->errors || severity == PROBLEM_ERROR;
     if (!part_json) return;
-    bool worse = strcmp(text_of(part_json, "verdict"), "error") != 0;
+    bool worse = strcmp(member_text(part_json, "verdict"), "error") != 0;
     if (worse) json_object_set_new(part_json, "verdict", json_string(word));
 }
 
@@ -47,7 +48,7 @@ static void print_part(const char *name, const json_t *part) {
     size_t i;
     const json_t *one, *found = json_object_get(part, "found");
     json_array_foreach(found, i, one) printf("%-8s %s\n", name, json_string_value(one));
-    if (*text_of(part, "result")) printf("%-8s %s\n", name, text_of(part, "result"));
+    if (*member_text(part, "result")) printf("%-8s %s\n", name, member_text(part, "result"));
 }
 
 static void print_all(const struct domain_check *c) {
@@ -55,20 +56,21 @@ static void print_all(const struct domain_check *c) {
     size_t i, k;
     const json_t *one, *address;
     json_array_foreach(json_object_get(c->out, "mx"), i, one) {
-        printf("%-8s %lld %s\n", "mx", json_integer_value(json_object_get(one, "preference")), text_of(one, "host"));
+        printf("%-8s %lld %s\n", "mx", json_integer_value(json_object_get(one, "preference")),
+               member_text(one, "host"));
         json_array_foreach(json_object_get(one, "addresses"), k, address)
-            printf("%-8s   %s is %s\n", "mx", text_of(address, "address"),
-                   *text_of(address, "name") ? text_of(address, "name") : "without a name");
+            printf("%-8s   %s is %s\n", "mx", member_text(address, "address"),
+                   *member_text(address, "name") ? member_text(address, "name") : "without a name");
     }
     json_array_foreach(json_object_get(c->out, "dkim"), i, one)
-        printf("%-8s %s: %s, %lld bits\n", "dkim", text_of(one, "selector"), text_of(one, "result"),
+        printf("%-8s %s: %s, %lld bits\n", "dkim", member_text(one, "selector"), member_text(one, "result"),
                json_integer_value(json_object_get(one, "bits")));
     for (i = 0; i < sizeof parts / sizeof *parts; i++) print_part(parts[i], json_object_get(c->out, parts[i]));
     json_array_foreach(json_object_get(c->out, "tlsa"), i, one)
-        printf("%-8s %s %s\n", "tlsa", text_of(one, "host"), text_of(one, "found"));
-    printf("%-8s %s\n", "dnssec", text_of(c->out, "dnssec"));
+        printf("%-8s %s %s\n", "tlsa", member_text(one, "host"), member_text(one, "found"));
+    printf("%-8s %s\n", "dnssec", member_text(c->out, "dnssec"));
     json_array_foreach(c->problems, i, one)
-        printf("%-8s %s: %s\n", text_of(one, "verdict"), text_of(one, "part"), text_of(one, "say"));
+        printf("%-8s %s: %s\n", member_text(one, "verdict"), member_text(one, "part"), member_text(one, "say"));
     if (!json_array_size(c->problems) && !c->unanswered) puts("nothing to mend");
 }
 

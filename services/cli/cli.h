@@ -22,6 +22,8 @@ struct cli {
     const char *format;                           /* of domain dns: zone, json or table */
     const char *selector;                         /* of check domain: DKIM selectors, comma-separated */
     const char *ip, *helo, *mail_from, *resolver; /* of check; NULL: not given */
+    const char *domain;                           /* of queue: only mail to it */
+    bool held, dead;                              /* of queue list */
     char **words;                                 /* after the family and the command */
     int count;
 };
@@ -48,7 +50,6 @@ void api_add_page(const struct cli *c, struct buf *path, bool more);
 bool print_json(const struct cli *c, const json_t *answer);
 /* "There are more: --after X" for a page that has a next. */
 void print_next(const json_t *answer);
-const char *text_of(const json_t *object, const char *name);
 
 /* Asks on the terminal before what cannot be undone; what: "delete ann@example.org and all its mail". Without a
  * terminal and with --yes the answer is yes. false: no, and the person was told that nothing was changed. */

@@ -1,6 +1,7 @@
 /* postbus domain … */
 #include <string.h>
 
+#include "libcommon/base/member.h"
 #include "services/cli/cli.h"
 
 /* As domain set takes them. */
@@ -27,7 +28,7 @@ static int one(struct cli *c, const char *method, json_t *body, const char *said
     int failed = api_call(c, method, buf_str(&path), body, &answer);
     if (!failed && !print_json(c, answer)) {
         if (answer)
-            printf("%s\t%s\n", text_of(answer, "domain"), text_of(answer, "created"));
+            printf("%s\t%s\n", member_text(answer, "domain"), member_text(answer, "created"));
         else
             printf("%s %s\n", c->words[0], said);
         print_settings(json_object_get(answer, "dns"));
@@ -106,8 +107,8 @@ static void print_table(const json_t *answer) {
     size_t i;
     const json_t *one;
     json_array_foreach(json_object_get(answer, "records"), i, one) {
-        printf("%s\n  %s %s %s%s\n", text_of(one, "purpose"), text_of(one, "name"), text_of(one, "type"),
-               text_of(one, "value"),
+        printf("%s\n  %s %s %s%s\n", member_text(one, "purpose"), member_text(one, "name"), member_text(one, "type"),
+               member_text(one, "value"),
                json_is_true(json_object_get(one, "outside")) ? "  (in that domain's own zone)" : "");
     }
     json_array_foreach(json_object_get(answer, "ds"), i, one)
@@ -137,11 +138,12 @@ static int dns(struct cli *c) {
 static void print_finding(const json_t *f) {
     size_t i;
     const json_t *one;
-    printf("%-11s %s %s: %s\n", text_of(f, "state"), text_of(f, "name"), text_of(f, "type"), text_of(f, "purpose"));
-    if (strcmp(text_of(f, "state"), "right") != 0)
+    printf("%-11s %s %s: %s\n", member_text(f, "state"), member_text(f, "name"), member_text(f, "type"),
+           member_text(f, "purpose"));
+    if (strcmp(member_text(f, "state"), "right") != 0)
         json_array_foreach(json_object_get(f, "found"), i, one)
             printf("            found   %s\n", json_string_value(one));
-    if (*text_of(f, "say")) printf("            %s\n", text_of(f, "say"));
+    if (*member_text(f, "say")) printf("            %s\n", member_text(f, "say"));
     json_array_foreach(json_object_get(f, "publish"), i, one)
         printf("            publish %s\n", json_string_value(one));
 }
@@ -158,7 +160,7 @@ static int check(struct cli *c) {
     if (!failed && !print_json(c, answer)) {
         json_array_foreach(json_object_get(answer, "findings"), i, one) print_finding(one);
         printf("%s: %lld to mend, %lld not answered, DNSSEC %s\n", c->words[0], wrong, unknown,
-               text_of(answer, "dnssec"));
+               member_text(answer, "dnssec"));
     }
     if (!failed) failed = wrong ? CLI_FAILED : unknown ? CLI_TEMPORARY : CLI_OK;
     json_decref(answer);

@@ -1,6 +1,7 @@
 /* postbus key … */
 #include <string.h>
 
+#include "libcommon/base/member.h"
 #include "services/cli/cli.h"
 
 /* As a zone file has it: strings of at most 255 bytes (RFC 1035 §3.3.14). */
@@ -15,11 +16,11 @@ static void print_keys(const json_t *answer) {
     size_t i;
     json_t *key;
     json_array_foreach(json_object_get(answer, "keys"), i, key) {
-        const char *state = json_is_true(json_object_get(key, "revoked")) ? "revoked" : text_of(key, "state");
-        printf("%s\t%s\t%s\tsince %s\n    %s\n", text_of(key, "selector"), text_of(key, "algorithm"), state,
-               text_of(key, "changed"), text_of(key, "note"));
-        if (strcmp(text_of(key, "state"), "retired") != 0 || json_is_true(json_object_get(key, "revoked")))
-            print_record(text_of(key, "name"), text_of(key, "value"));
+        const char *state = json_is_true(json_object_get(key, "revoked")) ? "revoked" : member_text(key, "state");
+        printf("%s\t%s\t%s\tsince %s\n    %s\n", member_text(key, "selector"), member_text(key, "algorithm"), state,
+               member_text(key, "changed"), member_text(key, "note"));
+        if (strcmp(member_text(key, "state"), "retired") != 0 || json_is_true(json_object_get(key, "revoked")))
+            print_record(member_text(key, "name"), member_text(key, "value"));
     }
 }
 

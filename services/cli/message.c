@@ -1,6 +1,7 @@
-/* postbus journey, postbus message verdict, postbus queue …, postbus health. */
+/* postbus journey, postbus message verdict, postbus health. */
 #include <stdlib.h>
 
+#include "libcommon/base/member.h"
 #include "services/cli/cli.h"
 #include "services/cli/verdict.h"
 
@@ -13,11 +14,12 @@ static int journey(struct cli *c) {
     buf_add_str(&path, "/journey");
     int failed = api_call(c, "GET", buf_str(&path), NULL, &answer);
     if (!failed && !print_json(c, answer)) {
-        printf("message %s\n", text_of(answer, "id"));
+        printf("message %s\n", member_text(answer, "id"));
         json_array_foreach(json_object_get(answer, "steps"), i, each) {
             printf("%2lld  %-24s  %-16s  %s@%s: ", json_integer_value(json_object_get(each, "step")),
-                   text_of(each, "time"), text_of(each, "name"), text_of(each, "service"), text_of(each, "host"));
-            print_foreign(text_of(each, "what"));
+                   member_text(each, "time"), member_text(each, "name"), member_text(each, "service"),
+                   member_text(each, "host"));
+            print_foreign(member_text(each, "what"));
             putchar('\n');
             json_array_foreach(json_object_get(each, "details"), j, line) {
                 printf("%30s", "");
@@ -40,14 +42,14 @@ static int verdict(struct cli *c) {
     int failed = api_call(c, "GET", buf_str(&path), NULL, &answer);
     if (!failed && !print_json(c, answer)) {
         const json_t *received = json_object_get(answer, "received"), *now = json_object_get(answer, "now");
-        printf("message %s, %s %s from %s\n\n", text_of(answer, "id"), text_of(received, "outcome"),
-               text_of(received, "time"), text_of(json_object_get(received, "client"), "ip"));
+        printf("message %s, %s %s from %s\n\n", member_text(answer, "id"), member_text(received, "outcome"),
+               member_text(received, "time"), member_text(json_object_get(received, "client"), "ip"));
         verdict_print(json_object_get(received, "verdict"));
         if (json_is_object(now)) {
             puts("\nthe same proofs now:\n");
             verdict_print(now);
         } else {
-            printf("\nthe proofs cannot be made again: %s\n", text_of(answer, "now_reason"));
+            printf("\nthe proofs cannot be made again: %s\n", member_text(answer, "now_reason"));
         }
     }
     json_decref(answer);
@@ -61,80 +63,23 @@ const struct command message_commands[] = {
     {0},
 };
 
-/* A field of an entry as text, be it a text or a number. */
-static void print_value(const json_t *entry, const char *name) {
-    const json_t *value = json_object_get(entry, name);
-    if (json_is_integer(value))
-        printf("\t%lld", json_integer_value(value));
-    else
-        printf("\t%s", json_is_string(value) ? json_string_value(value) : "-");
-}
-
-static int queue_list(struct cli *c) {
-    struct buf path = {0};
-    json_t *answer, *each, *rcpt;
-    size_t i, j;
-    buf_add_str(&path, "/api/v1/queue");
-    api_add_page(c, &path, false);
-    int failed = api_call(c, "GET", buf_str(&path), NULL, &answer);
-    if (!failed && !print_json(c, answer)) {
-        json_array_foreach(json_object_get(answer, "entries"), i, each) {
-            printf("%s", text_of(each, "id"));
-            print_value(each, "size");
-            printf("\t<%s>\n", text_of(each, "from"));
-            json_array_foreach(json_object_get(each, "rcpts"), j, rcpt) {
-                printf("    <%s>", text_of(rcpt, "address"));
-                print_value(rcpt, "state");
-                print_value(rcpt, "attempts");
-                print_value(rcpt, "last_reply");
-                putchar('\n');
-            }
-        }
-        if (json_array_size(json_object_get(answer, "entries")) == 0) fputs("the queue is empty\n", stderr);
-        print_next(answer);
-    }
-    json_decref(answer);
-    buf_free(&path);
-    return failed;
-}
-
-static int queue_one(struct cli *c, const char *method, const char *tail, const char *said) {
-    struct buf path = {0};
-    json_t *answer;
-    buf_add_str(&path, "/api/v1/queue/");
-    api_add(&path, c->words[0]);
-    buf_add_str(&path, tail);
-    int failed = api_call(c, method, buf_str(&path), NULL, &answer);
-    if (!failed && !c->json) printf("%s %s\n", c->words[0], said);
-    json_decref(answer);
-    buf_free(&path);
-    return failed;
-}
-
-static int queue_retry(struct cli *c) { return queue_one(c, "POST", "/retry", "is tried again now"); }
-static int queue_delete(struct cli *c) { return queue_one(c, "DELETE", "", "is gone; its sender gets no report"); }
-
-const struct command queue_commands[] = {
-    {"queue", "list", "", "messages that wait to be delivered, and why", 0, 0, queue_list},
-    {"queue", "retry", "ID", "try a message again now", 1, 1, queue_retry},
-    {"queue", "delete", "ID", "give a message up without a report", 1, 1, queue_delete},
-    {0},
-};
-
 static int health(struct cli *c) {
     json_t *answer, *component;
     const char *name;
     int failed = api_call(c, "GET", "/api/v1/health", NULL, &answer);
     if (failed) return failed;
-    const char *status = text_of(answer, "status");
-    bool well = *status && *status != 'u';
+    const char *status = member_text(answer, "status");
+    bool well = strcmp(status, "ok") == 0, usable = *status && *status != 'u';
     if (!print_json(c, answer)) {
-        printf("%s: %s\n", text_of(answer, "hostname"), status);
-        json_object_foreach(json_object_get(answer, "components"), name, component)
-            printf("    %-10s %s\n", name, text_of(component, "state"));
+        printf("%s: %s\n", member_text(answer, "hostname"), status);
+        json_object_foreach(json_object_get(answer, "components"), name, component) {
+            const char *reason = member_text(component, "reason"), *remedy = member_text(component, "remedy");
+            printf("    %-12s %-8s%s%s\n", name, member_text(component, "state"), *reason ? " " : "", reason);
+            if (*remedy) printf("    %-12s %-8s -> %s\n", "", "", remedy);
+        }
     }
     json_decref(answer);
-    return well ? CLI_OK : CLI_UNAVAILABLE;
+    return well ? CLI_OK : usable ? CLI_FAILED : CLI_UNAVAILABLE;
 }
 
 const struct command system_commands[] = {

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "libcommon/base/member.h"
 #include "libcommon/mail/domain.h"
 #include "libcommon/report/report_read.h"
 #include "services/cli/cli.h"
@@ -42,9 +43,9 @@ static int list(struct cli *c) {
     if (!failed && !print_json(c, answer)) {
         json_array_foreach(json_object_get(answer, "reports"), i, each) {
             char begin[16];
-            const char *org = text_of(each, "org"), *reason = text_of(each, "reason");
-            printf("%s\t%s\t%s\t%s\t", text_of(each, "id"), day(number_of(each, "begin"), begin),
-                   text_of(each, "domain"), *org ? org : text_of(each, "from"));
+            const char *org = member_text(each, "org"), *reason = member_text(each, "reason");
+            printf("%s\t%s\t%s\t%s\t", member_text(each, "id"), day(number_of(each, "begin"), begin),
+                   member_text(each, "domain"), *org ? org : member_text(each, "from"));
             if (*reason)
                 printf("%s\n", reason);
             else
@@ -66,12 +67,13 @@ static void print_dmarc(const json_t *report) {
     json_t *each;
     size_t i;
     char begin[16], end[16];
-    printf("DMARC report of %s (%s) about %s, %s to %s, policy %s\n", text_of(report, "org"),
-           text_of(report, "report_id"), text_of(policy, "domain"), day(number_of(report, "begin"), begin),
-           day(number_of(report, "end"), end), text_of(policy, "p"));
-    json_array_foreach(json_object_get(report, "records"), i, each) printf(
-        "%8lld  %-40s  from %-30s  dkim %-4s  spf %-4s  %s\n", number_of(each, "count"), text_of(each, "source_ip"),
-        text_of(each, "header_from"), text_of(each, "dkim"), text_of(each, "spf"), text_of(each, "disposition"));
+    printf("DMARC report of %s (%s) about %s, %s to %s, policy %s\n", member_text(report, "org"),
+           member_text(report, "report_id"), member_text(policy, "domain"), day(number_of(report, "begin"), begin),
+           day(number_of(report, "end"), end), member_text(policy, "p"));
+    json_array_foreach(json_object_get(report, "records"), i, each)
+        printf("%8lld  %-40s  from %-30s  dkim %-4s  spf %-4s  %s\n", number_of(each, "count"),
+               member_text(each, "source_ip"), member_text(each, "header_from"), member_text(each, "dkim"),
+               member_text(each, "spf"), member_text(each, "disposition"));
     if (number_of(report, "records_cut")) printf("and %lld records more\n", number_of(report, "records_cut"));
 }
 
@@ -79,17 +81,17 @@ static void print_tls(const json_t *report) {
     const json_t *range = json_object_get(report, "date-range");
     json_t *each, *detail;
     size_t i, k;
-    printf("TLS report of %s (%s), %s to %s\n", text_of(report, "organization-name"), text_of(report, "report-id"),
-           text_of(range, "start-datetime"), text_of(range, "end-datetime"));
+    printf("TLS report of %s (%s), %s to %s\n", member_text(report, "organization-name"),
+           member_text(report, "report-id"), member_text(range, "start-datetime"), member_text(range, "end-datetime"));
     json_array_foreach(json_object_get(report, "policies"), i, each) {
         const json_t *policy = json_object_get(each, "policy"), *summary = json_object_get(each, "summary");
-        printf("%s, policy %s: %lld succeeded, %lld failed\n", text_of(policy, "policy-domain"),
-               text_of(policy, "policy-type"), number_of(summary, "total-successful-session-count"),
+        printf("%s, policy %s: %lld succeeded, %lld failed\n", member_text(policy, "policy-domain"),
+               member_text(policy, "policy-type"), number_of(summary, "total-successful-session-count"),
                number_of(summary, "total-failure-session-count"));
         json_array_foreach(json_object_get(each, "failure-details"), k, detail)
             printf("%8lld  %-28s  %s [%s]  %s\n", number_of(detail, "failed-session-count"),
-                   text_of(detail, "result-type"), text_of(detail, "receiving-mx-hostname"),
-                   text_of(detail, "receiving-ip"), text_of(detail, "failure-reason-code"));
+                   member_text(detail, "result-type"), member_text(detail, "receiving-mx-hostname"),
+                   member_text(detail, "receiving-ip"), member_text(detail, "failure-reason-code"));
     }
 }
 
@@ -100,7 +102,7 @@ static void print_failure(const json_t *report) {
         if (json_is_string(value) && strcmp(name, "header") != 0) printf("%-24s %s\n", name, json_string_value(value));
         if (json_is_integer(value)) printf("%-24s %lld\n", name, json_integer_value(value));
     }
-    printf("\n%s", text_of(report, "header"));
+    printf("\n%s", member_text(report, "header"));
 }
 
 static void print_report(const char *kind, const json_t *report) {
@@ -127,12 +129,13 @@ static int show(struct cli *c) {
     api_add(&path, c->words[1]);
     int failed = api_call(c, "GET", buf_str(&path), NULL, &answer);
     if (!failed && !print_json(c, answer)) {
-        printf("received %s from %s, DMARC of that mail: %s\n", text_of(answer, "received"), text_of(answer, "from"),
-               *text_of(answer, "authenticated") ? text_of(answer, "authenticated") : "not known");
+        printf("received %s from %s, DMARC of that mail: %s\n", member_text(answer, "received"),
+               member_text(answer, "from"),
+               *member_text(answer, "authenticated") ? member_text(answer, "authenticated") : "not known");
         if (json_is_object(json_object_get(answer, "report")))
             print_report(kind, json_object_get(answer, "report"));
         else
-            printf("unreadable: %s\n", text_of(answer, "reason"));
+            printf("unreadable: %s\n", member_text(answer, "reason"));
     }
     json_decref(answer);
     buf_free(&path);
@@ -151,11 +154,11 @@ static int summary(struct cli *c) {
     }
     int failed = api_call(c, "GET", buf_str(&path), NULL, &answer);
     if (!failed && !print_json(c, answer)) {
-        printf("%s, %lld days: %lld messages, %lld passed, %lld failed\n", text_of(answer, "domain"),
+        printf("%s, %lld days: %lld messages, %lld passed, %lld failed\n", member_text(answer, "domain"),
                number_of(answer, "days"), number_of(answer, "messages"), number_of(answer, "passed"),
                number_of(answer, "failed"));
         json_array_foreach(json_object_get(answer, "sources"), i, each) {
-            const char *ip = text_of(each, "source_ip");
+            const char *ip = member_text(each, "source_ip");
             printf("%8lld  %-40s  %lld passed (dkim %lld, spf %lld), %lld failed, %lld quarantined, %lld rejected\n",
                    number_of(each, "messages"), *ip ? ip : "(others)", number_of(each, "passed"),
                    number_of(each, "dkim_passed"), number_of(each, "spf_passed"), number_of(each, "failed"),
@@ -177,10 +180,10 @@ static int sent(struct cli *c) {
     if (!failed && !print_json(c, answer)) {
         json_array_foreach(json_object_get(answer, "sent"), i, each) {
             char begin[16];
-            const char *reason = text_of(each, "reason");
-            printf("%s\t%s\t%s\t%s\t%s\t%s%s%s\n", text_of(each, "id"), day(number_of(each, "begin"), begin),
-                   text_of(each, "kind"), text_of(each, "domain"), text_of(each, "to"), text_of(each, "result"),
-                   *reason ? ": " : "", reason);
+            const char *reason = member_text(each, "reason");
+            printf("%s\t%s\t%s\t%s\t%s\t%s%s%s\n", member_text(each, "id"), day(number_of(each, "begin"), begin),
+                   member_text(each, "kind"), member_text(each, "domain"), member_text(each, "to"),
+                   member_text(each, "result"), *reason ? ": " : "", reason);
         }
         print_next(answer);
     }

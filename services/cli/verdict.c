@@ -1,4 +1,5 @@
 #include "services/cli/verdict.h"
+#include "libcommon/base/member.h"
 
 #include <stdio.h>
 
@@ -14,7 +15,7 @@ void print_foreign(const char *text) {
 }
 
 static void put_field(const char *before, const json_t *object, const char *name, const char *after) {
-    const char *text = text_of(object, name);
+    const char *text = member_text(object, name);
     if (!*text) return;
     fputs(before, stdout);
     print_foreign(text);
@@ -39,13 +40,13 @@ static void steps(const char *proof, const json_t *object) {
 
 static void print_spf(const json_t *spf, const char *identity) {
     if (!json_is_object(spf)) return;
-    head("spf", text_of(spf, "result"), spf);
+    head("spf", member_text(spf, "result"), spf);
     printf(" (%s", identity);
     put_field(" ", spf, "domain", "");
     printf(", %lld lookups, %lld of them void)", json_integer_value(json_object_get(spf, "lookups")),
            json_integer_value(json_object_get(spf, "void_lookups")));
     steps("spf", spf);
-    if (*text_of(spf, "explanation")) put_field("spf        the domain explains: ", spf, "explanation", "\n");
+    if (*member_text(spf, "explanation")) put_field("spf        the domain explains: ", spf, "explanation", "\n");
 }
 
 static void print_dkim(const json_t *list) {
@@ -53,11 +54,11 @@ static void print_dkim(const json_t *list) {
     const json_t *one;
     if (json_is_array(list) && json_array_size(list) == 0) puts("dkim   none: the message carries no signature");
     json_array_foreach((json_t *)(uintptr_t)list, i, one) {
-        head("dkim", text_of(one, "result"), one);
+        head("dkim", member_text(one, "result"), one);
         put_field(" (d=", one, "domain", "");
         put_field(" s=", one, "selector", "");
         put_field(" a=", one, "algorithm", "");
-        printf("%s%s)", *text_of(one, "domain") ? "" : " (",
+        printf("%s%s)", *member_text(one, "domain") ? "" : " (",
                json_is_true(json_object_get(one, "testing")) ? ", the key is in testing" : "");
         steps("dkim", one);
     }
@@ -67,11 +68,11 @@ static void print_dmarc(const json_t *dmarc) {
     size_t i;
     const json_t *one;
     if (!json_is_object(dmarc)) return;
-    head("dmarc", text_of(dmarc, "result"), dmarc);
+    head("dmarc", member_text(dmarc, "result"), dmarc);
     put_field(" (from ", dmarc, "from", "");
     put_field(", record of ", dmarc, "record_domain", "");
-    printf("%spolicy %s, done %s)", *text_of(dmarc, "from") ? ", " : " (", text_of(dmarc, "policy"),
-           text_of(dmarc, "disposition"));
+    printf("%spolicy %s, done %s)", *member_text(dmarc, "from") ? ", " : " (", member_text(dmarc, "policy"),
+           member_text(dmarc, "disposition"));
     steps("dmarc", dmarc);
     json_array_foreach(json_object_get(dmarc, "overrides"), i, one) {
         put_field("dmarc      another disposition than the policy's: ", one, "type", "");
@@ -83,11 +84,11 @@ static void print_dmarc(const json_t *dmarc) {
 void verdict_print(const json_t *verdict) {
     const json_t *spf = json_object_get(verdict, "spf"), *arc = json_object_get(verdict, "arc"),
                  *iprev = json_object_get(verdict, "iprev");
-    print_spf(spf, strcmp(text_of(spf, "scope"), "helo") == 0 ? "HELO, for the null reverse-path," : "MAIL FROM");
+    print_spf(spf, strcmp(member_text(spf, "scope"), "helo") == 0 ? "HELO, for the null reverse-path," : "MAIL FROM");
     print_spf(json_object_get(verdict, "spf_helo"), "HELO");
     print_dkim(json_object_get(verdict, "dkim"));
     if (json_is_object(arc)) {
-        head("arc", text_of(arc, "cv"), arc);
+        head("arc", member_text(arc, "cv"), arc);
         printf(" (%lld sets", json_integer_value(json_object_get(arc, "sets")));
         put_field(", newest seal of ", arc, "sealer", "");
         putchar(')');
@@ -95,7 +96,7 @@ void verdict_print(const json_t *verdict) {
     }
     print_dmarc(json_object_get(verdict, "dmarc"));
     if (json_is_object(iprev)) {
-        head("iprev", text_of(iprev, "result"), iprev);
+        head("iprev", member_text(iprev, "result"), iprev);
         put_field(": the client's name is ", iprev, "name", "");
         steps("iprev", iprev);
     }

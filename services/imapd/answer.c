@@ -94,6 +94,19 @@ void session_no_store(struct session *s, int error) {
     }
 }
 
+const struct mailbox_folder *session_folder(struct session *s, int error, size_t count,
+                                            const struct mailbox_folder folders[], struct slice name,
+                                            const char *code) {
+    if (error) {
+        session_no_store(s, error);
+        return NULL;
+    }
+    for (size_t i = 0; i < count; i++)
+        if (slice_equal(folders[i].name, name)) return &folders[i];
+    session_no(s, "[%s] No such mailbox", code);
+    return NULL;
+}
+
 void session_untagged(struct session *s, const char *format, ...) {
     va_list ap;
     buf_add_str(&s->out, "* ");

@@ -28,17 +28,9 @@ static void on_folders(void *ctx, int error, size_t count, const struct mailbox_
     struct session *s = ctx;
     if (!session_resume(s)) return;
     struct append_job *job = s->job;
-    size_t i = 0;
-    if (error) {
-        session_no_store(s, error);
-        return;
-    }
-    while (i < count && !slice_equal(folders[i].name, job->name)) i++;
-    if (i == count) {
-        session_no(s, "[TRYCREATE] No such mailbox");
-        return;
-    }
-    job->folder_id = folders[i].id;
+    const struct mailbox_folder *folder = session_folder(s, error, count, folders, job->name, "TRYCREATE");
+    if (!folder) return;
+    job->folder_id = folder->id;
     session_wait(s);
     mailbox_append(session_redis(s), session_user(s), job->folder_id, job->message, job->flags.system,
                    job->flags.keyword_count, job->flags.keywords, job->date, on_appended, s);

@@ -139,18 +139,10 @@ static void on_folders(void *ctx, int error, size_t count, const struct mailbox_
     struct session *s = ctx;
     if (!session_resume(s)) return;
     struct select_job *job = s->job;
-    size_t i = 0;
-    if (error) {
-        session_no_store(s, error);
-        return;
-    }
-    while (i < count && !slice_equal(folders[i].name, job->name)) i++;
-    if (i == count) {
-        session_no(s, "[NONEXISTENT] No such mailbox");
-        return;
-    }
+    const struct mailbox_folder *folder = session_folder(s, error, count, folders, job->name, "NONEXISTENT");
+    if (!folder) return;
     session_wait(s);
-    mailbox_sync(session_redis(s), session_user(s), folders[i].id, 0, on_sync, s);
+    mailbox_sync(session_redis(s), session_user(s), folder->id, 0, on_sync, s);
 }
 
 static void select_folder(struct session *s, struct parser *p, bool read_only) {

@@ -135,6 +135,10 @@ void session_bad(struct session *s, const char *text);
 void session_ok_quietly(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* NO with the words for a store error (negative enum store_error). */
 void session_no_store(struct session *s, int error);
+/* The folder of this name among those that mailbox_folders() gave. NULL: the command was answered: NO with the store's
+ * error, or with this response code (RFC 5530 §3, RFC 9051 §7.1) when there is none. */
+const struct mailbox_folder *session_folder(struct session *s, int error, size_t count,
+                                            const struct mailbox_folder folders[], struct slice name, const char *code);
 /* Untagged data into s->out. */
 void session_untagged(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* A command that is not over: "+ text". */

@@ -67,6 +67,9 @@ static void start_reading(struct window_step *step) {
 /* Delivering
  * ------------------------------------------------------------------------------------------------------------- */
 
+/* Each recipient's message has a copy of the listing: what one Function writes at most, so that it is short. */
+enum { FUNCTION_BYTES_MAX = 512 * 1024 };
+
 struct group {
     struct window_step step;
     struct deliver_message *message;
@@ -119,7 +122,9 @@ static void start_group(struct window_step *step) {
 
 static void put(struct deliver_message *d) {
     struct deliver_rcpt **order = d->order;
-    size_t at = 0, ready = 0;
+    size_t at = 0, ready = 0, most = FUNCTION_BYTES_MAX / (d->listing.n + 1);
+    if (most < 1) most = 1;
+    if (most > MAILBOX_RECIPIENTS_MAX) most = MAILBOX_RECIPIENTS_MAX;
     for (size_t i = 0; i < d->order_count; i++)
         if (!order[i]->error) order[ready++] = order[i];
     d->waiting = 1;
@@ -129,7 +134,7 @@ static void put(struct deliver_message *d) {
         g->step = (struct window_step){.cost = d->listing.n, .start = start_group};
         do {
             g->rcpts[g->count++] = order[at++];
-        } while (at < ready && g->count < MAILBOX_RECIPIENTS_MAX && slice_equal(order[at]->user, g->rcpts[0]->user));
+        } while (at < ready && g->count < most && slice_equal(order[at]->user, g->rcpts[0]->user));
         d->waiting++;
         window_add(&d->request->m->window, &g->step);
     }

@@ -2,7 +2,7 @@
  *
  * A session sees the INBOX as it was at login; what it deletes goes at QUIT. Nobody logs in without TLS.
  *
- * Bounds (law 7), with what the client gets when one is met:
+ * Bounds (docs/laws.md, law 7), with what the client gets when one is met:
  *   a command line           POP3_LINE_MAX bytes: -ERR line too long
  *   commands without sense   POP3_BAD_MAX in a session: -ERR and the end
  *   wrong passwords          POP3_FAILURES_MAX in a session: -ERR [AUTH] and the end

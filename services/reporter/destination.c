@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "libcommon/base/member.h"
 #include "libcommon/trust/tags.h"
 #include "services/reporter/reporter.h"
 
@@ -36,7 +37,7 @@ static int read_record(const char *text, const char *tag, struct slice *uris) {
 
 static void on_records(void *ctx, int error, const json_t *reply) {
     struct check *c = ctx;
-    const char *result = member_text(reply, "result");
+    const char *result = member_text_or_null(reply, "result");
     char instead[ADDRESS_BYTES_MAX] = "";
     bool confirmed = false, elsewhere = false;
     size_t i;

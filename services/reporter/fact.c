@@ -1,17 +1,13 @@
 #include "services/reporter/fact.h"
+#include "libcommon/base/member.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
 
 #include "libcommon/report/tls_report.h"
 
-static const char *text(const json_t *object, const char *name) {
-    const char *s = json_string_value(json_object_get(object, name));
-    return s ? s : "";
-}
-
 static bool is(const json_t *object, const char *name, const char *word) {
-    return strcmp(text(object, name), word) == 0;
+    return strcmp(member_text(object, name), word) == 0;
 }
 
 static void put(json_t *to, const char *name, const char *value) {
@@ -45,7 +41,7 @@ static const char *one_domain(const json_t *rcpts) {
     size_t i;
     json_t *each;
     json_array_foreach(rcpts, i, each) {
-        const char *domain = domain_of(text(each, "address"));
+        const char *domain = domain_of(member_text(each, "address"));
         if (i && strcasecmp(domain, found) != 0) return "";
         found = domain;
     }
@@ -54,7 +50,7 @@ static const char *one_domain(const json_t *rcpts) {
 
 /* What was done with the message, in the words of RFC 9990 §3.1.1: "pass" for one that passed a policy with teeth. */
 static const char *disposition(const json_t *dmarc, const json_t *verdict) {
-    const char *done = text(dmarc, "disposition");
+    const char *done = member_text(dmarc, "disposition");
     if (!*done)
         done = is(verdict, "disposition", "reject")       ? "reject"
                : is(verdict, "disposition", "quarantine") ? "quarantine"
@@ -74,7 +70,7 @@ static json_t *override_reasons(const json_t *dmarc) {
         for (size_t k = 0; k < sizeof known / sizeof *known; k++)
             if (is(each, "type", known[k])) type = known[k];
         json_t *reason = json_pack("{s:s}", "type", type);
-        put(reason, "comment", text(each, "comment"));
+        put(reason, "comment", member_text(each, "comment"));
         json_array_append_new(list, reason);
         if (i == FACT_SIGNATURES_MAX) break;
     }
@@ -86,12 +82,12 @@ static json_t *signatures(const json_t *dkim) {
     json_t *list = json_array(), *each;
     size_t i;
     for (int walk = 0; walk < 2; walk++) json_array_foreach(dkim, i, each) {
-            const char *result = text(each, "result");
-            if (json_array_size(list) == FACT_SIGNATURES_MAX || !*text(each, "domain") ||
+            const char *result = member_text(each, "result");
+            if (json_array_size(list) == FACT_SIGNATURES_MAX || !*member_text(each, "domain") ||
                 (strcmp(result, "pass") == 0) != (walk == 0))
                 continue;
-            json_array_append_new(list, json_pack("{s:o,s:s,s:s}", "domain", domain_value(text(each, "domain")),
-                                                  "selector", text(each, "selector"), "result", result));
+            json_array_append_new(list, json_pack("{s:o,s:s,s:s}", "domain", domain_value(member_text(each, "domain")),
+                                                  "selector", member_text(each, "selector"), "result", result));
         }
     return list;
 }
@@ -100,10 +96,10 @@ static json_t *signatures(const json_t *dkim) {
  * (RFC 7208 §2.4); RFC 9990 has no other.
  */
 static json_t *spf_result(const json_t *spf, const char *envelope_domain, const char *helo) {
-    const char *domain = *text(spf, "domain") ? text(spf, "domain")
-                         : *envelope_domain   ? envelope_domain
-                                              : helo,
-               *result = text(spf, "result");
+    const char *domain = *member_text(spf, "domain") ? member_text(spf, "domain")
+                         : *envelope_domain          ? envelope_domain
+                                                     : helo,
+               *result = member_text(spf, "result");
     if (!*result || !*domain) return json_array();
     return json_pack("[{s:o,s:s,s:s}]", "domain", domain_value(domain), "scope", "mfrom", "result", result);
 }
@@ -117,10 +113,10 @@ static bool has_address(const char *ip) {
 static json_t *policy_of(const json_t *published, const char *domain) {
     static const char *const tags[] = {"p", "sp", "np", "adkim", "aspf", "fo", "rua", "ruf", "discovery_method"};
     json_t *policy = json_object(), *kept = json_object();
-    for (size_t i = 0; i < sizeof tags / sizeof *tags; i++) put(kept, tags[i], text(published, tags[i]));
+    for (size_t i = 0; i < sizeof tags / sizeof *tags; i++) put(kept, tags[i], member_text(published, tags[i]));
     const json_t *test = json_object_get(published, "t");
     if (test && !json_is_null(test))
-        put(kept, "testing", json_is_true(test) || strcasecmp(text(published, "t"), "y") == 0 ? "y" : "n");
+        put(kept, "testing", json_is_true(test) || strcasecmp(member_text(published, "t"), "y") == 0 ? "y" : "n");
     json_object_set_new(policy, "published", kept);
     put(policy, "domain", domain);
     return policy;
@@ -137,7 +133,7 @@ static bool is_a_report(const json_t *data) {
 
 /* Whether it is mail of another server, of which we said for good what becomes of it, and no report. */
 static bool is_reportable(const json_t *data, bool refused) {
-    const char *protocol = text(json_object_get(data, "client"), "protocol");
+    const char *protocol = member_text(json_object_get(data, "client"), "protocol");
     bool came_in = refused ? !*protocol || strcmp(protocol, "smtp") == 0 : is(data, "origin", "mx");
     bool comes_again = refused && json_integer_value(json_object_get(data, "code")) < 500;
     return came_in && !comes_again && !is_a_report(data);
@@ -146,21 +142,22 @@ static bool is_reportable(const json_t *data, bool refused) {
 bool fact_of_mail(const json_t *data, bool refused, struct fact *out) {
     const json_t *verdict = json_object_get(data, "verdict"), *dmarc = json_object_get(verdict, "dmarc"),
                  *published = json_object_get(dmarc, "published"), *client = json_object_get(data, "client");
-    const char *result = text(dmarc, "result"), *from = text(data, "from"), *ip = text(client, "ip");
+    const char *result = member_text(dmarc, "result"), *from = member_text(data, "from"),
+               *ip = member_text(client, "ip");
     memset(out, 0, sizeof *out);
     if (!is_reportable(data, refused)) return false;
-    if (!json_is_object(published) || !*text(published, "rua") || !has_address(ip)) return false;
+    if (!json_is_object(published) || !*member_text(published, "rua") || !has_address(ip)) return false;
     if (strcmp(result, "pass") != 0 && strcmp(result, "fail") != 0) return false;
-    if (domain_normalise(slice_of(text(dmarc, "record_domain")), out->domain) != 0) return false;
+    if (domain_normalise(slice_of(member_text(dmarc, "record_domain")), out->domain) != 0) return false;
     const char *envelope_domain = domain_of(from);
     out->policy = policy_of(published, out->domain);
     out->row =
         json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:o}", "source_ip", ip, "disposition", disposition(dmarc, verdict),
                   "dkim", json_is_true(json_object_get(dmarc, "dkim_aligned")) ? "pass" : "fail", "spf",
                   json_is_true(json_object_get(dmarc, "spf_aligned")) ? "pass" : "fail", "header_from",
-                  domain_value(text(dmarc, "from")), "envelope_from", domain_value(envelope_domain), "auth_dkim",
+                  domain_value(member_text(dmarc, "from")), "envelope_from", domain_value(envelope_domain), "auth_dkim",
                   signatures(json_object_get(verdict, "dkim")), "auth_spf",
-                  spf_result(json_object_get(verdict, "spf"), envelope_domain, text(client, "helo")));
+                  spf_result(json_object_get(verdict, "spf"), envelope_domain, member_text(client, "helo")));
     const char *to = one_domain(json_object_get(data, "rcpts"));
     if (*to) json_object_set_new(out->row, "envelope_to", domain_value(to));
     json_t *reasons = override_reasons(dmarc);
@@ -178,11 +175,11 @@ bool fact_wants_failure_report(const json_t *data, bool refused) {
                                            is(json_object_get(verdict, "spf"), "result", "softfail");
     size_t i;
     json_t *each;
-    if (!is_reportable(data, refused) || !*text(data, "from")) return false;
-    if (!*text(published, "ruf") || (!is(dmarc, "result", "pass") && !is(dmarc, "result", "fail"))) return false;
+    if (!is_reportable(data, refused) || !*member_text(data, "from")) return false;
+    if (!*member_text(published, "ruf") || (!is(dmarc, "result", "pass") && !is(dmarc, "result", "fail"))) return false;
     json_array_foreach(json_object_get(verdict, "dkim"), i, each) dkim_failed =
         dkim_failed || is(each, "result", "fail");
-    struct slice options = slice_of(*text(published, "fo") ? text(published, "fo") : "0"), option;
+    struct slice options = slice_of(*member_text(published, "fo") ? member_text(published, "fo") : "0"), option;
     for (bool more = true; more;) {
         more = slice_cut(&options, ':', &option);
         if (!more) option = options;
@@ -202,25 +199,27 @@ bool fact_wants_failure_report(const json_t *data, bool refused) {
 bool fact_of_tls(const json_t *data, struct fact *out) {
     const json_t *from = json_object_get(data, "policy"), *string = json_object_get(from, "string"),
                  *hosts = json_object_get(from, "mx_host");
-    const char *result = text(data, "result"),
-               *domain = *text(from, "domain") ? text(from, "domain") : text(data, "domain");
+    const char *result = member_text(data, "result"),
+               *domain = *member_text(from, "domain") ? member_text(from, "domain") : member_text(data, "domain");
     memset(out, 0, sizeof *out);
-    if (!*text(data, "rua") || domain_normalise(slice_of(text(data, "domain")), out->domain) != 0) return false;
+    if (!*member_text(data, "rua") || domain_normalise(slice_of(member_text(data, "domain")), out->domain) != 0)
+        return false;
     if (strcmp(result, "success") != 0 && !tls_report_is_result(result)) return false;
-    json_t *policy = json_pack("{s:s,s:s}", "policy-type", *text(from, "type") ? text(from, "type") : "no-policy-found",
-                               "policy-domain", domain);
+    json_t *policy =
+        json_pack("{s:s,s:s}", "policy-type",
+                  *member_text(from, "type") ? member_text(from, "type") : "no-policy-found", "policy-domain", domain);
     if (json_array_size(string)) json_object_set_new(policy, "policy-string", json_deep_copy(string));
     if (json_array_size(hosts)) json_object_set_new(policy, "mx-host", json_deep_copy(hosts));
     out->row = json_pack("{s:o}", "policy", policy);
     if (strcmp(result, "success") != 0) {
         json_t *failure = json_pack("{s:s}", "result-type", result);
-        put(failure, "sending-mta-ip", text(data, "sending_ip"));
-        put(failure, "receiving-mx-hostname", text(data, "mx"));
-        put(failure, "receiving-mx-helo", text(data, "helo"));
-        put(failure, "receiving-ip", text(data, "ip"));
-        put(failure, "failure-reason-code", text(data, "reason"));
+        put(failure, "sending-mta-ip", member_text(data, "sending_ip"));
+        put(failure, "receiving-mx-hostname", member_text(data, "mx"));
+        put(failure, "receiving-mx-helo", member_text(data, "helo"));
+        put(failure, "receiving-ip", member_text(data, "ip"));
+        put(failure, "failure-reason-code", member_text(data, "reason"));
         json_object_set_new(out->row, "failure", failure);
     }
-    out->policy = json_pack("{s:s}", "rua", text(data, "rua"));
+    out->policy = json_pack("{s:s}", "rua", member_text(data, "rua"));
     return true;
 }

@@ -6,6 +6,7 @@
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
+#include "libcommon/base/member.h"
 #include "libcommon/report/dmarc_failure.h"
 #include "libcommon/report/report_mail.h"
 #include "services/reporter/fact.h"
@@ -94,11 +95,6 @@ static void on_checked(void *ctx, enum destination answer, const char *instead) 
                            FAILURES_AN_HOUR, on_allowed, f);
 }
 
-static const char *text(const json_t *object, const char *name) {
-    const char *s = member_text(object, name);
-    return s ? s : "";
-}
-
 /* RFC 9991 §4: which identities were aligned. */
 static const char *alignment(const json_t *dmarc) {
     bool dkim = json_is_true(json_object_get(dmarc, "dkim_aligned")),
@@ -112,32 +108,35 @@ static void describe(struct failure *f, const json_t *data, bool refused) {
                  *signature = json_array_get(json_object_get(verdict, "dkim"), 0),
                  *spf = json_object_get(verdict, "spf");
     char when[CLOCK_TEXT_BYTES], results[1024];
-    const char *from = text(data, "from"), *at = strrchr(from, '@'), *delivery = refused ? "reject" : "delivered";
-    if (!refused && strcmp(text(dmarc, "disposition"), "quarantine") == 0) delivery = "spam"; /* RFC 6591 §3.2.2 */
+    const char *from = member_text(data, "from"), *at = strrchr(from, '@'),
+               *delivery = refused ? "reject" : "delivered";
+    if (!refused && strcmp(member_text(dmarc, "disposition"), "quarantine") == 0)
+        delivery = "spam"; /* RFC 6591 §3.2.2 */
     snprintf(results, sizeof results, "%s; dmarc=%.16s header.from=%.255s; spf=%.16s smtp.mailfrom=%.255s",
-             f->reporter->worker->hostname, text(dmarc, "result"), text(dmarc, "from"),
-             *text(spf, "result") ? text(spf, "result") : "none", at ? at + 1 : "");
+             f->reporter->worker->hostname, member_text(dmarc, "result"), member_text(dmarc, "from"),
+             *member_text(spf, "result") ? member_text(spf, "result") : "none", at ? at + 1 : "");
     json_t *report = json_pack(
         "{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:i}", "feedback_type", "auth-failure", "user_agent", "Postbus",
         "version", "1", "auth_failure", "dmarc", "identity_alignment", alignment(dmarc), "delivery_result", delivery,
-        "arrival_date", clock_rfc5322(ulid_ms(f->about), when), "source_ip", text(client, "ip"), "reported_domain",
-        text(dmarc, "from"), "authentication_results", results, "incidents", 1);
-    if (*text(signature, "domain")) {
+        "arrival_date", clock_rfc5322(ulid_ms(f->about), when), "source_ip", member_text(client, "ip"),
+        "reported_domain", member_text(dmarc, "from"), "authentication_results", results, "incidents", 1);
+    if (*member_text(signature, "domain")) {
         json_object_set(report, "dkim_domain", json_object_get(signature, "domain"));
         json_object_set(report, "dkim_selector", json_object_get(signature, "selector"));
     }
     dmarc_failure_write(report, &f->fields);
     json_decref(report);
     buf_printf(&f->header, "From: <redacted@%.255s>\r\n",
-               text(dmarc, "from")); /* RFC 6590: the local part is what is private */
-    if (*text(data, "message_id")) buf_printf(&f->header, "Message-ID: %.250s\r\n", text(data, "message_id"));
+               member_text(dmarc, "from")); /* RFC 6590: the local part is what is private */
+    if (*member_text(data, "message_id"))
+        buf_printf(&f->header, "Message-ID: %.250s\r\n", member_text(data, "message_id"));
 }
 
 void failure_consider(struct reporter *r, const char *id, const json_t *data, bool refused) {
     const json_t *dmarc = json_object_get(json_object_get(data, "verdict"), "dmarc");
     struct report_uri uri;
     char name[ULID_BYTES + ADDRESS_BYTES_MAX];
-    struct slice ruf = slice_of(text(json_object_get(dmarc, "published"), "ruf"));
+    struct slice ruf = slice_of(member_text(json_object_get(dmarc, "published"), "ruf"));
     if (!fact_wants_failure_report(data, refused) || r->failures >= FAILURES_AT_ONCE || r->draining) return;
     if (!report_uri_next(&ruf, &uri) || uri.scheme != REPORT_MAILTO)
         return; /* one address is enough for what is only a hint */
@@ -145,7 +144,7 @@ void failure_consider(struct reporter *r, const char *id, const json_t *data, bo
     f->reporter = r;
     f->uri = uri;
     snprintf(f->about, sizeof f->about, "%s", id);
-    snprintf(f->domain, sizeof f->domain, "%.255s", text(dmarc, "record_domain"));
+    snprintf(f->domain, sizeof f->domain, "%.255s", member_text(dmarc, "record_domain"));
     snprintf(name, sizeof name, "%s %s", id, uri.address);
     report_ulid(ulid_ms(id), name, f->id);
     describe(f, data, refused);

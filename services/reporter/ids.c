@@ -1,4 +1,4 @@
-/* Ids that are made from what they name, so that doing a thing again gives the same one (law 2). */
+/* Ids that are made from what they name, so that doing a thing again gives the same one (docs/laws.md, law 2). */
 #include <sodium.h>
 
 #include "services/reporter/reporter.h"
@@ -22,8 +22,4 @@ int64_t ulid_ms(const char *ulid) {
         time = time << 5 | (uint64_t)(at && *at ? at - alphabet : 0);
     }
     return (int64_t)time;
-}
-
-const char *member_text(const json_t *object, const char *name) {
-    return json_string_value(json_object_get(object, name));
 }

@@ -7,6 +7,7 @@
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
+#include "libcommon/base/member.h"
 #include "libcommon/mail/header.h"
 #include "libcommon/report/report_read.h"
 #include "libcommon/store/blob.h"
@@ -41,11 +42,6 @@ static void finish(struct incoming *in) {
     reporter_check_drained(r);
 }
 
-static const char *text(const json_t *object, const char *name) {
-    const char *s = member_text(object, name);
-    return s ? s : "";
-}
-
 /* What lists show. */
 static void make_listing(struct incoming *in) {
     const struct report_read *read = &in->read;
@@ -61,11 +57,12 @@ static void make_listing(struct incoming *in) {
     json_object_set_new(in->listing, "passed", json_integer(read->passed));
     json_object_set_new(in->listing, "failed", json_integer(read->failed));
     if (read->kind == REPORT_FAILURE) {
-        json_object_set_new(in->listing, "source_ip", json_string(text(read->report, "source_ip")));
+        json_object_set_new(in->listing, "source_ip", json_string(member_text(read->report, "source_ip")));
         return;
     }
-    json_object_set_new(in->listing, "org", json_string(text(read->report, tls ? "organization-name" : "org")));
-    json_object_set_new(in->listing, "report_id", json_string(text(read->report, tls ? "report-id" : "report_id")));
+    json_object_set_new(in->listing, "org", json_string(member_text(read->report, tls ? "organization-name" : "org")));
+    json_object_set_new(in->listing, "report_id",
+                        json_string(member_text(read->report, tls ? "report-id" : "report_id")));
     json_object_set_new(in->listing, "begin", json_integer(read->begin));
     json_object_set_new(in->listing, "end", json_integer(read->end));
 }
@@ -73,7 +70,7 @@ static void make_listing(struct incoming *in) {
 /* The same for the same report in another mail (RFC 9990 §3.5.4): who made it, for whom, and its identifier; and who
  * sent it, as far as that was proven, so that nobody can take a report's place by guessing its identifier. */
 static void make_digest(struct incoming *in) {
-    const char *id = text(in->listing, "report_id"), *org = text(in->listing, "org");
+    const char *id = member_text(in->listing, "report_id"), *org = member_text(in->listing, "org");
     unsigned char digest[16];
     if (!*id) return;
     char *all =
@@ -85,7 +82,7 @@ static void make_digest(struct incoming *in) {
 
 /* A word of a row: nothing that could be taken for the next one. */
 static const char *word(struct incoming *in, const json_t *record, const char *name) {
-    char *copy = arena_copy(in->arena, slice_head(slice_of(text(record, name)), 64));
+    char *copy = arena_copy(in->arena, slice_head(slice_of(member_text(record, name)), 64));
     for (char *c = copy; *c; c++)
         if ((unsigned char)*c <= ' ') *c = '_';
     return *copy ? copy : "-";
@@ -157,8 +154,8 @@ static void on_kept(void *ctx, int error, long long value) {
                  NULL);
         bus_publish(r->worker->bus, "report.received", slice_of(in->id),
                     json_pack("{s:s,s:s,s:s,s:I,s:I,s:s}", "kind", report_kind_text(in->read.kind), "domain",
-                              in->read.domain, "org", text(in->listing, "org"), "passed", in->read.passed, "failed",
-                              in->read.failed, "reason", in->read.why));
+                              in->read.domain, "org", member_text(in->listing, "org"), "passed", in->read.passed,
+                              "failed", in->read.failed, "reason", in->read.why));
     }
     bus_answer(in->call,
                json_pack("{s:s,s:b}", "kind", report_kind_text(in->read.kind), "duplicate", value != REPORT_KEPT));
@@ -195,7 +192,7 @@ static void on_message(void *ctx, int error, struct slice message) {
 
 static void on_take(void *ctx, struct bus_call *call, const json_t *ask) {
     struct reporter *r = ctx;
-    const char *id = text(ask, "id");
+    const char *id = member_text(ask, "id");
     if (!ulid_is_valid(slice_of(id))) {
         bus_refuse(call, "invalid", "id must be a message id");
         return;
@@ -209,8 +206,8 @@ static void on_take(void *ctx, struct bus_call *call, const json_t *ask) {
     in->call = call;
     in->arena = arena_create();
     snprintf(in->id, sizeof in->id, "%s", id);
-    snprintf(in->rcpt, sizeof in->rcpt, "%s", text(ask, "rcpt"));
-    snprintf(in->from, sizeof in->from, "%s", text(ask, "from"));
+    snprintf(in->rcpt, sizeof in->rcpt, "%s", member_text(ask, "rcpt"));
+    snprintf(in->from, sizeof in->from, "%s", member_text(ask, "from"));
     r->incoming++;
     blob_read(r->worker->redis, slice_of(in->id), NULL, on_message, in);
 }

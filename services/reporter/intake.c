@@ -8,6 +8,7 @@
 #include "libcommon/base/clock.h"
 #include "libcommon/base/cost.h"
 #include "libcommon/base/log.h"
+#include "libcommon/base/member.h"
 #include "libcommon/bus/stream.h"
 #include "services/reporter/fact.h"
 #include "services/reporter/reporter.h"
@@ -106,7 +107,7 @@ static void count(struct intake *in, size_t event, const char *kind, const char 
 /* One event: false when there is nothing in it to count. */
 static bool take_event(struct intake *in, size_t i, const json_t *event, const char *kind, const char *about) {
     const json_t *data = json_object_get(event, "data");
-    const char *own_id = member_text(event, "id");
+    const char *own_id = member_text_or_null(event, "id");
     struct fact f = {.policy = NULL};
     bool counted = false;
     if (strcmp(kind, "tls") == 0) {

@@ -8,6 +8,7 @@
 #include "libcommon/base/base64.h"
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
+#include "libcommon/base/member.h"
 #include "libcommon/mail/header.h"
 #include "libcommon/outbox/outbox.h"
 #include "libcommon/store/queue.h"
@@ -44,14 +45,15 @@ static void add_rcpt(struct letter *l, const char *address, const char *user) {
 
 static void on_resolved(void *ctx, int error, const json_t *reply) {
     struct letter *l = ctx;
-    const char *kind = member_text(reply, "kind");
+    const char *kind = member_text_or_null(reply, "kind");
     const json_t *users = json_object_get(reply, "users"), *remote = json_object_get(reply, "remote"), *each;
     size_t i;
     l->arena = arena_create();
     l->rcpts = arena_alloc(l->arena, (1 + json_array_size(users) + json_array_size(remote)) * sizeof *l->rcpts);
     if (error == BUS_OK && kind && strcmp(kind, "remote") == 0) add_rcpt(l, l->to, NULL);
     if (error == BUS_OK && kind && strcmp(kind, "local") == 0) {
-        json_array_foreach(users, i, each) add_rcpt(l, member_text(each, "address"), member_text(each, "user"));
+        json_array_foreach(users, i, each)
+            add_rcpt(l, member_text_or_null(each, "address"), member_text_or_null(each, "user"));
         json_array_foreach(remote, i, each) add_rcpt(l, json_string_value(each), NULL);
     }
     l->done(l->ctx, l, error == BUS_UNAVAILABLE ? LETTER_TEMPORARY : l->rcpt_count ? LETTER_READY : LETTER_NOBODY);
@@ -59,7 +61,7 @@ static void on_resolved(void *ctx, int error, const json_t *reply) {
 
 static void on_signed(void *ctx, int error, const json_t *reply) {
     struct letter *l = ctx;
-    const char *headers = member_text(reply, "headers");
+    const char *headers = member_text_or_null(reply, "headers");
     if (error == BUS_UNAVAILABLE) {
         l->done(l->ctx, l, LETTER_TEMPORARY);
         return;
@@ -71,13 +73,6 @@ static void on_signed(void *ctx, int error, const json_t *reply) {
                  l->reporter->settings.from_domain, NULL);
     bus_request(l->reporter->worker->bus, "accounts.resolve", json_pack("{s:s}", "address", l->to), ASK_MS, on_resolved,
                 l);
-}
-
-static void add_base64(json_t *object, const char *name, struct slice bytes) {
-    struct buf text = {0};
-    base64_encode(bytes, &text);
-    json_object_set_new(object, name, json_stringn_nocheck(buf_str(&text), text.n));
-    buf_free(&text);
 }
 
 void letter_prepare(struct reporter *r, const char *id, const char *to, struct buf *text, letter_fn *done, void *ctx) {
@@ -97,8 +92,8 @@ void letter_prepare(struct reporter *r, const char *id, const char *to, struct b
     body_hash_update(h, slice_skip(buf_slice(&l->text), body_at));
     body_hash_finish(h, digest, &hashed);
     json_t *ask = json_pack("{s:s,s:s}", "id", id, "domain", r->settings.from_domain);
-    add_base64(ask, "header_b64", header);
-    add_base64(ask, "body_hash_b64", slice_make(digest, sizeof digest));
+    member_set_base64(ask, "header_b64", header);
+    member_set_base64(ask, "body_hash_b64", slice_make(digest, sizeof digest));
     bus_request(r->worker->bus, "verifier.sign", ask, ASK_MS, on_signed, l);
 }
 

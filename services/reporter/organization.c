@@ -3,6 +3,7 @@
  * the verifier all at once, and it runs again. */
 #include <stdlib.h>
 
+#include "libcommon/base/member.h"
 #include "libcommon/trust/dmarc/dmarc.h"
 #include "services/reporter/reporter.h"
 
@@ -53,7 +54,7 @@ static void run(struct comparison *c);
 static void on_records(void *ctx, int error, const json_t *reply) {
     struct question *q = ctx;
     struct comparison *c = q->comparison;
-    const char *result = member_text(reply, "result");
+    const char *result = member_text_or_null(reply, "result");
     const json_t *records = json_object_get(reply, "records");
     struct trust_answer *answer = arena_alloc(c->arena, sizeof *answer);
     struct trust_record *list = arena_alloc(c->arena, (json_array_size(records) + 1) * sizeof *list);

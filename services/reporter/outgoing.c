@@ -9,6 +9,7 @@
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
+#include "libcommon/base/member.h"
 #include "libcommon/report/dmarc_aggregate.h"
 #include "libcommon/report/report_archive.h"
 #include "libcommon/report/report_mail.h"
@@ -137,17 +138,31 @@ static void on_committed(void *ctx, int error) {
     arrived(a->outgoing);
 }
 
+/* It is known as ours before it travels, or its own way would be reported. */
+static void on_own(void *ctx, int error, long long value) {
+    struct address *a = ctx;
+    struct letter *l = a->letter;
+    (void)value;
+    a->letter = NULL;
+    if (!error) {
+        letter_commit(l, on_committed, a);
+        return;
+    }
+    letter_destroy(l);
+    on_committed(a, error);
+}
+
 static void commit_letters(struct outgoing *o) {
     o->next = record;
     o->waiting = 1;
     for (size_t i = 0; i < o->count; i++) {
         struct address *a = &o->addresses[i];
-        struct letter *l = a->letter;
-        if (!l) continue;
-        a->letter = NULL;
+        if (!a->letter) continue;
         o->waiting++;
-        if (is_tls(o)) report_own(o->reporter->worker->redis, a->id, clock_wall_ms() / 1000);
-        letter_commit(l, on_committed, a);
+        if (is_tls(o))
+            report_own(o->reporter->worker->redis, a->id, clock_wall_ms() / 1000, on_own, a);
+        else
+            on_own(a, 0, 0);
     }
     arrived(o);
 }
@@ -312,7 +327,7 @@ static void take_addresses(struct outgoing *o, const char *rua) {
 void outgoing_start(struct reporter *r, const struct report_due *due, void (*done)(void *ctx), void *ctx) {
     struct outgoing *o = memory_alloc(sizeof *o);
     char id[ULID_BYTES];
-    const char *rua = member_text(due->policy, "rua");
+    const char *rua = member_text_or_null(due->policy, "rua");
     o->reporter = r;
     o->bucket = memory_copy(slice_of(due->bucket));
     o->kind = memory_copy(slice_of(due->kind));
@@ -324,7 +339,7 @@ void outgoing_start(struct reporter *r, const struct report_due *due, void (*don
     o->ctx = ctx;
     report_ulid(due->end * 1000, o->bucket, id);
     snprintf(o->report_id, sizeof o->report_id, "%s@%s", id, r->settings.submitter);
-    if (!is_tls(o)) rua = member_text(json_object_get(due->policy, "published"), "rua");
+    if (!is_tls(o)) rua = member_text_or_null(json_object_get(due->policy, "published"), "rua");
     take_addresses(o, rua ? rua : "");
     if (!o->count) log_info("no address of this policy can get a report", "kind", o->kind, "domain", o->domain, NULL);
     if (o->count && !make_document(o, due)) o->count = 0; /* every row was damaged */

@@ -5,8 +5,8 @@
  * (may it go there; organization.c) → https.c, or letter.c (signed, into the queue) Failure reports (RFC 9991) go at
  * once: failure.c. What comes in: incoming.c; what people ask: requests.c.
  *
- * Bounds (law 7), with what happens when one is met; those of the store are in report.lua, those of formats in
- * libcommon/report:
+ * Bounds (docs/laws.md, law 7), with what happens when one is met; those of the store are in report.lua, those of
+ * formats in libcommon/report:
  *   facts at once            INTAKE_BATCH; the stream keeps the rest
  *   reports at once          one a replica; the others wait for it
  *   addresses of a policy    REPORT_URIS_MAX; further ones are passed over
@@ -49,8 +49,8 @@ struct settings {
     char from_domain[DOMAIN_BYTES];
     const char *submitter; /* our name in them */
     const char *org;
-    bool failures;      /* send failure reports */
-    bool private_https; /* reports may be posted to private addresses */
+    bool failures;             /* send failure reports */
+    bool private_destinations; /* reports may be posted to addresses that are not public */
     const char *ca_file;
     int64_t keep_days;
 };
@@ -67,8 +67,6 @@ struct reporter {
 
 /* While draining: tells the service when nothing is left to finish. */
 void reporter_check_drained(struct reporter *r);
-/* A string member's text; NULL when it is missing or none. */
-const char *member_text(const json_t *object, const char *name);
 /* A message id that is the same for the same text: a ULID with this time. */
 void report_ulid(int64_t ms, const char *text, char out[ULID_BYTES]);
 /* The time of a ULID, in milliseconds. */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "libcommon/base/clock.h"
+#include "libcommon/base/member.h"
 #include "libcommon/report/report_read.h"
 #include "services/reporter/reporter.h"
 
@@ -69,11 +70,6 @@ static void on_value(void *ctx, int error, json_t *value) {
     question_end(q);
 }
 
-static const char *text(const json_t *ask, const char *name) {
-    const char *s = member_text(ask, name);
-    return s ? s : "";
-}
-
 static size_t limit_of(const json_t *ask) {
     json_int_t n = json_integer_value(json_object_get(ask, "limit"));
     return n < 1 ? PAGE : n > LIST_MAX ? LIST_MAX : (size_t)n;
@@ -87,7 +83,7 @@ static bool is_kind(const char *kind) {
 
 /* The domain of an ask in its one form; false after refusing. */
 static bool take_domain(struct question *q, bool required, char out[DOMAIN_BYTES]) {
-    const char *domain = text(q->ask, "domain");
+    const char *domain = member_text(q->ask, "domain");
     out[0] = 0;
     if ((!*domain && !required) || domain_normalise(slice_of(domain), out) == 0) return true;
     bus_refuse(q->call, "invalid", "domain is not a domain name");
@@ -96,7 +92,7 @@ static bool take_domain(struct question *q, bool required, char out[DOMAIN_BYTES
 }
 
 static bool take_after(struct question *q) {
-    const char *after = text(q->ask, "after");
+    const char *after = member_text(q->ask, "after");
     if (!*after || ulid_is_valid(slice_of(after))) return true;
     bus_refuse(q->call, "invalid", "after is not an id of a report");
     question_end(q);
@@ -107,14 +103,15 @@ static void on_list(void *ctx, struct bus_call *call, const json_t *ask) {
     struct question *q = question_create(ctx, call, ask);
     char domain[DOMAIN_BYTES];
     if (!q || !take_domain(q, false, domain) || !take_after(q)) return;
-    if (!is_kind(text(q->ask, "kind"))) {
+    if (!is_kind(member_text(q->ask, "kind"))) {
         bus_refuse(call, "invalid", "kind is dmarc, tls, failures or unreadable");
         question_end(q);
         return;
     }
     q->limit = limit_of(q->ask);
     q->field = "reports";
-    report_list(q->reporter->worker->redis, text(q->ask, "kind"), domain, text(q->ask, "after"), q->limit, on_page, q);
+    report_list(q->reporter->worker->redis, member_text(q->ask, "kind"), domain, member_text(q->ask, "after"), q->limit,
+                on_page, q);
 }
 
 static void on_sent(void *ctx, struct bus_call *call, const json_t *ask) {
@@ -122,7 +119,7 @@ static void on_sent(void *ctx, struct bus_call *call, const json_t *ask) {
     if (!q || !take_after(q)) return;
     q->limit = limit_of(q->ask);
     q->field = "sent";
-    report_sent_list(q->reporter->worker->redis, text(q->ask, "after"), q->limit, on_page, q);
+    report_sent_list(q->reporter->worker->redis, member_text(q->ask, "after"), q->limit, on_page, q);
 }
 
 static json_t *with_id(const json_t *value, const json_t *ask) {
@@ -134,13 +131,13 @@ static json_t *with_id(const json_t *value, const json_t *ask) {
 static void on_get(void *ctx, struct bus_call *call, const json_t *ask) {
     struct question *q = question_create(ctx, call, ask);
     if (!q) return;
-    if (!ulid_is_valid(slice_of(text(q->ask, "id")))) {
+    if (!ulid_is_valid(slice_of(member_text(q->ask, "id")))) {
         bus_refuse(call, "not_found", "there is no such report");
         question_end(q);
         return;
     }
     q->make = with_id;
-    report_read(q->reporter->worker->redis, text(q->ask, "id"), on_value, q);
+    report_read(q->reporter->worker->redis, member_text(q->ask, "id"), on_value, q);
 }
 
 /* Summary
@@ -199,7 +196,7 @@ static json_t *sorted(json_t *sources) {
 
 static json_t *make_summary(const json_t *rows, const json_t *ask) {
     json_t *sources = json_object(), *n,
-           *whole = json_pack("{s:s,s:I,s:i,s:i,s:i,s:i,s:i,s:i,s:i}", "domain", text(ask, "domain"), "days",
+           *whole = json_pack("{s:s,s:I,s:i,s:i,s:i,s:i,s:i,s:i,s:i}", "domain", member_text(ask, "domain"), "days",
                               json_integer_value(json_object_get(ask, "days")), "messages", 0, "passed", 0, "failed", 0,
                               "dkim_passed", 0, "spf_passed", 0, "quarantined", 0, "rejected", 0);
     const char *row;

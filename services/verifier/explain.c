@@ -3,6 +3,7 @@
  */
 #include <stdlib.h>
 
+#include "libcommon/base/member.h"
 #include "libcommon/base/ulid.h"
 #include "libcommon/mail/header.h"
 #include "libcommon/store/blob.h"
@@ -59,7 +60,7 @@ static void on_message(void *ctx, int error, struct slice message) {
 
 static void on_explain(void *ctx, struct bus_call *call, const json_t *ask) {
     struct verifier *v = ctx;
-    struct slice id = ask_text(ask, "id");
+    struct slice id = member_slice(ask, "id");
     if (!ulid_is_valid(id)) {
         bus_refuse(call, "invalid", "id is no message id");
         return;
@@ -69,9 +70,9 @@ static void on_explain(void *ctx, struct bus_call *call, const json_t *ask) {
     e->verifier = v;
     e->call = call;
     e->arena = arena_create();
-    e->input = (struct trust_input){.client_ip = arena_slice(e->arena, ask_text(ask, "client_ip")),
-                                    .helo = arena_slice(e->arena, ask_text(ask, "helo")),
-                                    .mail_from = arena_slice(e->arena, ask_text(ask, "mail_from")),
+    e->input = (struct trust_input){.client_ip = arena_slice(e->arena, member_slice(ask, "client_ip")),
+                                    .helo = arena_slice(e->arena, member_slice(ask, "helo")),
+                                    .mail_from = arena_slice(e->arena, member_slice(ask, "mail_from")),
                                     .explain = true};
     blob_read(v->worker->redis, id, NULL, on_message, e);
 }

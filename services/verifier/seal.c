@@ -5,6 +5,7 @@
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
+#include "libcommon/base/member.h"
 #include "libcommon/mail/domain.h"
 #include "libcommon/mail/header.h"
 #include "libcommon/trust/arc/arc.h"
@@ -100,7 +101,7 @@ static bool take_results(struct seal *s, struct slice fields) {
 }
 
 static void take_chain(struct seal *s, const json_t *arc) {
-    struct slice cv = ask_text(arc, "cv");
+    struct slice cv = member_slice(arc, "cv");
     json_int_t sets = json_integer_value(json_object_get(arc, "sets"));
     s->arc = (struct arc_verdict){.result = slice_is(cv, "pass")   ? ARC_PASS
                                             : slice_is(cv, "fail") ? ARC_FAIL
@@ -118,12 +119,12 @@ static void on_seal(void *ctx, struct bus_call *call, const json_t *ask) {
     s->call = call;
     s->arena = arena_create();
     take_chain(s, json_object_get(ask, "arc"));
-    if (ask_bytes(s->arena, ask, "header_b64", &s->header) != 0 ||
-        ask_bytes(s->arena, ask, "body_hash_b64", &s->body_hash) != 0 || s->body_hash.n != BODY_HASH_BYTES) {
+    if (member_bytes(s->arena, ask, "header_b64", &s->header) != 0 ||
+        member_bytes(s->arena, ask, "body_hash_b64", &s->body_hash) != 0 || s->body_hash.n != BODY_HASH_BYTES) {
         refuse(s, "invalid", "header_b64 or body_hash_b64 is missing or not base 64");
-    } else if (!take_results(s, arena_slice(s->arena, ask_text(ask, "headers")))) {
+    } else if (!take_results(s, arena_slice(s->arena, member_slice(ask, "headers")))) {
         refuse(s, "invalid", "headers has no Authentication-Results field");
-    } else if (domain_normalise(ask_text(ask, "domain"), s->domain) != 0) {
+    } else if (domain_normalise(member_slice(ask, "domain"), s->domain) != 0) {
         refuse(s, "invalid", "the domain is not a domain name");
     } else if (has_ended(s)) {
         bus_answer(call, json_pack("{s:s}", "headers", ""));

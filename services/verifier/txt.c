@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"
+#include "libcommon/base/member.h"
 #include "libcommon/mail/domain.h"
 #include "services/verifier/verifier.h"
 
@@ -35,7 +36,7 @@ static void on_answer(void *ctx, const struct answer *a) {
 static void on_txt(void *ctx, struct bus_call *call, const json_t *ask) {
     struct verifier *v = ctx;
     char name[DOMAIN_BYTES];
-    if (domain_normalise(ask_text(ask, "name"), name)) {
+    if (domain_normalise(member_slice(ask, "name"), name)) {
         bus_refuse(call, "invalid", "not a domain name");
         return;
     }

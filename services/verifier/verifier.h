@@ -1,6 +1,6 @@
 /* What the rooms of the verifier share: one worker's resolver, caches and bounds. Private to this folder.
  *
- * Bounds (law 7), with what the asker gets when one is met:
+ * Bounds (docs/laws.md, law 7), with what the asker gets when one is met:
  *   a DNS name                10 s, then the question failed                       (resolver.h)
  *   questions in flight       2,048 a worker, 256 about one registered domain, then they fail: tempfail
  *   requests in flight        VERIFIER_REQUESTS_MAX a worker, then `busy`
@@ -75,10 +75,5 @@ void txt_serve(struct verifier *v);
  * request has begun (verifier_begin) and ends in here. arena holds all that input points to, and is destroyed at the
  * end. What is the site's own in input (name, time, policy) is filled in. */
 void verify_start(struct verifier *v, struct bus_call *call, struct arena *arena, const struct trust_input *input);
-
-/* A string member of a request; empty when it is missing or none. */
-struct slice ask_text(const json_t *ask, const char *name);
-/* The bytes of a member in base 64, in arena; 0 or -1 (missing or no base 64). */
-int ask_bytes(struct arena *arena, const json_t *ask, const char *name, struct slice *out);
 
 #endif

@@ -17,7 +17,10 @@ ID = "01JDADM0000000000000000001"
 def api(bare_site):
     bare_site.nats.sock.settimeout(None)  # the stand-ins below also answer after a quiet while
     bare_site.nats.serve("delivery.queue.list", lambda ask: {"entries": [], "next": None})
-    bare_site.nats.serve("delivery.queue.retry", lambda ask: {} if ask["id"] == ID else {"error": {"code": "not_found", "message": "no such entry"}})
+    bare_site.nats.serve("delivery.queue.hold", lambda ask: {})
+    bare_site.nats.serve("delivery.queue.release", lambda ask: {})
+    bare_site.nats.serve("delivery.queue.priority", lambda ask: {} if -9 <= ask["priority"] <= 9 else {"error": {"code": "invalid", "message": "no"}})
+    bare_site.nats.serve("delivery.queue.retry", lambda ask: {"entries": 3} if ask.get("domain") == "far.test" else {} if ask["id"] == ID else {"error": {"code": "not_found", "message": "no such entry"}})
     bare_site.nats.serve("delivery.queue.delete", lambda ask: {} if ask["id"] == ID else {"error": {"code": "not_found", "message": "no such entry"}})
     bare_site.deleted_mail = []
     bare_site.nats.serve("mailbox.delete", lambda ask: bare_site.deleted_mail.append(ask["user"]) or {})
@@ -36,8 +39,8 @@ def problem(answer, status):
     return answer[1]
 
 
-def raw(site, method, path, body=None, headers=None, port="api"):
-    connection = http.client.HTTPConnection("127.0.0.1", site.ports[port], timeout=20)
+def raw(site, method, path, body=None, headers=None, port=None):
+    connection = http.client.HTTPConnection("127.0.0.1", site.ports[port or ("api" if path.startswith("/api/") else "web")], timeout=20)
     connection.request(method, path, body, {"Authorization": "Bearer " + site.token, **(headers or {})})
     answer = connection.getresponse()
     text = answer.read()
@@ -174,7 +177,13 @@ def test_unknown_paths_and_methods(api):
 
 def test_queue(api):
     assert api.api("GET", "/api/v1/queue?limit=5") == (200, {"entries": [], "next": None})
+    assert api.api("GET", "/api/v1/queue?which=held&domain=far.test")[0] == 200
+    problem(api.api("GET", "/api/v1/queue?which=lost"), 400)
     assert api.api("POST", f"/api/v1/queue/{ID}/retry")[0] == 204
+    assert api.api("POST", "/api/v1/queue/retry", {"domain": "far.test"}) == (200, {"entries": 3})
+    assert api.api("POST", f"/api/v1/queue/{ID}/hold")[0] == api.api("POST", f"/api/v1/queue/{ID}/release")[0] == 204
+    assert api.api("PATCH", f"/api/v1/queue/{ID}", {"priority": -3})[0] == 204
+    problem(api.api("PATCH", f"/api/v1/queue/{ID}", {"priority": 10}), 400)
     assert api.api("DELETE", f"/api/v1/queue/{ID}")[0] == 204
     problem(api.api("POST", f"/api/v1/queue/{ID[:-1]}2/retry"), 404)
     problem(api.api("DELETE", "/api/v1/queue/nonsense"), 400)
@@ -240,6 +249,30 @@ def test_tls(api):
     connection = http.client.HTTPSConnection("localhost", api.ports["apis"], context=context, timeout=10)
     connection.request("GET", "/api/v1/domains", headers={"Authorization": "Bearer " + api.token})
     assert connection.getresponse().status == 200
+
+
+def test_the_public_listener_has_nothing_of_the_api(api):
+    """Ports 80 and 443 of a site are open to the world; the API is not, whatever is asked and whoever asks."""
+    _, document = api.api("GET", "/api/v1/openapi.json")
+    context = ssl.create_default_context(cafile=str(api.secrets / "tls.crt"))
+    public = [path for path in document["paths"] if not path.startswith("/api/")]
+    assert len(public) == 4
+    for path in document["paths"]:
+        filled = path.replace("{id}", ID).replace("{domain}", "rest.test").replace("{address}", "ann@rest.test")
+        for method in ("GET", "POST", "PATCH", "DELETE", "PUT", "HEAD", "OPTIONS"):
+            for port in ("web", "webs"):
+                connection = (http.client.HTTPSConnection("localhost", api.ports[port], context=context, timeout=10) if port == "webs" else http.client.HTTPConnection("127.0.0.1", api.ports[port], timeout=10))
+                connection.request(method, filled, headers={"Authorization": "Bearer " + api.token, "Host": "mta-sts.rest.test" if "mta-sts" in path else "rest.test"})
+                answer = connection.getresponse()
+                text = answer.read()
+                if path.startswith("/api/"):
+                    assert answer.status == 404 and b"openapi" not in text, (port, method, path, answer.status, text)
+                else:
+                    assert answer.status != 404, (port, method, path)
+        if not path.startswith("/api/"):
+            assert raw(api, "GET", filled, port="api")[0] == 404, f"{path} on the API's listener"
+    for trick in ("//api/v1/health", "/./api/v1/health", "/mail/../api/v1/health", "/api/v1/health/", "/%61pi/v1/health", "/API/v1/health", "/api/v1/openapi.json?x=1"):
+        assert raw(api, "GET", trick, port="web")[0] == 404, trick
 
 
 def test_clients_find_their_servers(api):

@@ -256,7 +256,7 @@ def test_nothing_that_has_expired_is_served(world):
 
 
 def test_workers_each_ask_once(world):
-    """Workers share nothing (design law 6): a name costs as many questions as there are workers, however many messages there are."""
+    """Workers share nothing (docs/laws.md, law 6): a name costs as many questions as there are workers, however many messages there are."""
     dns = ScriptedDns({("mx.good.test", "A"): "192.0.2.5", ("slow.test", "MX"): Slow(0.2, MX)})
     site = Site(settings={"POSTBUS_RESOLVER_FORWARD": dns.address, "POSTBUS_WORKERS": 3})
     site.start("verifier")

@@ -1,11 +1,11 @@
 """accounts.login under attack and under load: the counters that all replicas share, the queue before argon2, stored hashes made anew; on real NATS and Redis."""
 import concurrent.futures
+import os
 import subprocess
 import time
 
 import pytest
 
-from postbus_test.nats import Nats
 from postbus_test.site import BIN, wait_until
 
 PASSWORD = "correct horse 1"
@@ -91,16 +91,24 @@ def test_a_spray_over_many_accounts_from_one_network_is_stopped(accounts):
     assert code(login(accounts, "alice@alpha.test", ip="203.0.113.71")) == "right", "another network"
 
 
+def failed_before(site, counter, times):
+    """As if so many tries had failed a while ago."""
+    site.redis("HSET", counter + ":f", "failures", times)
+    site.redis("EXPIRE", counter + ":f", 900)
+
+
 def test_a_spray_from_all_over_a_48_is_stopped_later(accounts):
-    answers = at_once(accounts, [(f"other{i}@alpha.test", "Summer2026", f"2001:db8:77:{i:x}::1") for i in range(260)])
-    assert [code(a) for a in answers].count("denied") == 200
+    failed_before(accounts, "a:net:{2001:db8:77::/48}", 180)
+    answers = at_once(accounts, [(f"other{i}@alpha.test", "Summer2026", f"2001:db8:77:{i:x}::1") for i in range(60)])
+    assert [code(a) for a in answers].count("denied") == 20 and code(login(accounts, "alice@alpha.test", ip="2001:db8:78::1")) == "right"
 
 
 def test_one_account_tried_from_everywhere_is_slowed_and_its_owner_still_gets_in(accounts):
     accounts.add_account("owner@alpha.test")
     assert code(login(accounts, "owner@alpha.test", ip="198.51.100.1")) == "right", "at home, once"
-    answers = at_once(accounts, [("owner@alpha.test", f"guess {i}", f"100.64.{i}.1") for i in range(120)])
-    assert [code(a) for a in answers].count("denied") == 50
+    failed_before(accounts, "a:{alpha.test}:l:owner", 30)
+    answers = at_once(accounts, [("owner@alpha.test", f"guess {i}", f"100.64.{i}.1") for i in range(60)])
+    assert [code(a) for a in answers].count("denied") == 20
     answer = login(accounts, "owner@alpha.test", ip="100.65.0.1")
     assert code(answer) == "busy" and int(answer["error"]["message"].split()[-2]) <= 60, "from elsewhere one waits"
     accounts.restart("accounts")  # what is remembered in memory does not count
@@ -122,22 +130,26 @@ def test_two_replicas_count_together(accounts):
 
 
 def test_right_logins_are_not_delayed_by_a_spray(accounts):
-    people = [f"p{i}@people.test" for i in range(20)]
+    """Order and not seconds is looked at: the machine may be busy with other things."""
+    people = [f"p{i}@people.test" for i in range(6)]
     for person in people:
         accounts.add_account(person)
-    for i, person in enumerate(people[:10]):
+    for i, person in enumerate(people[:3]):
         assert code(login(accounts, person, ip=f"198.51.100.{i + 10}")) == "right"
     nats = [accounts.new_nats() for _ in range(20)]
-    with concurrent.futures.ThreadPoolExecutor(300) as threads:
+    hashes = lambda: accounts.metric("accounts", "postbus_accounts_hashes_total")
+    took, overtaken, before = [], [], hashes()
+    with concurrent.futures.ThreadPoolExecutor(200) as threads:
         spray = [threads.submit(login, accounts, f"s{i}@people.test", "Summer2026", "203.0.113.90", nats[i % 18]) for i in range(200)]
-        took = {"cached": [], "first": []}
+        wait_until("the spray in the queue", lambda: accounts.metric("accounts", "postbus_accounts_hashes_waiting") > 20)
         for i, person in enumerate(people):
             begin = time.monotonic()
             assert code(login(accounts, person, PASSWORD, f"198.51.100.{i + 10}", nats[18 + i % 2])) == "right"
-            took["cached" if i < 10 else "first"].append(time.monotonic() - begin)
+            took.append(f"{(time.monotonic() - begin) * 1000:.0f}")
+            overtaken.append(before + 30 + i // 3 * (i - 2) - hashes())  # of the 30 that may be tried, those that wait still
         assert [code(f.result()) for f in spray].count("denied") == 30
-    print(f"\np95 of a right login during a spray of 200: cached {sorted(took['cached'])[-1] * 1000:.0f} ms, first {sorted(took['first'])[-1] * 1000:.0f} ms")
-    assert sorted(took["cached"])[-1] < 0.3 and sorted(took["first"])[-1] < 0.6
+    print(f"\nright logins during a spray of 200: {', '.join(took)} ms (the first three are remembered); of 30 guesses before them {overtaken} were left")
+    assert overtaken[2] > 0 and overtaken[3] > 0, overtaken
 
 
 def test_counting_costs_no_login_when_redis_is_full(accounts):
@@ -164,6 +176,18 @@ def test_a_hash_of_other_parameters_is_made_anew_at_login(accounts):
     assert code(login(accounts, "old@alpha.test")) == "right"
     wait_until("a new hash", lambda: "m=19456,t=2,p=1" in stored())
     assert code(login(accounts, "old@alpha.test")) == "right" and code(login(accounts, "old@alpha.test", "wrong")) == "denied"
+
+
+def test_all_workers_remember_a_right_password(accounts):
+    """A login goes to any worker of the process."""
+    accounts.settings["POSTBUS_WORKERS"] = 4
+    accounts.restart("accounts")
+    assert code(login(accounts, "alice@alpha.test")) == "right"
+    before = accounts.metric("accounts", "postbus_accounts_hashes_total")
+    assert {code(a) for a in at_once(accounts, [("alice@alpha.test", PASSWORD, "192.0.2.7")] * 40)} == {"right"}
+    assert accounts.metric("accounts", "postbus_accounts_hashes_total") == before
+    accounts.settings["POSTBUS_WORKERS"] = 1
+    accounts.restart("accounts")
 
 
 def test_a_change_forgets_the_passwords_of_its_name_alone(accounts):

@@ -1,4 +1,4 @@
-"""The walls between services (design law 9): what a service's user of the bus and of the store must not do, tried and refused, with the shipped configuration and the
+"""The walls between services (docs/laws.md, law 9): what a service's user of the bus and of the store must not do, tried and refused, with the shipped configuration and the
 secrets that the setup program makes. That each service can do its own work is shown by the other tests."""
 import itertools
 import socket

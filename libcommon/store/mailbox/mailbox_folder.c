@@ -9,6 +9,10 @@ struct folder_job {
     mailbox_done_fn *done;
     void *ctx;
     bool sweep;
+    /* a list that takes more than one page */
+    struct arena *arena;
+    struct mailbox_folder *folders;
+    size_t count;
 };
 
 static struct folder_job *job_create(struct redis *r, struct slice user, void *ctx) {
@@ -20,6 +24,8 @@ static struct folder_job *job_create(struct redis *r, struct slice user, void *c
 }
 
 static void job_free(struct folder_job *j) {
+    arena_destroy(j->arena);
+    free(j->folders);
     free(j->key);
     free(j);
 }
@@ -34,27 +40,50 @@ static int by_name(const void *one, const void *other) {
     return order ? order : (a->name.n > b->name.n) - (a->name.n < b->name.n);
 }
 
+static void ask_folders(struct folder_job *j, uint32_t after);
+
+/* The texts of a folder live in the job from now on, not in the reply. */
+static void keep(struct folder_job *j, struct mailbox_folder *f) {
+    if (!j->arena) j->arena = arena_create();
+    f->name = arena_slice(j->arena, f->name);
+    f->special_use = arena_slice(j->arena, f->special_use);
+    for (size_t i = 0; i < f->keyword_count; i++) f->keywords[i] = arena_slice(j->arena, f->keywords[i]);
+}
+
 static void on_folders(void *ctx, const redisReply *reply) {
     struct folder_job *j = ctx;
-    int error = mailbox_reply_array(reply, 0);
-    size_t room = error ? 0 : reply->elements, count = 0;
-    struct mailbox_folder *folders = memory_alloc((room + 1) * sizeof *folders);
+    int error = mailbox_reply_array(reply, 2);
+    bool more = !error && redis_reply_integer(reply->element[0]) != 0;
+    const redisReply *list = mailbox_element(reply, 1);
+    size_t room = list && list->type == REDIS_REPLY_ARRAY ? list->elements : 0;
+    uint32_t last = 0;
+    j->folders = memory_resize(j->folders, (j->count + room + 1) * sizeof *j->folders);
     for (size_t i = 0; i < room; i++) {
-        const redisReply *one = reply->element[i];
-        if (mailbox_read_folder((uint32_t)redis_reply_integer(mailbox_element(one, 0)), mailbox_element(one, 1),
-                                &folders[count]))
-            count++;
+        struct mailbox_folder *f = &j->folders[j->count];
+        last = (uint32_t)redis_reply_integer(mailbox_element(list->element[i], 0));
+        if (!mailbox_read_folder(last, mailbox_element(list->element[i], 1), f)) continue;
+        if (more) keep(j, f);
+        j->count++;
     }
-    if (count) qsort(folders, count, sizeof *folders, by_name);
-    j->listed(j->ctx, error, count, folders);
-    free(folders);
+    if (more && last) {
+        ask_folders(j, last);
+        return;
+    }
+    if (j->count) qsort(j->folders, j->count, sizeof *j->folders, by_name);
+    j->listed(j->ctx, error, error ? 0 : j->count, j->folders);
     job_free(j);
+}
+
+static void ask_folders(struct folder_job *j, uint32_t after) {
+    char id[NUMBER_BYTES], max[NUMBER_BYTES];
+    struct slice args[] = {mailbox_number(id, after), mailbox_number(max, MAILBOX_FOLDERS)};
+    mailbox_fcall(j->r, on_folders, j, "mailbox_folders", j->key, 2, args);
 }
 
 void mailbox_folders(struct redis *r, struct slice user, mailbox_folders_fn *done, void *ctx) {
     struct folder_job *j = job_create(r, user, ctx);
     j->listed = done;
-    mailbox_fcall(r, on_folders, j, "mailbox_folders", j->key, 0, NULL);
+    ask_folders(j, 0);
 }
 
 static void on_made(void *ctx, const redisReply *reply) {

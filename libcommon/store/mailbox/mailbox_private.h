@@ -8,9 +8,9 @@
 #include "libcommon/store/blob.h"
 #include "libcommon/store/mailbox.h"
 
-/* CHUNK: messages that one Function looks at, so that none holds Redis for long. PAGE: records of one page of a first
- * sync. */
-enum { MAILBOX_RECORD_BYTES = 58, MAILBOX_CHUNK = 200, MAILBOX_PAGE = 1000, NUMBER_BYTES = 24 };
+/* So that no Function holds Redis for long: messages that one looks at (CHUNK), records of one page of a sync (PAGE),
+ * folders of one page of a list (FOLDERS). */
+enum { MAILBOX_RECORD_BYTES = 58, MAILBOX_CHUNK = 100, MAILBOX_PAGE = 500, MAILBOX_FOLDERS = 50, NUMBER_BYTES = 24 };
 
 /* "{u:<user>}" and the user in it; freed with free(). */
 char *mailbox_key(struct slice user);

@@ -3,8 +3,9 @@
 
 enum { RESTARTS_MAX = 3 };
 
-/* Pages come in modseq order. What changes between two pages comes again, later; what vanishes between them is in the
- * last page's list. So the records as the last page leaves them are one consistent state. */
+/* Pages come in modseq order, first of records, then of vanished uids. A record that changes between two pages comes
+ * again, later; one that vanishes between them is in a later page's list. So the records as the last page leaves them
+ * are one consistent state. */
 struct syncing {
     struct redis *r;
     mailbox_sync_fn *done;
@@ -16,6 +17,7 @@ struct syncing {
     int restarts;
     struct mailbox_record *records;
     size_t count, room;
+    struct buf vanished; /* packed */
 };
 
 static void on_page(void *ctx, const redisReply *reply);
@@ -33,12 +35,14 @@ static void start(struct syncing *s, uint64_t since) {
     s->first = true;
     s->full = false;
     s->count = 0;
+    buf_reset(&s->vanished);
     ask_page(s);
 }
 
 static void end(struct syncing *s, int error, const struct mailbox_folder *folder, size_t vanished_count,
                 const uint32_t vanished[]) {
     s->done(s->ctx, error, folder, s->full, error ? 0 : s->count, s->records, vanished_count, vanished);
+    buf_free(&s->vanished);
     free(s->records);
     free(s->key);
     free(s);
@@ -83,7 +87,7 @@ static void settle(struct syncing *s, size_t vanished_count, const uint32_t vani
 static void on_page(void *ctx, const redisReply *reply) {
     struct syncing *s = ctx;
     struct mailbox_folder folder;
-    int error = mailbox_reply_array(reply, 6);
+    int error = mailbox_reply_array(reply, 7);
     if (error == STORE_CONFLICT && s->restarts++ < RESTARTS_MAX) {
         start(s, s->asked_since);
         return;
@@ -98,13 +102,16 @@ static void on_page(void *ctx, const redisReply *reply) {
         s->full = redis_reply_integer(reply->element[1]) != 0;
         if (s->full) s->vanished_since = folder.highestmodseq;
     }
-    if (redis_reply_integer(reply->element[5])) {
+    struct slice some = redis_reply_slice(reply->element[4]);
+    buf_add_slice(&s->vanished, some);
+    if (redis_reply_integer(reply->element[6])) {
         s->since = (uint64_t)redis_reply_integer(reply->element[3]);
+        if (some.n) s->vanished_since = (uint64_t)redis_reply_integer(reply->element[5]);
         s->first = false;
         ask_page(s);
         return;
     }
-    struct slice packed = redis_reply_slice(reply->element[4]);
+    struct slice packed = buf_slice(&s->vanished);
     uint32_t *vanished = memory_alloc(packed.n + sizeof *vanished);
     size_t vanished_count = mailbox_unpack_uids(packed, vanished);
     qsort(vanished, vanished_count, sizeof *vanished, by_number);

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"
+#include "libcommon/base/member.h"
 #include "libcommon/mail/domain.h"
 #include "services/verifier/check/check.h"
 
@@ -44,7 +45,7 @@ static void on_kept(void *ctx, const json_t *kept) {
 static void on_ask(void *ctx, struct bus_call *call, const json_t *ask) {
     struct verifier *v = ctx;
     char domain[DOMAIN_BYTES];
-    if (domain_normalise(ask_text(ask, "domain"), domain)) {
+    if (domain_normalise(member_slice(ask, "domain"), domain)) {
         bus_refuse(call, "invalid", "not a domain name");
         return;
     }

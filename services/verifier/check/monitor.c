@@ -11,6 +11,7 @@
 #include "libcommon/store/domain_note.h"
 #include "libcommon/store/lease.h"
 #include "services/verifier/check/check.h"
+#include "services/verifier/domain_list.h"
 
 /* Of the last round of this replica; 0 on a replica whose turn it was not for two rounds. Over all replicas: max(). */
 static struct metric records_wrong = METRIC_GAUGE(
@@ -18,7 +19,7 @@ static struct metric records_wrong = METRIC_GAUGE(
 static struct metric checks_done =
     METRIC_COUNTER("postbus_verifier_dns_checks_total", "Checks of a domain's DNS that the verifier made by itself");
 
-enum { START_SECONDS = 30, TICKS_PER_ROUND = 10, TICK_SECONDS_MAX = 60, LIST_TIMEOUT_MS = 10000, LIST_PAGE = 1000 };
+enum { START_SECONDS = 30, TICKS_PER_ROUND = 10, TICK_SECONDS_MAX = 60 };
 
 struct dns_monitor {
     struct verifier *verifier;
@@ -26,7 +27,7 @@ struct dns_monitor {
     int64_t every_seconds, last_round_us;
     int pending; /* callbacks that will come */
     bool closing, in_round;
-    uint64_t ticket;
+    struct domain_list list;
     json_t *names; /* the round's domains */
     size_t at;
     int64_t wrong;
@@ -80,31 +81,20 @@ static void check_next(struct dns_monitor *m) {
     metric_set(&records_wrong, m->wrong);
 }
 
-static void ask_page(struct dns_monitor *m, const char *after);
-
-static void on_domains(void *ctx, int error, const json_t *reply) {
+static void on_domain(void *ctx, const char *domain) {
     struct dns_monitor *m = ctx;
-    const char *after = json_string_value(json_object_get(reply, "next"));
-    json_t *list = json_object_get(reply, "domains");
-    m->ticket = 0;
-    if (error || !json_is_array(list)) {
+    json_array_append_new(m->names, json_string(domain));
+}
+
+static void on_domains(void *ctx, bool whole) {
+    struct dns_monitor *m = ctx;
+    if (!whole) {
         m->in_round = false; /* the next round will do */
-        return;
-    }
-    json_array_extend(m->names, list);
-    if (after && json_array_size(list)) {
-        ask_page(m, after);
         return;
     }
     m->wrong = 0;
     m->at = 0;
     check_next(m);
-}
-
-static void ask_page(struct dns_monitor *m, const char *after) {
-    json_t *ask = json_pack("{s:i}", "limit", LIST_PAGE);
-    if (after) json_object_set_new(ask, "after", json_string(after));
-    m->ticket = bus_request(m->verifier->worker->bus, "accounts.domain.list", ask, LIST_TIMEOUT_MS, on_domains, m);
 }
 
 static void on_lease(void *ctx, int error) {
@@ -121,7 +111,7 @@ static void on_lease(void *ctx, int error) {
     m->last_round_us = now;
     json_decref(m->names);
     m->names = json_array();
-    ask_page(m, NULL);
+    domain_list_read(&m->list, m->verifier->worker->bus, on_domain, on_domains, m);
 }
 
 static void on_clock(evutil_socket_t fd, short what, void *ctx) {
@@ -131,7 +121,7 @@ static void on_clock(evutil_socket_t fd, short what, void *ctx) {
     struct timeval delay = {tick < 1 ? 1 : tick > TICK_SECONDS_MAX ? TICK_SECONDS_MAX : tick, 0};
     char token[ULID_BYTES];
     event_add(m->clock, &delay);
-    if (m->ticket) return;
+    if (domain_list_is_read(&m->list)) return;
     ulid_create(token); /* a new one for each round, so that nobody extends the last one's */
     m->pending++;
     lease_acquire(m->verifier->worker->redis, SLICE(LEASE_DNS_CHECK), token, m->every_seconds * 1000, on_lease, m);
@@ -155,6 +145,6 @@ void dns_monitor_destroy(struct dns_monitor *m) {
     if (!m) return;
     m->closing = true;
     event_free(m->clock);
-    if (m->ticket) bus_cancel(m->verifier->worker->bus, m->ticket);
+    domain_list_stop(&m->list);
     if (m->pending == 0) monitor_free(m); /* else the last callback does */
 }

@@ -7,6 +7,7 @@
 #include "libcommon/base/arena.h"
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
+#include "libcommon/base/member.h"
 
 enum { BUCKETS = 1024, NOT_FOUND_SECONDS = 5 };
 
@@ -91,16 +92,16 @@ static EVP_PKEY *read_private(struct slice pem, bool rsa) {
 }
 
 static bool read_key(const json_t *json, struct signing_key *out) {
-    struct slice selector = ask_text(json, "selector"), algorithm = ask_text(json, "algorithm"),
-                 state = ask_text(json, "state");
+    struct slice selector = member_slice(json, "selector"), algorithm = member_slice(json, "algorithm"),
+                 state = member_slice(json, "state");
     bool rsa = slice_starts_nocase(algorithm, SLICE("rsa")), active = state.n == 0 || slice_is(state, "active");
     if (selector.n == 0 || selector.n >= sizeof out->selector ||
         (!rsa && !slice_starts_nocase(algorithm, SLICE("ed25519"))))
         return false;
-    if (active && !(out->private_key = read_private(ask_text(json, "private_pem"), rsa))) return false;
+    if (active && !(out->private_key = read_private(member_slice(json, "private_pem"), rsa))) return false;
     snprintf(out->selector, sizeof out->selector, "%.*s", SLICE_FMT(selector));
     snprintf(out->algorithm, sizeof out->algorithm, "%s", rsa ? "rsa-sha256" : "ed25519-sha256");
-    out->public_b64 = memory_copy(ask_text(json, "public_b64"));
+    out->public_b64 = memory_copy(member_slice(json, "public_b64"));
     return true;
 }
 
@@ -199,8 +200,8 @@ void key_cache_drop(struct key_cache *c, struct slice domain) {
 
 static void on_account_changed(void *ctx, struct slice about, const json_t *data) {
     (void)about;
-    struct slice what = ask_text(data, "what");
-    if (slice_is(what, "key") || slice_is(what, "domain")) key_cache_drop(ctx, ask_text(data, "domain"));
+    struct slice what = member_slice(data, "what");
+    if (slice_is(what, "key") || slice_is(what, "domain")) key_cache_drop(ctx, member_slice(data, "domain"));
 }
 
 struct key_cache *key_cache_create(struct verifier *v) {

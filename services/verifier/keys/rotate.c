@@ -6,10 +6,12 @@
 #include "libcommon/base/clock.h"
 #include "libcommon/base/config.h"
 #include "libcommon/base/log.h"
+#include "libcommon/base/member.h"
 #include "libcommon/base/ulid.h"
 #include "libcommon/store/domain_note.h"
 #include "libcommon/store/lease.h"
 #include "services/verifier/dns/lookup.h"
+#include "services/verifier/domain_list.h"
 #include "services/verifier/keys/keys.h"
 #include "services/verifier/keys/rotation.h"
 
@@ -27,15 +29,15 @@ struct rotator {
     struct timeval pause;
     int64_t publish_ms; /* what the publisher gets before the first look, so that "no such name" is not cached */
     bool asked;         /* for the lease, without an answer yet */
-    bool closing, mine, listing;
+    bool closing, mine;
     int64_t list_at;    /* ms */
     json_t *due;        /* {"<domain>": when it is looked at, ms} */
     json_t *waiting;    /* {"<domain>": true}: whose new keys were not in DNS at the last look */
-    json_t *listed;     /* the pages of the list that is being read */
+    json_t *listed;     /* as due: the list that is being read */
     json_t *round;      /* the domains of this turn that are still to be looked at */
     struct step *steps; /* under way */
     int step_count;
-    uint64_t list_ticket;
+    struct domain_list list;
 };
 
 /* One domain, looked at. */
@@ -211,40 +213,27 @@ static void next_steps(struct rotator *r) {
  * ------------------------------------------------------------------------------------------------------------------------
  */
 
-static void ask_list(struct rotator *r, const char *after);
-
-static void on_domains(void *ctx, int error, const json_t *reply) {
+static void on_domain(void *ctx, const char *domain) {
     struct rotator *r = ctx;
-    const char *next = json_string_value(json_object_get(reply, "next"));
-    json_t *each, *due = json_object();
-    size_t i;
-    r->list_ticket = 0;
-    if (!error) json_array_extend(r->listed, json_object_get(reply, "domains"));
-    if (!error && next) {
-        json_decref(due);
-        ask_list(r, next);
-        return;
-    }
-    r->listing = false;
-    if (!error) {
-        json_array_foreach(r->listed, i, each) {
-            const json_t *known = json_object_get(r->due, json_string_value(each));
-            json_object_set_new(due, json_string_value(each),
-                                json_integer(json_integer_value(known))); /* a new one: at once */
-        }
-        json_decref(r->due);
-        r->due = json_incref(due);
-        r->list_at = clock_wall_ms() + ROTATE_LIST_EVERY_MS;
-    }
-    json_decref(due);
-    json_array_clear(r->listed);
+    json_object_set_new(r->listed, domain, json_integer(0)); /* a new one: at once */
 }
 
-static void ask_list(struct rotator *r, const char *after) {
-    json_t *ask = json_object();
-    if (after) json_object_set_new(ask, "after", json_string(after));
-    r->listing = true;
-    r->list_ticket = bus_request(r->verifier->worker->bus, "accounts.domain.list", ask, ROTATE_ASK_MS, on_domains, r);
+static void on_domains(void *ctx, bool whole) {
+    struct rotator *r = ctx;
+    if (whole) {
+        json_object_update_existing(r->listed, r->due); /* the others: when they are due */
+        json_decref(r->due);
+        r->due = r->listed;
+        r->list_at = clock_wall_ms() + ROTATE_LIST_EVERY_MS;
+    } else {
+        json_decref(r->listed);
+    }
+    r->listed = NULL;
+}
+
+static void list_domains(struct rotator *r) {
+    r->listed = json_object();
+    domain_list_read(&r->list, r->verifier->worker->bus, on_domain, on_domains, r);
 }
 
 /* The lease and the clock
@@ -261,7 +250,7 @@ static void rotator_free(struct rotator *r) {
 
 static void turn(struct rotator *r) {
     int64_t now = clock_wall_ms();
-    if (now >= r->list_at && !r->listing) ask_list(r, NULL);
+    if (now >= r->list_at && !domain_list_is_read(&r->list)) list_domains(r);
     if (json_array_size(r->round)) return; /* the last turn is not over */
     for (void *at = json_object_iter(r->due); at; at = json_object_iter_next(r->due, at))
         if (json_integer_value(json_object_iter_value(at)) <= now)
@@ -305,13 +294,13 @@ static void on_clock(evutil_socket_t fd, short what, void *ctx) {
 static void on_account_changed(void *ctx, struct slice about, const json_t *data) {
     struct rotator *r = ctx;
     char domain[256];
-    struct slice what = ask_text(data, "what"), name = ask_text(data, "domain");
+    struct slice what = member_slice(data, "what"), name = member_slice(data, "domain");
     (void)about;
     if (r->closing || !r->mine || (!slice_is(what, "domain") && !slice_is(what, "key")) || name.n == 0 ||
         name.n >= sizeof domain)
         return;
     snprintf(domain, sizeof domain, "%.*s", SLICE_FMT(name));
-    if (slice_is(what, "domain") && slice_is(ask_text(data, "change"), "deleted"))
+    if (slice_is(what, "domain") && slice_is(member_slice(data, "change"), "deleted"))
         json_object_del(r->due, domain);
     else
         come_back(r, domain, clock_wall_ms() + r->publish_ms);
@@ -329,7 +318,6 @@ struct rotator *rotator_create(struct verifier *v) {
     ulid_create(r->me);
     r->due = json_object();
     r->waiting = json_object();
-    r->listed = json_array();
     r->round = json_array();
     r->clock = event_new(v->worker->base, -1, 0, on_clock, r);
     if (!r->clock) memory_exhausted();
@@ -342,7 +330,7 @@ void rotator_destroy(struct rotator *r) {
     if (!r) return;
     r->closing = true;
     r->mine = false;
-    if (r->list_ticket) bus_cancel(r->verifier->worker->bus, r->list_ticket);
+    domain_list_stop(&r->list);
     event_free(r->clock);
     while (r->steps) {
         struct step *s = r->steps;

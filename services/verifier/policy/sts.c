@@ -5,6 +5,7 @@
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
+#include "libcommon/base/member.h"
 #include "libcommon/mail/domain.h"
 #include "libcommon/store/domain_note.h"
 #include "libcommon/trust/transport/mta_sts.h"
@@ -93,7 +94,7 @@ static json_t *kept_policy(const struct find *f) {
 
 /* Whether what the TXT record announces could not be had lately. */
 static bool failed_lately(const struct find *f) {
-    return f->id.n && slice_equal(ask_text(f->kept, "failed_id"), f->id) &&
+    return f->id.n && slice_equal(member_slice(f->kept, "failed_id"), f->id) &&
            json_integer_value(json_object_get(f->kept, "retry")) > clock_wall_ms();
 }
 
@@ -213,7 +214,7 @@ static struct slice find_id(const struct answer *txt) {
 
 /* Whether the policy that is kept is the one announced, and young. */
 static bool is_current(const struct find *f) {
-    return kept_policy(f) && slice_equal(ask_text(f->kept, "id"), f->id) &&
+    return kept_policy(f) && slice_equal(member_slice(f->kept, "id"), f->id) &&
            json_integer_value(json_object_get(f->kept, "fetched")) + REFRESH_MS > clock_wall_ms();
 }
 

@@ -4,6 +4,7 @@
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
+#include "libcommon/base/member.h"
 #include "libcommon/mail/domain.h"
 #include "libcommon/trust/transport/tls_rpt.h"
 #include "services/verifier/dns/address.h"
@@ -204,7 +205,7 @@ static void answer_literal(struct bus_call *call, struct slice domain, const cha
 static void on_route(void *ctx, struct bus_call *call, const json_t *ask) {
     struct verifier *v = ctx;
     char address[64], name[DOMAIN_BYTES];
-    struct slice domain = ask_text(ask, "domain");
+    struct slice domain = member_slice(ask, "domain");
     if (domain_literal_address(domain, address) == 0) {
         answer_literal(call, domain, address);
         return;

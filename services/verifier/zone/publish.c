@@ -4,10 +4,9 @@
 #include "libcommon/base/arena.h"
 #include "libcommon/base/config.h"
 #include "libcommon/base/log.h"
+#include "libcommon/base/member.h"
 #include "libcommon/mail/domain.h"
 #include "services/verifier/zone/publish_private.h"
-
-enum { LIST_TIMEOUT_MS = 10000, LIST_PAGE = 1000, LIST_DOMAINS_MAX = 1000000 };
 
 static void next_task(struct publisher *p) {
     if (p->busy || p->closing || !p->first) return;
@@ -93,27 +92,18 @@ static void add_all(struct publisher *p) {
     free(names);
 }
 
-static void ask_page(struct publisher *p, const char *after);
-
-static void on_domains(void *ctx, int error, const json_t *reply) {
+static void on_domain(void *ctx, const char *name) {
     struct publisher *p = ctx;
-    const json_t *list = json_object_get(reply, "domains"), *one;
-    const char *after = json_string_value(json_object_get(reply, "next"));
     char domain[DOMAIN_BYTES];
-    size_t i;
-    p->ticket = 0;
-    if (error || !json_is_array(list)) { /* half a list is none */
+    if (domain_normalise(slice_of(name), domain) == 0) json_object_set_new(p->listing, domain, json_true());
+}
+
+static void on_domains(void *ctx, bool whole) {
+    struct publisher *p = ctx;
+    if (!whole) { /* half a list is none */
         json_decref(p->listing);
         p->listing = NULL;
         try_again_later(p);
-        return;
-    }
-    json_array_foreach(list, i, one) {
-        struct slice name = json_is_string(one) ? slice_of(json_string_value(one)) : ask_text(one, "domain");
-        if (domain_normalise(name, domain) == 0) json_object_set_new(p->listing, domain, json_true());
-    }
-    if (after && json_array_size(list) && json_object_size(p->listing) < LIST_DOMAINS_MAX) {
-        ask_page(p, after);
         return;
     }
     json_decref(p->hosted);
@@ -124,17 +114,11 @@ static void on_domains(void *ctx, int error, const json_t *reply) {
     next_task(p);
 }
 
-static void ask_page(struct publisher *p, const char *after) {
-    json_t *ask = json_pack("{s:i}", "limit", LIST_PAGE);
-    if (after) json_object_set_new(ask, "after", json_string(after));
-    p->ticket = bus_request(p->verifier->worker->bus, "accounts.domain.list", ask, LIST_TIMEOUT_MS, on_domains, p);
-}
-
 static void list_domains(struct publisher *p) {
-    if (p->ticket) return;
+    if (domain_list_is_read(&p->list)) return;
     json_decref(p->listing);
     p->listing = json_object();
-    ask_page(p, NULL);
+    domain_list_read(&p->list, p->verifier->worker->bus, on_domain, on_domains, p);
 }
 
 static void on_clock(evutil_socket_t fd, short what, void *ctx) {
@@ -169,9 +153,9 @@ static void on_account_changed(void *ctx, struct slice about, const json_t *data
     (void)about;
     struct publisher *p = ctx;
     char domain[DOMAIN_BYTES];
-    struct slice what = ask_text(data, "what"), change = ask_text(data, "change");
+    struct slice what = member_slice(data, "what"), change = member_slice(data, "change");
     if (p->closing || (!slice_is(what, "domain") && !slice_is(what, "key")) ||
-        domain_normalise(ask_text(data, "domain"), domain))
+        domain_normalise(member_slice(data, "domain"), domain))
         return;
     bool gone = slice_is(what, "domain") && slice_is(change, "deleted");
     json_t *lists[] = {p->hosted, p->listing}; /* the clean-up must not take what was added since the list was read */
@@ -219,7 +203,7 @@ static void free_tasks(struct publish_task **list) {
 void publisher_destroy(struct publisher *p) {
     if (!p) return;
     p->closing = true;
-    if (p->ticket) bus_cancel(p->verifier->worker->bus, p->ticket);
+    domain_list_stop(&p->list);
     event_free(p->clock);
     event_free(p->again);
     json_decref(p->hosted);

@@ -6,6 +6,7 @@
 #include "libcommon/base/arena.h"
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
+#include "libcommon/base/member.h"
 #include "libcommon/store/domain_note.h"
 #include "services/verifier/zone/publish_private.h"
 
@@ -81,7 +82,8 @@ static void read_former(struct job *j, struct slice text) {
     size_t i, n = json_array_size(list);
     struct dns_record *records = arena_alloc(j->arena, (n + 1) * sizeof *records);
     json_array_foreach(list, i, one) {
-        struct slice name = ask_text(one, "name"), type = ask_text(one, "type"), value = ask_text(one, "value");
+        struct slice name = member_slice(one, "name"), type = member_slice(one, "type"),
+                     value = member_slice(one, "value");
         if (!name.n || !type.n || !value.n) continue;
         records[j->former.n++] = (struct dns_record){.name = arena_copy(j->arena, name),
                                                      .type = arena_copy(j->arena, type),

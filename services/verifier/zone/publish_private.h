@@ -4,6 +4,7 @@
 #define POSTBUS_VERIFIER_PUBLISH_PRIVATE_H
 
 #include "libcommon/mail/domain.h"
+#include "services/verifier/domain_list.h"
 #include "services/verifier/zone/domain_records.h"
 #include "services/verifier/zone/publish.h"
 
@@ -27,7 +28,7 @@ struct publisher {
     json_t *listing; /* the list being read, page by page */
     json_t *seen;    /* zones that were missed in the list, with when (ms): see publish_choose_gone */
     int64_t every_seconds, gone_seconds;
-    uint64_t ticket;
+    struct domain_list list;
 };
 
 /* Begins a task; takes it. publish_finished is called when it is over. */

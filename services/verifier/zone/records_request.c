@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "libcommon/base/log.h"
+#include "libcommon/base/member.h"
 #include "libcommon/mail/domain.h"
 #include "services/verifier/zone/domain_records.h"
 #include "services/verifier/zone/publish.h"
@@ -64,7 +65,7 @@ static void on_records(void *ctx, struct domain_records *made, const char *code)
 static void on_ask(void *ctx, struct bus_call *call, const json_t *ask) {
     struct verifier *v = ctx;
     char domain[DOMAIN_BYTES];
-    if (domain_normalise(ask_text(ask, "domain"), domain)) {
+    if (domain_normalise(member_slice(ask, "domain"), domain)) {
         bus_refuse(call, "invalid", "not a domain name");
         return;
     }

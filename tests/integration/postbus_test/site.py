@@ -23,7 +23,7 @@ LISTENS = {
     "smtpd": {"smtp": "POSTBUS_SMTP_LISTEN", "submission": "POSTBUS_SUBMISSION_LISTEN", "submissions": "POSTBUS_SUBMISSIONS_LISTEN"},
     "imapd": {"imap": "POSTBUS_IMAP_LISTEN", "imaps": "POSTBUS_IMAPS_LISTEN"},
     "pop3d": {"pop3": "POSTBUS_POP3_LISTEN", "pop3s": "POSTBUS_POP3S_LISTEN"},
-    "admin": {"api": "POSTBUS_API_LISTEN", "apis": "POSTBUS_APIS_LISTEN"},
+    "admin": {"api": "POSTBUS_API_LISTEN", "apis": "POSTBUS_APIS_LISTEN", "web": "POSTBUS_WEB_LISTEN", "webs": "POSTBUS_WEBS_LISTEN"},
 }
 
 
@@ -132,7 +132,7 @@ class Site:
         service, at, number = name.partition("@")
         env = {**os.environ, "POSTBUS_HOSTNAME": self.hostname, "POSTBUS_NATS": f"nats://127.0.0.1:{self.nats_port}", "POSTBUS_REDIS": f"127.0.0.1:{self.redis_port}",
                "POSTBUS_SECRETS": str(self.secrets_root / service), "POSTBUS_HTTP": f"127.0.0.1:{self.http_port(name)}", "POSTBUS_WORKERS": "1", "POSTBUS_LOG": "debug",
-               "POSTBUS_DNS_SERVER": "", "POSTBUS_DNS_CHECK_SECONDS": "0", "POSTBUS_PRIVATE_DESTINATIONS": "on", "POSTBUS_PUBLIC_ADDRESSES": "127.0.0.1", "POSTBUS_TRUST_ANCHOR": str(self.dir / "anchor")}
+               "POSTBUS_DNS_SERVER": "", "POSTBUS_HEALTH_DOORS": "off", "POSTBUS_DNS_CHECK_SECONDS": "0", "POSTBUS_PRIVATE_DESTINATIONS": "on", "POSTBUS_PUBLIC_ADDRESSES": "127.0.0.1", "POSTBUS_TRUST_ANCHOR": str(self.dir / "anchor")}
         for listener, setting in LISTENS.get(service, {}).items():
             if listener + at + number not in self.ports:
                 self.ports[listener + at + number] = free_port()
@@ -188,10 +188,11 @@ class Site:
     def rpc(self, verb, **ask):
         return self.nats.request(verb, ask)
 
-    def api(self, method, path, body=None, token=True, headers=None):
-        """(status, object) of a REST call."""
+    def api(self, method, path, body=None, token=True, headers=None, port=None):
+        """(status, object) of an HTTP call: at the API's listener, or, for all other paths, at the public one."""
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{self.ports['api']}{path}", data, method=method, headers={"Content-Type": "application/json", **(headers or {})})
+        port = self.ports[port or ("api" if path.startswith("/api/") else "web")]
+        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, method=method, headers={"Content-Type": "application/json", **(headers or {})})
         if token:
             request.add_header("Authorization", "Bearer " + (self.token if token is True else token))
         try:

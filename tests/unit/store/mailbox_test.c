@@ -43,7 +43,7 @@ static struct {
     struct mailbox_folder folder_state;
     size_t delivered_count, answers, duplicates;
     struct mailbox_delivered delivered[MAILBOX_RECIPIENTS_MAX];
-    char text[4096];
+    char text[32768];
 } got;
 
 static void wait_for_answer(void) {
@@ -86,7 +86,7 @@ static size_t redis_count(const char *command, const char *key) {
 
 static bool has_blob(const char *id) {
     char key[64];
-    snprintf(key, sizeof key, "b:{%s}", id);
+    snprintf(key, sizeof key, "b:{%.26s}", id);
     return redis_count("EXISTS", key) == 1;
 }
 
@@ -378,7 +378,7 @@ static void test_blobs_go_with_their_last_message(void **state) {
 
 static size_t ref_count(const char *id) {
     char key[64];
-    snprintf(key, sizeof key, "b:{%s}", id);
+    snprintf(key, sizeof key, "b:{%.26s}", id);
     return redis_count("HLEN", key) - 2;
 }
 
@@ -740,6 +740,50 @@ static void test_many(void **state) {
     assert_int_equal(got.error, 0);
 }
 
+/* As many folders as there may be: more than a page of them. */
+static void test_many_folders(void **state) {
+    struct slice user = SLICE("manyfolders");
+    char name[32];
+    (void)state;
+    folders(user);
+    for (int i = 6; i < MAILBOX_FOLDERS_MAX; i++) {
+        snprintf(name, sizeof name, "f%04d", i);
+        assert_int_equal(make(user, name), 0);
+    }
+    assert_int_equal(make(user, "one more"), STORE_FULL);
+    folders(user);
+    assert_int_equal(got.count, MAILBOX_FOLDERS_MAX);
+    assert_ptr_equal(
+        got.text,
+        strstr(got.text, "INBOX,Archive\\Archive,Drafts\\Drafts,Junk\\Junk,Sent\\Sent,Trash\\Trash,f0006,f0007,"));
+}
+
+/* A reader who was away while more vanished than fits a page. */
+static void test_many_vanished(void **state) {
+    struct slice user = SLICE("vanished");
+    char id[ULID_BYTES];
+    enum { COUNT = 2500 };
+    static uint32_t uids[COUNT];
+    (void)state;
+    for (uint32_t i = 0; i < COUNT; i++) {
+        ulid_create(id);
+        ask_delivery(user, id, "a@x.test", "t", "", SLICE("Subject: s\r\n\r\n"));
+        uids[i] = i + 1;
+        if (i % 100 == 99) wait_for_answer();
+    }
+    run_for(300);
+    uint32_t inbox = got.folder;
+    assert_int_equal(sync_folder(user, inbox, 0), 0);
+    uint64_t modseq = got.folder_state.highestmodseq;
+    assert_int_equal(expunge(user, inbox, COUNT - 1, uids, false), 0);
+    assert_int_equal(store(user, inbox, 1, (uint32_t[]){COUNT}, MAILBOX_ADD, MAILBOX_SEEN, NULL, 0), 0);
+    assert_int_equal(sync_folder(user, inbox, modseq), 0);
+    assert_false(got.full);
+    assert_int_equal(got.count, 1);
+    assert_int_equal(got.other_count, COUNT - 1);
+    for (size_t i = 0; i < COUNT - 1; i++) assert_int_equal(got.second[i], i + 1);
+}
+
 static int start_redis(void **state) {
     char command[256], port[16];
     struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
@@ -800,6 +844,8 @@ int main(void) {
         cmocka_unit_test(test_flags_and_modseqs),
         cmocka_unit_test(test_folders),
         cmocka_unit_test(test_many),
+        cmocka_unit_test(test_many_folders),
+        cmocka_unit_test(test_many_vanished),
     };
     return cmocka_run_group_tests(tests, start_redis, stop_redis);
 }
