@@ -148,6 +148,24 @@ def test_a_slow_mailbox_service_is_not_waited_for_and_nothing_is_there_twice(wor
     assert len(of("slow-mailbox-service", mails(world))) == 1
 
 
+def test_the_body_is_written_again_when_it_went_while_the_mailbox_service_was_waited_for(world):
+    """As when that service refuses the last recipient, and releases the body, just after smtpd gave up waiting."""
+    blobs = lambda: set(world.redis("--scan", "--pattern", "b:{*").split())
+    before = blobs()
+    client = Client(world)
+    client.do("EHLO ns.load.test", "MAIL FROM:<x@load.test>", f"RCPT TO:<{BOB}>", "DATA")
+    os.kill(world.processes["mailbox"].pid, signal.SIGSTOP)
+    try:
+        client.send(text("body-gone") + b"x\r\n.\r\n")
+        (blob,) = wait_until("the body", lambda: blobs() - before)
+        world.redis("DEL", blob)
+        answer = client.reply()
+    finally:
+        os.kill(world.processes["mailbox"].pid, signal.SIGCONT)
+    assert answer.startswith("250 2.0.0 OK, queued as ") and blob == f"b:{{{answer.split()[-1]}}}"
+    assert "r:q" in world.redis("HKEYS", blob).split()
+
+
 def test_what_becomes_ready_at_once_goes_to_the_mailbox_service_in_one_request(world):
     """The store answers all at once after it was stopped with all of them in flight."""
     asked, listener = [], world.new_nats()
