@@ -1,5 +1,5 @@
-/* The zones whose servers the operator names (POSTBUS_RESOLVER_STUBS). What they say is the operator's word: a host in one
- * of them may have an address that is not public, as in a split-horizon or a test network. Pure. */
+/* The zones whose servers the operator names (POSTBUS_RESOLVER_STUBS). What they say is the operator's word: a host in
+ * one of them may have an address that is not public, as in a split-horizon or a test network. Pure. */
 #ifndef POSTBUS_VERIFIER_STUB_ZONES_H
 #define POSTBUS_VERIFIER_STUB_ZONES_H
 
