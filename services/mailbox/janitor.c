@@ -64,7 +64,10 @@ static void lead(struct janitor *j, bool yes) {
     if (j->leading != yes) log_info(yes ? "the janitor is at work here" : "the janitor is not at work here", NULL);
     j->leading = yes;
     metric_set(&leading, yes);
-    if (!yes) page_free(j);
+    if (yes) return;
+    page_free(j);
+    metric_set(&suspects_last, 0); /* another replica tells them now */
+    metric_set(&unowned_last, 0);
 }
 
 static void renewed(struct janitor *j) { j->renew_us = clock_monotonic_us() + LEASE_MS / 3 * 1000; }
