@@ -316,6 +316,8 @@ struct bus *bus_create(struct event_base *base, const char *url, const char *ser
 void bus_destroy(struct bus *b) {
     if (!b) return;
     bool was_ready = atomic_exchange(&b->ready, false); /* requests made by the callbacks below are refused */
+    struct handler *direct = b->direct;
+    b->direct = NULL; /* what is read from here on finds no handler: what handlers refer to may be gone already */
     rpc_stop(b);
     wakes_destroy(b->wakes);
     b->wakes = NULL;
@@ -326,8 +328,6 @@ void bus_destroy(struct bus *b) {
             if (natsConnection_Buffered(b->connection) > 0) usleep(WRITE_AGAIN_MS * 1000);
         }
     }
-    struct handler *direct = b->direct;
-    b->direct = NULL; /* what is read from here on finds no handler */
     for (struct handler *h = b->handlers; h; h = h->next) handler_cancel(h);
     natsConnection_Close(b->connection);
     for (int i = 0; i < 2000 && (b->handlers || !atomic_load(&b->closed)); i++) {

@@ -201,11 +201,12 @@ static void hash(struct login *l) {
     refuse_busy(l);
 }
 
-static void begin(struct login *l);
+static void look(struct login *l);
 
+/* From the beginning: one of the others may have had the same right password. */
 static void on_again(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
-    begin(ctx);
+    look(ctx);
 }
 
 /* As many tries as are allowed run already: soon again, unless too many wait or the asker does not any more. */
@@ -266,6 +267,7 @@ static void take_account(struct login *l, struct slice text) {
         snprintf(l->user, sizeof l->user, "%s", user);
         snprintf(l->address, sizeof l->address, "%s", address);
         snprintf(l->stored, sizeof l->stored, "%s", stored);
+        free(l->text);
         l->text = memory_copy(text);
     }
     json_decref(account);
@@ -293,6 +295,11 @@ static void on_look(void *ctx, int error, struct slice text, struct slice name, 
     begin(l);
 }
 
+static void look(struct login *l) {
+    const struct mail_address *address = &l->ask->address;
+    login_look(redis_of(l), address->domain, slice_of(address->local), &l->network, on_look, l);
+}
+
 static void on_login(void *ctx, struct bus_call *call, const json_t *body) {
     struct ask *a = ask_create(ctx, call, body);
     if (strlen(ask_text(a, "password")) > PASSWORD_BYTES_MAX ||
@@ -307,7 +314,7 @@ static void on_login(void *ctx, struct bus_call *call, const json_t *body) {
     l->hashing.deadline_us = clock_monotonic_us() + (int64_t)LOGIN_DEADLINE_MS * 1000;
     ulid_create(l->try);
     login_network_of(ask_text(a, "client_ip"), &l->network);
-    login_look(redis_of(l), a->address.domain, slice_of(a->address.local), &l->network, on_look, l);
+    look(l);
 }
 
 /* Only the names that the change is about are forgotten. */

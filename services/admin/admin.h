@@ -115,7 +115,7 @@ json_t *problem_create(unsigned status, const char *detail, json_t *errors);
 unsigned problem_status(const char *code);
 
 /* fields.c: what a body may hold. */
-enum field_type { FIELD_TEXT, FIELD_BYTES, FIELD_TEXTS, FIELD_OBJECT };
+enum field_type { FIELD_TEXT, FIELD_BYTES, FIELD_NUMBER, FIELD_TEXTS, FIELD_OBJECT };
 struct field {
     const char *name;
     enum field_type type;
@@ -146,6 +146,10 @@ void alias_get(struct request *r);
 void alias_delete(struct request *r);
 void queue_list_request(struct request *r);
 void queue_retry_request(struct request *r);
+void queue_hold_request(struct request *r);
+void queue_release_request(struct request *r);
+void queue_priority_request(struct request *r);
+void queue_retry_domain_request(struct request *r);
 void queue_delete_request(struct request *r);
 void journey_get(struct request *r);
 void reports_dmarc(struct request *r);

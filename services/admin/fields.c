@@ -39,6 +39,8 @@ json_t *fields_check(const json_t *body, const struct field *fields, size_t coun
             complain(&errors, fields[i].name, "a text that is not empty is expected");
         } else if (fields[i].type == FIELD_BYTES && (!json_is_integer(value) || json_integer_value(value) < 0)) {
             complain(&errors, fields[i].name, "a whole number of bytes is expected, 0 for no bound");
+        } else if (fields[i].type == FIELD_NUMBER && !json_is_integer(value)) {
+            complain(&errors, fields[i].name, "a whole number is expected");
         } else if (fields[i].type == FIELD_TEXTS && !all_texts(value)) {
             complain(&errors, fields[i].name, "a list of texts that is not empty is expected");
         } else if (fields[i].type == FIELD_OBJECT && !json_is_object(value)) {

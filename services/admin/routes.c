@@ -12,6 +12,9 @@ static const struct field account_fields[] = {
 static const struct field account_changes[] = {{"password", FIELD_TEXT, false}, {"quota_bytes", FIELD_BYTES, false}};
 static const struct field alias_fields[] = {{"address", FIELD_TEXT, true}, {"targets", FIELD_TEXTS, true}};
 
+static const struct field queue_domain_fields[] = {{"domain", FIELD_TEXT, true}};
+static const struct field queue_changes[] = {{"priority", FIELD_NUMBER, true}};
+
 #define BODY(table) .fields = table, .field_count = sizeof table / sizeof *table
 
 /* head + a variable part (where tail is not NULL) + tail. The longest head comes first. */
@@ -49,7 +52,11 @@ static const struct route api_routes[] = {
     {"GET", "/api/v1/messages/", "/journey", .handle = journey_get},
     {"GET", "/api/v1/messages/", "/verdict", .handle = verdict_get},
     {"GET", "/api/v1/queue", NULL, .handle = queue_list_request},
+    {"POST", "/api/v1/queue/retry", NULL, .handle = queue_retry_domain_request, BODY(queue_domain_fields)},
     {"POST", "/api/v1/queue/", "/retry", .handle = queue_retry_request},
+    {"POST", "/api/v1/queue/", "/hold", .handle = queue_hold_request},
+    {"POST", "/api/v1/queue/", "/release", .handle = queue_release_request},
+    {"PATCH", "/api/v1/queue/", "", .handle = queue_priority_request, BODY(queue_changes)},
     {"DELETE", "/api/v1/queue/", "", .handle = queue_delete_request},
     {"GET", "/api/v1/reports/dmarc", NULL, .handle = reports_dmarc},
     {"GET", "/api/v1/reports/tls", NULL, .handle = reports_tls},

@@ -22,6 +22,8 @@ struct cli {
     const char *format;                           /* of domain dns: zone, json or table */
     const char *selector;                         /* of check domain: DKIM selectors, comma-separated */
     const char *ip, *helo, *mail_from, *resolver; /* of check; NULL: not given */
+    const char *domain;                           /* of queue: only mail to it */
+    bool held, dead;                              /* of queue list */
     char **words;                                 /* after the family and the command */
     int count;
 };

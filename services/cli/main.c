@@ -25,6 +25,8 @@ static void help(FILE *out) {
           "  --password-stdin      the password is the first line of standard input\n"
           "  --yes                 do not ask before what cannot be undone\n"
           "  --limit N --after X   a page of a listing\n"
+          "  --domain D            of queue list and queue retry: mail to this domain\n"
+          "  --held, --dead        of queue list: what is held; what is damaged and was put aside\n"
           "  --ip A --helo H --mail-from M   the envelope that check looks at\n"
           "  --format F            of domain dns: zone, json or table\n"
           "  --selector S,…        DKIM selectors that check domain looks at, beside the common ones\n"
@@ -65,6 +67,9 @@ static int read_options(struct cli *c, int argc, char **argv) {
         {"resolver", required_argument, NULL, 'r'},
         {"format", required_argument, NULL, 'F'},
         {"selector", required_argument, NULL, 'S'},
+        {"domain", required_argument, NULL, 'd'},
+        {"held", no_argument, NULL, 'H'},
+        {"dead", no_argument, NULL, 'D'},
         {"help", no_argument, NULL, 'h'},
         {0},
     };
@@ -87,6 +92,9 @@ static int read_options(struct cli *c, int argc, char **argv) {
         case 'r': c->resolver = optarg; break;
         case 'F': c->format = optarg; break;
         case 'S': c->selector = optarg; break;
+        case 'd': c->domain = optarg; break;
+        case 'H': c->held = true; break;
+        case 'D': c->dead = true; break;
         case 'h': help(stdout); return -1;
         default: fputs("see: postbus help\n", stderr); return CLI_USAGE;
         }

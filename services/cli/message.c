@@ -1,4 +1,4 @@
-/* postbus journey, postbus message verdict, postbus queue …, postbus health. */
+/* postbus journey, postbus message verdict, postbus health. */
 #include <stdlib.h>
 
 #include "libcommon/base/member.h"
@@ -60,66 +60,6 @@ static int verdict(struct cli *c) {
 const struct command message_commands[] = {
     {"journey", NULL, "ID", "what happened to a message, step by step", 1, 1, journey},
     {"message", "verdict", "ID", "what was found about a message's sender, and is found now", 1, 1, verdict},
-    {0},
-};
-
-/* A field of an entry as text, be it a text or a number. */
-static void print_value(const json_t *entry, const char *name) {
-    const json_t *value = json_object_get(entry, name);
-    if (json_is_integer(value))
-        printf("\t%lld", json_integer_value(value));
-    else
-        printf("\t%s", json_is_string(value) ? json_string_value(value) : "-");
-}
-
-static int queue_list(struct cli *c) {
-    struct buf path = {0};
-    json_t *answer, *each, *rcpt;
-    size_t i, j;
-    buf_add_str(&path, "/api/v1/queue");
-    api_add_page(c, &path, false);
-    int failed = api_call(c, "GET", buf_str(&path), NULL, &answer);
-    if (!failed && !print_json(c, answer)) {
-        json_array_foreach(json_object_get(answer, "entries"), i, each) {
-            printf("%s", member_text(each, "id"));
-            print_value(each, "size");
-            printf("\t<%s>\n", member_text(each, "from"));
-            json_array_foreach(json_object_get(each, "rcpts"), j, rcpt) {
-                printf("    <%s>", member_text(rcpt, "address"));
-                print_value(rcpt, "state");
-                print_value(rcpt, "attempts");
-                print_value(rcpt, "last_reply");
-                putchar('\n');
-            }
-        }
-        if (json_array_size(json_object_get(answer, "entries")) == 0) fputs("the queue is empty\n", stderr);
-        print_next(answer);
-    }
-    json_decref(answer);
-    buf_free(&path);
-    return failed;
-}
-
-static int queue_one(struct cli *c, const char *method, const char *tail, const char *said) {
-    struct buf path = {0};
-    json_t *answer;
-    buf_add_str(&path, "/api/v1/queue/");
-    api_add(&path, c->words[0]);
-    buf_add_str(&path, tail);
-    int failed = api_call(c, method, buf_str(&path), NULL, &answer);
-    if (!failed && !c->json) printf("%s %s\n", c->words[0], said);
-    json_decref(answer);
-    buf_free(&path);
-    return failed;
-}
-
-static int queue_retry(struct cli *c) { return queue_one(c, "POST", "/retry", "is tried again now"); }
-static int queue_delete(struct cli *c) { return queue_one(c, "DELETE", "", "is gone; its sender gets no report"); }
-
-const struct command queue_commands[] = {
-    {"queue", "list", "", "messages that wait to be delivered, and why", 0, 0, queue_list},
-    {"queue", "retry", "ID", "try a message again now", 1, 1, queue_retry},
-    {"queue", "delete", "ID", "give a message up without a report", 1, 1, queue_delete},
     {0},
 };
 

@@ -22,6 +22,7 @@ struct routes;
 struct destinations;
 struct bodies;
 struct locals;
+struct crew;
 
 /* What all parts of one worker need. */
 struct delivery {
@@ -39,6 +40,7 @@ struct delivery {
     struct destinations *destinations;
     struct bodies *bodies;
     struct locals *locals;
+    struct crew *crew;
 };
 
 /* admin.c: delivery.queue.* */

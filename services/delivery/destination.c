@@ -282,10 +282,12 @@ static void look_at_sessions(struct destination *dest) {
         if (rest) push_front(dest, rest);
         for (size_t n = session_take_answered(s); n; n--)
             window_succeeded(&dest->window, dest->all->window_max, clock_wall_ms());
-        if (session_state(s) == SESSION_CLOSED)
-            remove_session(dest, i);
-        else
+        if (session_state(s) != SESSION_CLOSED) {
             i++;
+            continue;
+        }
+        if (session_broke(s)) window_crowded(&dest->window, dest->window.size / 2, clock_wall_ms());
+        remove_session(dest, i);
     }
 }
 
@@ -314,19 +316,27 @@ static bool has_room(struct destinations *all) {
     return false;
 }
 
+/* The message for which the n-th connection that is being made now is wanted. */
+static const char *wanted_by(const struct destination *dest, size_t n) {
+    const struct transaction *t = dest->first;
+    while (n-- && t->next) t = t->next;
+    return t->owner->envelope->id;
+}
+
 static void connect_more(struct destination *dest) {
     struct destinations *all = dest->all;
     size_t allowed = window_allows(&dest->window, all->window_max);
     if (window_is_closed(&dest->window, clock_wall_ms()) && !dest->forced) return;
     while (dest->connector_count < dest->waiting && dest->session_count + dest->connector_count < allowed &&
            dest->connector_count < SESSIONS_MAX && has_room(all)) {
-        dest->connectors[dest->connector_count++] =
+        struct connector *c =
             connector_create(&(struct connector_settings){.delivery = all->delivery,
                                                           .route = dest->route,
                                                           .domain = dest->domain,
-                                                          .id = dest->first->owner->envelope->id,
+                                                          .id = wanted_by(dest, dest->connector_count),
                                                           .wish = dest->wish,
                                                           .owner = &dest->life});
+        dest->connectors[dest->connector_count++] = c;
         all->open++;
     }
     dest->forced = false;

@@ -4,6 +4,7 @@
 #include "libcommon/base/config.h"
 #include "libcommon/net/tls.h"
 #include "services/delivery/body.h"
+#include "services/delivery/crew.h"
 #include "services/delivery/delivery.h"
 #include "services/delivery/destination.h"
 #include "services/delivery/local.h"
@@ -27,6 +28,7 @@ static void delivery_start(struct worker *w) {
     d->routes = routes_create(w->base, w->bus);
     d->destinations = destinations_create(d);
     d->locals = locals_create(d);
+    d->crew = crew_create(d);
     d->scheduler = scheduler_create(d);
     admin_start(d);
 }
@@ -39,6 +41,7 @@ static void delivery_drain(struct worker *w) {
 static void delivery_stop(struct worker *w) {
     struct delivery *d = w->state;
     scheduler_destroy(d->scheduler); /* nothing is in work any more: it has drained */
+    crew_destroy(d->crew);
     locals_destroy(d->locals);
     destinations_destroy(d->destinations);
     routes_destroy(d->routes);

@@ -9,9 +9,11 @@
 #include "libcommon/store/queue.h"
 #include "services/delivery/report.h"
 
-enum { REPORT_AGAIN_MS = 1000, REPORT_AGAIN_LAST_MS = 10000, RELEASE_TRIES = 30 };
+enum { REPORT_AGAIN_MS = 1000, REPORT_AGAIN_LAST_MS = 10000, RELEASE_TRIES = 30, KEPT_MS = 3600000 };
 
-bool message_may_go_on(const struct message *m) { return !m->lost && clock_monotonic_us() < m->lease_end_us; }
+bool message_may_go_on(const struct message *m) {
+    return !m->lost && !m->adopted && clock_monotonic_us() < m->lease_end_us;
+}
 
 void message_wake(struct message *m) { life_wake(&m->life); }
 
@@ -59,11 +61,18 @@ void message_extend(struct message *m) {
                  x);
 }
 
-void message_adopt(struct message *m, const char *token, int64_t lease_asked_us) {
+static void take_lease(struct message *m, const char *token, int64_t lease_asked_us) {
     snprintf(m->token, sizeof m->token, "%s", token);
     m->lease_end_us = lease_asked_us + m->delivery->lease_ms * 1000;
     m->lost = false;
     life_wake(&m->life);
+}
+
+void message_adopt(struct message *m, const char *token, int64_t lease_asked_us) {
+    m->adopted = m->begun = true;
+    m->waiting = false;
+    event_del(m->again);
+    take_lease(m, token, lease_asked_us);
 }
 
 /* The end
@@ -132,6 +141,20 @@ static void on_reported(void *ctx, int error) {
     life_release(&m->life);
 }
 
+/* A lost lease leaves nothing to do, but a remote server's 250 that is not recorded is remembered for an hour: when
+ * this worker has the entry again, it is recorded before anything else (message_adopt). */
+static bool keep(struct message *m) {
+    int64_t now = clock_wall_ms();
+    bool known = false;
+    for (size_t i = 0; i < m->envelope->rcpt_count; i++)
+        known = known || (m->progress[i].unrecorded && m->envelope->rcpts[i].state == RCPT_SENT);
+    if (!known || service_is_draining()) return false;
+    if (!m->kept_until_ms) m->kept_until_ms = now + KEPT_MS;
+    if (now >= m->kept_until_ms) return false;
+    wait_ms(m, m->kept_until_ms - now);
+    return true;
+}
+
 /* While some of its recipients are being tried, the time of others comes. */
 static void look_again_at(struct message *m, int64_t when_ms) {
     int64_t pause = when_ms - clock_wall_ms();
@@ -156,11 +179,13 @@ static void run(void *ctx) {
         if (m->begun && message_may_go_on(m) && !service_is_draining()) look_again_at(m, parts_start_due(m));
         return;
     }
+    if (m->lost && keep(m)) return;
     if (m->lost || m->abandoned) {
         end(m);
         return;
     }
-    if (!m->gone && settlement_owes(m)) { /* also those that were owed before this lease, and before anything new */
+    if (!m->gone && !m->adopted &&
+        settlement_owes(m)) { /* also those that were owed before this lease, and before anything new */
         m->reporting = true;
         life_hold(&m->life);
         report_owed(m->delivery, m->envelope, m->token, on_reported, m);
@@ -218,6 +243,6 @@ struct message *message_start(struct delivery *d, struct envelope *e, const char
     m->again = event_new(d->worker->base, -1, 0, on_again, m);
     m->owner = (struct transaction_owner){m, e, owner_settle, owner_may_go_on, owner_began, owner_ended};
     life_start(&m->life, d->worker->base, run, message_free, m);
-    message_adopt(m, token, lease_asked_us);
+    take_lease(m, token, lease_asked_us);
     return m;
 }

@@ -14,6 +14,7 @@ struct progress {
     bool in_work;    /* being tried */
     bool unrecorded; /* has an outcome that the queue does not know yet */
     bool recording;  /* which is on its way there */
+    bool quiet;      /* put off again as before, without an attempt: nobody needs to hear of it */
     json_t *details; /* of a remote server's 250, for the event */
 };
 
@@ -23,8 +24,10 @@ struct message {
     struct message *next, *previous; /* of the scheduler */
     struct envelope *envelope;       /* ours */
     char token[ULID_BYTES];
-    int64_t lease_end_us; /* monotonic; by our own clock, which runs while the process is stopped */
-    bool lost;            /* the lease is another's */
+    int64_t lease_end_us;  /* monotonic; by our own clock, which runs while the process is stopped */
+    bool lost;             /* the lease is another's */
+    bool adopted;          /* it was lost and came back: what another did meanwhile is not known here */
+    int64_t kept_until_ms; /* lost with a remote server's 250 in hand: kept for this long */
     bool begun, gone, giving_back, abandoned, ended;
     bool extending;
 
@@ -48,7 +51,9 @@ struct message {
 /* Takes the envelope. on_end comes once, from the loop. */
 struct message *message_start(struct delivery *d, struct envelope *e, const char *token, int64_t lease_asked_us,
                               void (*on_end)(void *ctx, struct message *m), void *ctx);
-/* The entry was leased again by this worker while it still works on it: the new lease is this message's. */
+/* The entry was leased again by this worker, which still has the message: another may have worked on it between. So no
+ * command goes to a remote server any more; what is known but not recorded is recorded under the new lease, which is
+ * then given back. */
 void message_adopt(struct message *m, const char *token, int64_t lease_asked_us);
 /* Makes the lease last. */
 void message_extend(struct message *m);

@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "libcommon/base/base64.h"
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
+#include "libcommon/base/member.h"
 #include "libcommon/mail/header.h"
 #include "libcommon/outbox/outbox.h"
 #include "libcommon/store/blob.h"
@@ -148,13 +148,6 @@ static void on_signed(void *ctx, int error, const json_t *reply) {
     commit(s, NULL);
 }
 
-static void add_base64(json_t *object, const char *name, struct slice bytes) {
-    struct buf text = {0};
-    base64_encode(bytes, &text);
-    json_object_set_new(object, name, json_stringn_nocheck(buf_str(&text), text.n));
-    buf_free(&text);
-}
-
 /* A report that goes to another server is signed with the key of the mail host's domain: its From is MAILER-DAEMON
  * there, and with its null sender there is little else by which it can be known. Where that domain has no key here it
  * goes without. */
@@ -169,8 +162,8 @@ static void sign(struct reporting *s) {
     body_hash_update(h, slice_skip(buf_slice(&s->text), body_at));
     body_hash_finish(h, digest, &hashed);
     json_t *ask = json_pack("{s:s,s:s}", "id", s->id, "domain", domain);
-    add_base64(ask, "header_b64", header);
-    add_base64(ask, "body_hash_b64", slice_make(digest, sizeof digest));
+    member_set_base64(ask, "header_b64", header);
+    member_set_base64(ask, "body_hash_b64", slice_make(digest, sizeof digest));
     bus_request(s->delivery->worker->bus, "verifier.sign", ask, SIGN_MS, on_signed, s);
 }
 

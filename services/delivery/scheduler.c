@@ -11,7 +11,7 @@
 #include "services/delivery/message.h"
 #include "services/delivery/route.h"
 
-enum { BUCKETS = 4096, DRAIN_LOOK_MS = 50 };
+enum { BUCKETS = 4096, DRAIN_LOOK_MS = 50, LARGE_RCPTS = 500 };
 
 static struct metric in_work = METRIC_GAUGE("postbus_delivery_in_work", "Queue entries in work");
 
@@ -76,7 +76,7 @@ static void begin(struct scheduler *s, struct envelope *e, const struct shard *s
         return;
     }
     struct message *old = find(s, e->id);
-    if (old) { /* we were too slow to extend our lease, and have it again */
+    if (old) { /* we were too slow to extend our lease, or had lost it, and have it again */
         envelope_destroy(e);
         message_adopt(old, shard->token, shard->asked_us);
         return;
@@ -100,8 +100,13 @@ static void on_lease(void *ctx, int error, size_t count, struct envelope *const 
         if (error != STORE_UNAVAILABLE) log_warn("cannot lease work", "reason", store_error_text(error), NULL);
         return;
     }
-    if (count == DELIVERY_LEASE_BATCH) shard->wanted = true;
-    for (size_t i = 0; i < count; i++) begin(s, entries[i], shard);
+    size_t rcpts = 0;
+    for (size_t i = 0; i < count; i++) {
+        rcpts += entries[i]->rcpt_count;
+        begin(s, entries[i], shard);
+    }
+    if (count == DELIVERY_LEASE_BATCH || rcpts > LARGE_RCPTS)
+        shard->wanted = true; /* the answer was cut: more is due */
     if (shard->wanted) ask(shard);
 }
 
@@ -147,6 +152,9 @@ static void on_drain_look(evutil_socket_t fd, short what, void *ctx) {
     struct delivery *d = s->delivery;
     (void)fd, (void)what;
     destinations_sweep(d->destinations);
+    for (size_t i = 0; i < BUCKETS; i++)
+        for (struct message *m = s->buckets[i]; m; m = m->next)
+            if (m->lost) message_wake(m);
     if (!s->messages && !s->asking && !destinations_in_work(d->destinations) && !bodies_bytes(d->bodies) &&
         !routes_asking(d->routes))
         service_drained(d->worker);

@@ -334,6 +334,8 @@ struct transaction *session_left_over(struct session *s) {
     return t;
 }
 
+bool session_broke(const struct session *s) { return s->broke; }
+
 size_t session_take_answered(struct session *s) {
     size_t n = s->answered;
     s->answered = 0;

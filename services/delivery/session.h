@@ -74,6 +74,8 @@ void session_begin(struct session *s, struct transaction *t);
 /* Once after the state was SESSION_BUSY: what is left of the transaction and wants another one at once, here or on
  * another connection; NULL: nothing. */
 struct transaction *session_left_over(struct session *s);
+/* Whether the connection broke while a transaction ran. */
+bool session_broke(const struct session *s);
 /* How many transactions came to an answer of the server since the last call. */
 size_t session_take_answered(struct session *s);
 /* Whether the server has the whole message and only its answer is missing: such a session is not given up when the

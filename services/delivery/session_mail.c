@@ -368,6 +368,7 @@ void mail_on_lost(struct session *s, const char *why) {
         s->left_over = t;
         return;
     }
+    s->broke = true;
     /* what was refused for good stays refused; the others come again */
     size_t count = t->count;
     struct outcome *o = memory_alloc((count + 1) * sizeof *o);

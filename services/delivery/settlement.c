@@ -15,6 +15,9 @@ static struct metric *const metrics[] = {&delivery_delivered, &delivery_sent, &d
 void message_settle(struct message *m, size_t count, const size_t indexes[], const struct outcome outcomes[]) {
     for (size_t i = 0; i < count; i++) {
         struct progress *p = &m->progress[indexes[i]];
+        const struct envelope_rcpt *before = &m->envelope->rcpts[indexes[i]];
+        p->quiet =
+            outcomes[i].not_counted && before->state == RCPT_DEFERRED && slice_is(before->reply, outcomes[i].reason);
         outcome_apply(m->envelope, indexes[i], &outcomes[i], &m->delivery->policy, clock_wall_ms(),
                       randombytes_random());
         metric_add(metrics[outcomes[i].kind], 1);
@@ -82,7 +85,7 @@ static void on_recorded(void *ctx, int error) {
             struct progress *p = &m->progress[m->recorded[i]];
             p->unrecorded = false;
             m->unrecorded--;
-            tell(m, m->recorded[i]);
+            if (!p->quiet || m->envelope->rcpts[m->recorded[i]].state != RCPT_DEFERRED) tell(m, m->recorded[i]);
             if (m->envelope->rcpts[m->recorded[i]].state == RCPT_BOUNCED &&
                 m->envelope->rcpts[m->recorded[i]].owed == REPORT_NONE)
                 report_tell_bounced(m->delivery, m->envelope, m->recorded[i], NULL);

@@ -2,6 +2,7 @@
 
 #include <sodium.h>
 
+#include "libcommon/base/member.h"
 #include "libcommon/mail/domain.h"
 #include "libcommon/mail/header.h"
 #include "libcommon/trust/transport/mta_sts.h"
@@ -25,10 +26,6 @@ bool tls_list_names(struct slice list, struct slice domain) {
     return false;
 }
 
-static const char *text_of(const json_t *object, const char *name) {
-    return json_string_value(json_object_get(object, name));
-}
-
 static unsigned char number_of(const json_t *object, const char *name) {
     return (unsigned char)json_integer_value(json_object_get(object, name));
 }
@@ -37,7 +34,7 @@ static size_t read_tlsa(struct arena *arena, const json_t *list, struct dane_rec
     size_t i, n = 0;
     const json_t *each;
     json_array_foreach((json_t *)(uintptr_t)list, i, each) {
-        struct slice hex = slice_of(text_of(each, "data_hex"));
+        struct slice hex = slice_of(member_text_or_null(each, "data_hex"));
         unsigned char *bytes = arena_alloc(arena, hex.n / 2 + 1);
         size_t got = 0;
         if (n == DANE_RECORDS_MAX || sodium_hex2bin(bytes, hex.n / 2 + 1, hex.p, hex.n, NULL, &got, NULL) != 0)
@@ -53,7 +50,7 @@ static void take_names(const json_t *host, bool dane, struct tls_demand *out) {
     const json_t *names = json_object_get(host, "tlsa_names");
     for (size_t i = 0; dane && i < json_array_size(names) && i < DANE_NAMES_MAX; i++)
         out->names[out->name_count++] = json_string_value(json_array_get(names, i));
-    if (!out->name_count) out->names[out->name_count++] = text_of(host, "name");
+    if (!out->name_count) out->names[out->name_count++] = member_text_or_null(host, "name");
 }
 
 static bool sts_names(const json_t *policy, const char *host) {
@@ -79,7 +76,8 @@ void tls_demand_make(struct arena *arena, const json_t *route, const json_t *hos
                      struct tls_demand *out) {
     struct dane_record records[DANE_RECORDS_MAX];
     const json_t *policy = json_object_get(route, "mta_sts");
-    const char *mode = text_of(policy, "mode"), *name = text_of(host, "name"), *dnssec = text_of(route, "dnssec");
+    const char *mode = member_text_or_null(policy, "mode"), *name = member_text_or_null(host, "name"),
+               *dnssec = member_text_or_null(route, "dnssec");
     *out = (struct tls_demand){.level = TLS_MAY};
     size_t count = read_tlsa(arena, json_object_get(host, "tlsa"), records);
     enum dane_demand dane = dane_choose(count, records, &out->tlsa_count, out->tlsa);

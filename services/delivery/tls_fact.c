@@ -2,6 +2,7 @@
 
 #include <openssl/x509_vfy.h>
 
+#include "libcommon/base/member.h"
 #include "libcommon/mail/domain.h"
 #include "libcommon/trust/transport/tls_rpt.h"
 
@@ -79,10 +80,6 @@ const char *tls_fact_of_session(const struct tls_demand *demand, const struct sm
     return tls_fact_of_verification(r->verify_code);
 }
 
-static const char *text_of(const json_t *object, const char *name) {
-    return json_string_value(json_object_get(object, name));
-}
-
 /* RFC 8460 §4.4: TLSA records as RFC 6698 §2.2 writes them. */
 static json_t *tlsa_policy(const json_t *host) {
     json_t *lines = json_array();
@@ -91,7 +88,8 @@ static json_t *tlsa_policy(const json_t *host) {
     json_array_foreach(json_object_get(host, "tlsa"), i, each) json_array_append_new(
         lines, json_sprintf("%d %d %d %s", (int)json_integer_value(json_object_get(each, "usage")),
                             (int)json_integer_value(json_object_get(each, "selector")),
-                            (int)json_integer_value(json_object_get(each, "matching")), text_of(each, "data_hex")));
+                            (int)json_integer_value(json_object_get(each, "matching")),
+                            member_text_or_null(each, "data_hex")));
     return lines;
 }
 
@@ -102,7 +100,7 @@ static json_t *sts_policy(const json_t *policy) {
     size_t i;
     if (!json_is_object(policy)) return lines; /* it could not be had */
     json_array_append_new(lines, json_string("version: STSv1"));
-    json_array_append_new(lines, json_sprintf("mode: %s", text_of(policy, "mode")));
+    json_array_append_new(lines, json_sprintf("mode: %s", member_text_or_null(policy, "mode")));
     json_array_foreach(json_object_get(policy, "mx"), i, each)
         json_array_append_new(lines, json_sprintf("mx: %s", json_string_value(each)));
     json_array_append_new(
@@ -126,13 +124,14 @@ json_t *tls_fact_data(const json_t *route, const json_t *host, const char *domai
                       const char *reason) {
     char ascii[DOMAIN_BYTES];
     struct slice rua;
-    if (tls_rpt_record_parse(slice_of(text_of(route, "tls_rpt")), &rua) || domain_normalise(slice_of(domain), ascii))
+    if (tls_rpt_record_parse(slice_of(member_text_or_null(route, "tls_rpt")), &rua) ||
+        domain_normalise(slice_of(domain), ascii))
         return NULL;
     const char *sending = session && session->local_ip && *session->local_ip ? session->local_ip : NULL;
     const char *helo = session && session->peer_name && *session->peer_name ? session->peer_name : NULL;
     return json_pack("{s:s,s:s%,s:o,s:s,s:s,s:s*,s:s*,s:s*,s:s}", "domain", ascii, "rua", rua.p, rua.n, "policy",
-                     policy_data(route, host, policy, ascii), "result", result, "mx", text_of(host, "name"), "ip", ip,
-                     "sending_ip", sending, "helo", helo, "reason", reason);
+                     policy_data(route, host, policy, ascii), "result", result, "mx", member_text_or_null(host, "name"),
+                     "ip", ip, "sending_ip", sending, "helo", helo, "reason", reason);
 }
 
 static void tell(const struct delivery *d, const char *id, const char *result, json_t *data) {
@@ -152,8 +151,8 @@ void tls_fact_tell_session(const struct delivery *d, const char *id, const json_
         /* the domain announces a policy that cannot be had: that is what it should hear of, whatever came of the
          * session (RFC 8460 §4.3.2.2) */
         policy = TLS_POLICY_STS;
-        result = text_of(failure, "result");
-        reason = text_of(failure, "reason");
+        result = member_text_or_null(failure, "result");
+        reason = member_text_or_null(failure, "reason");
     }
     tell(d, id, result, tls_fact_data(route, host, domain, ip, policy, session, result, reason));
 }
@@ -166,6 +165,7 @@ void tls_fact_tell_refusal(const struct delivery *d, const char *id, const json_
 void tls_fact_tell_left_out(const struct delivery *d, const char *id, const json_t *route, const char *domain) {
     const json_t *each;
     size_t i;
-    json_array_foreach(json_object_get(route, "left_out"), i, each) tls_fact_tell_refusal(
-        d, id, route, each, domain, TLS_POLICY_TLSA, text_of(each, "result"), text_of(each, "reason"));
+    json_array_foreach(json_object_get(route, "left_out"), i, each)
+        tls_fact_tell_refusal(d, id, route, each, domain, TLS_POLICY_TLSA, member_text_or_null(each, "result"),
+                              member_text_or_null(each, "reason"));
 }

@@ -20,7 +20,7 @@ struct window window_begin(void);
 void window_opened(struct window *w);
 /* A transaction came to its answer. max: what the site allows this worker. */
 void window_succeeded(struct window *w, size_t max, int64_t now_ms);
-/* A further connection was refused while others are open: fewer will do. */
+/* A further connection was refused while others are open, or one broke: fewer will do. */
 void window_crowded(struct window *w, size_t open, int64_t now_ms);
 /* No server of the destination could be used: all of its mail waits, longer each time. */
 void window_failed(struct window *w, const struct retry_policy *p, int64_t now_ms, uint32_t random);

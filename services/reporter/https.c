@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "libcommon/net/address.h"
 #include "services/reporter/reporter.h"
 
 struct post {
@@ -20,35 +21,10 @@ struct post {
     void *ctx;
 };
 
-static bool is_public_v4(uint32_t a) {
-    static const struct {
-        uint32_t network;
-        int bits;
-    } closed[] = {{0x00000000, 8},  {0x0a000000, 8},  {0x64400000, 10}, {0x7f000000, 8},
-                  {0xa9fe0000, 16}, {0xac100000, 12}, {0xc0000000, 24}, {0xc0a80000, 16},
-                  {0xc6120000, 15}, {0xe0000000, 3}}; /* RFC 6890 */
-    for (size_t i = 0; i < sizeof closed / sizeof *closed; i++)
-        if ((a ^ closed[i].network) >> (32 - closed[i].bits) == 0) return false;
-    return true;
-}
-
-static bool is_public(const struct sockaddr *address) {
-    if (address->sa_family == AF_INET)
-        return is_public_v4(ntohl(((const struct sockaddr_in *)(const void *)address)->sin_addr.s_addr));
-    if (address->sa_family != AF_INET6) return false;
-    const struct in6_addr *v6 = &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
-    if (IN6_IS_ADDR_V4MAPPED(v6)) {
-        uint32_t a;
-        memcpy(&a, v6->s6_addr + 12, sizeof a);
-        return is_public_v4(ntohl(a));
-    }
-    return (v6->s6_addr[0] & 0xe0) == 0x20; /* 2000::/3, what is given out (RFC 4291 §2.4) */
-}
-
 static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *address) {
     struct post *p = ctx;
     (void)purpose;
-    if (!p->reporter->settings.private_https && !is_public(&address->addr)) {
+    if (!p->reporter->settings.private_destinations && !net_address_is_public(&address->addr)) {
         p->private_address = true;
         return CURL_SOCKET_BAD;
     }

@@ -40,7 +40,7 @@ static void read_settings(struct reporter *r) {
     s->submitter = r->worker->hostname;
     s->org = config_text("POSTBUS_REPORT_ORG", r->worker->hostname);
     s->failures = config_flag("POSTBUS_FAILURE_REPORTS", false);
-    s->private_https = config_flag("POSTBUS_REPORT_PRIVATE_HTTPS", false);
+    s->private_destinations = config_flag("POSTBUS_PRIVATE_DESTINATIONS", false);
     s->ca_file = config_text("POSTBUS_TLS_CA", "");
     s->keep_days = config_number("POSTBUS_REPORT_DAYS", 400, 1, 4000);
 }

@@ -49,8 +49,8 @@ struct settings {
     char from_domain[DOMAIN_BYTES];
     const char *submitter; /* our name in them */
     const char *org;
-    bool failures;      /* send failure reports */
-    bool private_https; /* reports may be posted to private addresses */
+    bool failures;             /* send failure reports */
+    bool private_destinations; /* reports may be posted to addresses that are not public */
     const char *ca_file;
     int64_t keep_days;
 };

@@ -45,7 +45,8 @@ static void verifier_start(struct worker *w) {
     v->policy = trust_policy_parse(v->settings, &trust, &wrong);
     if (!v->policy)
         config_refuse("POSTBUS_DMARC_*, POSTBUS_ARC_TRUSTED, POSTBUS_SPF_FAIL or POSTBUS_IPREV_FAIL", wrong);
-    v->http = http_create(w->base, config_text("POSTBUS_TLS_CA", ""));
+    v->http =
+        http_create(w->base, config_text("POSTBUS_TLS_CA", ""), config_flag("POSTBUS_PRIVATE_DESTINATIONS", false));
     v->sts = sts_cache_create(v);
     v->keys = key_cache_create(v);
     v->trust_keys = dkim_key_cache_create();

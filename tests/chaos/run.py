@@ -21,10 +21,10 @@ from world import log
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true")
-    parser.add_argument("--rounds", type=int, default=0, help="of everything; default 1, long 5")
+    parser.add_argument("--rounds", type=int, default=0, help="of everything; default 1 with --short, else 2")
     parser.add_argument("--only", choices=("everything", "destinations", "wide"))
     args = parser.parse_args()
-    scenarios = {"everything": lambda: everything.run(args.short, args.rounds or (1 if args.short else 5)),
+    scenarios = {"everything": lambda: everything.run(args.short, args.rounds or (1 if args.short else 2)),
                  "destinations": lambda: destinations.run(2000 if args.short else 10000), "wide": wide.run}
     passed = failed = 0
     for name, run in scenarios.items():

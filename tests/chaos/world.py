@@ -20,6 +20,11 @@ def log(text):
     print(text, flush=True)
 
 
+def client_name(replica):
+    """The name that a replica of delivery says in EHLO."""
+    return replica.replace("@", "-") + ".mx.chaos.test"
+
+
 class World:
     """sinks: what listens at other sites; each domain <name>.test leads to the sink of that name. replicas: services that run twice. mailboxes: how many accounts."""
 
@@ -35,6 +40,9 @@ class World:
         self.site = Site("mx.chaos.test", {"POSTBUS_LOG": "info", "POSTBUS_RESOLVER_STUBS": stubs, "POSTBUS_SMTP_PORT": self.port, "POSTBUS_RETRY_FIRST_SECONDS": 1,
                                            "POSTBUS_QUEUE_LEASE": f"{LEASE_SECONDS}s", "POSTBUS_PRIVATE_DESTINATIONS": "on", "POSTBUS_SMTP_CONNECTIONS_PER_CLIENT": 1000, **(settings or {})}, tap=False, redis_dir=redis_dir)
         self.names = [*SERVICES, *(f"{service}@2" for service in replicas)]
+        for name in self.names:  # each replica of delivery greets with a name of its own
+            if name.partition("@")[0] == "delivery":
+                self.site.extra[name] = {"POSTBUS_OUTGOING_NAME": client_name(name)}
         try:
             self.site.start(*self.names)
             self.users = [f"user{i}@{DOMAIN}" for i in range(mailboxes)]
@@ -90,6 +98,10 @@ class World:
     def bodies(self):
         """Messages that are stored, whoever they belong to."""
         return self.site.redis("--scan", "--pattern", "b:*").split()
+
+    def sanitizer_reports(self):
+        """Services whose log has one, where the programs were built with sanitizers."""
+        return [f"{name}: see {self.site.dir}/{name}.log" for name in self.names if "Sanitizer" in self.site.log(name) or "runtime error:" in self.site.log(name)]
 
     def memory_kb(self, name):
         """The most memory that a service has ever used, and what it uses now (resident)."""

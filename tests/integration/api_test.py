@@ -17,7 +17,10 @@ ID = "01JDADM0000000000000000001"
 def api(bare_site):
     bare_site.nats.sock.settimeout(None)  # the stand-ins below also answer after a quiet while
     bare_site.nats.serve("delivery.queue.list", lambda ask: {"entries": [], "next": None})
-    bare_site.nats.serve("delivery.queue.retry", lambda ask: {} if ask["id"] == ID else {"error": {"code": "not_found", "message": "no such entry"}})
+    bare_site.nats.serve("delivery.queue.hold", lambda ask: {})
+    bare_site.nats.serve("delivery.queue.release", lambda ask: {})
+    bare_site.nats.serve("delivery.queue.priority", lambda ask: {} if -9 <= ask["priority"] <= 9 else {"error": {"code": "invalid", "message": "no"}})
+    bare_site.nats.serve("delivery.queue.retry", lambda ask: {"entries": 3} if ask.get("domain") == "far.test" else {} if ask["id"] == ID else {"error": {"code": "not_found", "message": "no such entry"}})
     bare_site.nats.serve("delivery.queue.delete", lambda ask: {} if ask["id"] == ID else {"error": {"code": "not_found", "message": "no such entry"}})
     bare_site.deleted_mail = []
     bare_site.nats.serve("mailbox.delete", lambda ask: bare_site.deleted_mail.append(ask["user"]) or {})
@@ -174,7 +177,13 @@ def test_unknown_paths_and_methods(api):
 
 def test_queue(api):
     assert api.api("GET", "/api/v1/queue?limit=5") == (200, {"entries": [], "next": None})
+    assert api.api("GET", "/api/v1/queue?which=held&domain=far.test")[0] == 200
+    problem(api.api("GET", "/api/v1/queue?which=lost"), 400)
     assert api.api("POST", f"/api/v1/queue/{ID}/retry")[0] == 204
+    assert api.api("POST", "/api/v1/queue/retry", {"domain": "far.test"}) == (200, {"entries": 3})
+    assert api.api("POST", f"/api/v1/queue/{ID}/hold")[0] == api.api("POST", f"/api/v1/queue/{ID}/release")[0] == 204
+    assert api.api("PATCH", f"/api/v1/queue/{ID}", {"priority": -3})[0] == 204
+    problem(api.api("PATCH", f"/api/v1/queue/{ID}", {"priority": 10}), 400)
     assert api.api("DELETE", f"/api/v1/queue/{ID}")[0] == 204
     problem(api.api("POST", f"/api/v1/queue/{ID[:-1]}2/retry"), 404)
     problem(api.api("DELETE", "/api/v1/queue/nonsense"), 400)

@@ -13,11 +13,12 @@ from postbus_test.site import BIN, wait_until
 @pytest.fixture(scope="module")
 def cli(bare_site):
     bare_site.nats.sock.settimeout(None)
-    for verb in ("mailbox.delete", "mailbox.quota", "delivery.queue.retry", "delivery.queue.delete"):
+    for verb in ("mailbox.delete", "mailbox.quota", "delivery.queue.hold", "delivery.queue.release", "delivery.queue.priority", "delivery.queue.delete"):
         bare_site.nats.serve(verb, lambda ask: {})
     bare_site.nats.serve("mailbox.stat", lambda ask: {"error": {"code": "not_found", "message": "no such user"}})
     bare_site.nats.serve("verifier.dns.records", lambda ask: {"records": [{"name": ask["domain"], "type": "MX", "ttl": 60, "value": "10 mx.alpha.test."}]})
-    bare_site.nats.serve("delivery.queue.list", lambda ask: {"entries": [{"id": "01JDADM0000000000000000001", "from": "a@cli.test", "received": 1, "size": 99, "origin": "mx", "rcpts": [{"address": "x@far.test", "state": "deferred", "attempts": 2, "last_reply": "no route"}]}]})
+    bare_site.nats.serve("delivery.queue.retry", lambda ask: {"entries": 7} if "domain" in ask else {})
+    bare_site.nats.serve("delivery.queue.list", lambda ask: {"entries": [{"id": "01JDADM0000000000000000001", "from": "a@cli.test", "received": 1, "size": 99, "origin": "mx", "due": 4102444800000, "leased": False, "held": False, "priority": 0, "rcpts": [{"address": "x@far.test", "state": "deferred", "attempts": 2, "host": "mx.far.test", "next": 4102444800000, "last_reply": "no route"}]}], "next": None} if ask.get("which") != "held" else {"entries": [], "next": None})
     bare_site.nats.serve("reporter.sent", lambda ask: {"sent": [], "next": None})
     bare_site.nats.flush()
     bare_site.start("accounts", "admin")
@@ -124,7 +125,13 @@ def test_a_password_asked_for_on_the_terminal(cli):
 
 
 def test_queue_health_journey(cli):
-    assert "<x@far.test>\tdeferred\t2\tno route" in cli("queue", "list")
+    listed = cli("queue", "list", "--domain", "far.test")
+    assert "99 bytes" in listed and "since " in listed and "next in " in listed and "<x@far.test>\tdeferred\t2 tries" in listed and "mx.far.test: no route" in listed
+    assert "far.test" not in cli("queue", "list", "--held")
+    assert "7 messages to far.test" in cli("queue", "retry", "--domain", "far.test")
+    for verb, said in (("hold", "is held"), ("release", "no longer held")):
+        assert said in cli("queue", verb, "01JDADM0000000000000000001")
+    assert "priority" in cli("queue", "priority", "01JDADM0000000000000000001", "5")
     assert "tried again" in cli("queue", "retry", "01JDADM0000000000000000001")
     assert "is gone" in cli("queue", "delete", "01JDADM0000000000000000001")
     wait_until("health", lambda: "mx.alpha.test: ok" in cli("health"))

@@ -80,8 +80,11 @@ def test_guesses_in_parallel_are_counted_when_they_begin(accounts):
 
 
 def test_right_logins_in_parallel_are_all_let_in(accounts):
+    """Ten are looked at, at once; the others wait for these, and are remembered then."""
+    before = accounts.metric("accounts", "postbus_accounts_hashes_total")
     answers = at_once(accounts, [("carol@alpha.test", PASSWORD, "203.0.113.61")] * 40)
     assert {code(a) for a in answers} == {"right"}
+    assert accounts.metric("accounts", "postbus_accounts_hashes_total") - before <= 20
 
 
 def test_a_spray_over_many_accounts_from_one_network_is_stopped(accounts):

@@ -145,7 +145,7 @@ def reporting():
                        ("move.test._report._dmarc.moved.test", "TXT"): '"v=DMARC1; rua=mailto:new@moved.test"', ("other.test", "TXT"): '"no report"', ("_dmarc.big.test", "TXT"): '"v=DMARC1; p=none"'})
     site = Site("mx.alpha.test", {"POSTBUS_RESOLVER_STUBS": ",".join(f"{zone}={dns.address}" for zone in ("third.test", "lies.test", "moved.test", "other.test", "big.test")), "POSTBUS_REPORT_INTERVAL": PERIOD, "POSTBUS_REPORT_DELAY": 1, "POSTBUS_FAILURE_REPORTS": "on",
                                   "POSTBUS_REPORT_ORG": "Alpha & Söhne"})
-    site.settings.update(POSTBUS_TLS_CA=site.secrets_root / "ca/ca.crt", POSTBUS_REPORT_PRIVATE_HTTPS="on")
+    site.settings.update(POSTBUS_TLS_CA=site.secrets_root / "ca/ca.crt")
     site.start("accounts", "verifier", "admin", "reporter")
     assert "error" not in site.rpc("accounts.domain.add", domain="alpha.test")
     wait_until("the stream of events", lambda: site.api("GET", "/api/v1/health")[1]["components"]["journal"]["state"] == "up")

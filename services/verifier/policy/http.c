@@ -5,6 +5,7 @@
 
 #include "libcommon/base/arena.h"
 #include "libcommon/base/buf.h"
+#include "libcommon/net/address.h"
 
 struct fetch {
     struct http *http;
@@ -13,7 +14,7 @@ struct fetch {
     struct curl_slist *resolve;
     struct buf body;
     struct event *soon; /* tells that it never began */
-    bool too_large, busy;
+    bool too_large, busy, private_address;
     http_done_fn *done;
     void *ctx;
     char error[CURL_ERROR_SIZE];
@@ -25,6 +26,7 @@ struct http {
     struct event *timer;
     struct fetch *fetches;
     int in_flight;
+    bool private_destinations;
     char *ca_file;
 };
 
@@ -70,9 +72,10 @@ static void collect_finished(struct http *h) {
             answer.body = buf_slice(&f->body);
         } else {
             answer.untrusted = code == CURLE_PEER_FAILED_VERIFICATION;
-            answer.reason = f->too_large  ? "the answer is too large"
-                            : f->error[0] ? f->error
-                                          : curl_easy_strerror(code);
+            answer.reason = f->too_large         ? "the answer is too large"
+                            : f->private_address ? "the host has no public address"
+                            : f->error[0]        ? f->error
+                                                 : curl_easy_strerror(code);
         }
         f->done(f->ctx, &answer);
         fetch_destroy(f);
@@ -131,9 +134,10 @@ static int set_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *s
     return 0;
 }
 
-struct http *http_create(struct event_base *base, const char *ca_file) {
+struct http *http_create(struct event_base *base, const char *ca_file, bool private_destinations) {
     struct http *h = memory_alloc(sizeof *h);
     h->base = base;
+    h->private_destinations = private_destinations;
     h->ca_file = ca_file && *ca_file ? memory_copy(slice_of(ca_file)) : NULL;
     h->multi = curl_multi_init();
     h->timer = event_new(base, -1, 0, on_timer, h);
@@ -152,6 +156,17 @@ void http_destroy(struct http *h) {
     event_free(h->timer);
     free(h->ca_file);
     free(h);
+}
+
+/* Whoever writes a domain's zone says where to; not into this site's own network. */
+static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *address) {
+    struct fetch *f = ctx;
+    (void)purpose;
+    if (!f->http->private_destinations && !net_address_is_public(&address->addr)) {
+        f->private_address = true;
+        return CURL_SOCKET_BAD;
+    }
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
 static size_t take_body(char *bytes, size_t size, size_t count, void *ctx) {
@@ -210,6 +225,8 @@ void http_get(struct http *h, const char *host, int port, const char *addresses,
     curl_easy_setopt(f->easy, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2);
     if (h->ca_file) curl_easy_setopt(f->easy, CURLOPT_CAINFO, h->ca_file);
     curl_easy_setopt(f->easy, CURLOPT_FORBID_REUSE, 1L); /* a policy host is asked once a day: no idle connections */
+    curl_easy_setopt(f->easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    curl_easy_setopt(f->easy, CURLOPT_OPENSOCKETDATA, f);
     curl_easy_setopt(f->easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(f->easy, CURLOPT_TIMEOUT_MS, (long)HTTP_TIMEOUT_MS);
     curl_easy_setopt(f->easy, CURLOPT_CONNECTTIMEOUT_MS, 5000L);

@@ -6,14 +6,16 @@
 
 #include <event2/event.h>
 
+#include <stdbool.h>
+
 #include "libcommon/base/slice.h"
 
 struct http;
 
 enum { HTTP_BODY_MAX = 64 * 1024, HTTP_TIMEOUT_MS = 10000, HTTP_IN_FLIGHT_MAX = 256 };
 
-/* ca_file: NULL or "": the system's CAs. */
-struct http *http_create(struct event_base *base, const char *ca_file);
+/* ca_file: NULL or "": the system's CAs. private_destinations: hosts may have addresses that are not public. */
+struct http *http_create(struct event_base *base, const char *ca_file, bool private_destinations);
 /* What is in flight ends without a callback. */
 void http_destroy(struct http *h);
 

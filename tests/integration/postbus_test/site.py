@@ -67,7 +67,7 @@ class Site:
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="postbus-test-"))
         self.settings = dict(settings or {})
         self.processes = {}
-        self.extra = {}
+        self.extra = {}  # settings of one service or replica, by its name
         self.ports = {name: free_port() for service in LISTENS.values() for name in service}
         self.http = {service: free_port() for service in SERVICES}
         self.nats_port, self.redis_port = free_port(), free_port()
@@ -137,7 +137,7 @@ class Site:
             if listener + at + number not in self.ports:
                 self.ports[listener + at + number] = free_port()
             env[setting] = f"127.0.0.1:{self.ports[listener + at + number]}"
-        env.update({k: str(v) for k, v in self.settings.items()})
+        env.update({k: str(v) for k, v in {**self.settings, **self.extra.get(name, {})}.items()})
         return env
 
     def http_port(self, name):
