@@ -28,9 +28,8 @@ void refuse_store_error(struct bus_call *call, int error) {
 }
 
 void say_changed(struct mailbox_worker *m, struct slice user, uint32_t folder, uint64_t modseq, const char *kind) {
-    struct mailbox_changed event = {user, slice_of(kind), folder, (int64_t)modseq};
-    struct buf data = {0};
-    if (mailbox_changed_write(&event, &data))
-        bus_publish_text(m->worker->bus, "mailbox.changed", user, buf_slice(&data));
-    buf_free(&data);
+    struct mailbox_changed event = {user, slice_of(kind), (int64_t)folder, (int64_t)modseq};
+    buf_reset(&m->scratch);
+    if (mailbox_changed_write(&event, &m->scratch))
+        bus_publish_text(m->worker->bus, "mailbox.changed", user, buf_slice(&m->scratch));
 }

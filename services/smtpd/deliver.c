@@ -17,7 +17,7 @@ struct request {
     size_t count, rcpts, bytes;
 };
 
-/* As the request has it; the recipients are in the arena. */
+/* rcpts: of the arena. */
 static struct deliver_ask_message message_of(struct arena *arena, const struct delivery *d) {
     const struct envelope *e = d->envelope;
     struct deliver_ask_rcpt *rcpts = arena_alloc(arena, e->rcpt_count * sizeof *rcpts);
@@ -35,45 +35,53 @@ static struct deliver_ask_message message_of(struct arena *arena, const struct d
                                         .rcpts = rcpts};
 }
 
-/* What a message's part of the answer tells; NULL where there is none. */
-static void tell(struct delivery *d, const struct deliver_reply_message *message) {
-    const char *results[ENVELOPE_RCPTS_MAX];
-    for (size_t i = 0; i < d->envelope->rcpt_count; i++)
-        results[i] = message && i < message->count && message->rcpts[i].result.n ? message->rcpts[i].result.p : NULL;
+/* The results that a message's part of the answer tells; NULL where there is none. */
+static void tell(struct delivery *d, const struct deliver_reply_message *m) {
+    const char *results[ENVELOPE_RCPTS_MAX] = {0};
+    for (size_t i = 0; m && i < m->count && i < d->envelope->rcpt_count; i++)
+        if (m->rcpts[i].result.n) results[i] = m->rcpts[i].result.p;
     d->done(d->ctx, results);
 }
 
 static void on_delivered(void *ctx, int error, struct slice text) {
     struct request *r = ctx;
     struct arena *arena = arena_create();
-    struct deliver_reply reply = {.count = 0};
-    size_t at = 0;
-    if (!error) deliver_reply_read(arena, text, &reply);
-    for (struct delivery *d = r->first, *next; d; d = next) {
-        bool its = at < reply.count && slice_is(reply.messages[at].id, d->envelope->id);
+    struct deliver_reply reply = {0};
+    struct delivery *d = r->first, *next;
+    if (error || deliver_reply_read(arena, text, &reply) != NULL) reply.count = 0;
+    for (size_t i = 0; d; i++, d = next) {
+        const struct deliver_reply_message *m = i < reply.count ? &reply.messages[i] : NULL;
         next = d->next;
-        tell(d, its ? &reply.messages[at] : NULL);
-        at += its;
+        tell(d, m && slice_is(m->id, d->envelope->id) ? m : NULL);
     }
     arena_destroy(arena);
     free(r);
 }
 
+static void ask_mailbox(struct deliverer *x, struct arena *arena, struct request *r) {
+    struct buf ask = {0};
+    struct json_put j = deliver_ask_open(&ask);
+    for (struct delivery *d = r->first; d; d = d->next) {
+        struct deliver_ask_message m = message_of(arena, d);
+        deliver_ask_add(&j, &m); /* what smtpd takes is UTF-8 (parse.c) */
+    }
+    deliver_ask_close(&j);
+    bus_request_text(x->smtpd->worker->bus, "mailbox.deliver", buf_slice(&ask), SMTP_DELIVER_MS, on_delivered, r);
+    buf_free(&ask);
+}
+
 static void on_turn(evutil_socket_t fd, short what, void *ctx) {
     struct deliverer *x = ctx;
     struct arena *arena = arena_create();
-    struct buf text = {0};
     (void)fd, (void)what;
     while (x->first) {
         struct request *r = memory_alloc(sizeof *r);
         struct delivery **last = &r->first;
-        struct json_put ask = deliver_ask_open(&text);
         while (x->first && r->count < DELIVER_ASK_MESSAGES) {
             struct delivery *d = x->first;
             struct deliver_ask_message m = message_of(arena, d);
             size_t bytes = deliver_ask_bytes(&m);
             if (r->count && (r->rcpts + m.count > DELIVER_ASK_RCPTS || r->bytes + bytes > DELIVER_ASK_BYTES)) break;
-            deliver_ask_add(&ask, &m); /* a message that cannot be written has no answer: it goes to the queue */
             x->first = d->next;
             d->next = NULL;
             *last = d;
@@ -82,12 +90,9 @@ static void on_turn(evutil_socket_t fd, short what, void *ctx) {
             r->rcpts += m.count;
             r->bytes += bytes;
         }
-        deliver_ask_close(&ask);
-        bus_request_text(x->smtpd->worker->bus, "mailbox.deliver", buf_slice(&text), SMTP_DELIVER_MS, on_delivered, r);
-        buf_reset(&text);
+        ask_mailbox(x, arena, r);
     }
     x->last = &x->first;
-    buf_free(&text);
     arena_destroy(arena);
 }
 

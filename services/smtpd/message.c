@@ -1,8 +1,7 @@
+#include "libcommon/base/cost.h"
 #include "libcommon/base/log.h"
 #include "libcommon/mail/header.h"
 #include "services/smtpd/smtpd.h"
-
-#include <stdlib.h>
 
 /* The text
  * --------------------------------------------------------------------------------------------------------------------
@@ -91,6 +90,7 @@ struct slice message_finish(struct session *s) {
         buf_reserve(&t->text, more);
         memmove(t->text.data + from + more, t->text.data + from, n);
         t->text.n += more;
+        cost_body_copy(n);
         old += more;
     }
     size_t start = MESSAGE_ROOM + old - header.n;
@@ -138,34 +138,44 @@ void message_received(struct session *s) {
     session_check(s, STAGE_END, end_done);
 }
 
-const struct mail_event_rcpt *message_rcpts(const struct transaction *t) {
+/* The event of a refusal
+ * --------------------------------------------------------------------------------------------------------------
+ */
+
+struct mail_event_rcpt *message_event_rcpts(const struct transaction *t) {
     struct mail_event_rcpt *list = arena_alloc(t->arena, (t->rcpt_count + 1) * sizeof *list);
-    size_t n = 0;
-    for (const struct rcpt *r = t->rcpts; r; r = r->next)
-        list[n++] = (struct mail_event_rcpt){.address = r->address,
-                                             .user = r->user ? slice_of(r->user) : (struct slice){NULL, 0},
-                                             .from = r->from ? slice_of(r->from) : (struct slice){NULL, 0}};
+    size_t i = 0;
+    for (const struct rcpt *r = t->rcpts; r; r = r->next, i++) {
+        list[i].address = r->address;
+        if (r->user) list[i].user = slice_of(r->user);
+        if (r->from) list[i].from = slice_of(r->from);
+    }
     return list;
+}
+
+static void say_refused(struct session *s, int code, const char *enhanced, const char *reason) {
+    struct transaction *t = &s->t;
+    struct mail_event_client client = trace_client(s);
+    struct buf event = {0};
+    struct mail_refused refused = {.from = t->from,
+                                   .enhanced = slice_of(enhanced),
+                                   .reason = slice_of(reason),
+                                   .code = code,
+                                   .client = &client,
+                                   .verdict = t->verified ? t->verified->proofs : SLICE(""),
+                                   .rcpt_count = t->rcpt_count,
+                                   .rcpts = message_event_rcpts(t)};
+    if (mail_refused_write(&refused, &event))
+        bus_publish_text(s->smtpd->worker->bus, "mail.refused", slice_of(t->id), buf_slice(&event));
+    buf_free(&event);
 }
 
 void message_refuse(struct session *s, int code, const char *enhanced, const char *reason) {
     struct transaction *t = &s->t;
-    struct mail_event_client client = trace_client(s);
-    struct mail_refused e = {.from = t->from,
-                             .enhanced = slice_of(enhanced),
-                             .reason = slice_of(reason),
-                             .code = code,
-                             .client = &client,
-                             .verdict = t->proofs ? t->proofs->proofs : SLICE(""),
-                             .rcpt_count = t->rcpt_count,
-                             .rcpts = message_rcpts(t)};
-    struct buf data = {0};
     metric_add(code < 500 ? &smtpd_deferred : &smtpd_refused, 1);
     log_info("message refused", "id", t->id, "from", t->from.p, "client", s->ip, "enhanced", enhanced, "reason", reason,
              NULL);
-    if (mail_refused_write(&e, &data))
-        bus_publish_text(s->smtpd->worker->bus, "mail.refused", slice_of(t->id), buf_slice(&data));
-    buf_free(&data);
+    say_refused(s, code, enhanced, reason);
     session_reply(s, "%d %s %s", code, enhanced, reason);
     transaction_reset(s);
 }

@@ -7,6 +7,7 @@
 #ifndef POSTBUS_SMTPD_STAGE_H
 #define POSTBUS_SMTPD_STAGE_H
 
+#include "libcommon/base/buf.h"
 #include "libcommon/bus/bus.h"
 
 struct session;
@@ -34,8 +35,8 @@ struct verdict {
     const char *folder; /* where local recipients get it; NULL: the INBOX */
 };
 
-typedef void check_answer_fn(struct checking *c, int error, const json_t *reply);
-typedef void check_text_fn(struct checking *c, int error, struct slice reply);
+/* reply: JSON text, also with BUS_REFUSED; empty when there is none. */
+typedef void check_answer_fn(struct checking *c, int error, struct slice reply);
 
 /* One run through the checks of a stage. */
 struct checking {
@@ -45,9 +46,8 @@ struct checking {
     struct verdict verdict;
     size_t next;             /* of the stage's checks */
     bool waits;              /* for a service's answer */
-    check_answer_fn *answer; /* gets it; or: */
-    check_text_fn *text;
-    uint64_t mark; /* resolver_mark() of when accounts was asked */
+    check_answer_fn *answer; /* gets it */
+    uint64_t mark;           /* resolver_mark() of when accounts was asked */
 };
 
 void stage_begin(struct checking *c, struct session *s, enum stage stage);
@@ -60,13 +60,9 @@ void check_reject(struct checking *c, int code, const char *enhanced, const char
     __attribute__((format(printf, 4, 5)));
 /* Accepts, but local recipients get it in this folder (of static life). */
 void check_quarantine(struct checking *c, const char *folder);
-/* Asks a service; the check goes on in answer(), which is not called any more when the session has ended. Steals the
- * reference to ask. */
-void check_ask(struct checking *c, const char *verb, json_t *ask, int timeout_ms, check_answer_fn *answer);
-
-/* The same with JSON text both ways (libcommon/codec), which is copied. */
-void check_ask_text(struct checking *c, const char *verb, struct slice ask, int timeout_ms, check_text_fn *answer);
-
+/* Asks a service; the check goes on in answer(), which is not called any more when the session has ended. ask: JSON
+ * text, freed here. */
+void check_ask(struct checking *c, const char *verb, struct buf *ask, int timeout_ms, check_answer_fn *answer);
 /* The checks. */
 typedef void check_fn(struct checking *c);
 check_fn check_connections;                            /* clients: session.c */

@@ -23,15 +23,13 @@ void trace_received(const struct session *s, struct buf *out) {
 }
 
 struct mail_event_client trace_client(const struct session *s) {
-    const char *tls = s->stream ? stream_tls_version(s->stream) : "";
-    return (struct mail_event_client){
-        .ip = slice_of(s->ip),
-        .port = s->ip_port,
-        .helo = slice_of(s->helo),
-        .protocol = slice_of(s->port == PORT_MX           ? "smtp"
-                             : s->port == PORT_SUBMISSION ? "submission"
-                                                          : "submissions"),
-        .tls = arena_slice(s->t.arena, slice_of(tls)), /* the stream may be gone when the event is said */
-        .cipher = arena_slice(s->t.arena, slice_of(*tls ? stream_tls_cipher(s->stream) : "")),
-        .login = slice_of(s->login)};
+    static const char *const protocols[] = {
+        [PORT_MX] = "smtp", [PORT_SUBMISSION] = "submission", [PORT_SUBMISSIONS] = "submissions"};
+    return (struct mail_event_client){.ip = slice_of(s->ip),
+                                      .port = s->ip_port,
+                                      .helo = slice_of(s->helo),
+                                      .protocol = slice_of(protocols[s->port]),
+                                      .tls = slice_of(s->stream ? stream_tls_version(s->stream) : ""),
+                                      .cipher = slice_of(s->stream ? stream_tls_cipher(s->stream) : ""),
+                                      .login = slice_of(s->login)};
 }
