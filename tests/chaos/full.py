@@ -12,7 +12,7 @@ from sinks import Sink
 from verdict import Verdict, tell
 from world import DOMAIN, ROOT, World, log, wait_until
 
-DATA = pathlib.Path("/data")  # where the redis image has its volume; here a small file system: docker run --tmpfs /data:size=160m
+DATA = pathlib.Path("/data")  # where the redis image has its volume; here a small file system: docker run --tmpfs /data:size=96m
 RESERVE = 12 << 20
 
 
@@ -39,7 +39,7 @@ def make_room(world, address):
 
 def run():
     if not os.path.ismount(DATA):
-        return tell({"the test itself": [f"{DATA} is not a small file system: docker run --tmpfs {DATA}:size=160m"]})
+        return tell({"the test itself": [f"{DATA} is not a small file system: docker run --tmpfs {DATA}:size=96m"]})
     for old in DATA.glob("*"):
         subprocess.run(["rm", "-rf", old], check=True)
     sinks = [Sink("slow", "127.0.5.1", delay=(0.0, 0.1)), Sink("quick", "127.0.5.2")]

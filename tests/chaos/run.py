@@ -6,7 +6,7 @@
   full           the disk of Redis fills up, with foreign bytes and with mail; needs a small file system at /data
   wide           a message to 1,000 recipients at one domain, one of which some are refused, one of which all are deferred once
 
-Runs in the toolchain container with --tmpfs /data:size=160m: `make chaos`, or with --short (in `make test`, below four minutes).
+Runs in the toolchain container with --tmpfs /data:size=96m: `make chaos`, or with --short (in `make test`, below four minutes).
 """
 import argparse
 import sys
