@@ -1,3 +1,4 @@
+#include "libcommon/base/cost.h"
 #include "libcommon/base/log.h"
 #include "libcommon/mail/header.h"
 #include "services/smtpd/smtpd.h"
@@ -89,6 +90,7 @@ struct slice message_finish(struct session *s) {
         buf_reserve(&t->text, more);
         memmove(t->text.data + from + more, t->text.data + from, n);
         t->text.n += more;
+        cost_body_copy(n);
         old += more;
     }
     size_t start = MESSAGE_ROOM + old - header.n;
