@@ -4,7 +4,7 @@ static void put_if_any(struct json_put *j, const char *name, struct slice text) 
     if (text.n) json_put_text(j, name, text);
 }
 
-static void put_client(struct json_put *j, const struct mail_event_client *c) {
+void mail_event_client_put(struct json_put *j, const struct mail_event_client *c) {
     json_put_object(j, "client");
     json_put_text(j, "ip", c->ip);
     json_put_integer(j, "port", c->port);
@@ -35,7 +35,7 @@ bool mail_accepted_write(const struct mail_accepted *e, struct buf *out) {
     json_put_text(&j, "message_id", e->message_id);
     json_put_text(&j, "origin", e->origin);
     if (e->client)
-        put_client(&j, e->client);
+        mail_event_client_put(&j, e->client);
     else
         json_put_null(&j, "client");
     if (e->verdict.n) json_put_raw(&j, "verdict", e->verdict);

@@ -15,6 +15,8 @@ struct mail_event_client {
     struct slice ip, helo, protocol, tls, cipher, login; /* tls, cipher, login: may be empty, and are left out then */
     int port;
 };
+/* As the member "client" of an event that has no writer here. */
+void mail_event_client_put(struct json_put *j, const struct mail_event_client *c);
 
 /* mail.accepted */
 struct mail_accepted {
