@@ -29,6 +29,17 @@ struct mail_accepted {
 };
 bool mail_accepted_write(const struct mail_accepted *e, struct buf *out);
 
+/* mail.refused: after DATA, code 4xx or 5xx */
+struct mail_refused {
+    struct slice from, enhanced, reason;
+    int code;
+    const struct mail_event_client *client; /* NULL: nobody was */
+    struct slice verdict;                   /* as above */
+    size_t rcpt_count;
+    const struct mail_event_rcpt *rcpts;
+};
+bool mail_refused_write(const struct mail_refused *e, struct buf *out);
+
 /* mail.delivered */
 struct mail_delivered {
     struct slice rcpt, user, folder;

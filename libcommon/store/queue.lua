@@ -13,7 +13,7 @@
 -- Every Function may be called twice: the second time changes nothing. None but commit makes the store grow, so all others run at maxmemory too.
 
 local MEMO_SECONDS = 86400
-local FIELDS_MAX = 4000 -- of all entries of one answer, so that no Function takes longer than about a millisecond
+local FIELDS_MAX = 4000 -- of all entries of one answer, and for every 100 bytes of an envelope one more, so that no Function takes long
 local SCAN_MAX = 1000
 local GONE = 1
 
@@ -105,7 +105,7 @@ local function commit(keys, args)
   return 0
 end
 
--- An entry as {id, env, priority, {index, state, …}, {"<domain> <index>", next ms, …}}, and how many fields it has.
+-- An entry as {id, env, priority, {index, state, …}, {"<domain> <index>", next ms, …}}, and what it counts towards FIELDS_MAX.
 local function read(key, id)
   local all = redis.call('HGETALL', key .. ':e:' .. id)
   local out = { id, '', '0', {}, redis.call('ZRANGE', key .. ':t:' .. id, 0, -1, 'WITHSCORES') }
@@ -121,7 +121,7 @@ local function read(key, id)
       states[#states + 1] = all[i + 1]
     end
   end
-  return out, #all
+  return out, #all + math.floor(#out[2] / 100)
 end
 
 -- The same for people, with {…, due ms or "inf" or "", leased, held}.

@@ -1,6 +1,5 @@
 #include "libcommon/store/redis.h"
 
-#include <hiredis/adapters/libevent.h>
 #include <hiredis/async.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -11,6 +10,7 @@
 #include "libcommon/base/cost.h"
 #include "libcommon/base/log.h"
 #include "libcommon/net/host_lookup.h"
+#include "libcommon/store/redis_loop.h"
 
 /* Bounds. ANSWER: how long a caller waits for its answer, and how long the peer's machine may leave what we sent
  * without an acknowledgement of TCP. SILENCE: how long a connection is kept on which nothing at all is answered. Pauses
@@ -168,7 +168,7 @@ static void connect_to(struct redis *r, const char *address) {
     c->data = r;
     r->async = c;
     r->began_us = r->answered_us = clock_monotonic_us();
-    redisLibeventAttach(c, r->base);
+    redis_loop_attach(c, r->base);
     redisAsyncSetConnectCallback(c, on_connect);
     redisAsyncSetDisconnectCallback(c, on_disconnect);
     if (r->password && r->user)

@@ -18,7 +18,7 @@
 #include "services/accounts/hashing.h"
 #include "services/accounts/login_cache.h"
 
-enum { AGAIN_MS = 100, KNOWN_REFRESH_MS = 86400000 };
+enum { AGAIN_MS = 100, AGAIN_MAX_MS = 1600, KNOWN_REFRESH_MS = 86400000 };
 
 static struct metric logins_right = METRIC_COUNTER("postbus_accounts_logins_total", "Logins with the right password");
 static struct metric logins_wrong =
@@ -43,7 +43,8 @@ struct login {
     char stored[128], user[64], address[ADDRESS_BYTES_MAX];
     char *text; /* the account as it is stored */
     bool known, right, network_is_known, network_counted, waiting;
-    struct event *again;
+    struct event *again; /* when there is room, perhaps */
+    int again_ms;
 };
 
 /* Of the process, made once by login_configure. nobody: verified against when there is no such user, so that the time
@@ -201,23 +202,25 @@ static void hash(struct login *l) {
     refuse_busy(l);
 }
 
-static void begin(struct login *l);
+static void look(struct login *l);
 
+/* From the beginning: one of the others may have had the same right password. */
 static void on_again(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
-    begin(ctx);
+    look(ctx);
 }
 
 /* As many tries as are allowed run already: soon again, unless too many wait or the asker does not any more. */
 static void begin_again(struct login *l) {
     struct accounts *s = l->ask->accounts;
-    struct timeval wait = {0, AGAIN_MS * 1000};
     if (clock_monotonic_us() > l->hashing.deadline_us || (!l->waiting && s->logins_waiting >= LOGIN_WAITING_MAX)) {
         refuse_busy(l);
         return;
     }
     if (!l->waiting) s->logins_waiting++;
     l->waiting = true;
+    l->again_ms = l->again_ms ? (l->again_ms < AGAIN_MAX_MS ? l->again_ms * 2 : AGAIN_MAX_MS) : AGAIN_MS;
+    struct timeval wait = {l->again_ms / 1000, l->again_ms % 1000 * 1000};
     if (!l->again) l->again = evtimer_new(s->worker->base, on_again, l);
     event_add(l->again, &wait);
 }
@@ -266,6 +269,7 @@ static void take_account(struct login *l, struct slice text) {
         snprintf(l->user, sizeof l->user, "%s", user);
         snprintf(l->address, sizeof l->address, "%s", address);
         snprintf(l->stored, sizeof l->stored, "%s", stored);
+        free(l->text);
         l->text = memory_copy(text);
     }
     json_decref(account);
@@ -293,6 +297,11 @@ static void on_look(void *ctx, int error, struct slice text, struct slice name, 
     begin(l);
 }
 
+static void look(struct login *l) {
+    const struct mail_address *address = &l->ask->address;
+    login_look(redis_of(l), address->domain, slice_of(address->local), &l->network, on_look, l);
+}
+
 static void on_login(void *ctx, struct bus_call *call, const json_t *body) {
     struct ask *a = ask_create(ctx, call, body);
     if (strlen(ask_text(a, "password")) > PASSWORD_BYTES_MAX ||
@@ -307,7 +316,7 @@ static void on_login(void *ctx, struct bus_call *call, const json_t *body) {
     l->hashing.deadline_us = clock_monotonic_us() + (int64_t)LOGIN_DEADLINE_MS * 1000;
     ulid_create(l->try);
     login_network_of(ask_text(a, "client_ip"), &l->network);
-    login_look(redis_of(l), a->address.domain, slice_of(a->address.local), &l->network, on_look, l);
+    look(l);
 }
 
 /* Only the names that the change is about are forgotten. */

@@ -11,16 +11,18 @@
 
 /* OWASP's minimum for argon2id (m=19 MiB, t=2, p=1): a core makes several times as many as with libsodium's
  * "interactive" parameters (64 MiB), which decides how fast all clients are back after a restart. */
-enum { HASH_PASSES = 2, PASSWORD_MIN_DEFAULT = 8, PASSWORD_MIN_MAX = 64 };
+enum { HASH_PASSES = 2, PASSWORD_MIN_DEFAULT = 6, PASSWORD_MIN_MAX = 64 };
 
 static int64_t password_min = PASSWORD_MIN_DEFAULT;
 
 /* What guessing begins with, of those that are long enough. */
 static const char *const worst[] = {
-    "password", "password1", "passw0rd", "12345678",   "123456789", "1234567890", "87654321",   "11111111", "00000000",
-    "88888888", "12341234",  "qwertyui", "qwertyuiop", "qwerty123", "1q2w3e4r",   "1qaz2wsx",   "asdfghjk", "asdfasdf",
-    "iloveyou", "sunshine",  "princess", "football",   "baseball",  "superman",   "trustno1",   "welcome1", "letmein1",
-    "changeme", "starwars",  "computer", "abcdefgh",   "abcd1234",  "admin123",   "postmaster", "postbus1", "p@ssw0rd"};
+    "123456",    "1234567",  "111111",     "000000",    "123123",     "654321",     "666666",   "121212",   "qwerty",
+    "azerty",    "abc123",   "abcdef",     "letmein",   "monkey",     "dragon",     "master",   "shadow",   "password",
+    "password1", "passw0rd", "12345678",   "123456789", "1234567890", "87654321",   "11111111", "00000000", "88888888",
+    "12341234",  "qwertyui", "qwertyuiop", "qwerty123", "1q2w3e4r",   "1qaz2wsx",   "asdfghjk", "asdfasdf", "iloveyou",
+    "sunshine",  "princess", "football",   "baseball",  "superman",   "trustno1",   "welcome1", "letmein1", "changeme",
+    "starwars",  "computer", "abcdefgh",   "abcd1234",  "admin123",   "postmaster", "postbus1", "p@ssw0rd"};
 
 void password_configure(void) {
     password_min = config_number("POSTBUS_PASSWORD_MIN", PASSWORD_MIN_DEFAULT, 1, PASSWORD_MIN_MAX);

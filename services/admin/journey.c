@@ -142,7 +142,8 @@ static void on_accepted(struct step *s) {
     buf_printf(&s->what,
                strcmp(origin, "bounce") == 0 || strcmp(origin, "report") == 0 ? "a report to " : "accepted for ");
     add_list(&s->what, json_object_get(s->data, "rcpts"), "address");
-    buf_add_str(&s->what, " and on disk in the queue");
+    buf_add_str(&s->what, json_is_false(json_object_get(s->data, "queued")) ? " and in the mailbox at once"
+                                                                            : " and on disk in the queue");
     words_of_recipients(s->details, s->data);
     add(s, 8, "accepted", fields_of(s->data, accepted));
 }
@@ -273,6 +274,8 @@ static const struct {
 };
 
 struct timed {
+    bool accepted; /* local mail is in the mailbox a moment before the sender is told 250: told in the order of the
+                      steps */
     const char *time;
     size_t order;
     const json_t *event;
@@ -281,6 +284,7 @@ struct timed {
 static int by_time(const void *x, const void *y) {
     const struct timed *a = x, *b = y;
     int time = strcmp(a->time, b->time);
+    if (a->accepted != b->accepted) return a->accepted ? -1 : 1;
     return time ? time : (a->order > b->order) - (a->order < b->order);
 }
 
@@ -288,8 +292,11 @@ json_t *journey_steps(const json_t *events) {
     size_t n = json_array_size(events);
     struct step s = {.steps = json_array(), .details = json_array()};
     struct timed *sorted = calloc(n + 1, sizeof *sorted);
-    for (size_t i = 0; sorted && i < n; i++)
-        sorted[i] = (struct timed){member_text(json_array_get(events, i), "time"), i, json_array_get(events, i)};
+    for (size_t i = 0; sorted && i < n; i++) {
+        const json_t *event = json_array_get(events, i);
+        bool accepted = strcmp(member_text(event, "type"), "postbus.mail.accepted") == 0;
+        sorted[i] = (struct timed){accepted, member_text(event, "time"), i, event};
+    }
     if (sorted) qsort(sorted, n, sizeof *sorted, by_time);
     for (size_t i = 0; sorted && i < n; i++) {
         s.event = sorted[i].event;

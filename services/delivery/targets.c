@@ -37,13 +37,14 @@ static void add_addresses(const struct delivery *d, struct targets *out, const j
                           struct tls_demand *demand) {
     const json_t *list = json_object_get(host, "addresses");
     size_t count = json_array_size(list), taken = 0, at[2] = {0, 0};
+    bool may_be_private = d->private_destinations || json_is_true(json_object_get(host, "own_zone"));
     for (int family = 0; taken < DESTINATION_HOST_ADDRESSES && (at[0] < count || at[1] < count); family = !family) {
         for (; at[family] < count; at[family]++) {
             const char *ip = json_string_value(json_array_get(list, at[family]));
             if (!ip || (strchr(ip, ':') == NULL) != (family == 1)) continue;
             struct target t = {.host = host, .name = name, .demand = demand};
             if (!read_address(d, ip, &t)) continue;
-            if (!d->private_destinations && !net_address_is_public((struct sockaddr *)&t.address)) {
+            if (!may_be_private && !net_address_is_public((struct sockaddr *)&t.address)) {
                 out->private_only = true;
                 continue;
             }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "libcommon/base/log.h"
+#include "libcommon/codec/events.h"
 #include "services/mailbox/deliver.h"
 
 static struct metric delivered = METRIC_COUNTER("postbus_mailbox_delivered_total", "Messages put into mailboxes");
@@ -24,9 +25,11 @@ static void tell(struct deliver_message *d, const struct deliver_rcpt *r) {
     log_info(r->duplicate ? "delivered before" : "delivered", "id", d->id.p, "rcpt", r->rcpt.p, "user", r->user.p,
              "folder", r->folder.p, NULL);
     /* Also after a duplicate: whoever did it may have died before he could say so. */
-    bus_publish(d->request->m->worker->bus, "mail.delivered", d->id,
-                json_pack("{s:s, s:s, s:s, s:I, s:I}", "rcpt", r->rcpt.p, "user", r->user.p, "folder", r->folder.p,
-                          "uid", (json_int_t)r->uid, "modseq", (json_int_t)r->modseq));
+    struct mail_delivered event = {r->rcpt, r->user, r->folder, (int64_t)r->uid, (int64_t)r->modseq};
+    struct buf *text = &d->request->m->scratch;
+    buf_reset(text);
+    if (mail_delivered_write(&event, text))
+        bus_publish_text(d->request->m->worker->bus, "mail.delivered", d->id, buf_slice(text));
 }
 
 /* By user and folder, the latest first. */
@@ -62,13 +65,13 @@ static void request_free(struct deliver_request *r) {
 
 static void request_step(struct deliver_request *r) {
     if (--r->waiting) return;
-    struct buf reply = {0};
+    struct buf *reply = &r->m->scratch;
     tell_changes(r);
     for (size_t i = 0; i < r->count; i++)
         for (size_t j = 0; j < r->messages[i].count; j++) tell(&r->messages[i], &r->messages[i].rcpts[j]);
-    deliver_write(r, &reply);
-    bus_answer_text(r->call, buf_slice(&reply));
-    buf_free(&reply);
+    buf_reset(reply);
+    deliver_write(r, reply);
+    bus_answer_text(r->call, buf_slice(reply));
     request_free(r);
 }
 

@@ -1,20 +1,7 @@
 /* The JSON of mailbox.deliver. Pure. */
-#include <yyjson.h>
-
-#include "libcommon/base/base64.h"
 #include "libcommon/base/clock.h"
+#include "libcommon/base/json.h"
 #include "services/mailbox/deliver.h"
-
-static struct slice text_of(struct arena *arena, yyjson_val *object, const char *name) {
-    yyjson_val *value = yyjson_obj_get(object, name);
-    return yyjson_is_str(value) ? arena_slice(arena, slice_make(yyjson_get_str(value), yyjson_get_len(value)))
-                                : SLICE("");
-}
-
-static uint64_t number_of(yyjson_val *object, const char *name) {
-    yyjson_val *value = yyjson_obj_get(object, name);
-    return yyjson_is_uint(value) ? yyjson_get_uint(value) : 0;
-}
 
 static void fail(struct deliver_rcpt *r, int error, const char *message) {
     r->error = error;
@@ -36,8 +23,8 @@ static void read_rcpts(struct deliver_message *d, struct arena *arena, yyjson_va
     d->rcpts = arena_alloc(arena, (d->count + 1) * sizeof *d->rcpts);
     yyjson_arr_foreach(list, i, n, one) {
         struct deliver_rcpt *r = &d->rcpts[i];
-        r->rcpt = text_of(arena, one, "rcpt");
-        r->user = text_of(arena, one, "user");
+        r->rcpt = json_take_copy(arena, one, "rcpt");
+        r->user = json_take_copy(arena, one, "user");
         if (fault)
             fail(r, STORE_INVALID, fault);
         else if (!mailbox_rcpt_is_valid(r->rcpt))
@@ -49,15 +36,9 @@ static void read_rcpts(struct deliver_message *d, struct arena *arena, yyjson_va
 
 /* A listing that is damaged counts as none: it is worked out from the body then. */
 static struct slice read_listing(struct arena *arena, yyjson_val *message) {
-    yyjson_val *value = yyjson_obj_get(message, "listing_b64");
-    struct slice listing = SLICE("");
-    struct buf bytes = {0};
-    if (yyjson_is_str(value) &&
-        base64_decode(slice_make(yyjson_get_str(value), yyjson_get_len(value)), false, &bytes) == 0 &&
-        mailbox_listing_is_valid(buf_slice(&bytes)))
-        listing = arena_slice(arena, buf_slice(&bytes));
-    buf_free(&bytes);
-    return listing;
+    struct slice listing;
+    bool usable = json_take_base64(arena, message, "listing_b64", &listing) == 0 && mailbox_listing_is_valid(listing);
+    return usable ? listing : SLICE("");
 }
 
 static const char *read_messages(struct deliver_request *r, yyjson_val *list) {
@@ -68,19 +49,19 @@ static const char *read_messages(struct deliver_request *r, yyjson_val *list) {
     r->messages = arena_alloc(r->arena, r->count * sizeof *r->messages);
     yyjson_arr_foreach(list, i, n, one) {
         struct deliver_message *d = &r->messages[i];
-        uint64_t date = number_of(one, "date");
+        int64_t size = json_take_integer(one, "size", 0), date = json_take_integer(one, "date", 0);
         yyjson_val *rcpts = yyjson_obj_get(one, "rcpts");
         r->rcpt_count += yyjson_arr_size(rcpts);
         if (yyjson_arr_size(rcpts) == 0) return "a message has no recipients";
         if (r->rcpt_count > DELIVER_RCPTS_MAX) return "a request has at most 1,000 recipients";
         d->request = r;
-        d->id = text_of(r->arena, one, "id");
-        d->from = text_of(r->arena, one, "from");
-        d->folder = text_of(r->arena, one, "folder");
-        d->attempt = text_of(r->arena, one, "attempt");
-        d->size = number_of(one, "size");
-        d->date = date && date <= INT64_MAX ? (int64_t)date : clock_wall_ms() / 1000;
-        d->held = yyjson_is_true(yyjson_obj_get(one, "held"));
+        d->id = json_take_copy(r->arena, one, "id");
+        d->from = json_take_copy(r->arena, one, "from");
+        d->folder = json_take_copy(r->arena, one, "folder");
+        d->attempt = json_take_copy(r->arena, one, "attempt");
+        d->size = size > 0 ? (uint64_t)size : 0;
+        d->date = date > 0 ? date : clock_wall_ms() / 1000;
+        d->held = json_take_true(one, "held");
         if (d->held) d->listing = read_listing(r->arena, one);
         read_rcpts(d, r->arena, rcpts);
     }
@@ -89,10 +70,10 @@ static const char *read_messages(struct deliver_request *r, yyjson_val *list) {
 
 const char *deliver_read(struct deliver_request *r, struct slice text) {
     if (text.n > DELIVER_BYTES_MAX) return "a request has at most 700 KB";
-    yyjson_doc *doc = yyjson_read(text.p, text.n, 0);
-    yyjson_val *root = yyjson_doc_get_root(doc);
-    const char *fault =
-        yyjson_is_obj(root) ? read_messages(r, yyjson_obj_get(root, "messages")) : "the request is not a JSON object";
+    yyjson_val *root;
+    yyjson_doc *doc = json_take(text, &root);
+    if (!doc) return "the request is not a JSON object";
+    const char *fault = read_messages(r, yyjson_obj_get(root, "messages"));
     yyjson_doc_free(doc);
     return fault;
 }
@@ -119,37 +100,33 @@ static const char *explain(const struct deliver_rcpt *r) {
     }
 }
 
-static yyjson_mut_val *write_rcpt(yyjson_mut_doc *doc, const struct deliver_rcpt *r) {
-    yyjson_mut_val *one = yyjson_mut_obj(doc);
-    yyjson_mut_obj_add_str(doc, one, "result", deliver_result(r->error));
+static void write_rcpt(struct json_put *j, const struct deliver_rcpt *r) {
+    json_put_object(j, NULL);
+    json_put_word(j, "result", deliver_result(r->error));
     if (r->error) {
-        yyjson_mut_obj_add_str(doc, one, "message", explain(r));
-        return one;
+        json_put_word(j, "message", explain(r));
+    } else {
+        json_put_text(j, "folder", r->folder);
+        json_put_integer(j, "uid", (int64_t)r->uid);
+        json_put_integer(j, "modseq", (int64_t)r->modseq);
+        json_put_bool(j, "duplicate", r->duplicate);
     }
-    yyjson_mut_obj_add_strn(doc, one, "folder", r->folder.p, r->folder.n);
-    yyjson_mut_obj_add_uint(doc, one, "uid", r->uid);
-    yyjson_mut_obj_add_uint(doc, one, "modseq", r->modseq);
-    yyjson_mut_obj_add_bool(doc, one, "duplicate", r->duplicate);
-    return one;
+    json_put_end(j, '}');
 }
 
 void deliver_write(const struct deliver_request *r, struct buf *out) {
-    yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
-    if (!doc) memory_exhausted();
-    yyjson_mut_val *root = yyjson_mut_obj(doc), *messages = yyjson_mut_arr(doc);
-    yyjson_mut_doc_set_root(doc, root);
-    yyjson_mut_obj_add_val(doc, root, "messages", messages);
+    struct json_put j = json_put_begin(out);
+    json_put_object(&j, NULL);
+    json_put_array(&j, "messages");
     for (size_t i = 0; i < r->count; i++) {
         const struct deliver_message *d = &r->messages[i];
-        yyjson_mut_val *one = yyjson_mut_arr_add_obj(doc, messages), *rcpts = yyjson_mut_arr(doc);
-        yyjson_mut_obj_add_strn(doc, one, "id", d->id.p, d->id.n);
-        yyjson_mut_obj_add_val(doc, one, "rcpts", rcpts);
-        for (size_t j = 0; j < d->count; j++) yyjson_mut_arr_append(rcpts, write_rcpt(doc, &d->rcpts[j]));
+        json_put_object(&j, NULL);
+        json_put_text(&j, "id", d->id);
+        json_put_array(&j, "rcpts");
+        for (size_t n = 0; n < d->count; n++) write_rcpt(&j, &d->rcpts[n]);
+        json_put_end(&j, ']');
+        json_put_end(&j, '}');
     }
-    size_t n;
-    char *text = yyjson_mut_write(doc, 0, &n);
-    if (!text) memory_exhausted();
-    buf_add(out, text, n);
-    free(text);
-    yyjson_mut_doc_free(doc);
+    json_put_end(&j, ']');
+    json_put_end(&j, '}');
 }

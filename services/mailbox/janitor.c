@@ -45,15 +45,15 @@ static void janitor_free(struct janitor *j) {
 
 /* A step counts as a request, so that a process does not end in the middle of one. */
 static void busy_begin(struct janitor *j) {
-    j->busy = true;
+    j->busy++;
     j->m->requests++;
 }
 
 /* False: there is no janitor any more. */
 static bool busy_end(struct janitor *j) {
-    j->busy = false;
+    j->busy--;
     if (!j->m) {
-        janitor_free(j);
+        if (!j->busy) janitor_free(j);
         return false;
     }
     requests_end(j->m, 0);
@@ -64,7 +64,10 @@ static void lead(struct janitor *j, bool yes) {
     if (j->leading != yes) log_info(yes ? "the janitor is at work here" : "the janitor is not at work here", NULL);
     j->leading = yes;
     metric_set(&leading, yes);
-    if (!yes) page_free(j);
+    if (yes) return;
+    page_free(j);
+    metric_set(&suspects_last, 0); /* another replica tells them now */
+    metric_set(&unowned_last, 0);
 }
 
 static void renewed(struct janitor *j) { j->renew_us = clock_monotonic_us() + LEASE_MS / 3 * 1000; }
@@ -244,11 +247,18 @@ struct janitor *janitor_create(struct mailbox_worker *m) {
     return j;
 }
 
+static void on_given_up(void *ctx, int error) {
+    (void)error; /* the lease ends by itself then */
+    busy_end(ctx);
+}
+
 void janitor_drain(struct janitor *j) {
     if (!j || j->stopping) return;
     j->stopping = true;
     event_del(j->timer);
-    if (j->leading) janitor_give_up(j->redis, j->token);
+    if (!j->leading || !j->m) return;
+    busy_begin(j); /* the process waits until the lease is free */
+    janitor_give_up(j->redis, j->token, on_given_up, j);
 }
 
 void janitor_stop(struct janitor *j) {

@@ -31,7 +31,8 @@ struct janitor {
     struct redis *redis;
     struct event *timer;
     char token[ULID_BYTES];
-    bool leading, stopping, busy;
+    bool leading, stopping;
+    int busy; /* answers of the store that are to come; a whole step counts as one */
     struct janitor_state state;
     int64_t renew_us; /* when the lease is extended */
     /* settings */

@@ -20,6 +20,7 @@ static void drain(struct worker *w) {
 static void stop(struct worker *w) {
     struct mailbox_worker *m = w->state;
     janitor_stop(m->janitor);
+    buf_free(&m->scratch);
     free(m);
 }
 

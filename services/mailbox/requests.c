@@ -1,4 +1,5 @@
 /* What all requests have in common: the bound on how many are in flight, and the words for errors. */
+#include "libcommon/codec/events.h"
 #include "services/mailbox/mailbox_service.h"
 
 bool requests_begin(struct mailbox_worker *m, struct bus_call *call, size_t bytes) {
@@ -26,13 +27,9 @@ void refuse_store_error(struct bus_call *call, int error) {
     }
 }
 
-struct slice ask_text(const json_t *ask, const char *name) {
-    const json_t *value = json_object_get(ask, name);
-    return json_is_string(value) ? slice_make(json_string_value(value), json_string_length(value)) : SLICE("");
-}
-
 void say_changed(struct mailbox_worker *m, struct slice user, uint32_t folder, uint64_t modseq, const char *kind) {
-    bus_publish(m->worker->bus, "mailbox.changed", user,
-                json_pack("{s:s%, s:I, s:I, s:s}", "user", user.p, user.n, "folder", (json_int_t)folder, "modseq",
-                          (json_int_t)modseq, "kind", kind));
+    struct mailbox_changed event = {user, slice_of(kind), (int64_t)folder, (int64_t)modseq};
+    buf_reset(&m->scratch);
+    if (mailbox_changed_write(&event, &m->scratch))
+        bus_publish_text(m->worker->bus, "mailbox.changed", user, buf_slice(&m->scratch));
 }

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 
 #include "libcommon/base/base64.h"
+#include "libcommon/base/clock.h"
+#include "libcommon/base/json.h"
 #include "services/smtpd/smtpd.h"
 
 static const char wrong[] = "The login or the password is wrong";
@@ -12,30 +14,46 @@ static void forget(struct buf *b) {
     buf_free(b);
 }
 
-static void on_login(struct checking *c, int error, const json_t *reply) {
+static void on_login(struct checking *c, int error, struct slice reply) {
     struct session *s = c->session;
-    if (error == BUS_OK) {
-        s->user = memory_copy(slice_of(json_string_value(json_object_get(reply, "user"))));
-        s->login = memory_copy(slice_of(json_string_value(json_object_get(reply, "address"))));
+    char code[BUS_CODE_BYTES];
+    yyjson_val *o = NULL;
+    yyjson_doc *doc = error ? NULL : json_take(reply, &o);
+    struct slice user = json_take_text(o, "user"), address = json_take_text(o, "address");
+    if (user.n && login_end_came(s->smtpd->login_end, user.p, (int64_t)c->mark)) {
+        check_reject(c, 454, "4.7.0", "The account has just changed, log in again");
+    } else if (user.n && address.n) {
+        s->user = memory_copy(user);
+        s->login = memory_copy(address);
     } else if (error == BUS_REFUSED) {
         check_reject(c, 535, "5.7.8", "%s", wrong); /* RFC 4954 §6 */
-    } else if (strcmp(bus_error_code(reply), "busy") == 0) {
+    } else if (strcmp(bus_error_code_text(reply, code), "busy") == 0) {
         check_reject(c, 454, "4.7.0", "Too many failed logins, try again later");
     } else {
         check_reject(c, 454, "4.7.0", "Logins cannot be checked now, try again later");
     }
+    yyjson_doc_free(doc);
 }
 
 void check_login(struct checking *c) {
     struct session *s = c->session;
-    json_t *ask = json_pack("{s:s,s:s,s:s,s:s}", "login", buf_str(&s->auth_user), "password",
-                            buf_str(&s->auth_password), "client_ip", s->ip, "protocol", "smtp");
+    struct buf ask = {0};
+    struct json_put j = json_put_begin(&ask);
+    json_put_object(&j, NULL);
+    json_put_text(&j, "login", buf_slice(&s->auth_user));
+    json_put_text(&j, "password", buf_slice(&s->auth_password));
+    json_put_word(&j, "client_ip", s->ip);
+    json_put_word(&j, "protocol", "smtp");
+    json_put_end(&j, '}');
     forget(&s->auth_user);
     forget(&s->auth_password);
-    if (ask)
-        check_ask(c, "accounts.login", ask, SMTP_RESOLVE_MS, on_login);
-    else /* not UTF-8 */
+    c->mark = (uint64_t)clock_monotonic_us();
+    if (!j.failed) {
+        check_ask(c, "accounts.login", &ask, SMTP_RESOLVE_MS, on_login);
+    } else { /* not UTF-8 */
+        forget(&ask);
         check_reject(c, 535, "5.7.8", "%s", wrong);
+    }
 }
 
 static void login_done(struct session *s, const struct verdict *v) {

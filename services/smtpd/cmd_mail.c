@@ -63,13 +63,11 @@ static void refuse_owner(struct checking *c) {
                  SLICE_FMT(s->t.from));
 }
 
-static void on_owns(struct checking *c, int error, const json_t *reply) {
+static void on_owns(struct checking *c, int error, struct slice reply) {
     if (error == BUS_UNAVAILABLE)
         check_reject(c, 451, "4.3.0", "The sender address cannot be checked now, try again later");
-    else if (error || !json_is_true(json_object_get(reply, "owns")))
+    else if (error || !owner_answer(c, reply, c->session->t.from))
         refuse_owner(c);
-    else
-        resolver_keep_owner(c->session->smtpd->resolver, c->mark, c->session->user, c->session->t.from);
 }
 
 /* On submission, the reverse-path must be one of the login's addresses (RFC 6409 §6.1). */
@@ -77,9 +75,7 @@ void check_sender(struct checking *c) {
     struct session *s = c->session;
     if (!session_is_submission(s) || !s->t.from.n) return;
     if (resolver_owns(s->smtpd->resolver, s->user, s->t.from)) return;
-    json_t *ask = json_pack("{s:s,s:s%}", "user", s->user, "address", s->t.from.p, s->t.from.n);
-    c->mark = resolver_mark(s->smtpd->resolver);
-    check_ask(c, "accounts.owns", ask, SMTP_RESOLVE_MS, on_owns);
+    ask_owner(c, s->t.from, on_owns);
 }
 
 static void mail_done(struct session *s, const struct verdict *v) {

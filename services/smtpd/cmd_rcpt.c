@@ -13,7 +13,7 @@ struct rcpt_command {
     struct slice address;
     const char *orcpt, *notify, *via;
     enum forward_return return_path;
-    json_t *resolved; /* accounts' answer */
+    struct resolved *resolved; /* accounts' answer */
 };
 
 static const char too_many[] = "Too many recipients, send the message to the rest separately";
@@ -22,59 +22,50 @@ static const char too_many[] = "Too many recipients, send the message to the res
  * ---------------------------------------------------------------------------------------------------------------------
  */
 
-static const char *kind_of(const json_t *answer) {
-    const char *kind = json_string_value(json_object_get(answer, "kind"));
-    return kind ? kind : "";
-}
-
 static void judge(struct checking *c) {
     struct rcpt_command *p = c->rcpt;
-    const char *kind = kind_of(p->resolved);
-    bool remote = strcmp(kind, "remote") == 0;
+    bool remote = p->resolved->kind == RESOLVE_REMOTE;
     if (!remote && (p->return_path == RETURN_FORGED || p->return_path == RETURN_EXPIRED))
         check_reject(c, 550, "5.1.1",
                      p->return_path == RETURN_EXPIRED
                          ? "<%.*s>: This address was for delivery reports on a message of long ago"
                          : "<%.*s>: No message from here was sent with this return address",
                      SLICE_FMT(p->address));
-    else if (strcmp(kind, "unknown") == 0)
+    else if (p->resolved->kind == RESOLVE_UNKNOWN)
         check_reject(c, 550, "5.1.1", "<%.*s>: No such mailbox here", SLICE_FMT(p->address));
     else if (remote && !session_is_submission(c->session) && p->return_path != RETURN_TAKEN)
         check_reject(c, 554, "5.7.1", "<%.*s>: Relay access denied; to send mail, log in on port 587 or 465",
                      SLICE_FMT(p->address));
 }
 
-static void on_resolved(struct checking *c, int error, const json_t *reply) {
+static void on_resolved(struct checking *c, int error, struct slice reply) {
     struct rcpt_command *p = c->rcpt;
-    if (error == BUS_UNAVAILABLE || (error == BUS_OK && !*kind_of(reply))) {
+    char code[BUS_CODE_BYTES];
+    p->resolved = error ? NULL : resolved_read(reply);
+    if (error == BUS_UNAVAILABLE || (error == BUS_OK && !p->resolved)) {
         check_reject(c, 451, "4.3.0", "<%.*s>: The address cannot be looked up now, try again later",
                      SLICE_FMT(p->address));
-    } else if (error && strcmp(bus_error_code(reply), "invalid") == 0) {
+    } else if (error && strcmp(bus_error_code_text(reply, code), "invalid") == 0) {
         check_reject(c, 553, "5.1.3", "<%.*s>: Invalid address", SLICE_FMT(p->address));
-    } else if (error) { /* an alias that leads to too many addresses, or round in a circle */
+    } else if (error) { /* an alias that leads to too many addresses, or too many steps on */
         check_reject(c, 550, "5.2.4", "<%.*s>: The address cannot be expanded", SLICE_FMT(p->address));
     } else {
-        p->resolved = json_incref((json_t *)(uintptr_t)reply);
-        resolver_keep(c->session->smtpd->resolver, c->mark, p->address, reply);
+        resolver_keep(c->session->smtpd->resolver, c->mark, p->address, p->resolved);
         judge(c);
     }
 }
 
 void check_recipient(struct checking *c) {
     struct rcpt_command *p = c->rcpt;
-    struct resolver *r = c->session->smtpd->resolver;
-    p->resolved = resolver_find(r, p->address);
+    p->resolved = resolver_find(c->session->smtpd->resolver, p->address);
     /* nobody is refused by an old answer */
-    bool usable = p->resolved && (strcmp(kind_of(p->resolved), "local") == 0 || session_is_submission(c->session));
-    if (usable) {
+    if (p->resolved && (p->resolved->kind == RESOLVE_LOCAL || session_is_submission(c->session))) {
         judge(c);
         return;
     }
-    json_decref(p->resolved);
+    resolved_release(p->resolved);
     p->resolved = NULL;
-    c->mark = resolver_mark(r);
-    check_ask(c, "accounts.resolve", json_pack("{s:s%}", "address", p->address.p, p->address.n), SMTP_RESOLVE_MS,
-              on_resolved);
+    ask_resolve(c, p->address, on_resolved);
 }
 
 /* The answer
@@ -102,23 +93,18 @@ static void rcpt_add(struct session *s, struct slice address, const char *user, 
 
 /* Answers a command that is through. Each one that is accepted counts, also when it is repeated. */
 static void answer(struct session *s, const struct rcpt_command *p) {
-    const json_t *users = json_object_get(p->resolved, "users"), *remote = json_object_get(p->resolved, "remote");
-    size_t i, count = json_array_size(users) + json_array_size(remote);
-    json_t *each;
+    const struct resolved *x = p->resolved;
     if (p->checking.verdict.code) {
         session_refuse_verdict(s, &p->checking.verdict);
         return;
     }
-    bool local = strcmp(kind_of(p->resolved), "local") == 0;
-    if (s->t.rcpt_accepted >= SMTP_RCPTS_MAX || s->t.rcpt_count + (local ? count : 1) > SMTP_RCPTS_MAX) {
+    size_t count = x->kind == RESOLVE_LOCAL ? x->count : 1;
+    if (s->t.rcpt_accepted >= SMTP_RCPTS_MAX || s->t.rcpt_count + count > SMTP_RCPTS_MAX) {
         session_refuse(s, "452 4.5.3 %s", too_many); /* an alias's targets: all of them or none */
         return;
     }
-    if (!local) rcpt_add(s, p->address, NULL, p);
-    json_array_foreach((json_t *)(uintptr_t)users, i, each)
-        rcpt_add(s, slice_of(json_string_value(json_object_get(each, "address"))),
-                 json_string_value(json_object_get(each, "user")), p);
-    json_array_foreach((json_t *)(uintptr_t)remote, i, each) rcpt_add(s, slice_of(json_string_value(each)), NULL, p);
+    if (x->kind != RESOLVE_LOCAL) rcpt_add(s, p->address, NULL, p);
+    for (size_t i = 0; i < x->count; i++) rcpt_add(s, slice_of(x->at[i].address), x->at[i].user, p);
     s->t.rcpt_accepted++;
     session_reply(s, "250 2.1.5 OK");
 }
@@ -127,7 +113,7 @@ static void first_free(struct session *s) {
     struct rcpt_command *p = s->pending;
     s->pending = p->next;
     s->pending_count--;
-    json_decref(p->resolved);
+    resolved_release(p->resolved);
     free(p);
 }
 

@@ -31,7 +31,7 @@ struct commit {
     size_t memory;
     struct buf listing;
     struct delivery delivery;
-    json_t *client;
+    struct mail_event_client client; /* the connection may be gone at the end */
     bool ended, queued;
     int code; /* of the reply; 250: the message is stored */
     char enhanced[8], reply[200];
@@ -47,14 +47,22 @@ static void say_accepted(struct commit *c) {
     const struct envelope *e = &c->envelope;
     char reply[sizeof c->reply + 16];
     snprintf(reply, sizeof reply, "250 2.0.0 %s", c->reply);
-    json_t *data =
-        json_pack("{s:b,s:s%,s:o,s:I,s:s%,s:s,s:O,s:s}", "queued", c->queued, "from", e->from.p, e->from.n, "rcpts",
-                  message_rcpts(t), "size", (json_int_t)e->size, "message_id", e->message_id.p, e->message_id.n,
-                  "origin", e->origin == ORIGIN_SUBMISSION ? "submission" : "mx", "client", c->client, "reply", reply);
-    if (data && c->queued) json_object_set_new(data, "shard", json_integer(queue_shard_of(slice_of(e->id))));
-    if (data && t->proofs) json_object_set(data, "verdict", t->proofs);
-    if (data && t->sealed) json_object_set_new(data, "sealed", json_string(t->sealed));
-    if (data) bus_publish(s->smtpd->worker->bus, "mail.accepted", slice_of(e->id), data);
+    struct buf text = {0};
+    struct mail_accepted event = {.queued = c->queued,
+                                  .shard = c->queued ? queue_shard_of(slice_of(e->id)) : -1,
+                                  .from = e->from,
+                                  .message_id = e->message_id,
+                                  .origin = e->origin == ORIGIN_SUBMISSION ? SLICE("submission") : SLICE("mx"),
+                                  .reply = slice_of(reply),
+                                  .sealed = slice_of(t->sealed),
+                                  .size = e->size,
+                                  .client = &c->client,
+                                  .verdict = t->verified ? t->verified->proofs : SLICE(""),
+                                  .rcpt_count = t->rcpt_count,
+                                  .rcpts = message_event_rcpts(t)};
+    if (mail_accepted_write(&event, &text))
+        bus_publish_text(s->smtpd->worker->bus, "mail.accepted", slice_of(e->id), buf_slice(&text));
+    buf_free(&text);
     metric_add(&smtpd_accepted, 1);
     metric_add(&smtpd_bytes, (int64_t)e->size);
     if (!c->queued) metric_add(&smtpd_delivered, 1);
@@ -72,7 +80,6 @@ static void end(struct commit *c, int code, const char *enhanced, const char *re
     if (code == 250) say_accepted(c);
     atomic_fetch_sub(&s->smtpd->process->memory, c->memory);
     buf_free(&c->listing);
-    json_decref(c->client);
     c->ended = true;
     life_release(&s->life);
 }
@@ -155,13 +162,10 @@ static void end_refused(struct commit *c, const char *result) {
 static void on_delivered(void *ctx, const char *const results[]) {
     struct commit *c = ctx;
     struct envelope *e = &c->envelope;
-    size_t delivered = 0, refused = 0, full = 0, left = 0, count = e->rcpt_count;
+    size_t refused = 0, full = 0, left = 0, count = e->rcpt_count;
     const char *first = results[0];
     for (size_t i = 0; i < count; i++) {
-        if (results[i] && strcmp(results[i], "delivered") == 0) {
-            delivered++;
-            continue;
-        }
+        if (results[i] && strcmp(results[i], "delivered") == 0) continue;
         if (!is_temporary(results[i])) refused++;
         if (results[i] && strcmp(results[i], "full") == 0) full++;
         e->rcpts[left++] = e->rcpts[i];
@@ -175,7 +179,7 @@ static void on_delivered(void *ctx, const char *const results[]) {
         snprintf(reply, sizeof reply, "OK, delivered as %s", e->id);
         end(c, 250, "2.0.0", reply);
     } else {
-        e->rcpt_count = left; /* of the entry: message_rcpts still tells all */
+        e->rcpt_count = left; /* of the entry: the event tells all */
         queue_stored(c);
     }
 }
@@ -245,6 +249,8 @@ void commit_begin(struct session *s) {
     c->text = message_finish(s);
     fill_envelope(s, &c->envelope, c->text.n);
     c->client = trace_client(s);
+    c->client.tls = arena_slice(t->arena, c->client.tls);
+    c->client.cipher = arena_slice(t->arena, c->client.cipher);
     c->memory = COPIES * c->text.n;
     s->commit = c;
     life_hold(&s->life);

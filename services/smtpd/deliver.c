@@ -2,12 +2,8 @@
  * requests as their bounds allow. */
 #include <stdlib.h>
 
-#include "libcommon/base/base64.h"
-#include "libcommon/base/clock.h"
+#include "libcommon/codec/deliver.h"
 #include "services/smtpd/smtpd.h"
-
-/* Of a request (proto-schemas/rpc/mailbox.deliver.request.json). */
-enum { MESSAGES_MAX = 64, RCPTS_MAX = 1000, BYTES_MAX = 700 * 1024, RCPT_BYTES = 64 };
 
 struct deliverer {
     struct smtpd *smtpd;
@@ -21,79 +17,83 @@ struct request {
     size_t count, rcpts, bytes;
 };
 
-static size_t bytes_of(const struct delivery *d) {
-    size_t n = d->listing.n * 4 / 3 + d->envelope->from.n + 512;
-    for (size_t i = 0; i < d->envelope->rcpt_count; i++) n += d->envelope->rcpts[i].address.n + RCPT_BYTES;
-    return n;
-}
-
-static json_t *message_of(const struct delivery *d) {
+/* rcpts: of the arena. */
+static struct deliver_ask_message message_of(struct arena *arena, const struct delivery *d) {
     const struct envelope *e = d->envelope;
-    json_t *rcpts = json_array();
+    struct deliver_ask_rcpt *rcpts = arena_alloc(arena, e->rcpt_count * sizeof *rcpts);
     for (size_t i = 0; i < e->rcpt_count; i++)
-        json_array_append_new(rcpts, json_pack("{s:s%,s:s%}", "rcpt", e->rcpts[i].address.p, e->rcpts[i].address.n,
-                                               "user", e->rcpts[i].user.p, e->rcpts[i].user.n));
-    json_t *message =
-        json_pack("{s:s,s:s%,s:s%,s:I,s:I,s:s,s:b,s:o}", "id", e->id, "from", e->from.p, e->from.n, "folder",
-                  e->folder.n ? e->folder.p : "", e->folder.n, "size", (json_int_t)e->size, "date",
-                  (json_int_t)(e->received_ms / 1000), "attempt", d->attempt, "held", 1, "rcpts", rcpts);
-    if (message) add_base64(message, "listing_b64", d->listing);
-    return message;
+        rcpts[i] = (struct deliver_ask_rcpt){e->rcpts[i].address, e->rcpts[i].user};
+    return (struct deliver_ask_message){.id = slice_of(e->id),
+                                        .from = e->from,
+                                        .folder = e->folder,
+                                        .attempt = slice_of(d->attempt),
+                                        .size = e->size,
+                                        .date = e->received_ms / 1000,
+                                        .held = true,
+                                        .listing = d->listing,
+                                        .count = e->rcpt_count,
+                                        .rcpts = rcpts};
 }
 
 /* The results that a message's part of the answer tells; NULL where there is none. */
-static void tell(struct delivery *d, const json_t *message) {
-    const char *results[ENVELOPE_RCPTS_MAX];
-    const json_t *rcpts = json_object_get(message, "rcpts");
-    for (size_t i = 0; i < d->envelope->rcpt_count; i++)
-        results[i] = json_string_value(json_object_get(json_array_get(rcpts, i), "result"));
+static void tell(struct delivery *d, const struct deliver_reply_message *m) {
+    const char *results[ENVELOPE_RCPTS_MAX] = {0};
+    for (size_t i = 0; m && i < m->count && i < d->envelope->rcpt_count; i++)
+        if (m->rcpts[i].result.n) results[i] = m->rcpts[i].result.p;
     d->done(d->ctx, results);
 }
 
-static void on_delivered(void *ctx, int error, const json_t *reply) {
+static void on_delivered(void *ctx, int error, struct slice text) {
     struct request *r = ctx;
-    const json_t *messages = error ? NULL : json_object_get(reply, "messages");
+    struct arena *arena = arena_create();
+    struct deliver_reply reply = {0};
     struct delivery *d = r->first, *next;
+    if (error || deliver_reply_read(arena, text, &reply) != NULL) reply.count = 0;
     for (size_t i = 0; d; i++, d = next) {
-        const json_t *message = json_array_get(messages, i);
-        const char *id = json_string_value(json_object_get(message, "id"));
+        const struct deliver_reply_message *m = i < reply.count ? &reply.messages[i] : NULL;
         next = d->next;
-        tell(d, id && strcmp(id, d->envelope->id) == 0 ? message : NULL);
+        tell(d, m && slice_is(m->id, d->envelope->id) ? m : NULL);
     }
+    arena_destroy(arena);
     free(r);
 }
 
-static void ask(struct deliverer *x, struct request *r) {
-    json_t *messages = json_array();
+static void ask_mailbox(struct deliverer *x, struct arena *arena, struct request *r) {
+    struct buf ask = {0};
+    struct json_put j = deliver_ask_open(&ask);
     for (struct delivery *d = r->first; d; d = d->next) {
-        json_t *message = message_of(d);
-        json_array_append_new(messages, message ? message : json_object());
+        struct deliver_ask_message m = message_of(arena, d);
+        deliver_ask_add(&j, &m); /* what smtpd takes is UTF-8 (parse.c) */
     }
-    bus_request(x->smtpd->worker->bus, "mailbox.deliver", json_pack("{s:o}", "messages", messages), SMTP_DELIVER_MS,
-                on_delivered, r);
+    deliver_ask_close(&j);
+    bus_request_text(x->smtpd->worker->bus, "mailbox.deliver", buf_slice(&ask), SMTP_DELIVER_MS, on_delivered, r);
+    buf_free(&ask);
 }
 
 static void on_turn(evutil_socket_t fd, short what, void *ctx) {
     struct deliverer *x = ctx;
+    struct arena *arena = arena_create();
     (void)fd, (void)what;
     while (x->first) {
         struct request *r = memory_alloc(sizeof *r);
         struct delivery **last = &r->first;
-        while (x->first && r->count < MESSAGES_MAX) {
+        while (x->first && r->count < DELIVER_ASK_MESSAGES) {
             struct delivery *d = x->first;
-            size_t bytes = bytes_of(d);
-            if (r->count && (r->rcpts + d->envelope->rcpt_count > RCPTS_MAX || r->bytes + bytes > BYTES_MAX)) break;
+            struct deliver_ask_message m = message_of(arena, d);
+            size_t bytes = deliver_ask_bytes(&m);
+            if (r->count && (r->rcpts + m.count > DELIVER_ASK_RCPTS || r->bytes + bytes > DELIVER_ASK_BYTES)) break;
             x->first = d->next;
             d->next = NULL;
             *last = d;
             last = &d->next;
             r->count++;
-            r->rcpts += d->envelope->rcpt_count;
+            r->rcpts += m.count;
             r->bytes += bytes;
         }
-        ask(x, r);
+        ask_mailbox(x, arena, r);
     }
     x->last = &x->first;
+    arena_destroy(arena);
 }
 
 void deliver(struct deliverer *x, struct delivery *d) {

@@ -63,29 +63,26 @@ enum forward_return forward_return(struct session *s, struct slice *address) {
     return meaning;
 }
 
-bool forward_is_unproven(const json_t *proofs) {
-    const char *dmarc = json_string_value(json_object_get(json_object_get(proofs, "dmarc"), "result"));
-    return dmarc && (strcmp(dmarc, "fail") == 0 || strcmp(dmarc, "temperror") == 0);
+bool forward_is_unproven(const struct verify_reply *v) {
+    return slice_is(v->dmarc_result, "fail") || slice_is(v->dmarc_result, "temperror");
 }
 
 /* Without a sender SPF is of the name we greet with (RFC 7208 §2.4), which is aligned with every name of its
  * organizational domain (RFC 9989 §4.4). The verifier tells that domain where it had to find it. */
-bool forward_greeting_proves(const struct session *s, const json_t *proofs) {
-    const json_t *dmarc = json_object_get(proofs, "dmarc");
-    const char *known = json_string_value(json_object_get(dmarc, "organizational_domain")),
-               *from = json_string_value(json_object_get(dmarc, "from"));
-    struct slice host = slice_of(s->smtpd->worker->hostname),
-                 domain = known && *known ? slice_of(known) : dmarc_organizational_domain(slice_of(from));
+bool forward_greeting_proves(const struct session *s, const struct verify_reply *v) {
+    struct slice host = slice_of(s->smtpd->worker->hostname), domain = v->organizational_domain.n
+                                                                           ? v->organizational_domain
+                                                                           : dmarc_organizational_domain(v->dmarc_from);
     if (s->t.from.n || !domain.n || host.n < domain.n ||
         !slice_equal_nocase(slice_skip(host, host.n - domain.n), domain))
         return false;
     return host.n == domain.n || host.p[host.n - domain.n - 1] == '.';
 }
 
-void forward_rewrite(struct session *s, const json_t *proofs) {
+void forward_rewrite(struct session *s, const struct verify_reply *v) {
     struct transaction *t = &s->t;
     char own[DOMAIN_BYTES];
-    if (!t->from.n || !s->smtpd->srs.count || forward_is_unproven(proofs)) return;
+    if (!t->from.n || !s->smtpd->srs.count || forward_is_unproven(v)) return;
     if (domain_normalise(envelope_domain(t->from), own) != 0) own[0] = '\0'; /* an address literal */
     for (struct rcpt *r = t->rcpts; r; r = r->next) {
         struct buf path = {0};

@@ -49,6 +49,7 @@ static void smtpd_start(struct worker *w) {
     struct smtpd *d = memory_alloc(sizeof *d);
     d->worker = w;
     d->process = &process;
+    d->login_end = login_end_create(w->bus, sessions_end_user, d);
     d->resolver = resolver_create(d);
     d->deliverer = deliverer_create(d);
     forward_configure(d);
@@ -71,6 +72,7 @@ static void smtpd_stop(struct worker *w) {
     struct smtpd *d = w->state;
     d->stopping = true;
     for (struct session *each = d->sessions; each; each = each->next) session_end(each);
+    login_end_destroy(d->login_end);
     resolver_destroy(d->resolver);
     d->resolver = NULL;
     smtpd_free(d);

@@ -1,9 +1,7 @@
-#include "libcommon/base/base64.h"
+#include "libcommon/base/cost.h"
 #include "libcommon/base/log.h"
 #include "libcommon/mail/header.h"
 #include "services/smtpd/smtpd.h"
-
-#include <stdlib.h>
 
 /* The text
  * --------------------------------------------------------------------------------------------------------------------
@@ -92,6 +90,7 @@ struct slice message_finish(struct session *s) {
         buf_reserve(&t->text, more);
         memmove(t->text.data + from + more, t->text.data + from, n);
         t->text.n += more;
+        cost_body_copy(n);
         old += more;
     }
     size_t start = MESSAGE_ROOM + old - header.n;
@@ -139,15 +138,36 @@ void message_received(struct session *s) {
     session_check(s, STAGE_END, end_done);
 }
 
-json_t *message_rcpts(const struct transaction *t) {
-    json_t *list = json_array();
-    for (const struct rcpt *r = t->rcpts; r; r = r->next) {
-        json_t *one = json_pack("{s:s%}", "address", r->address.p, r->address.n);
-        if (r->user) json_object_set_new(one, "user", json_string(r->user));
-        if (r->from) json_object_set_new(one, "from", json_string(r->from));
-        json_array_append_new(list, one);
+/* The event of a refusal
+ * --------------------------------------------------------------------------------------------------------------
+ */
+
+struct mail_event_rcpt *message_event_rcpts(const struct transaction *t) {
+    struct mail_event_rcpt *list = arena_alloc(t->arena, (t->rcpt_count + 1) * sizeof *list);
+    size_t i = 0;
+    for (const struct rcpt *r = t->rcpts; r; r = r->next, i++) {
+        list[i].address = r->address;
+        if (r->user) list[i].user = slice_of(r->user);
+        if (r->from) list[i].from = slice_of(r->from);
     }
     return list;
+}
+
+static void say_refused(struct session *s, int code, const char *enhanced, const char *reason) {
+    struct transaction *t = &s->t;
+    struct mail_event_client client = trace_client(s);
+    struct buf event = {0};
+    struct mail_refused refused = {.from = t->from,
+                                   .enhanced = slice_of(enhanced),
+                                   .reason = slice_of(reason),
+                                   .code = code,
+                                   .client = &client,
+                                   .verdict = t->verified ? t->verified->proofs : SLICE(""),
+                                   .rcpt_count = t->rcpt_count,
+                                   .rcpts = message_event_rcpts(t)};
+    if (mail_refused_write(&refused, &event))
+        bus_publish_text(s->smtpd->worker->bus, "mail.refused", slice_of(t->id), buf_slice(&event));
+    buf_free(&event);
 }
 
 void message_refuse(struct session *s, int code, const char *enhanced, const char *reason) {
@@ -155,17 +175,7 @@ void message_refuse(struct session *s, int code, const char *enhanced, const cha
     metric_add(code < 500 ? &smtpd_deferred : &smtpd_refused, 1);
     log_info("message refused", "id", t->id, "from", t->from.p, "client", s->ip, "enhanced", enhanced, "reason", reason,
              NULL);
-    json_t *data = json_pack("{s:s%,s:o,s:o,s:i,s:s,s:s}", "from", t->from.p, t->from.n, "rcpts", message_rcpts(t),
-                             "client", trace_client(s), "code", code, "enhanced", enhanced, "reason", reason);
-    if (data && t->proofs) json_object_set(data, "verdict", t->proofs);
-    if (data) bus_publish(s->smtpd->worker->bus, "mail.refused", slice_of(t->id), data);
+    say_refused(s, code, enhanced, reason);
     session_reply(s, "%d %s %s", code, enhanced, reason);
     transaction_reset(s);
-}
-
-void add_base64(json_t *object, const char *name, struct slice bytes) {
-    struct buf text = {0};
-    base64_encode(bytes, &text);
-    json_object_set_new(object, name, json_stringn_nocheck(buf_str(&text), text.n));
-    buf_free(&text);
 }

@@ -28,7 +28,7 @@ static int normalise(const struct address *a, struct mail_address *out) {
 }
 
 static bool same(const struct mail_address *a, const struct mail_address *b) {
-    return strcmp(a->local, b->local) == 0 && strcmp(a->domain, b->domain) == 0;
+    return slice_is(slice_of(a->local), b->local) && slice_is(slice_of(a->domain), b->domain);
 }
 
 /* Reads the mailboxes of a field's value into a new list of the arena; 0 when there is none, or one is no address, or
@@ -68,18 +68,16 @@ const char *outgoing_authors(struct transaction *t, struct slice header) {
     return NULL;
 }
 
-static void on_owns(struct checking *c, int error, const json_t *reply) {
+static void on_owns(struct checking *c, int error, struct slice reply) {
     struct session *s = c->session;
     char address[ADDRESS_BYTES_MAX];
     address_text(&s->t.authors.list[s->t.authors.next++], address);
     if (error == BUS_UNAVAILABLE)
         check_reject(c, 451, "4.3.0", "The author's address cannot be checked now, try again later");
-    else if (error || !json_is_true(json_object_get(reply, "owns")))
+    else if (error || !owner_answer(c, reply, slice_of(address)))
         check_reject(c, 550, "5.7.1", "The author %s is not one of your addresses", address);
-    else {
-        resolver_keep_owner(s->smtpd->resolver, c->mark, s->user, slice_of(address));
+    else
         check_authors(c);
-    }
 }
 
 /* Otherwise one account could send, signed, in the name of another (RFC 6409 §6.1). */
@@ -93,9 +91,7 @@ void check_authors(struct checking *c) {
         resolver_owns(s->smtpd->resolver, s->user, slice_of(address_text(&t->authors.list[t->authors.next], address))))
         t->authors.next++;
     if (t->authors.next == t->authors.count) return;
-    c->mark = resolver_mark(s->smtpd->resolver);
-    check_ask(c, "accounts.owns", json_pack("{s:s,s:s}", "user", s->user, "address", address), SMTP_RESOLVE_MS,
-              on_owns);
+    ask_owner(c, slice_of(address), on_owns);
 }
 
 /* Header and signature
@@ -130,13 +126,13 @@ void check_header(struct checking *c) {
     message_drop_fields(t, "Return-Path"); /* RFC 5321 §4.4 */
 }
 
-static void on_signed(struct checking *c, int error, const json_t *reply) {
+static void on_signed(struct checking *c, int error, struct slice reply) {
     struct transaction *t = &c->session->t;
-    const char *headers = json_string_value(json_object_get(reply, "headers"));
+    struct slice fields;
     if (error == BUS_UNAVAILABLE)
         check_reject(c, 451, "4.7.0", "The message cannot be signed now, try again later");
-    else if (error == BUS_OK && headers)
-        message_put_on_top(t, slice_of(headers)); /* above the fields that we added, which they cover */
+    else if (error == BUS_OK && sign_reply_read(t->arena, reply, &fields) == NULL)
+        message_put_on_top(t, fields); /* above the fields that we added, which they cover */
     else
         log_info("sent without a signature: the domain has no key here", "id", t->id, "domain", t->authors.domain,
                  NULL);
@@ -145,13 +141,15 @@ static void on_signed(struct checking *c, int error, const json_t *reply) {
 void check_signature(struct checking *c) {
     struct session *s = c->session;
     struct transaction *t = &s->t;
-    struct buf header = {0};
+    struct buf header = {0}, text = {0};
     if (!session_is_submission(s)) return;
     buf_add_slice(&header, buf_slice(&t->change.on_top));
     message_kept_header(t, &header); /* what does not go on is not signed */
-    json_t *ask = json_pack("{s:s,s:s}", "id", t->id, "domain", t->authors.domain);
-    add_base64(ask, "header_b64", buf_slice(&header));
-    add_base64(ask, "body_hash_b64", slice_make(t->digests[0], BODY_HASH_BYTES));
+    struct sign_ask ask = {.id = slice_of(t->id),
+                           .domain = slice_of(t->authors.domain),
+                           .header = buf_slice(&header),
+                           .body_hash = slice_make(t->digests[0], BODY_HASH_BYTES)};
+    sign_ask_write(&ask, &text);
     buf_free(&header);
-    check_ask(c, "verifier.sign", ask, SMTP_VERIFY_MS, on_signed);
+    check_ask(c, "verifier.sign", &text, SMTP_VERIFY_MS, on_signed);
 }

@@ -9,18 +9,57 @@ enum { BUCKETS = 4096, KEY_BYTES = ADDRESS_BYTES_MAX + 40 };
 struct name {
     struct name *next;
     int64_t until_us;
-    json_t *answer;     /* of accounts.resolve; NULL: of accounts.owns, which was yes */
-    bool depends;       /* on other names than its own: an alias, a catch-all, an owner */
-    const char *domain; /* in key */
-    char key[];         /* local@domain, or user SP local@domain */
+    struct resolved *answer; /* of accounts.resolve; NULL: of accounts.owns, which was yes */
+    bool depends;            /* on other names than its own: an alias, a catch-all, an owner */
+    const char *domain;      /* in key */
+    char key[];              /* local@domain, or user SP local@domain */
 };
 
 struct resolver {
-    struct smtpd *smtpd;
     struct name *buckets[BUCKETS];
     size_t count;
     uint64_t changes; /* that were heard */
 };
+
+/* An answer
+ * --------------------------------------------------------------------------------------------------------------------
+ */
+
+static char *copy_text(char **at, struct slice text) {
+    char *copy = memcpy(*at, text.p, text.n + 1);
+    *at += text.n + 1;
+    return copy;
+}
+
+struct resolved *resolved_read(struct slice text) {
+    struct arena *arena = arena_create();
+    struct resolve_reply reply;
+    struct resolved *x = NULL;
+    if (resolve_reply_read(arena, text, &reply) == NULL) {
+        size_t count = reply.user_count + reply.remote_count, bytes = 0;
+        for (size_t i = 0; i < reply.user_count; i++) bytes += reply.users[i].user.n + reply.users[i].address.n + 2;
+        for (size_t i = 0; i < reply.remote_count; i++) bytes += reply.remotes[i].n + 1;
+        x = memory_alloc(sizeof *x + count * sizeof *x->at + bytes);
+        char *texts = (char *)(x->at + count);
+        x->uses = 1;
+        x->kind = reply.kind;
+        for (size_t i = 0; i < reply.user_count; i++, x->count++) {
+            x->at[x->count].address = copy_text(&texts, reply.users[i].address);
+            x->at[x->count].user = copy_text(&texts, reply.users[i].user);
+        }
+        for (size_t i = 0; i < reply.remote_count; i++) x->at[x->count++].address = copy_text(&texts, reply.remotes[i]);
+    }
+    arena_destroy(arena);
+    return x;
+}
+
+void resolved_release(struct resolved *x) {
+    if (x && --x->uses == 0) free(x);
+}
+
+/* What is kept
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 static size_t bucket_of(const char *key) {
     uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
@@ -31,7 +70,7 @@ static size_t bucket_of(const char *key) {
 static void name_free(struct resolver *r, struct name **at) {
     struct name *n = *at;
     *at = n->next;
-    json_decref(n->answer);
+    resolved_release(n->answer);
     free(n);
     r->count--;
 }
@@ -67,11 +106,11 @@ static void empty(struct resolver *r) {
         while (r->buckets[i]) name_free(r, &r->buckets[i]);
 }
 
-static void keep(struct resolver *r, uint64_t mark, const char *user, struct slice address, json_t *answer,
+static void keep(struct resolver *r, uint64_t mark, const char *user, struct slice address, struct resolved *answer,
                  bool depends) {
     char key[KEY_BYTES];
     if (mark != r->changes || make_key(key, user, address) != 0 || find(r, user, address)) {
-        json_decref(answer);
+        resolved_release(answer);
         return;
     }
     if (r->count >= RESOLVE_NAMES_MAX) empty(r);
@@ -88,65 +127,86 @@ static void keep(struct resolver *r, uint64_t mark, const char *user, struct sli
 }
 
 /* An answer about an account names this account and nothing else. */
-static bool is_plain(struct slice address, const json_t *answer) {
-    const json_t *users = json_object_get(answer, "users");
-    const char *own = json_string_value(json_object_get(json_array_get(users, 0), "address"));
+static bool is_plain(struct slice address, const struct resolved *x) {
     char a[KEY_BYTES], b[KEY_BYTES];
-    return json_array_size(users) == 1 && json_array_size(json_object_get(answer, "remote")) == 0 && own &&
-           make_key(a, NULL, address) == 0 && make_key(b, NULL, slice_of(own)) == 0 && strcmp(a, b) == 0;
+    return x->count == 1 && x->at[0].user && make_key(a, NULL, address) == 0 &&
+           make_key(b, NULL, slice_of(x->at[0].address)) == 0 && strcmp(a, b) == 0;
 }
 
-json_t *resolver_find(struct resolver *r, struct slice address) {
+struct resolved *resolver_find(struct resolver *r, struct slice address) {
     struct name *n = find(r, NULL, address);
-    return n ? json_incref(n->answer) : NULL;
+    if (!n) return NULL;
+    n->answer->uses++;
+    return n->answer;
 }
 
 uint64_t resolver_mark(const struct resolver *r) { return r->changes; }
 
-void resolver_keep(struct resolver *r, uint64_t mark, struct slice address, const json_t *answer) {
-    const char *kind = json_string_value(json_object_get(answer, "kind"));
-    if (!kind || (strcmp(kind, "local") != 0 && strcmp(kind, "remote") != 0)) return;
-    keep(r, mark, NULL, address, json_incref((json_t *)(uintptr_t)answer), !is_plain(address, answer));
+void resolver_keep(struct resolver *r, uint64_t mark, struct slice address, struct resolved *answer) {
+    if (answer->kind == RESOLVE_UNKNOWN) return;
+    answer->uses++;
+    keep(r, mark, NULL, address, answer, !is_plain(address, answer));
 }
 
 bool resolver_owns(struct resolver *r, const char *user, struct slice address) {
     return find(r, user, address) != NULL;
 }
 
-void resolver_keep_owner(struct resolver *r, uint64_t mark, const char *user, struct slice address) {
-    keep(r, mark, user, address, NULL, true);
+void ask_resolve(struct checking *c, struct slice address, check_answer_fn *answer) {
+    struct buf ask = {0};
+    c->mark = resolver_mark(c->session->smtpd->resolver);
+    resolve_ask_write(address, &ask);
+    check_ask(c, "accounts.resolve", &ask, SMTP_RESOLVE_MS, answer);
 }
 
-/* An account's change concerns its own name; a change of anything else the whole domain; and either may concern names
- * that lead on to others. */
-static void on_changed(void *ctx, struct slice about, const json_t *data) {
-    struct resolver *r = ctx;
-    const char *domain = json_string_value(json_object_get(data, "domain")),
-               *what = json_string_value(json_object_get(data, "what")),
-               *name = json_string_value(json_object_get(data, "name")),
-               *user = json_string_value(json_object_get(data, "user")),
-               *sessions = json_string_value(json_object_get(data, "sessions"));
-    (void)about;
-    if (!domain || !what || strcmp(what, "key") == 0) return;
-    bool account = strcmp(what, "account") == 0 && name;
-    size_t local = account ? strcspn(name, "@") : 0;
+void ask_owner(struct checking *c, struct slice address, check_answer_fn *answer) {
+    struct buf ask = {0};
+    struct json_put j = json_put_begin(&ask);
+    c->mark = resolver_mark(c->session->smtpd->resolver);
+    json_put_object(&j, NULL);
+    json_put_word(&j, "user", c->session->user);
+    json_put_text(&j, "address", address);
+    json_put_end(&j, '}');
+    check_ask(c, "accounts.owns", &ask, SMTP_RESOLVE_MS, answer);
+}
+
+bool owner_answer(struct checking *c, struct slice reply, struct slice address) {
+    struct session *s = c->session;
+    yyjson_val *o;
+    yyjson_doc *doc = json_take(reply, &o);
+    bool owns = doc && json_take_true(o, "owns");
+    yyjson_doc_free(doc);
+    if (owns) keep(s->smtpd->resolver, c->mark, s->user, address, NULL, true);
+    return owns;
+}
+
+void resolver_forget(struct resolver *r, const char *domain, const char *account) {
+    size_t local = account ? strcspn(account, "@") : 0;
     r->changes++;
     for (size_t i = 0; i < BUCKETS; i++)
         for (struct name **at = &r->buckets[i]; *at;) {
             const struct name *n = *at;
             bool here = strcmp(n->domain, domain) == 0;
-            if (here && account) here = (size_t)(n->domain - 1 - n->key) == local && strncmp(n->key, name, local) == 0;
+            if (here && account)
+                here = (size_t)(n->domain - 1 - n->key) == local && strncmp(n->key, account, local) == 0;
             if (here || n->depends)
                 name_free(r, at);
             else
                 at = &(*at)->next;
         }
-    if (user && sessions && strcmp(sessions, "end") == 0) sessions_end_user(r->smtpd, user);
+}
+
+static void on_changed(void *ctx, struct slice about, const json_t *data) {
+    const char *domain = json_string_value(json_object_get(data, "domain")),
+               *what = json_string_value(json_object_get(data, "what")),
+               *name = json_string_value(json_object_get(data, "name"));
+    (void)about;
+    if (domain && what && strcmp(what, "key") != 0)
+        resolver_forget(ctx, domain, strcmp(what, "account") == 0 ? name : NULL);
 }
 
 struct resolver *resolver_create(struct smtpd *d) {
     struct resolver *r = memory_alloc(sizeof *r);
-    r->smtpd = d;
     if (d->worker->bus) bus_hear(d->worker->bus, "account.changed.>", false, on_changed, r);
     return r;
 }

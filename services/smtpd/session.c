@@ -163,8 +163,8 @@ static bool is_busy(const struct session *s) { return s->then || s->commit || s-
 
 /* Does the one thing that comes next; false: there is nothing to do until it is woken again. */
 static bool step(struct session *s) {
+    if (!s->closing && s->tls_ready) on_tls_ready(s);
     if (s->closing) return false;
-    if (s->tls_ready) on_tls_ready(s);
     if (s->then) {
         if (!stage_step(&s->checking)) return false;
         stage_done_fn *then = s->then;
@@ -206,7 +206,6 @@ void transaction_reset(struct session *s) {
     struct buf text = t->text;
     for (size_t i = 0; i < t->hash_count; i++) body_hash_destroy(t->hashes[i]);
     buf_free(&t->change.on_top);
-    json_decref(t->proofs);
     atomic_fetch_sub(&s->smtpd->process->memory, t->memory);
     buf_reset(&text);
     arena_reset(arena);
@@ -313,7 +312,8 @@ void session_accept(struct smtpd *d, evutil_socket_t fd, enum smtp_port port) {
     life_wake(&s->life);
 }
 
-void sessions_end_user(struct smtpd *d, const char *user) {
+void sessions_end_user(void *ctx, const char *user) {
+    struct smtpd *d = ctx;
     for (struct session *s = d->sessions; s; s = s->next)
         if (s->user && strcmp(s->user, user) == 0) {
             s->login_ended = true;

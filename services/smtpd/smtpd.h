@@ -19,14 +19,18 @@
 #include <stdatomic.h>
 
 #include "libcommon/base/arena.h"
+#include "libcommon/codec/events.h"
+#include "libcommon/codec/resolve.h"
+#include "libcommon/codec/verify.h"
 #include "libcommon/mail/domain.h"
 #include "libcommon/net/stream.h"
 #include "libcommon/outbox/envelope.h"
+#include "libcommon/service/clients.h"
 #include "libcommon/service/life.h"
+#include "libcommon/service/login_end.h"
 #include "libcommon/service/service.h"
 #include "libcommon/trust/dkim/body_hash.h"
 #include "libcommon/trust/srs/srs.h"
-#include "services/smtpd/clients.h"
 #include "services/smtpd/limits.h"
 #include "services/smtpd/parse.h"
 #include "services/smtpd/stage.h"
@@ -52,6 +56,7 @@ struct smtpd {
     struct session *sessions; /* a list, for draining and counting */
     size_t count;
     bool stopping; /* freed with the last session */
+    struct login_end *login_end;
     struct resolver *resolver;
     struct deliverer *deliverer;
     char *srs_secret; /* NULL: none, nothing is rewritten */
@@ -111,8 +116,8 @@ struct transaction {
     /* the end stage */
     struct header_change change;
     char message_id[256];
-    json_t *proofs;     /* what the verifier found, for the event; NULL: nothing was asked */
-    const char *sealed; /* the domain of the ARC seal that was added; NULL: none */
+    struct verify_reply *verified; /* what the verifier found; NULL: it was not asked */
+    const char *sealed;            /* the domain of the ARC seal that was added; NULL: none */
     struct {
         size_t count, next;
         struct mail_address *list; /* whose owner is still to be asked for */
@@ -173,8 +178,8 @@ void session_check(struct session *s, enum stage stage, stage_done_fn *done);
 /* The connection is closed, and the session freed when nothing holds it any more. */
 void session_end(struct session *s);
 void transaction_reset(struct session *s);
-/* The sessions of this user end with 421. */
-void sessions_end_user(struct smtpd *d, const char *user);
+/* The sessions of this user end with 421 (login_end_fn; ctx: the worker's smtpd). */
+void sessions_end_user(void *ctx, const char *user);
 /* At a worker's stop: the last one frees d. */
 void smtpd_free(struct smtpd *d);
 
@@ -210,14 +215,32 @@ void rcpts_free(struct session *s);
 enum { RESOLVE_KEEP_S = 30, RESOLVE_NAMES_MAX = 10000 };
 struct resolver *resolver_create(struct smtpd *d);
 void resolver_destroy(struct resolver *r);
-/* The answer of accounts.resolve about an address; NULL: not known. A new reference. */
-json_t *resolver_find(struct resolver *r, struct slice address);
-/* To be taken when accounts is asked, and given to resolver_keep: what changed meanwhile is not kept. */
+struct resolved {
+    int uses;
+    enum resolve_kind kind;
+    size_t count;
+    struct {
+        const char *address, *user; /* user NULL: at another site */
+    } at[];
+};
+/* Reads an answer of accounts.resolve; NULL: it is none. The caller releases it. */
+struct resolved *resolved_read(struct slice reply);
+void resolved_release(struct resolved *x); /* NULL is allowed */
+/* Asks accounts whose mailbox an address is, or whether it belongs to the login. */
+void ask_resolve(struct checking *c, struct slice address, check_answer_fn *answer);
+void ask_owner(struct checking *c, struct slice address, check_answer_fn *answer);
+/* Whether the answer to ask_owner is yes, which is kept then. */
+bool owner_answer(struct checking *c, struct slice reply, struct slice address);
+/* The answer of accounts.resolve about an address; NULL: not known. The caller releases it. */
+struct resolved *resolver_find(struct resolver *r, struct slice address);
+/* How many changes were heard. What was asked at an earlier mark is not kept. */
 uint64_t resolver_mark(const struct resolver *r);
-void resolver_keep(struct resolver *r, uint64_t mark, struct slice address, const json_t *answer);
-/* The same for accounts.owns answered with true. */
+void resolver_keep(struct resolver *r, uint64_t mark, struct slice address, struct resolved *answer);
+/* Something of a domain changed. An account's change (account: its local part) concerns its own name, a change of
+ * anything else (NULL) the whole domain; and either may concern names that lead on to others. */
+void resolver_forget(struct resolver *r, const char *domain, const char *account);
+/* Whether accounts said that an address belongs to a user. */
 bool resolver_owns(struct resolver *r, const char *user, struct slice address);
-void resolver_keep_owner(struct resolver *r, uint64_t mark, const char *user, struct slice address);
 
 /* forward.c */
 void forward_configure(struct smtpd *d);
@@ -231,11 +254,11 @@ const char *forward_domain(const struct session *s);
 enum forward_return { RETURN_NONE, RETURN_TAKEN, RETURN_WITH_SENDER, RETURN_FORGED, RETURN_EXPIRED };
 enum forward_return forward_return(struct session *s, struct slice *address);
 /* Whether the verifier's verdict leaves open that the From address is forged: then our name is not lent to it. */
-bool forward_is_unproven(const json_t *proofs);
+bool forward_is_unproven(const struct verify_reply *v);
 /* Whether such a message, which has no sender, would be proven by the mail host's name alone. */
-bool forward_greeting_proves(const struct session *s, const json_t *proofs);
+bool forward_greeting_proves(const struct session *s, const struct verify_reply *v);
 /* Gives the recipients that are handed on their reverse-path. */
-void forward_rewrite(struct session *s, const json_t *proofs);
+void forward_rewrite(struct session *s, const struct verify_reply *v);
 
 /* data.c */
 void cmd_data(struct session *s, struct slice argument);
@@ -264,10 +287,8 @@ struct slice message_finish(struct session *s);
 void message_received(struct session *s);
 /* Refuses the message and says so on the bus. */
 void message_refuse(struct session *s, int code, const char *enhanced, const char *reason);
-/* Adds bytes as base64 text to an object. */
-void add_base64(json_t *object, const char *name, struct slice bytes);
-/* The recipients, as events name them. */
-json_t *message_rcpts(const struct transaction *t);
+/* The recipients as events tell them, of the arena. */
+struct mail_event_rcpt *message_event_rcpts(const struct transaction *t);
 
 /* outgoing.c: reads From and Sender (RFC 5322 §3.6.2) into t->authors: whose owner is still to be asked for, and which
  * domain signs. Each author must be the login's own; where From names several, it is enough that the Sender is, who
@@ -296,7 +317,8 @@ void deliver(struct deliverer *x, struct delivery *d);
 
 /* trace.c: pure text. */
 void trace_received(const struct session *s, struct buf *out);
-json_t *trace_client(const struct session *s);
+/* The client as events tell it; valid as long as the session and its connection. */
+struct mail_event_client trace_client(const struct session *s);
 
 extern struct metric smtpd_connections, smtpd_accepted, smtpd_delivered, smtpd_refused, smtpd_deferred, smtpd_bytes;
 

@@ -40,7 +40,7 @@ void check_reject(struct checking *c, int code, const char *enhanced, const char
 
 void check_quarantine(struct checking *c, const char *folder) { c->verdict.folder = folder; }
 
-static void on_answer(void *ctx, int error, const json_t *reply) {
+static void on_answer(void *ctx, int error, struct slice reply) {
     struct checking *c = ctx;
     struct session *s = c->session;
     c->waits = false;
@@ -48,9 +48,10 @@ static void on_answer(void *ctx, int error, const json_t *reply) {
     life_release(&s->life);
 }
 
-void check_ask(struct checking *c, const char *verb, json_t *ask, int timeout_ms, check_answer_fn *answer) {
+void check_ask(struct checking *c, const char *verb, struct buf *ask, int timeout_ms, check_answer_fn *answer) {
     c->waits = true;
     c->answer = answer;
     life_hold(&c->session->life);
-    bus_request(c->session->smtpd->worker->bus, verb, ask, timeout_ms, on_answer, c);
+    bus_request_text(c->session->smtpd->worker->bus, verb, buf_slice(ask), timeout_ms, on_answer, c);
+    buf_free(ask);
 }

@@ -7,6 +7,7 @@
 #ifndef POSTBUS_SMTPD_STAGE_H
 #define POSTBUS_SMTPD_STAGE_H
 
+#include "libcommon/base/buf.h"
 #include "libcommon/bus/bus.h"
 
 struct session;
@@ -34,7 +35,8 @@ struct verdict {
     const char *folder; /* where local recipients get it; NULL: the INBOX */
 };
 
-typedef void check_answer_fn(struct checking *c, int error, const json_t *reply);
+/* reply: JSON text, also with BUS_REFUSED; empty when there is none. */
+typedef void check_answer_fn(struct checking *c, int error, struct slice reply);
 
 /* One run through the checks of a stage. */
 struct checking {
@@ -58,10 +60,9 @@ void check_reject(struct checking *c, int code, const char *enhanced, const char
     __attribute__((format(printf, 4, 5)));
 /* Accepts, but local recipients get it in this folder (of static life). */
 void check_quarantine(struct checking *c, const char *folder);
-/* Asks a service; the check goes on in answer(), which is not called any more when the session has ended. Steals the
- * reference to ask. */
-void check_ask(struct checking *c, const char *verb, json_t *ask, int timeout_ms, check_answer_fn *answer);
-
+/* Asks a service; the check goes on in answer(), which is not called any more when the session has ended. ask: JSON
+ * text, freed here. */
+void check_ask(struct checking *c, const char *verb, struct buf *ask, int timeout_ms, check_answer_fn *answer);
 /* The checks. */
 typedef void check_fn(struct checking *c);
 check_fn check_connections;                            /* clients: session.c */

@@ -22,16 +22,14 @@ void trace_received(const struct session *s, struct buf *out) {
     buf_printf(out, ";\r\n\t%s\r\n", clock_rfc5322(clock_wall_ms(), when));
 }
 
-json_t *trace_client(const struct session *s) {
-    const char *tls = s->stream ? stream_tls_version(s->stream) : "";
-    json_t *client = json_pack("{s:s,s:i,s:s,s:s}", "ip", s->ip, "port", s->ip_port, "helo", s->helo, "protocol",
-                               s->port == PORT_MX           ? "smtp"
-                               : s->port == PORT_SUBMISSION ? "submission"
-                                                            : "submissions");
-    if (*tls) {
-        json_object_set_new(client, "tls", json_string(tls));
-        json_object_set_new(client, "cipher", json_string(stream_tls_cipher(s->stream)));
-    }
-    if (s->login) json_object_set_new(client, "login", json_string(s->login));
-    return client;
+struct mail_event_client trace_client(const struct session *s) {
+    static const char *const protocols[] = {
+        [PORT_MX] = "smtp", [PORT_SUBMISSION] = "submission", [PORT_SUBMISSIONS] = "submissions"};
+    return (struct mail_event_client){.ip = slice_of(s->ip),
+                                      .port = s->ip_port,
+                                      .helo = slice_of(s->helo),
+                                      .protocol = slice_of(protocols[s->port]),
+                                      .tls = slice_of(s->stream ? stream_tls_version(s->stream) : ""),
+                                      .cipher = slice_of(s->stream ? stream_tls_cipher(s->stream) : ""),
+                                      .login = slice_of(s->login)};
 }

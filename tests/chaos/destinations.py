@@ -21,7 +21,7 @@ def run(messages):
         began = time.monotonic()
         for sender in senders:
             sender.start()
-        wait_until(f"{messages} messages to be accepted", lambda: sum(s.acknowledged for s in list(record.sent.values())) >= messages, 60 + messages / 20)
+        wait_until(f"{messages} messages to be accepted", lambda: record.acknowledged >= messages, 60 + messages / 20)
         record.stop = True
         for sender in senders:
             sender.join(60)

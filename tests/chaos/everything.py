@@ -26,7 +26,7 @@ def plan(faults, short):
     yield lambda: faults.fill_memory(4 if short else 30)
     for service in (*away, *(() if short else ("mailbox", "delivery"))):
         yield lambda s=service: faults.away(s, 5 if short else 120)
-    for name in ("delivery", "redis", "delivery@2", "mailbox"):
+    for name in ("delivery", "smtpd", "redis", "delivery@2", "mailbox", "smtpd@2", "redis", "mailbox@2"):
         yield lambda n=name: faults.kill(n)
 
 
@@ -64,7 +64,7 @@ def run(short, rounds):
         faults = Faults(world, record)
         senders = [Sender(world.site, record, f"in{i}", pick_local(world.users, i), pause=0.05) for i in range(8)]
         senders += [Sender(world.site, record, f"out{i}", pick_mixed(world.users, f"out{i}"), login=world.users[i], pause=0.15) for i in range(6)]
-        people = senders + [Reader(world.site, record, world.users[0], "imap"), Reader(world.site, record, world.users[1], "pop3")]
+        people = senders + [Reader(world.site, record, world.users[i], service) for i, service in enumerate(("imapd", "pop3d", "admin"))]
         for person in people:
             person.start()
         wait_until("mail to flow", lambda: len(world.sinks.arrivals) > 20, 60)
@@ -86,12 +86,15 @@ def run(short, rounds):
         problems = Verdict(world, record, faults, aliases).judge()
         if not empty:
             problems["left in the queue"] = [f"{world.queue()} entries"]
+        if faults.stuck:
+            problems["an orderly end that does not come"] = faults.stuck
         if idle:
             problems["a fault that met no work proves nothing"] = idle
         good = tell(problems)
         problems = {"a key that nobody owns": world.unowned(40)}
         world.remove_everything()
         problems["a key left when all accounts were deleted"] = world.unowned(40) + [f"{key}: a body" for key in world.bodies()]
+        problems["a sanitizer's report"] = world.sanitizer_reports()
         return tell({what: cases for what, cases in problems.items() if cases}) and good
     finally:
         world.end()

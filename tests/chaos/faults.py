@@ -2,9 +2,12 @@
 import dataclasses
 import random
 import signal
+import subprocess
 import time
 
-from world import LEASE_SECONDS, log
+from world import LEASE_SECONDS, ROOT, log
+
+DRAIN_SECONDS = 45  # longer than any server here takes to answer, and than a request to another service may take
 
 
 @dataclasses.dataclass
@@ -13,18 +16,18 @@ class Happened:
     what: str
     victim: str
     begin: float
-    end: float
+    end: float      # of a killed service's own work; of Redis: when it is back
     awaiting: int   # messages sent to their last byte and not answered yet
     sessions: int   # SMTP transactions of senders
     remote: int     # transactions at other sites' servers, before their 250
-    reading: int    # sessions of readers
+    reading: dict   # sessions of readers, by service
 
     def met_work(self):
         service = self.victim.partition("@")[0]
         if service == "delivery":
             return self.remote > 0
-        if service in ("imapd", "pop3d", "admin", "reporter"):
-            return self.reading > 0
+        if service in self.reading:
+            return self.reading[service] > 0
         return self.sessions > 0
 
 
@@ -33,6 +36,7 @@ class Faults:
 
     def __init__(self, world, record):
         self.world, self.site, self.record, self.happened = world, world.site, record, []
+        self.stuck = []  # processes that did not end when they were told to
 
     def _begin(self, what, victim):
         """Waits for a moment in which the victim has work, so that the fault meets it."""
@@ -40,7 +44,7 @@ class Faults:
         end = time.monotonic() + 2
         while True:
             now = time.monotonic()
-            fault = Happened(what, victim, now, now, self.record.awaiting, self.record.sessions, self.world.sinks.open, self.record.reading)
+            fault = Happened(what, victim, now, now, self.record.awaiting, self.record.sessions, self.world.sinks.open, dict(self.record.reading))
             if fault.met_work() and (fault.awaiting or victim.partition("@")[0] not in ("smtpd", "redis", "mailbox")) or now > end:
                 self.happened.append(fault)
                 return fault
@@ -48,7 +52,7 @@ class Faults:
 
     def _settle(self):
         """Waits until mail flows again after the last fault: a request to a process that was killed is given up only after its time, up to 30 s for the verifier's."""
-        count = lambda: (sum(s.acknowledged for s in list(self.record.sent.values())), len(self.world.sinks.arrivals))
+        count = lambda: (self.record.acknowledged, len(self.world.sinks.arrivals))
         acknowledged, arrived = count()
         end = time.monotonic() + 40
         while time.monotonic() < end:
@@ -72,11 +76,22 @@ class Faults:
         fault.end = time.monotonic()
         time.sleep(random.random() * 0.5 if away is None else away)
         self._start(name)
+        if name == "redis":
+            fault.end = time.monotonic()  # nothing could be recorded until now
 
     def restart(self, name):
         """An orderly end and a new start, as in an upgrade."""
         fault = self._begin("restarted", name)
-        self.site.stop(name, signal.SIGTERM, 60)
+        process = self.site.processes[name]
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(DRAIN_SECONDS)
+        except subprocess.TimeoutExpired:
+            core = f"{ROOT}/build/{name}.core"
+            subprocess.run(["gdb", "-p", str(process.pid), "-batch", "-ex", f"generate-core-file {core}"], capture_output=True)
+            self.stuck.append(f"{name} was told to end and had not after {DRAIN_SECONDS} s ({core} where gdb is installed); its log ends with {self.site.log(name)[-600:]}")
+            process.kill()
+        self.site.kill(name)
         self._start(name)
         fault.end = time.monotonic()
 
@@ -119,7 +134,7 @@ class Faults:
             kinds.setdefault((fault.what, fault.victim), []).append(fault)
         log("faults (at that moment: unanswered messages / SMTP transactions / transactions at other sites / readers' sessions)")
         for (what, victim), faults in kinds.items():
-            log(f"  {victim:12s} {what}: " + ", ".join(f"{f.awaiting}/{f.sessions}/{f.remote}/{f.reading}" for f in faults))
+            log(f"  {victim:12s} {what}: " + ", ".join(f"{f.awaiting}/{f.sessions}/{f.remote}/{sum(f.reading.values())}" for f in faults))
             if not any(f.met_work() for f in faults):
                 idle.append(f"{victim} {what}")
         return idle

@@ -35,7 +35,8 @@ class Record:
         self.permanent = []        # refusals that no fault here excuses
         self.awaiting = 0          # messages whose last byte has been sent and that are not answered
         self.sessions = 0          # transactions under way, from MAIL on
-        self.reading = 0           # commands of readers under way
+        self.acknowledged = 0      # messages
+        self.reading = {"imapd": 0, "pop3d": 0, "admin": 0}  # sessions of readers under way, by the service that they talk to
         self.reads = 0
         self.stop = False
 
@@ -158,6 +159,7 @@ class Sender(threading.Thread):
             if code != 250:
                 return self._refuse(mark, code, text, rcpts)
             entry.at, entry.acknowledged = time.monotonic(), True
+            self.record.add("acknowledged", 1)
             return [rcpt for rcpt in rcpts if rcpt not in taken]
         finally:
             self.record.add("sessions", -1)
@@ -173,22 +175,27 @@ class Sender(threading.Thread):
 
 
 class Reader(threading.Thread):
-    """Reads mail by IMAP or POP3 over and over, so that these services too have work when they are killed."""
+    """Reads mail by IMAP or POP3, or the queue by the API, over and over, so that these services too have work when they are killed."""
 
-    def __init__(self, site, record, login, protocol):
+    def __init__(self, site, record, login, service):
         super().__init__(daemon=True)
-        self.site, self.record, self.login, self.protocol = site, record, login, protocol
+        self.site, self.record, self.login, self.service = site, record, login, service
+        self.read = {"imapd": self._imap, "pop3d": self._pop3, "admin": self._api}[service]
 
     def run(self):
         while not self.record.stop:
-            self.record.add("reading", 1)
+            self.record.reading[self.service] += 1  # of this thread alone
             try:
-                self._imap() if self.protocol == "imap" else self._pop3()
+                self.read()
                 self.record.reads += 1
             except (imaplib.IMAP4.error, poplib.error_proto, OSError, EOFError, ValueError):
                 time.sleep(0.1)
             finally:
-                self.record.add("reading", -1)
+                self.record.reading[self.service] -= 1
+
+    def _api(self):
+        self.site.api("GET", "/api/v1/queue")
+        time.sleep(0.02)
 
     def _imap(self):
         session = imaplib.IMAP4_SSL("127.0.0.1", self.site.ports["imaps"], ssl_context=TLS, timeout=20)

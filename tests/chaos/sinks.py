@@ -20,7 +20,7 @@ class Arrival:
     rcpts: list
     digest: str         # SHA-256 of the message from its X-Mark field on: what lies above was added on the way
     sender: str
-    connection: int
+    client: str         # its EHLO: the replica of delivery that sent it
     dot_at: float       # the end of the message was read
     reply_at: float     # 250 was written
 
@@ -56,7 +56,12 @@ class Sinks:
         asyncio.run_coroutine_threadsafe(asyncio.start_server(serve, sink.ip, self.port, limit=1 << 22, backlog=512), self.loop).result(10)
 
     def end(self):
-        self.loop.call_soon_threadsafe(self.loop.stop)
+        async def stop():
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+            await asyncio.sleep(0.1)
+            self.loop.stop()
+        asyncio.run_coroutine_threadsafe(stop(), self.loop)
 
     async def _session(self, sink, reader, writer):
         self.held[sink.name] += 1
@@ -65,21 +70,22 @@ class Sinks:
                 await reader.read(1)
             else:
                 self.connections += 1
-                await self._talk(sink, reader, writer, self.connections)
-        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+                await self._talk(sink, reader, writer)
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
             pass
         finally:
             self.held[sink.name] -= 1
             writer.close()
 
-    async def _talk(self, sink, reader, writer, connection):
+    async def _talk(self, sink, reader, writer):
         say = lambda text: writer.write(text.encode() + b"\r\n")
         say(f"220 {sink.name} ESMTP")
-        sender, rcpts, open_now = "", [], False
+        client, sender, rcpts, open_now = "", "", [], False
         try:
             while line := await reader.readline():
                 verb, words = line[:4].upper(), line.decode(errors="replace").strip()
                 if verb == b"EHLO":
+                    client = words[5:]
                     say(f"250-{sink.name}\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-ENHANCEDSTATUSCODES\r\n250 SIZE 104857600")
                 elif verb == b"MAIL":
                     sender, rcpts = _path(words), []
@@ -103,7 +109,7 @@ class Sinks:
                         await asyncio.sleep(random.uniform(*sink.delay))
                     mark, digest = digest_of(text)
                     # what this server has answered with 250 is its own from here on, whether or not the answer reaches anybody
-                    self.arrivals.append(Arrival(sink.name, mark, rcpts, digest, sender, connection, dot_at, time.monotonic()))
+                    self.arrivals.append(Arrival(sink.name, mark, rcpts, digest, sender, client, dot_at, time.monotonic()))
                     say("250 2.0.0 taken")
                     rcpts = []
                     self.open -= open_now
@@ -119,7 +125,7 @@ class Sinks:
                 elif verb == b"NOOP":
                     say("250 2.0.0 ok")
                 else:
-                    self.arrivals.append(Arrival(sink.name, f"not a command: {words[:60]}", [], "", sender, connection, time.monotonic(), time.monotonic()))
+                    self.arrivals.append(Arrival(sink.name, f"not a command: {words[:60]}", [], "", sender, client, time.monotonic(), time.monotonic()))
                     say("500 5.5.2 Unknown command")
                 await writer.drain()
         finally:

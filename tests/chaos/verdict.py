@@ -9,9 +9,10 @@ import re
 
 from senders import PASSWORD, TLS, digest
 from sinks import digest_of
-from world import log, wait_until
+from world import client_name, log, wait_until
 
-RECORD_SECONDS = 0.5  # from a 250 until it is on disk as the recipient's state, at most, on a busy machine
+RECORD_SECONDS = 0.5     # from a 250 until it is on disk as the recipient's state, at most, on a busy machine
+RECONNECT_SECONDS = 2.0  # a service has Redis again at most so long after its new start
 
 
 def read_mailbox(site, address):
@@ -100,9 +101,14 @@ class Verdict:
             f"({bound} such transactions in all)")
 
     def _in_flight(self, arrival):
-        """The fault of delivery that met this transaction between its final dot and the record of its 250; None."""
+        """The fault of the replica of delivery that met this transaction between its final dot and the record of its 250; None."""
+        recorded = arrival.reply_at + RECORD_SECONDS
+        for f in self.happened:  # in the order of time
+            if f.victim == "redis" and f.begin < recorded and arrival.reply_at < f.end + RECONNECT_SECONDS:
+                recorded = f.end + RECONNECT_SECONDS + RECORD_SECONDS
         for f in self.happened:
-            if f.victim.partition("@")[0] == "delivery" and f.what != "restarted" and arrival.dot_at - 0.02 <= f.end and arrival.reply_at + RECORD_SECONDS >= f.begin:
+            met = client_name(f.victim) == arrival.client or f.victim == "delivery" and f.what.startswith("away")
+            if met and f.what != "restarted" and arrival.dot_at - 0.02 <= f.end and recorded >= f.begin:
                 return f
         return None
 

@@ -62,7 +62,7 @@ def test_targets_of_an_alias_may_have_commas_between_them(cli):
 def test_an_unknown_domain_is_said_to_be_one(cli):
     for words in (("account", "list", "none.test"), ("alias", "list", "none.test"), ("account", "add", "a@none.test", "--password-stdin")):
         assert "there is no such domain: postbus domain add none.test" in cli(*words, stdin="long enough\n", status=1)
-    assert "at least 8 characters" in cli("account", "add", "a@none.test", "--password-stdin", stdin="x\n", status=1)
+    assert "at least 6 characters" in cli("account", "add", "a@none.test", "--password-stdin", stdin="x\n", status=1)
 
 
 def on_a_terminal(cli, *words, answer):

@@ -33,7 +33,7 @@ def zone_of():
 
 
 class World:
-    def __init__(self, settings=None):
+    def __init__(self, settings=None, named_servers=True):
         servers = {ip: Manners() for ip in ("127.0.2.10", SLOW, "127.0.2.5", "127.0.2.6", "127.0.2.7")}
         servers[PICKY] = Manners(rcpts_max=7)
         servers[PLAIN] = Manners(extensions=("PIPELINING",))
@@ -42,7 +42,8 @@ class World:
         servers.update({f"127.0.4.{i + 1}": Manners(greet=False) for i in range(STALLED)})
         self.sink = Sink(servers)
         self.knot = Knot({"out.test": zone_of()})
-        self.site = Site("mx.alpha.test", {"POSTBUS_RESOLVER_STUBS": f"out.test={self.knot.address}", "POSTBUS_SMTP_PORT": self.sink.port, "POSTBUS_RETRY_FIRST_SECONDS": 1,
+        dns = {"POSTBUS_RESOLVER_STUBS": f"out.test={self.knot.address}"} if named_servers else {"POSTBUS_RESOLVER_FORWARD": self.knot.address}
+        self.site = Site("mx.alpha.test", {**dns, "POSTBUS_SMTP_PORT": self.sink.port, "POSTBUS_RETRY_FIRST_SECONDS": 1,
                                            "POSTBUS_QUEUE_LEASE": "6s", **(settings or {})})
         self.site.start(*SERVICES)
         self.site.add_account(ALICE, PASSWORD)
@@ -444,8 +445,17 @@ def test_retry_does_not_wait_for_the_pause_of_its_destination(world):
     assert time.monotonic() - begun < 4
 
 
-def test_private_addresses_are_refused_without_the_setting():
+def test_private_addresses_of_a_zone_whose_servers_the_operator_names_are_used():
     w = World({"POSTBUS_PRIVATE_DESTINATIONS": "off"})
+    try:
+        w.send("own zone", "u@many.out.test")
+        wait_until("the message at the sink", lambda: w.times("own zone"), 30)
+    finally:
+        w.end()
+
+
+def test_private_addresses_are_refused_without_the_setting():
+    w = World({"POSTBUS_PRIVATE_DESTINATIONS": "off"}, named_servers=False)
     try:
         w.send("private", "u@many.out.test")
         (report,) = wait_until("the report", lambda: w.reports("private"), 30)

@@ -77,6 +77,15 @@ def test_sections(imap, section, expected):
     assert imap.uid("FETCH", str(uid), f"({section})")[1][0][1] == expected
 
 
+def test_a_line_that_is_no_field_hides_no_later_one(imap):
+    uid = append(imap, b"From nobody Mon Nov 23 09:00:00 2026\r\n" + MESSAGE.replace(b"To: ann@alpha.test\r\n", b"To: ann@alpha.test\r\n>From nobody again\r\n"))
+    imap.noop()
+    answer = b"".join(part if isinstance(part, bytes) else b"".join(part) for part in imap.uid("FETCH", str(uid), "(ENVELOPE BODYSTRUCTURE BODY.PEEK[HEADER.FIELDS (Subject)])")[1])
+    assert b"=?utf-8?q?gr=C3=BC=C3=9Fe?=" in answer.split(b"BODYSTRUCTURE")[0] and b'"m1@x.test"' not in answer and b"<m1@x.test>" in answer
+    assert b'"application" "octet-stream"' in answer.lower() and b"Subject: =?utf-8?q?gr=C3=BC=C3=9Fe?=\r\n\r\n" in answer
+    assert imap.uid("SEARCH", "SUBJECT", "gr")[1][0].split() == [str(uid).encode()]
+
+
 def test_structure_and_envelope(imap):
     uid = append(imap)
     imap.noop()

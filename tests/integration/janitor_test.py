@@ -6,7 +6,7 @@ import time
 import pytest
 
 from mailbox_test import MESSAGE, deliver, hold, message, new_id, references, write_blob
-from postbus_test.ledger import queue_shard, unowned_of
+from postbus_test.ledger import Redis, queue_shard, unowned_of
 from postbus_test.site import BIN, Site, wait_until
 from postbus_test.tripwire import Tripwire
 
@@ -138,9 +138,9 @@ def test_one_of_all_replicas_is_at_work(site):
         assert site.redis("GET", "{janitor}:lease").strip() == holder
         time.sleep(0.05)
     site.stop(working[0])
-    wait_until("the other to take over", lambda: site.redis("GET", "{janitor}:lease").strip() not in ("", holder), 5)
+    wait_until("the other to take over", lambda: site.redis("GET", "{janitor}:lease").strip() not in ("", holder), 15)  # less than a lease
     orphan = old_blob(site, "q")
-    wait_until("it to work", lambda: not exists(site, orphan), 20)
+    wait_until("it to work", lambda: not exists(site, orphan), 40)
     other = "mailbox2" if working[0] == "mailbox" else "mailbox"
     assert site.stop(other) == 0
 
@@ -209,13 +209,14 @@ def test_a_large_mailbox_is_recounted_in_short_steps(site):
         return redis.call('HSET', u .. ':i', 'modseq', 40000)"""
     for first in range(1, 30001, 5000):
         site.redis("EVAL", script, 1, u, first, first + 4999, new_id())
-    site.redis("CONFIG", "SET", "slowlog-log-slower-than", 5000, "slowlog-max-len", 1000)
+    site.redis("CONFIG", "SET", "slowlog-log-slower-than", 0, "slowlog-max-len", 5000)
     site.redis("SLOWLOG", "RESET")
     site.start("mailbox")
     wait_until("the recount", lambda: site.rpc("mailbox.stat", user=user)["messages"] == 30000, 30)
     stat = site.rpc("mailbox.stat", user=user)
     assert (stat["bytes"], stat["folders"][0]["unseen"]) == (3000000, 15000)
-    slow = [line for line in site.redis("SLOWLOG", "GET", 100).split("\n") if line.startswith("janitor_")]
-    assert not slow, slow
+    store = Redis("127.0.0.1", site.redis_port, "setup", site.redis_password)
+    pages = sorted(took for _, _, took, words, *_ in store("SLOWLOG", "GET", 5000) if words[1:2] == [b"janitor_count_page"])
+    assert len(pages) >= 30000 / 500 and pages[len(pages) // 2] < 2000, pages  # us; the median, since the machine may have other things to do
 
 

@@ -307,6 +307,16 @@ def test_a_submission_is_completed_and_signed_with_both_keys(world):
         assert dkim.DKIM(got).verify(idx=index, dnsfunc=key), f"signature {index} does not verify with dkimpy"
 
 
+def test_a_line_that_is_no_field_hides_neither_bcc_nor_a_second_author(world):
+    head = b"From: Alice <alice@alpha.test>\r\nFrom nobody Mon Nov 23 09:00:00 2026\r\nTo: info@remote.test\r\n"
+    submission(world).sendmail(ALICE, ["info@remote.test"], head + b"Bcc: secret@remote.test\r\nSubject: behind a bad line\r\n\r\nhello\r\n")
+    _, got = wait_until("the message at the remote server", lambda: next((m for m in world.remote.messages if b"Subject: behind a bad line" in m[1]), None))
+    assert b"secret@remote.test" not in got and got.count(b"\r\nMessage-ID:") == 1
+    with pytest.raises(smtplib.SMTPDataError) as refused:
+        submission(world).sendmail(ALICE, ["info@remote.test"], head + b"From: bob@alpha.test\r\nSubject: two authors\r\n\r\nhello\r\n")
+    assert refused.value.smtp_code >= 500
+
+
 @pytest.mark.parametrize("sender, code", [("bob@alpha.test", 553), ("alice@elsewhere.test", 553)])
 def test_one_sends_only_as_oneself(world, sender, code):
     answer = submission(world).docmd("MAIL", f"FROM:<{sender}>")

@@ -3,13 +3,14 @@ import base64
 import itertools
 import json
 import os
+import signal
 import struct
 import subprocess
 import time
 
 import pytest
 
-from postbus_test.site import Site
+from postbus_test.site import Site, wait_until
 
 ULID_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 MESSAGE = b"From: Alice <alice@alpha.test>\r\nTo: bob@beta.test\r\nSubject: Hello\r\nDate: Tue, 24 Nov 2026 09:41:17 +0000\r\nMessage-ID: <1@alpha.test>\r\n\r\nHi Bob\r\n"
@@ -217,6 +218,26 @@ def test_what_was_delivered_long_ago_is_forgotten(mailbox):
         deliver(mailbox, write_blob(mailbox, MESSAGE), user)
     assert mailbox.redis("HEXISTS", key + ":d", first + "/bob@beta.test").strip() == "0"
     assert mailbox.redis("HLEN", key + ":d") == mailbox.redis("LLEN", key + ":o") == "16\n"
+
+
+def test_a_worker_takes_no_more_requests_than_it_has_room_for(mailbox):
+    """While the store does not answer: 32 MB of requests wait, the others are told so at once; those that wait are all done later."""
+    blob, answers = write_blob(mailbox, MESSAGE), []
+    ask = {"messages": [message(blob, (USER[15], f"r{n}@beta.test"), held=True, listing_b64="A" * (680 * 1024)) for n in range(1)]}
+    mailbox.nats.subscribe("_INBOX.test.room.*", lambda subject, reply, body: answers.append(json.loads(body)))
+    os.kill(mailbox.processes["redis"].pid, signal.SIGSTOP)
+    try:
+        for n in range(60):
+            ask["messages"][0]["rcpts"][0]["rcpt"] = f"r{n}@beta.test"
+            mailbox.nats.publish("postbus.rpc.mailbox.deliver", ask, f"_INBOX.test.room.{n}")
+        wait_until("those without room", lambda: len(answers) >= 60 - 32 * 1024 // 680 - 1, 8)
+        assert all(a["error"]["code"] == "busy" for a in answers) and len(answers) < 20
+    finally:
+        os.kill(mailbox.processes["redis"].pid, signal.SIGCONT)
+    wait_until("the others", lambda: len(answers) == 60, 20)
+    done = [a["messages"][0]["rcpts"][0]["result"] for a in answers if "messages" in a]
+    assert done == ["delivered"] * len(done) and len(done) > 40
+    assert mailbox.rpc("mailbox.stat", user=USER[15])["messages"] == len(done)
 
 
 def test_a_full_store_says_so(mailbox):

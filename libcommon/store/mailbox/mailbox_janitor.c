@@ -44,9 +44,9 @@ void janitor_save(struct redis *r, const char *token, int64_t lease_ms, const st
     mailbox_fcall(r, pending_on_done, PENDING(done, ctx), "janitor_save", JANITOR_KEY, 6, args);
 }
 
-void janitor_give_up(struct redis *r, const char *token) {
+void janitor_give_up(struct redis *r, const char *token, mailbox_done_fn *done, void *ctx) {
     struct slice arg = slice_of(token);
-    mailbox_fcall(r, NULL, NULL, "janitor_give_up", JANITOR_KEY, 1, &arg);
+    mailbox_fcall(r, pending_on_done, PENDING(done, ctx), "janitor_give_up", JANITOR_KEY, 1, &arg);
 }
 
 static void on_suspects(void *ctx, const redisReply *reply) {

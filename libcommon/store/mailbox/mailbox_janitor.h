@@ -18,7 +18,7 @@ void janitor_lease(struct redis *r, const char *token, int64_t lease_ms, janitor
 /* Extends the lease, and keeps where the work stands. STORE_LOST. */
 void janitor_save(struct redis *r, const char *token, int64_t lease_ms, const struct janitor_state *state,
                   mailbox_done_fn *done, void *ctx);
-void janitor_give_up(struct redis *r, const char *token);
+void janitor_give_up(struct redis *r, const char *token, mailbox_done_fn *done, void *ctx);
 
 /* Notes references that belong to nobody, each "<blob id> <reference>" (at most 1,000), and answers when each was first
  * seen so (ms), in this round or the one before. */

@@ -5,7 +5,9 @@
 
 #include "libcommon/base/arena.h"
 #include "libcommon/base/buf.h"
+#include "libcommon/base/config.h"
 #include "libcommon/net/address.h"
+#include "services/verifier/dns/stub_zones.h"
 
 struct fetch {
     struct http *http;
@@ -14,7 +16,7 @@ struct fetch {
     struct curl_slist *resolve;
     struct buf body;
     struct event *soon; /* tells that it never began */
-    bool too_large, busy, private_address;
+    bool too_large, busy, may_be_private, private_address;
     http_done_fn *done;
     void *ctx;
     char error[CURL_ERROR_SIZE];
@@ -162,7 +164,7 @@ void http_destroy(struct http *h) {
 static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *address) {
     struct fetch *f = ctx;
     (void)purpose;
-    if (!f->http->private_destinations && !net_address_is_public(&address->addr)) {
+    if (!f->may_be_private && !net_address_is_public(&address->addr)) {
         f->private_address = true;
         return CURL_SOCKET_BAD;
     }
@@ -199,6 +201,8 @@ void http_get(struct http *h, const char *host, int port, const char *addresses,
               void *ctx) {
     struct fetch *f = memory_alloc(sizeof *f);
     f->http = h, f->done = done, f->ctx = ctx;
+    f->may_be_private =
+        h->private_destinations || stub_zones_have(config_text("POSTBUS_RESOLVER_STUBS", ""), slice_of(host));
     f->next = h->fetches;
     if (f->next) f->next->previous = f;
     h->fetches = f;

@@ -2,8 +2,10 @@
  * them (RFC 7672 §2.2). */
 #include <stdio.h>
 
+#include "libcommon/base/config.h"
 #include "libcommon/trust/transport/dane.h"
 #include "services/verifier/dns/address.h"
+#include "services/verifier/dns/stub_zones.h"
 #include "services/verifier/route/route.h"
 
 char *route_reason(struct route *r, const char *what, struct slice name, const struct answer *a) {
@@ -134,5 +136,7 @@ json_t *route_host_reply(struct route *r, const struct host *h, json_t *left_out
                               "addresses", addresses, "dnssec", h->secure ? "secure" : "insecure");
     json_object_set_new(reply, "tlsa", tlsa ? tlsa : json_array());
     if (names) json_object_set_new(reply, "tlsa_names", names);
+    if (stub_zones_have(config_text("POSTBUS_RESOLVER_STUBS", ""), h->name))
+        json_object_set_new(reply, "own_zone", json_true());
     return reply;
 }

@@ -62,15 +62,15 @@ class Site:
     A service may run several times: site.start("delivery", "delivery@2") starts two replicas, and whatever takes the name of a service takes that of a replica. The ports of
     a replica are in site.ports as "smtp@2"."""
 
-    def __init__(self, hostname="mx.alpha.test", settings=None, tap=True, redis_settings=(), redis_dir=None):
+    def __init__(self, hostname="mx.alpha.test", settings=None, tap=True, redis_settings=(), redis_dir=None, redis_port=None):
         self.hostname = hostname
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="postbus-test-"))
         self.settings = dict(settings or {})
         self.processes = {}
-        self.extra = {}
+        self.extra = {}  # settings of one service or replica, by its name
         self.ports = {name: free_port() for service in LISTENS.values() for name in service}
         self.http = {service: free_port() for service in SERVICES}
-        self.nats_port, self.redis_port = free_port(), free_port()
+        self.nats_port, self.redis_port = free_port(), redis_port or free_port()
         self.redis_settings, self.redis_dir = [str(word) for word in redis_settings], pathlib.Path(redis_dir or self.dir)
         self._make_secrets()
         self.start_nats()
@@ -137,7 +137,7 @@ class Site:
             if listener + at + number not in self.ports:
                 self.ports[listener + at + number] = free_port()
             env[setting] = f"127.0.0.1:{self.ports[listener + at + number]}"
-        env.update({k: str(v) for k, v in self.settings.items()})
+        env.update({k: str(v) for k, v in {**self.settings, **self.extra.get(name, {})}.items()})
         return env
 
     def http_port(self, name):

@@ -80,6 +80,10 @@ static const struct {
      {9, 10},
      "the recipient's client at 192.0.2.5 is connected by POP3 without TLS"},
     {"accepted", "{}", {8}, "accepted for nobody and on disk in the queue"},
+    {"accepted",
+     "{\"queued\":false,\"rcpts\":[{\"address\":\"b@y\"}]}",
+     {8},
+     "accepted for b@y and in the mailbox at once"},
     {"tls",
      "{\"policy\":{\"type\":\"sts\",\"string\":[\"mode: "
      "testing\"],\"domain\":\"y\"},\"result\":\"certificate-expired\",\"mx\":\"mx.y\",\"ip\":\"192.0.2.4\",\"reason\":"
@@ -179,6 +183,18 @@ static void steps_are_in_the_order_of_time(void **state) {
     json_decref(events);
 }
 
+/* A direct delivery is told by the mailbox service before smtpd tells of the acceptance. */
+static void the_acceptance_comes_first(void **state) {
+    (void)state;
+    json_t *events = json_pack("[o,o]", event("delivered", "/mailbox/h", 1, "{}"),
+                               event("accepted", "/smtpd/h", 2, "{\"queued\":false}"));
+    json_t *steps = journey_steps(events);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(steps, 0), "name")), "accepted");
+    assert_string_equal(json_string_value(json_object_get(json_array_get(steps, 1), "name")), "delivered");
+    json_decref(steps);
+    json_decref(events);
+}
+
 static void what_is_no_event_is_left_out(void **state) {
     (void)state;
     json_t *events = json_pack("[i,s,{s:s},{s:s,s:s}]", 1, "x", "type", "postbus.mail.sent", "type",
@@ -192,6 +208,7 @@ static void what_is_no_event_is_left_out(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_event_shows_as_its_steps), cmocka_unit_test(details_say_what_was_recorded_and_no_more),
-        cmocka_unit_test(steps_are_in_the_order_of_time), cmocka_unit_test(what_is_no_event_is_left_out)};
+        cmocka_unit_test(steps_are_in_the_order_of_time), cmocka_unit_test(the_acceptance_comes_first),
+        cmocka_unit_test(what_is_no_event_is_left_out)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -199,6 +199,22 @@ static void the_largest_entries_take_milliseconds(void **state) {
     assert_int_equal(keys_left(), 0);
 }
 
+/* An answer is cut where entries are large, and goes on with the next. */
+static void a_lease_answer_is_bounded(void **state) {
+    (void)state;
+    int shard = -1;
+    size_t total = 0, answers = 0;
+    for (int i = 0; i < 10; i++) {
+        struct envelope *e = letter("a-domain-with-rather-a-long-name-of-its-own.test", ENVELOPE_RCPTS_MAX);
+        while (shard >= 0 && shard_of(e) != shard) ulid_create(e->id);
+        shard = shard_of(e);
+        assert_int_equal(SAID(queue_commit(ground.redis, e, on_answer, NULL)), 0);
+    }
+    for (size_t n; (n = lease(shard, LEASE_MS, "t")) > 0; total += n, answers++) assert_true(n < 10);
+    assert_int_equal(total, 10);
+    assert_true(answers > 1);
+}
+
 static void outcomes_are_recorded_and_entries_deleted_at_maxmemory(void **state) {
     (void)state;
     struct envelope *e = commit("one.test", 2);
@@ -260,6 +276,19 @@ static void a_final_state_stays_and_a_report_is_owed_until_it_was_sent(void **st
     leased[0]->rcpts[0].owed = REPORT_FAILED;
     assert_int_equal(SAID(queue_reported(ground.redis, leased[0], "u", 1, &index, on_answer, NULL)), QUEUE_GONE);
     assert_int_equal(keys_left(), 0);
+    /* An entry that owes a report is due at once, however long its recipients have to wait. */
+    e = commit("one.test", 2);
+    size_t both[] = {0, 1};
+    assert_int_equal(lease(shard_of(e), LEASE_MS, "t"), 1);
+    e->rcpts[0] = (struct envelope_rcpt){.address = e->rcpts[0].address, .state = RCPT_BOUNCED, .owed = REPORT_FAILED};
+    e->rcpts[1].state = RCPT_DEFERRED;
+    e->rcpts[1].next_ms = clock_wall_ms() + 100000;
+    assert_int_equal(SAID(queue_record(ground.redis, e, "t", 2, both, on_answer, NULL)), 0);
+    assert_int_equal(SAID(queue_release(ground.redis, slice_of(e->id), "t", on_answer, NULL)), 0);
+    assert_int_equal(lease(shard_of(e), LEASE_MS, "u"), 1);
+    assert_int_equal(SAID(queue_reported(ground.redis, leased[0], "u", 1, &index, on_answer, NULL)), 0);
+    assert_int_equal(SAID(queue_release(ground.redis, slice_of(e->id), "u", on_answer, NULL)), 0);
+    assert_int_equal(lease(shard_of(e), LEASE_MS, "v"), 0);
 }
 
 static void a_deletion_takes_the_lease_away(void **state) {
@@ -323,6 +352,7 @@ static void a_damaged_entry_goes_to_the_dead_letters(void **state) {
     assert_int_equal(list(shard_of(e), QUEUE_BY_DUE, ""), 0);
     assert_int_equal(list(shard_of(e), QUEUE_BY_DUE, "one.test"), 0);
     assert_int_equal(lease(shard_of(e), LEASE_MS, "t"), 0);
+    assert_int_equal(SAID(queue_extend(ground.redis, slice_of(e->id), "t", LEASE_MS, on_answer, NULL)), STORE_LOST);
     /* A retry, after somebody has looked at it, makes it ordinary again. */
     assert_int_equal(SAID(queue_retry(ground.redis, slice_of(e->id), on_answer, NULL)), 0);
     assert_int_equal(list(shard_of(e), QUEUE_BY_DUE, "one.test"), 1);
@@ -513,6 +543,7 @@ int main(void) {
         TEST(a_released_entry_is_due_at_its_earliest_time),
         TEST(any_number_of_recipients_is_recorded),
         TEST(the_largest_entries_take_milliseconds),
+        TEST(a_lease_answer_is_bounded),
         TEST(outcomes_are_recorded_and_entries_deleted_at_maxmemory),
         TEST(what_is_committed_twice_is_one_message),
         TEST(a_final_state_stays_and_a_report_is_owed_until_it_was_sent),
