@@ -4,7 +4,7 @@
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/ulid.h"
-#include "services/delivery/destination.h"
+#include "services/delivery/destination/destination.h"
 
 enum { SAY_SECONDS = 5, GONE_SECONDS = 16, MEMBERS_MAX = 256 };
 

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "services/delivery/targets.h"
+#include "services/delivery/destination/targets.h"
 
 /* The addresses in the order in which they are tried, parted by spaces. */
 static void take(const char *hosts, bool private_destinations, struct targets *out, char order[1024]) {
