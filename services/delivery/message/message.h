@@ -68,7 +68,7 @@ void message_settle(struct message *m, size_t count, const size_t indexes[], con
 void settlement_record(struct message *m);
 /* Whether a report is owed on a recipient whose state is recorded. */
 bool settlement_owes(const struct message *m);
-/* parts.c: tries what is due, or everything that is open where somebody asked for it. */
+/* parts.c: tries the recipients that are due, or for which somebody asked for a retry. */
 void parts_start(struct message *m);
 /* Tries recipients whose time has come while others are being tried; when the next one's comes, 0: there is none. */
 int64_t parts_start_due(struct message *m);

@@ -12,7 +12,7 @@
 #include "services/delivery/destination/route.h"
 #include "services/delivery/destination/tls_fact.h"
 
-enum { ROUTE_AGAIN_MS = 10000, ROUTE_AGAIN_LAST_MS = 120000 };
+enum { ROUTE_AGAIN_MS = 10000, ROUTE_AGAIN_LAST_MS = 120000, CLOCKS_APART_MS = 60000 };
 
 /* The due recipients of one domain, until their route is known. */
 struct part {
@@ -156,7 +156,7 @@ static void on_route(void *ctx, json_t *answer) {
 static bool is_open(const struct envelope_rcpt *r) { return r->state == RCPT_DUE || r->state == RCPT_DEFERRED; }
 
 /* Starts the recipients that are open and due at `now`; how many. */
-static size_t start_due(struct message *m, int64_t now, bool forced) {
+static size_t start_due(struct message *m, int64_t now) {
     const struct envelope *e = m->envelope;
     size_t *group = memory_alloc((e->rcpt_count + 1) * sizeof *group), started = 0;
     for (size_t i = 0; i < e->rcpt_count; i++) {
@@ -164,7 +164,7 @@ static size_t start_due(struct message *m, int64_t now, bool forced) {
         if (m->progress[i].in_work || !is_open(r) || (r->state == RCPT_DEFERRED && r->next_ms > now)) continue;
         started++;
         m->progress[i].in_work = true;
-        bool asked_for = forced || (r->state == RCPT_DEFERRED && r->next_ms == 0);
+        bool asked_for = r->state == RCPT_DEFERRED && r->next_ms == 0; /* somebody asked for a retry */
         if (r->user.n) {
             local_deliver(m->delivery->locals, &m->owner, i);
             continue;
@@ -191,17 +191,25 @@ static size_t start_due(struct message *m, int64_t now, bool forced) {
     return started;
 }
 
-void parts_start(struct message *m) {
-    int64_t soon = clock_wall_ms() + DELIVERY_CLOCK_MS;            /* what is due in a moment goes along */
-    if (!start_due(m, soon, false)) start_due(m, INT64_MAX, true); /* the entry is due though no recipient is */
-}
-
-int64_t parts_start_due(struct message *m) {
+/* When the next deferred recipient's time comes; 0: there is none that waits. */
+static int64_t next_due(const struct message *m) {
     int64_t next = 0;
-    start_due(m, clock_wall_ms(), false);
     for (size_t i = 0; i < m->envelope->rcpt_count; i++) {
         const struct envelope_rcpt *r = &m->envelope->rcpts[i];
         if (r->state == RCPT_DEFERRED && !m->progress[i].in_work && (!next || r->next_ms < next)) next = r->next_ms;
     }
     return next;
+}
+
+void parts_start(struct message *m) {
+    int64_t now = clock_wall_ms(), next = next_due(m);
+    if (start_due(m, now + DELIVERY_CLOCK_MS)) return; /* what is due in a moment goes along */
+    /* The store's clock is ahead of ours: else the entry would be given back and leased again and again. An entry that
+     * was leased for an owed report, or whose worker was killed, has its recipients' times further ahead. */
+    if (next && next - now < CLOCKS_APART_MS) start_due(m, next);
+}
+
+int64_t parts_start_due(struct message *m) {
+    start_due(m, clock_wall_ms());
+    return next_due(m);
 }
