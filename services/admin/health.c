@@ -170,7 +170,8 @@ static void on_answer(void *ctx, int error, const json_t *reply) {
     one_done(h);
 }
 
-/* A command that Redis refuses when nothing may grow, and that writes nothing: empty text into a key that is not there. */
+/* A command that Redis refuses when nothing may grow, and that writes nothing: empty text into a key that is not there.
+ */
 static void ask_store(struct health *h, redis_reply_fn *done) {
     struct slice argv[] = {SLICE("SETRANGE"), SLICE("health"), SLICE("0"), SLICE("")};
     redis_command(h->admin->worker->redis, done, h, 4, argv);
