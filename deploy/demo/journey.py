@@ -22,8 +22,8 @@ import urllib.request
 NET = os.environ["DEMO_NET"]
 PASSWORD = "correct horse battery staple"
 SITES = {
-    "alpha.test": {"ip": {"smtp": f"{NET}.11", "imap": f"{NET}.15", "pop3": f"{NET}.16", "api": f"{NET}.17"}, "token": os.environ["ALPHA_TOKEN"].strip(), "loopback": "127.0.0.11"},
-    "beta.test": {"ip": {"smtp": f"{NET}.21", "imap": f"{NET}.25", "pop3": f"{NET}.26", "api": f"{NET}.27"}, "token": os.environ["BETA_TOKEN"].strip(), "loopback": "127.0.0.12"},
+    "alpha.test": {"ip": {"smtp": f"{NET}.11", "imap": f"{NET}.15", "pop3": f"{NET}.16", "api": f"{NET}.17"}, "token": os.environ["ALPHA_TOKEN"].strip(), "loopback": os.environ["DEMO_LOOPBACK"] + "1"},
+    "beta.test": {"ip": {"smtp": f"{NET}.21", "imap": f"{NET}.25", "pop3": f"{NET}.26", "api": f"{NET}.27"}, "token": os.environ["BETA_TOKEN"].strip(), "loopback": os.environ["DEMO_LOOPBACK"] + "2"},
 }
 TLS = ssl._create_unverified_context()  # the sites' certificates are of their own CAs
 
@@ -159,8 +159,9 @@ def main():
     for site, person in (("alpha.test", "alice"), ("beta.test", "bob")):
         ip = SITES[site]["loopback"]
         say(f"  {site}: SMTP {ip}:25, submission {ip}:587 (STARTTLS) and {ip}:465 (TLS), IMAP {ip}:993 and :143, POP3 {ip}:995 and :110, REST API http://{ip}:8080/api/v1/, account {person}@{site}, password: {PASSWORD}")
-    say("  Thunderbird: Account Setup, the address and password above, \"Configure manually\": IMAP, hostname as above, port 993 SSL/TLS, normal password; SMTP port 465 SSL/TLS,")
-    say("  normal password; username is the whole address; confirm the security exception once (the certificate is of the site's own CA).")
+    say("  Thunderbird: New Account, Email; your name and the address above; Continue. It looks for settings in vain: choose ADVANCED CONFIG, which sets the account up to be edited. In")
+    say("  Server Settings: IMAP, server name as above, port 993, SSL/TLS, normal password, user name the whole address; in Outgoing Server: the same name, port 465, SSL/TLS, normal password,")
+    say("  the whole address. The certificate is of the site's own CA: confirm the security exception twice, once when mail is first fetched (993), once when it is first sent (465).")
     if not same or missing:
         sys.exit(1)
 

@@ -185,6 +185,8 @@ void health_get(struct request *r) {
     h->components = json_object();
     h->accounts = h->store = false;
     h->waiting = PARTS + 1;
+    for (size_t i = 0; i < PARTS; i++) json_object_set_new(h->components, parts[i].name, json_null()); /* the order */
+    for (size_t i = 0; i < h->doors.count; i++) json_object_set_new(h->components, h->doors.list[i].name, json_null());
     struct slice ping = SLICE("PING");
     redis_command(a->worker->redis, on_pong, h, 1, &ping);
     for (size_t i = 0; i < PARTS; i++) {

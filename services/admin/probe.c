@@ -195,8 +195,10 @@ static void on_addresses(int error, struct evutil_addrinfo *found, void *ctx) {
     p->addresses = p->next = found;
     if (found)
         connect_next(p);
+    else if (error == EVUTIL_EAI_NONAME)
+        finish(p, "its name is not known: is the service started?");
     else
-        finish_text(p, "its name is not known: ", slice_of(evutil_gai_strerror(error)));
+        finish_text(p, "its name cannot be resolved: ", slice_of(evutil_gai_strerror(error)));
 }
 
 /* First at the beginning, from the loop; then when the time is over. */

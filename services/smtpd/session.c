@@ -163,8 +163,8 @@ static bool is_busy(const struct session *s) { return s->then || s->commit || s-
 
 /* Does the one thing that comes next; false: there is nothing to do until it is woken again. */
 static bool step(struct session *s) {
+    if (!s->closing && s->tls_ready) on_tls_ready(s);
     if (s->closing) return false;
-    if (s->tls_ready) on_tls_ready(s);
     if (s->then) {
         if (!stage_step(&s->checking)) return false;
         stage_done_fn *then = s->then;

@@ -106,7 +106,7 @@ def test_what_happens_on_the_wire_is_what_the_reports_count(world):
     """One period for both kinds of report: they are made of the same stream of events."""
     begin_of_period()
     ids = {domain: [submit(world, f"bob@{domain}") for _ in range(max(good, 1))] for domain, (_, _, good, _) in DOMAINS.items()}
-    wait_until("the messages", lambda: all(len(world.peers[domain].messages) == good for domain, (_, _, good, _) in DOMAINS.items()))
+    wait_until("the messages", lambda: all(len(world.peers[domain].messages) >= good for domain, (_, _, good, _) in DOMAINS.items()))
     sessions = {domain: world.peers[domain].sessions for domain in DOMAINS}  # a connection may have carried more than one message
     taken = {name: from_outside(world, f"ann@{name}.sts.test") for name in ("author", "other")}
 
