@@ -102,7 +102,7 @@ static bool becomes(size_t count, const char *command, const char *key) {
 
 static bool loses_blob(const char *id) {
     char key[64];
-    snprintf(key, sizeof key, "b:{%s}", id);
+    snprintf(key, sizeof key, "b:{%.26s}", id);
     return becomes(0, "EXISTS", key);
 }
 
@@ -392,7 +392,7 @@ static void test_blobs_go_with_their_last_message(void **state) {
 
 static bool has_refs(const char *id, size_t count) {
     char key[64];
-    snprintf(key, sizeof key, "b:{%s}", id);
+    snprintf(key, sizeof key, "b:{%.26s}", id);
     return becomes(count + 2, "HLEN", key);
 }
 
