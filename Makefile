@@ -84,7 +84,7 @@ bench-verify: build ## the proofs beside OpenDKIM + OpenDMARC + policyd-spf and 
 	@$(IN) python3 tests/bench/verify/run.py
 
 chaos: build ## breaks everything in turn while mail flows, and counts every recipient
-	@$(IN) python3 tests/chaos/run.py
+	@docker run --rm --init --tmpfs /data:size=96m -v $(CURDIR):/src -w /src -e HOME=/tmp postbus/toolchain python3 tests/chaos/run.py $(CHAOS_OPTIONS)
 
 k8s-test: images ## deploys deploy/k8s to the cluster of KUBECONFIG and tries it (K8S_LOAD: command that loads images into it)
 	@$(call image,client)

@@ -313,8 +313,9 @@ struct bus *bus_create(struct event_base *base, const char *url, const char *ser
     return b;
 }
 
-void bus_destroy(struct bus *b) {
-    if (!b) return;
+void bus_close(struct bus *b) {
+    if (!b || b->is_closed) return;
+    b->is_closed = true;
     bool was_ready = atomic_exchange(&b->ready, false); /* requests made by the callbacks below are refused */
     struct handler *direct = b->direct;
     b->direct = NULL; /* what is read from here on finds no handler: what handlers refer to may be gone already */
@@ -341,6 +342,12 @@ void bus_destroy(struct bus *b) {
         free(direct);
         direct = next;
     }
+}
+
+void bus_destroy(struct bus *b) {
+    if (!b) return;
+    bus_close(b);
+    rpc_free(b);
     free_spent(b);
     natsConnection_Destroy(b->connection);
     natsOptions_Destroy(b->options);
@@ -357,6 +364,7 @@ void bus_destroy(struct bus *b) {
 bool bus_is_ready(const struct bus *b) { return atomic_load(&b->ready); }
 
 int bus_send(struct bus *b, const char *subject, const char *reply_to, struct slice bytes) {
+    if (b->is_closed && natsConnection_IsClosed(b->connection)) return -1;
     if (bytes.n > BUS_PAYLOAD_MAX) {
         log_error("a message for the bus is too large; not sent", "subject", subject, NULL);
         return -1;

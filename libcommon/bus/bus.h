@@ -19,7 +19,11 @@ struct bus;
 /* service names the source of events and the queue group. Connects in the background and again when lost. */
 struct bus *bus_create(struct event_base *base, const char *url, const char *service, const char *user,
                        const char *password);
-/* Waiting requests end with BUS_UNAVAILABLE first; what was published is flushed. */
+/* Takes the bus out of use: waiting requests end with BUS_UNAVAILABLE, and what was published is flushed. What is
+ * published, answered or asked from now on is dropped, so that callbacks of the store, which is taken down after this,
+ * may still answer. */
+void bus_close(struct bus *b);
+/* As bus_close(), and frees it. */
 void bus_destroy(struct bus *b);
 bool bus_is_ready(const struct bus *b);
 

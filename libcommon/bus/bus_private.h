@@ -52,6 +52,7 @@ struct request {
 };
 
 struct bus {
+    bool is_closed; /* bus_close() was called */
     struct event_base *base;
     natsConnection *connection;
     natsOptions *options;
@@ -98,5 +99,6 @@ void wakes_destroy(struct wakes *w); /* NULL is allowed */
 
 void rpc_start(struct bus *b);
 void rpc_stop(struct bus *b);
+void rpc_free(struct bus *b);
 
 #endif

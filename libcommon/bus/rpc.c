@@ -100,6 +100,9 @@ void rpc_stop(struct bus *b) {
     for (size_t i = 0; i < b->slots; i++)
         if (b->requests[i].ticket) finish(b, &b->requests[i], false, SLICE(""));
     for (int i = 0; i < LAST_ROUNDS && b->refused_count; i++) on_refuse(-1, 0, b);
+}
+
+void rpc_free(struct bus *b) {
     event_free(b->clock);
     event_free(b->refuse);
     free(b->requests);

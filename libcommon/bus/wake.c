@@ -25,6 +25,7 @@ static void on_soon(evutil_socket_t fd, short what, void *ctx) {
 
 void bus_wake(struct bus *b, const char *subject) {
     char whole[SUBJECT_MAX];
+    if (b->is_closed) return;
     if (!b->wakes) {
         b->wakes = memory_alloc(sizeof *b->wakes);
         b->wakes->bus = b;

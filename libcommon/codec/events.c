@@ -4,7 +4,7 @@ static void put_if_any(struct json_put *j, const char *name, struct slice text) 
     if (text.n) json_put_text(j, name, text);
 }
 
-void mail_event_client_put(struct json_put *j, const struct mail_event_client *c) {
+static void put_client(struct json_put *j, const struct mail_event_client *c) {
     json_put_object(j, "client");
     json_put_text(j, "ip", c->ip);
     json_put_integer(j, "port", c->port);
@@ -16,31 +16,52 @@ void mail_event_client_put(struct json_put *j, const struct mail_event_client *c
     json_put_end(j, '}');
 }
 
+static void put_rcpts(struct json_put *j, size_t count, const struct mail_event_rcpt rcpts[]) {
+    json_put_array(j, "rcpts");
+    for (size_t i = 0; i < count; i++) {
+        json_put_object(j, NULL);
+        json_put_text(j, "address", rcpts[i].address);
+        if (rcpts[i].user.p) json_put_text(j, "user", rcpts[i].user);
+        if (rcpts[i].from.p) json_put_text(j, "from", rcpts[i].from);
+        json_put_end(j, '}');
+    }
+    json_put_end(j, ']');
+}
+
 bool mail_accepted_write(const struct mail_accepted *e, struct buf *out) {
     struct json_put j = json_put_begin(out);
     json_put_object(&j, NULL);
     json_put_bool(&j, "queued", e->queued);
     if (e->shard >= 0) json_put_integer(&j, "shard", e->shard);
     json_put_text(&j, "from", e->from);
-    json_put_array(&j, "rcpts");
-    for (size_t i = 0; i < e->rcpt_count; i++) {
-        json_put_object(&j, NULL);
-        json_put_text(&j, "address", e->rcpts[i].address);
-        if (e->rcpts[i].user.p) json_put_text(&j, "user", e->rcpts[i].user);
-        if (e->rcpts[i].from.p) json_put_text(&j, "from", e->rcpts[i].from);
-        json_put_end(&j, '}');
-    }
-    json_put_end(&j, ']');
+    put_rcpts(&j, e->rcpt_count, e->rcpts);
     json_put_integer(&j, "size", (int64_t)e->size);
     json_put_text(&j, "message_id", e->message_id);
     json_put_text(&j, "origin", e->origin);
     if (e->client)
-        mail_event_client_put(&j, e->client);
+        put_client(&j, e->client);
     else
         json_put_null(&j, "client");
     if (e->verdict.n) json_put_raw(&j, "verdict", e->verdict);
     put_if_any(&j, "reply", e->reply);
     put_if_any(&j, "sealed", e->sealed);
+    json_put_end(&j, '}');
+    return !j.failed;
+}
+
+bool mail_refused_write(const struct mail_refused *e, struct buf *out) {
+    struct json_put j = json_put_begin(out);
+    json_put_object(&j, NULL);
+    json_put_text(&j, "from", e->from);
+    put_rcpts(&j, e->rcpt_count, e->rcpts);
+    if (e->client)
+        put_client(&j, e->client);
+    else
+        json_put_null(&j, "client");
+    json_put_integer(&j, "code", e->code);
+    json_put_text(&j, "enhanced", e->enhanced);
+    json_put_foreign(&j, "reason", e->reason);
+    if (e->verdict.n) json_put_raw(&j, "verdict", e->verdict);
     json_put_end(&j, '}');
     return !j.failed;
 }
@@ -79,4 +100,12 @@ const char *mailbox_changed_read(struct arena *arena, struct slice event, struct
                                     .modseq = json_take_integer(data, "modseq", 0)};
     yyjson_doc_free(doc);
     return there ? NULL : "the event has no data";
+}
+
+int64_t mailbox_changed_folder(struct slice event) {
+    yyjson_val *o;
+    yyjson_doc *doc = json_take(event, &o);
+    int64_t folder = json_take_integer(yyjson_obj_get(o, "data"), "folder", 0);
+    yyjson_doc_free(doc);
+    return folder;
 }

@@ -15,8 +15,6 @@ struct mail_event_client {
     struct slice ip, helo, protocol, tls, cipher, login; /* tls, cipher, login: may be empty, and are left out then */
     int port;
 };
-/* As the member "client" of an event that has no writer here. */
-void mail_event_client_put(struct json_put *j, const struct mail_event_client *c);
 
 /* mail.accepted */
 struct mail_accepted {
@@ -30,6 +28,17 @@ struct mail_accepted {
     const struct mail_event_rcpt *rcpts;
 };
 bool mail_accepted_write(const struct mail_accepted *e, struct buf *out);
+
+/* mail.refused: after DATA, code 4xx or 5xx */
+struct mail_refused {
+    struct slice from, enhanced, reason;
+    int code;
+    const struct mail_event_client *client; /* NULL: nobody was */
+    struct slice verdict;                   /* as above */
+    size_t rcpt_count;
+    const struct mail_event_rcpt *rcpts;
+};
+bool mail_refused_write(const struct mail_refused *e, struct buf *out);
 
 /* mail.delivered */
 struct mail_delivered {
@@ -46,5 +55,7 @@ struct mailbox_changed {
 bool mailbox_changed_write(const struct mailbox_changed *e, struct buf *out);
 /* event: the whole CloudEvent. NULL, or what is wrong with it; texts live in the arena. */
 const char *mailbox_changed_read(struct arena *arena, struct slice event, struct mailbox_changed *out);
+/* The folder alone; 0, as for all folders, when the event cannot be read. */
+int64_t mailbox_changed_folder(struct slice event);
 
 #endif

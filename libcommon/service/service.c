@@ -114,8 +114,9 @@ static void *worker_thread(void *ctx) {
     while (event_base_loop(w->public.base, EVLOOP_ONCE) == 0 && !event_base_got_exit(w->public.base))
         cost_add(COST_WAKEUPS, 1);
     if (w->definition->stop) w->definition->stop(&w->public);
-    bus_destroy(w->public.bus);
+    bus_close(w->public.bus); /* its callbacks may use the store, and those of the store may answer on the bus */
     redis_destroy(w->public.redis);
+    bus_destroy(w->public.bus);
     /* last words to clients leave, as far as their sockets take them (stream_finish) */
     for (int turn = 0; turn < LAST_TURNS; turn++) event_base_loop(w->public.base, EVLOOP_NONBLOCK);
     for (int i = 0; i < LISTENERS_MAX; i++) free(w->accepts[i]);

@@ -18,7 +18,7 @@
 #include "services/accounts/hashing.h"
 #include "services/accounts/login_cache.h"
 
-enum { AGAIN_MS = 100, KNOWN_REFRESH_MS = 86400000 };
+enum { AGAIN_MS = 100, AGAIN_MAX_MS = 1600, KNOWN_REFRESH_MS = 86400000 };
 
 static struct metric logins_right = METRIC_COUNTER("postbus_accounts_logins_total", "Logins with the right password");
 static struct metric logins_wrong =
@@ -43,7 +43,8 @@ struct login {
     char stored[128], user[64], address[ADDRESS_BYTES_MAX];
     char *text; /* the account as it is stored */
     bool known, right, network_is_known, network_counted, waiting;
-    struct event *again;
+    struct event *again; /* when there is room, perhaps */
+    int again_ms;
 };
 
 /* Of the process, made once by login_configure. nobody: verified against when there is no such user, so that the time
@@ -212,13 +213,14 @@ static void on_again(evutil_socket_t fd, short what, void *ctx) {
 /* As many tries as are allowed run already: soon again, unless too many wait or the asker does not any more. */
 static void begin_again(struct login *l) {
     struct accounts *s = l->ask->accounts;
-    struct timeval wait = {0, AGAIN_MS * 1000};
     if (clock_monotonic_us() > l->hashing.deadline_us || (!l->waiting && s->logins_waiting >= LOGIN_WAITING_MAX)) {
         refuse_busy(l);
         return;
     }
     if (!l->waiting) s->logins_waiting++;
     l->waiting = true;
+    l->again_ms = l->again_ms ? (l->again_ms < AGAIN_MAX_MS ? l->again_ms * 2 : AGAIN_MAX_MS) : AGAIN_MS;
+    struct timeval wait = {l->again_ms / 1000, l->again_ms % 1000 * 1000};
     if (!l->again) l->again = evtimer_new(s->worker->base, on_again, l);
     event_add(l->again, &wait);
 }

@@ -165,7 +165,6 @@ static void settle_now(const struct transaction_owner *owner, struct slice from,
 void destination_add(struct destination *dest, const struct transaction_owner *owner, struct slice from, bool forced,
                      size_t count, const size_t indexes[]) {
     int64_t now = clock_wall_ms();
-    size_t room = dest->window.proven ? DESTINATION_WAITING_MAX : DESTINATION_WAITING_UNKNOWN;
     if (window_is_closed(&dest->window, now) && !forced) {
         struct outcome o = last_failure(dest, now);
         settle_now(owner, from, count, indexes, &o);
@@ -176,7 +175,7 @@ void destination_add(struct destination *dest, const struct transaction_owner *o
             for (size_t i = 0; i < count; i++) transaction_add(t, indexes[i]);
             return;
         }
-    if (dest->waiting >= room) {
+    if (dest->waiting >= window_room(&dest->window, dest->all->waiting)) {
         metric_add(&parked, (int64_t)count);
         struct outcome o = {.kind = OUTCOME_DEFERRED,
                             .code = 451,

@@ -3,7 +3,7 @@
 #define POSTBUS_DELIVERY_LIMITS_H
 
 enum {
-    DELIVERY_MESSAGES_MAX = 3000, /* messages in work: no more are leased until some are done */
+    DELIVERY_MESSAGES_MAX = 4000, /* messages in work: no more are leased until some are done */
     DELIVERY_RCPTS_MAX = 100000,  /* their recipients, likewise */
     DELIVERY_LEASE_BATCH = 128,
     DELIVERY_CLOCK_MS = 1000,          /* how late due work may be noticed when no event came */
@@ -23,7 +23,7 @@ enum {
     DESTINATION_WINDOW_START = 2,      /* connections to a destination that has not shown itself yet */
     DESTINATION_WINDOW_MAX = 20,       /* to one destination, of all workers of the site together */
     DESTINATION_WAITING_MAX = 1000,    /* transactions that wait for a destination which takes mail: more are parked */
-    DESTINATION_WAITING_UNKNOWN = 24,  /* and for one that has not taken any yet */
+    DESTINATION_WAITING_LEAST = 2,     /* and at least for one that has not taken any yet */
     DESTINATION_PARK_MS = 5000,        /* a parked message comes again after this at the earliest, … */
     DESTINATION_PARK_LAST_MS = 300000, /* … after this at the latest, and within half its age */
     DESTINATION_FORGOTTEN_MS = 600000, /* what is known of a destination is kept for this long after its last use */

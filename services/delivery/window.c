@@ -34,6 +34,12 @@ size_t window_allows(const struct window *w, size_t max) {
     return n ? n : 1;
 }
 
+size_t window_room(const struct window *w, size_t waiting) {
+    size_t most = DELIVERY_MESSAGES_MAX - DELIVERY_MESSAGES_MAX / 4, free_room = waiting < most ? most - waiting : 0;
+    size_t share = free_room / (w->proven ? 2 : 8);
+    return DESTINATION_WAITING_LEAST + (share < DESTINATION_WAITING_MAX ? share : DESTINATION_WAITING_MAX);
+}
+
 int64_t window_park_ms(int64_t age_ms, uint32_t random) {
     int64_t pause = age_ms / 2;
     if (pause < DESTINATION_PARK_MS) pause = DESTINATION_PARK_MS;

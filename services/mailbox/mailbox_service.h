@@ -48,8 +48,6 @@ bool requests_begin(struct mailbox_worker *m, struct bus_call *call, size_t byte
 void requests_end(struct mailbox_worker *m, size_t bytes);
 /* Refuses a call for what the store said. */
 void refuse_store_error(struct bus_call *call, int error);
-/* A member's text; empty when it is missing. */
-struct slice ask_text(const json_t *ask, const char *name);
 /* Says mailbox.changed. */
 void say_changed(struct mailbox_worker *m, struct slice user, uint32_t folder, uint64_t modseq, const char *kind);
 

@@ -27,11 +27,6 @@ void refuse_store_error(struct bus_call *call, int error) {
     }
 }
 
-struct slice ask_text(const json_t *ask, const char *name) {
-    const json_t *value = json_object_get(ask, name);
-    return json_is_string(value) ? slice_make(json_string_value(value), json_string_length(value)) : SLICE("");
-}
-
 void say_changed(struct mailbox_worker *m, struct slice user, uint32_t folder, uint64_t modseq, const char *kind) {
     struct mailbox_changed event = {user, slice_of(kind), (int64_t)folder, (int64_t)modseq};
     buf_reset(&m->scratch);

@@ -1,6 +1,7 @@
 /* mailbox.stat: how much is in a mailbox, for people and for quotas. */
 #include <stdlib.h>
 
+#include "libcommon/base/member.h"
 #include "services/mailbox/mailbox_service.h"
 
 struct statistics {
@@ -48,7 +49,7 @@ static void on_stat(void *ctx, int error, const struct mailbox_stat *stat) {
 
 static void on_ask(void *ctx, struct bus_call *call, const json_t *ask) {
     struct mailbox_worker *m = ctx;
-    struct slice user = ask_text(ask, "user");
+    struct slice user = member_slice(ask, "user");
     if (!ulid_is_valid(user)) {
         bus_refuse(call, "not_found", "there is no such user");
         return;

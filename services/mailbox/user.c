@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "libcommon/base/log.h"
+#include "libcommon/base/member.h"
 #include "services/mailbox/mailbox_service.h"
 
 struct job {
@@ -23,7 +24,7 @@ static void end(struct job *j, int error) {
 
 /* NULL when the call was refused. */
 static struct job *begin(struct mailbox_worker *m, struct bus_call *call, const json_t *ask) {
-    struct slice user = ask_text(ask, "user");
+    struct slice user = member_slice(ask, "user");
     if (!ulid_is_valid(user)) {
         bus_refuse(call, "not_found", "there is no such user");
         return NULL;

@@ -120,7 +120,6 @@ void check_text(struct checking *c) {
 }
 
 static void end_done(struct session *s, const struct verdict *v) {
-    if (v->folder) s->t.folder = v->folder;
     if (v->code)
         message_refuse(s, v->code, v->enhanced, v->text);
     else
@@ -157,25 +156,16 @@ static void say_refused(struct session *s, int code, const char *enhanced, const
     struct transaction *t = &s->t;
     struct mail_event_client client = trace_client(s);
     struct buf event = {0};
-    struct json_put j = json_put_begin(&event);
-    json_put_object(&j, NULL);
-    json_put_text(&j, "from", t->from);
-    json_put_array(&j, "rcpts");
-    for (const struct rcpt *r = t->rcpts; r; r = r->next) {
-        json_put_object(&j, NULL);
-        json_put_text(&j, "address", r->address);
-        if (r->user) json_put_word(&j, "user", r->user);
-        if (r->from) json_put_word(&j, "from", r->from);
-        json_put_end(&j, '}');
-    }
-    json_put_end(&j, ']');
-    mail_event_client_put(&j, &client);
-    if (t->verified) json_put_raw(&j, "verdict", t->verified->proofs);
-    json_put_integer(&j, "code", code);
-    json_put_word(&j, "enhanced", enhanced);
-    json_put_foreign(&j, "reason", slice_of(reason));
-    json_put_end(&j, '}');
-    if (!j.failed) bus_publish_text(s->smtpd->worker->bus, "mail.refused", slice_of(t->id), buf_slice(&event));
+    struct mail_refused refused = {.from = t->from,
+                                   .enhanced = slice_of(enhanced),
+                                   .reason = slice_of(reason),
+                                   .code = code,
+                                   .client = &client,
+                                   .verdict = t->verified ? t->verified->proofs : SLICE(""),
+                                   .rcpt_count = t->rcpt_count,
+                                   .rcpts = message_event_rcpts(t)};
+    if (mail_refused_write(&refused, &event))
+        bus_publish_text(s->smtpd->worker->bus, "mail.refused", slice_of(t->id), buf_slice(&event));
     buf_free(&event);
 }
 

@@ -3,9 +3,10 @@
 
   everything     kill -9, SIGSTOP longer than a lease, restarts, services away, Redis' memory full, in turn; see everything.py and verdict.py
   destinations   10,000 messages to 60 destinations of which 40 accept a connection and never greet
+  full           the disk of Redis fills up, with foreign bytes and with mail; needs a small file system at /data
   wide           a message to 1,000 recipients at one domain, one of which some are refused, one of which all are deferred once
 
-Runs in the toolchain container: `make chaos`, or with --short (in `make test`, below four minutes).
+Runs in the toolchain container with --tmpfs /data:size=96m: `make chaos`, or with --short (in `make test`, below four minutes).
 """
 import argparse
 import sys
@@ -14,6 +15,7 @@ import traceback
 
 import destinations
 import everything
+import full
 import wide
 from world import log
 
@@ -22,10 +24,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--rounds", type=int, default=0, help="of everything; default 1 with --short, else 2")
-    parser.add_argument("--only", choices=("everything", "destinations", "wide"))
+    parser.add_argument("--only", choices=("everything", "destinations", "full", "wide"))
     args = parser.parse_args()
     scenarios = {"everything": lambda: everything.run(args.short, args.rounds or (1 if args.short else 2)),
-                 "destinations": lambda: destinations.run(2000 if args.short else 10000), "wide": wide.run}
+                 "destinations": lambda: destinations.run(2000 if args.short else 10000), "full": full.run, "wide": wide.run}
     passed = failed = 0
     for name, run in scenarios.items():
         if args.only not in (None, name):

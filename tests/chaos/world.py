@@ -28,7 +28,7 @@ def client_name(replica):
 class World:
     """sinks: what listens at other sites; each domain <name>.test leads to the sink of that name. replicas: services that run twice. mailboxes: how many accounts."""
 
-    def __init__(self, sinks, mailboxes, replicas=(), settings=None, redis_dir=None, aliases=None):
+    def __init__(self, sinks, mailboxes, replicas=(), settings=None, redis_dir=None, redis_port=None, aliases=None):
         self.port = free_port()
         self.sinks = Sinks(self.port)
         zones = {"load.test": '@ 600 IN TXT "v=spf1 ip4:127.0.0.1 -all"\n', "in-addr.arpa": "1.0.0.127 600 IN PTR ns.load.test.\n"}
@@ -38,7 +38,7 @@ class World:
         self.knot = Knot(zones)
         stubs = ",".join(f"{zone}={self.knot.address}" for zone in zones)
         self.site = Site("mx.chaos.test", {"POSTBUS_LOG": "info", "POSTBUS_RESOLVER_STUBS": stubs, "POSTBUS_SMTP_PORT": self.port, "POSTBUS_RETRY_FIRST_SECONDS": 1,
-                                           "POSTBUS_QUEUE_LEASE": f"{LEASE_SECONDS}s", "POSTBUS_PRIVATE_DESTINATIONS": "on", "POSTBUS_SMTP_CONNECTIONS_PER_CLIENT": 1000, **(settings or {})}, tap=False, redis_dir=redis_dir)
+                                           "POSTBUS_QUEUE_LEASE": f"{LEASE_SECONDS}s", "POSTBUS_PRIVATE_DESTINATIONS": "on", "POSTBUS_SMTP_CONNECTIONS_PER_CLIENT": 1000, **(settings or {})}, tap=False, redis_dir=redis_dir, redis_port=redis_port)
         self.names = [*SERVICES, *(f"{service}@2" for service in replicas)]
         for name in self.names:  # each replica of delivery greets with a name of its own
             if name.partition("@")[0] == "delivery":
@@ -100,8 +100,14 @@ class World:
         return self.site.redis("--scan", "--pattern", "b:*").split()
 
     def sanitizer_reports(self):
-        """Services whose log has one, where the programs were built with sanitizers."""
-        return [f"{name}: see {self.site.dir}/{name}.log" for name in self.names if "Sanitizer" in self.site.log(name) or "runtime error:" in self.site.log(name)]
+        """What sanitizers said in the services' logs, where the programs were built with them."""
+        found = []
+        for name in self.names:
+            text = self.site.log(name)
+            at = min((i for i in (text.find("Sanitizer"), text.find("runtime error:")) if i >= 0), default=-1)
+            if at >= 0:
+                found.append(f"{name}: {text[max(0, at - 200):at + 4000]}")
+        return found
 
     def memory_kb(self, name):
         """The most memory that a service has ever used, and what it uses now (resident)."""

@@ -24,6 +24,7 @@ def zone_of():
     lines += "slow 60 IN MX 10 mx.slow\nmx.slow 60 IN A 127.0.2.3\nlimits 60 IN MX 10 mx.limits\nmx.limits 60 IN A 127.0.2.4\n"
     lines += "two 60 IN MX 10 mx.two\ntwo 60 IN MX 20 backup.two\nmx.two 60 IN A 127.0.2.5\nbackup.two 60 IN A 127.0.2.6\n"
     lines += "race 60 IN MX 10 mx.race\nmx.race 60 IN AAAA 100::1\nmx.race 60 IN A 127.0.2.7\ndown 60 IN MX 10 mx.down\nmx.down 60 IN A 127.0.2.99\n"
+    lines += "sts 60 IN MX 10 mx.many\n_mta-sts.sts 60 IN TXT \"v=STSv1; id=1;\"\nmta-sts.sts 60 IN A 127.0.0.1\n"
     for i in range(GOOD):
         lines += f"good{i} 60 IN MX 10 mx.good{i}\nmx.good{i} 60 IN A 127.0.3.{i + 1}\n"
     for i in range(STALLED):
@@ -306,6 +307,53 @@ def test_a_250_is_remembered_until_the_store_is_back(world):
     assert world.times("memory") == {"u@slow.out.test": 1}
 
 
+def test_an_outcome_is_recorded_though_the_store_is_full(world):
+    server = world.sink.servers[SLOW]
+    server.refuse, server.final_delay = None, 2
+    world.sink.waiting_final.clear()
+    world.send("full", "u@slow.out.test")
+    assert world.sink.waiting_final.wait(20)
+    world.site.redis("CONFIG", "SET", "maxmemory", "1")
+    try:
+        wait_until("the message", lambda: world.times("full"))
+        wait_until("its outcome", lambda: not world.site.redis("KEYS", "{q:*}:e:*").split(), 10)
+        assert not world.site.redis("KEYS", "b:{*").split() or world.inbox(), "its body was not released"
+    finally:
+        world.site.redis("CONFIG", "SET", "maxmemory", "0")
+        server.final_delay = 0
+    assert world.times("full") == {"u@slow.out.test": 1}
+
+
+def test_a_fault_of_ours_counts_as_no_attempt(world):
+    world.send("ours", "u@down.out.test")
+    wait_until("an attempt", lambda: [e for e in world.queue() if e["rcpts"][0]["attempts"]])
+    (entry,) = world.queue()
+    world.site.stop("verifier")
+    time.sleep(2)  # its route is forgotten
+    attempts = world.queue()[0]["rcpts"][0]["attempts"]
+    assert world.site.rpc("delivery.queue.retry", id=entry["id"]) == {}
+    (later,) = wait_until("a deferral for our own reason", lambda: [e for e in world.queue() if "looked up" in e["rcpts"][0].get("last_reply", "")], 45)
+    assert later["rcpts"][0]["attempts"] == attempts
+    world.site.start("verifier")
+    world.empty_queue()
+
+
+def test_a_250_that_comes_while_the_worker_is_stopped_beyond_its_lease_counts(world):
+    server = world.sink.servers[SLOW]
+    server.refuse, server.final_delay = None, 2
+    world.sink.waiting_final.clear()
+    world.send("asleep", "u@slow.out.test")
+    assert world.sink.waiting_final.wait(20)
+    process = world.site.processes["delivery"]
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(9)  # the lease is six seconds; nobody else is there to take it
+    process.send_signal(signal.SIGCONT)
+    server.final_delay = 0
+    wait_until("the queue to be empty", lambda: not world.queue(), 20)
+    time.sleep(3)
+    assert world.times("asleep") == {"u@slow.out.test": 1}
+
+
 def second_delivery(world):
     environment = world.site.environment("delivery")
     port = free_port()
@@ -412,5 +460,7 @@ def test_private_addresses_are_refused_without_the_setting():
         w.send("private", "u@many.out.test")
         (report,) = wait_until("the report", lambda: w.reports("private"), 30)
         assert b"no public address" in report and not w.sink.connections
+        failure = w.site.rpc("verifier.route", domain="sts.out.test")["mta_sts_failure"]
+        assert failure["result"] == "sts-policy-fetch-error" and "no public address" in failure["reason"]
     finally:
         w.end()

@@ -1,6 +1,6 @@
 """accounts.login under attack and under load: the counters that all replicas share, the queue before argon2, stored hashes made anew; on real NATS and Redis."""
 import concurrent.futures
-import os
+import json
 import subprocess
 import time
 
@@ -85,6 +85,22 @@ def test_right_logins_in_parallel_are_all_let_in(accounts):
     answers = at_once(accounts, [("carol@alpha.test", PASSWORD, "203.0.113.61")] * 40)
     assert {code(a) for a in answers} == {"right"}
     assert accounts.metric("accounts", "postbus_accounts_hashes_total") - before <= 20
+
+
+def test_only_so_many_wait_for_others_and_not_for_ever(accounts):
+    nats, answers = accounts.new_nats(), []
+    running = "a:{alpha.test}:l:many/203.0.113.62:r"
+    accounts.redis("ZADD", running, *(word for i in range(10) for word in (int(time.time() * 1000) + 60000, f"try {i}")))  # ten that do not end
+    nats.subscribe("_INBOX.test.many.*", lambda _s, _r, body: answers.append(json.loads(body)))
+    nats.flush()
+    begin = time.monotonic()
+    for i in range(1400):
+        nats.publish("postbus.rpc.accounts.login", {"login": "many@alpha.test", "password": f"guess {i}", "client_ip": "203.0.113.62", "protocol": "imap"}, f"_INBOX.test.many.{i}")
+    wait_until("those beyond the bound", lambda: len(answers) >= 400)
+    assert time.monotonic() - begin < 7 and len(answers) < 1400, "at once, and not all of them"
+    assert code(login(accounts, "alice@alpha.test", ip="203.0.113.63")) == "right", "from elsewhere"
+    wait_until("all answers", lambda: len(answers) == 1400)
+    assert {code(a) for a in answers} == {"busy"} and accounts.redis("ZCARD", running).strip() == "10"
 
 
 def test_a_spray_over_many_accounts_from_one_network_is_stopped(accounts):

@@ -109,6 +109,10 @@ static void write_events(struct buf *out) {
     line("events/mail.accepted", mail_accepted_write(&accepted, out), out);
     accepted.from = SLICE("\xc3");
     line("events/mail.accepted", mail_accepted_write(&accepted, out), out);
+    struct mail_refused refused = {SLICE(UTF8), SLICE("5.7.1"), SLICE("no \"way\""),
+                                   550,         &client,        SLICE("{\"disposition\":\"reject\"}"),
+                                   2,           rcpts};
+    line("events/mail.refused", mail_refused_write(&refused, out), out);
     struct mail_delivered delivered = {SLICE("a@x.test"), SLICE(ID), SLICE("Entw\xc3\xbcrfe"), 4294967295, 1};
     line("events/mail.delivered", mail_delivered_write(&delivered, out), out);
     struct mailbox_changed changed = {SLICE(ID), SLICE("delivered"), 0, INT64_MAX};

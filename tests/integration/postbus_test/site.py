@@ -62,7 +62,7 @@ class Site:
     A service may run several times: site.start("delivery", "delivery@2") starts two replicas, and whatever takes the name of a service takes that of a replica. The ports of
     a replica are in site.ports as "smtp@2"."""
 
-    def __init__(self, hostname="mx.alpha.test", settings=None, tap=True, redis_settings=(), redis_dir=None):
+    def __init__(self, hostname="mx.alpha.test", settings=None, tap=True, redis_settings=(), redis_dir=None, redis_port=None):
         self.hostname = hostname
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="postbus-test-"))
         self.settings = dict(settings or {})
@@ -70,7 +70,7 @@ class Site:
         self.extra = {}  # settings of one service or replica, by its name
         self.ports = {name: free_port() for service in LISTENS.values() for name in service}
         self.http = {service: free_port() for service in SERVICES}
-        self.nats_port, self.redis_port = free_port(), free_port()
+        self.nats_port, self.redis_port = free_port(), redis_port or free_port()
         self.redis_settings, self.redis_dir = [str(word) for word in redis_settings], pathlib.Path(redis_dir or self.dir)
         self._make_secrets()
         self.start_nats()

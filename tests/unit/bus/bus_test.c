@@ -43,7 +43,26 @@ static void a_refused_request_can_be_cancelled_by_the_callback_of_another(void *
     event_base_free(base);
 }
 
+/* As a worker ends: the store is taken down between the two, and its callbacks publish, wake and ask once more. */
+static void a_closed_bus_drops_what_it_is_given(void **state) {
+    (void)state;
+    evthread_use_pthreads();
+    struct event_base *base = event_base_new();
+    struct two t = {.bus = bus_create(base, "nats://127.0.0.1:1", "test", NULL, NULL)};
+    t.second = bus_request(t.bus, "nobody.asks", json_object(), 1000, on_second, &t);
+    bus_close(t.bus);
+    assert_int_equal(t.second_told, 1);
+    bus_wake(t.bus, "queue.due.1");
+    bus_publish(t.bus, "mail.sent", SLICE("01ARZ3NDEKTSV4RRFFQ69G5FAV"), json_object());
+    for (int i = 0; i < 5; i++) event_base_loop(base, EVLOOP_NONBLOCK);
+    bus_destroy(t.bus);
+    event_base_free(base);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_refused_request_can_be_cancelled_by_the_callback_of_another)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_refused_request_can_be_cancelled_by_the_callback_of_another),
+        cmocka_unit_test(a_closed_bus_drops_what_it_is_given),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

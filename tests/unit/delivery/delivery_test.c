@@ -172,6 +172,14 @@ static void a_window_grows_and_shrinks(void **state) {
     assert_true(window_is_closed(&w, 305999)); /* longer each time */
     window_succeeded(&w, 20, 306000);
     assert_true(w.proven && !window_is_closed(&w, 306000) && w.failures == 0);
+    /* any number of destinations that never answer: their waiting transactions stay within the worker's bound */
+    struct window dead = window_begin();
+    size_t waiting = 0;
+    for (int i = 0; i < 500; i++)
+        for (size_t own = 0; own < window_room(&dead, waiting); own++) waiting++;
+    assert_true(window_room(&dead, 0) > 100 && waiting < DELIVERY_MESSAGES_MAX);
+    assert_int_equal(window_room(&w, 0), DESTINATION_WAITING_LEAST + DESTINATION_WAITING_MAX); /* one that takes mail */
+    assert_int_equal(window_room(&w, DELIVERY_MESSAGES_MAX), DESTINATION_WAITING_LEAST);
     assert_true(window_park_ms(0, 0) >= DESTINATION_PARK_MS &&
                 window_park_ms(86400000, 999) <= DESTINATION_PARK_LAST_MS * 3 / 2);
 }
@@ -196,7 +204,7 @@ static void a_report_is_a_multipart_report_with_everything_in_it(void **state) {
     (void)state;
     dsn_id(&e, REPORT_FAILED, 2, indexes, id);
     dsn_id(&e, REPORT_FAILED, 2, indexes, again);
-    assert_string_equal(id, again); /* law 2: made twice, it is one message */
+    assert_string_equal(id, again); /* docs/laws.md, law 2: made twice, it is one message */
     assert_true(ulid_is_valid(slice_of(id)) && strcmp(id, e.id) != 0);
     dsn_id(&e, REPORT_FAILED, 1, indexes, again);
     assert_string_not_equal(id, again);
