@@ -101,3 +101,11 @@ const char *mailbox_changed_read(struct arena *arena, struct slice event, struct
     yyjson_doc_free(doc);
     return there ? NULL : "the event has no data";
 }
+
+int64_t mailbox_changed_folder(struct slice event) {
+    yyjson_val *o;
+    yyjson_doc *doc = json_take(event, &o);
+    int64_t folder = json_take_integer(yyjson_obj_get(o, "data"), "folder", 0);
+    yyjson_doc_free(doc);
+    return folder;
+}

@@ -55,5 +55,7 @@ struct mailbox_changed {
 bool mailbox_changed_write(const struct mailbox_changed *e, struct buf *out);
 /* event: the whole CloudEvent. NULL, or what is wrong with it; texts live in the arena. */
 const char *mailbox_changed_read(struct arena *arena, struct slice event, struct mailbox_changed *out);
+/* The folder alone; 0, as for all folders, when the event cannot be read. */
+int64_t mailbox_changed_folder(struct slice event);
 
 #endif

@@ -6,6 +6,7 @@
 #include <zstd.h>
 
 #include "libcommon/base/arena.h"
+#include "libcommon/base/cost.h"
 #include "libcommon/base/log.h"
 #include "libcommon/store/pending.h"
 
@@ -71,6 +72,8 @@ void blob_write(struct redis *r, struct slice id, struct slice message, size_t r
                                  ZSTD_LEVEL);
     if (ZSTD_isError(n)) memory_exhausted(); /* with room for the bound, only memory can be missing */
     struct slice first[] = {slice_make(codec->scratch.data, n), decimal(size, (long long)message.n)};
+    cost_body_copy(n); /* compressed */
+    cost_body_copy(n); /* and put into the command */
     call_with(r, pending_on_done, PENDING(done, ctx), "blob_write", id, 2, first, ref_count, refs);
     buf_reset(&codec->scratch);
 }
@@ -92,6 +95,8 @@ static void on_read(void *ctx, const redisReply *reply) {
                                            z.p, z.n);
             if (ZSTD_isError(n) || n != (size_t)size) error = STORE_INVALID;
             message.n = error ? 0 : n;
+            cost_body_copy(z.n); /* out of the reply */
+            cost_body_copy(message.n);
         }
         if (error)
             log_error("a stored message is damaged", "reason", "its bytes do not decompress to their size", NULL);

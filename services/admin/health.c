@@ -38,7 +38,7 @@ struct health {
     size_t asking_count;
     json_t *components; /* NULL: no look is going on */
     int waiting;
-    bool accounts, store;
+    bool accounts, store, store_full;
     char domain[DOMAIN_BYTES_MAX]; /* whose SOA record is asked for */
 };
 
@@ -70,7 +70,11 @@ static void finish(struct health *h) {
     else
         set(h, "bus", "down", "NATS cannot be reached",
             "start the service nats, and read its log: mail is deferred meanwhile");
-    if (h->store)
+    if (h->store_full)
+        set(h, "store", "failing", "Redis is at the bound of its memory or its disk: mail is refused with 452",
+            "read the log of the service redis; give it more memory or disk, or delete mail (docs/deploying.md, Memory "
+            "and disk)");
+    else if (h->store)
         set(h, "store", "up", NULL, NULL);
     else
         set(h, "store", "down", "Redis does not answer",
@@ -166,9 +170,18 @@ static void on_answer(void *ctx, int error, const json_t *reply) {
     one_done(h);
 }
 
-static void on_pong(void *ctx, const redisReply *reply) {
+/* A command that Redis refuses when nothing may grow, and that writes nothing: empty text into a key that is not there.
+ */
+static void ask_store(struct health *h, redis_reply_fn *done) {
+    struct slice argv[] = {SLICE("SETRANGE"), SLICE("health"), SLICE("0"), SLICE("")};
+    redis_command(h->admin->worker->redis, done, h, 4, argv);
+}
+
+static void on_store(void *ctx, const redisReply *reply) {
     struct health *h = ctx;
-    h->store = redis_reply_error(reply) == 0;
+    int error = redis_reply_error(reply);
+    h->store_full = error == STORE_FULL;
+    h->store = error == 0 || h->store_full;
     one_done(h);
 }
 
@@ -187,8 +200,7 @@ void health_get(struct request *r) {
     h->waiting = PARTS + 1;
     for (size_t i = 0; i < PARTS; i++) json_object_set_new(h->components, parts[i].name, json_null()); /* the order */
     for (size_t i = 0; i < h->doors.count; i++) json_object_set_new(h->components, h->doors.list[i].name, json_null());
-    struct slice ping = SLICE("PING");
-    redis_command(a->worker->redis, on_pong, h, 1, &ping);
+    ask_store(h, on_store);
     for (size_t i = 0; i < PARTS; i++) {
         struct one *o = memory_alloc(sizeof *o);
         *o = (struct one){h, parts[i].name, NULL};

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "libcommon/codec/events.h"
 #include "services/imapd/imapd.h"
 
 static size_t bucket_of(struct slice id) {
@@ -11,12 +12,12 @@ static size_t bucket_of(struct slice id) {
 }
 
 /* Wakes the sessions that have the changed folder open. */
-static void on_news(void *ctx, struct slice about, const json_t *data) {
+static void on_news(void *ctx, struct slice about, struct slice event) {
     struct user *u = ctx;
+    int64_t folder = mailbox_changed_folder(event);
     (void)about;
-    json_int_t folder = json_integer_value(json_object_get(data, "folder"));
     for (struct session *s = u->sessions; s; s = s->user_next) {
-        if (s->state != SESSION_SELECTED || (folder && (json_int_t)s->view.folder_id != folder)) continue;
+        if (s->state != SESSION_SELECTED || (folder && (int64_t)s->view.folder_id != folder)) continue;
         s->stale = true;
         s->look = s->idling;
         if (s->look) life_wake(&s->life);
@@ -35,7 +36,7 @@ struct user *user_join(struct session *s, struct slice id) {
         u->id = memory_copy(id);
         u->imapd = i;
         snprintf(subject, sizeof subject, "mailbox.changed.%s", u->id);
-        u->news = bus_subscribe(i->worker->bus, subject, on_news, u);
+        u->news = bus_subscribe_raw(i->worker->bus, subject, on_news, u);
     }
     u->session_count++;
     s->user_next = u->sessions;

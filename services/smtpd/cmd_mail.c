@@ -85,7 +85,6 @@ static void mail_done(struct session *s, const struct verdict *v) {
         return;
     }
     s->t.has_from = true;
-    s->t.folder = v->folder;
     session_reply(s, "250 2.1.0 OK");
 }
 

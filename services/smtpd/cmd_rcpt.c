@@ -6,16 +6,6 @@
 
 enum { ORCPT_MAX = 500 };
 
-/* A RCPT that is not answered yet. Its texts are of the transaction's arena. */
-struct rcpt_command {
-    struct rcpt_command *next;
-    struct checking checking;
-    struct slice address;
-    const char *orcpt, *notify, *via;
-    enum forward_return return_path;
-    struct resolved *resolved; /* accounts' answer */
-};
-
 static const char too_many[] = "Too many recipients, send the message to the rest separately";
 
 /* The check: whose mailbox is it
@@ -106,6 +96,7 @@ static void answer(struct session *s, const struct rcpt_command *p) {
     if (x->kind != RESOLVE_LOCAL) rcpt_add(s, p->address, NULL, p);
     for (size_t i = 0; i < x->count; i++) rcpt_add(s, slice_of(x->at[i].address), x->at[i].user, p);
     s->t.rcpt_accepted++;
+    session_quarantine(s, &p->checking);
     session_reply(s, "250 2.1.5 OK");
 }
 

@@ -230,7 +230,7 @@ static void fill_envelope(const struct session *s, struct envelope *e, size_t si
                            .body = t->body,
                            .ret = t->ret,
                            .envid = t->envid,
-                           .folder = slice_of(t->folder),
+                           .folder = slice_of(t->folder ? t->folder : s->folder),
                            .rcpts = rcpts};
     memcpy(e->id, t->id, sizeof e->id);
     for (const struct rcpt *r = t->rcpts; r; r = r->next)

@@ -29,7 +29,6 @@ static void data_done(struct session *s, const struct verdict *v) {
         session_refuse_verdict(s, v);
         return;
     }
-    if (v->folder) s->t.folder = v->folder;
     expect_text(s, MODE_DATA);
     session_reply(s, "354 End data with <CRLF>.<CRLF>");
 }

@@ -120,7 +120,6 @@ void check_text(struct checking *c) {
 }
 
 static void end_done(struct session *s, const struct verdict *v) {
-    if (v->folder) s->t.folder = v->folder;
     if (v->code)
         message_refuse(s, v->code, v->enhanced, v->text);
     else

@@ -159,6 +159,14 @@ static void on_tls_ready(struct session *s) {
     }
 }
 
+void session_quarantine(struct session *s, const struct checking *c) {
+    if (!c->verdict.folder) return;
+    if (c->stage < STAGE_MAIL)
+        s->folder = c->verdict.folder;
+    else
+        s->t.folder = c->verdict.folder;
+}
+
 static bool is_busy(const struct session *s) { return s->then || s->commit || s->pending; }
 
 /* Does the one thing that comes next; false: there is nothing to do until it is woken again. */
@@ -169,6 +177,7 @@ static bool step(struct session *s) {
         if (!stage_step(&s->checking)) return false;
         stage_done_fn *then = s->then;
         s->then = NULL;
+        session_quarantine(s, &s->checking);
         then(s, &s->checking.verdict);
     } else if (s->commit) {
         if (!commit_step(s)) return false;

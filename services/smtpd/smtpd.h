@@ -93,7 +93,7 @@ struct transaction {
     struct rcpt *rcpts, *last_rcpt;
     size_t rcpt_count;    /* in the list */
     size_t rcpt_accepted; /* RCPT commands answered 250 */
-    const char *folder;   /* of a verdict; NULL: INBOX */
+    const char *folder;   /* of a verdict; NULL: the session's */
 
     /* DATA and BDAT */
     char id[ULID_BYTES];
@@ -125,6 +125,19 @@ struct transaction {
     } authors;
 };
 
+/* What a recipient's address says as a return address (SRS): see forward.c. */
+enum forward_return { RETURN_NONE, RETURN_TAKEN, RETURN_WITH_SENDER, RETURN_FORGED, RETURN_EXPIRED };
+
+/* A RCPT that is not answered yet. Its texts are of the transaction's arena. */
+struct rcpt_command {
+    struct rcpt_command *next;
+    struct checking checking;
+    struct slice address;
+    const char *orcpt, *notify, *via;
+    enum forward_return return_path;
+    struct resolved *resolved; /* accounts' answer */
+};
+
 enum session_mode { MODE_COMMAND, MODE_DATA, MODE_BDAT, MODE_AUTH_PLAIN, MODE_AUTH_USER, MODE_AUTH_PASSWORD };
 
 typedef void stage_done_fn(struct session *s, const struct verdict *v);
@@ -153,6 +166,7 @@ struct session {
     struct buf parked; /* a command line that waits for the pending RCPTs before it */
     enum { PARKED_NONE, PARKED_LINE, PARKED_TOO_LONG } parked_kind;
 
+    const char *folder; /* of a verdict before MAIL; NULL: INBOX */
     int errors, auth_failures;
     char *helo;
     bool esmtp;
@@ -173,6 +187,8 @@ void session_refuse(struct session *s, const char *format, ...) __attribute__((f
 void session_refuse_verdict(struct session *s, const struct verdict *v);
 /* Sends the last reply; the session ends in its loop. */
 void session_close(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* A verdict's folder is kept: for the message, or, before MAIL, for all of the session's. */
+void session_quarantine(struct session *s, const struct checking *c);
 /* Checks a stage; done() is called from the session's loop when it is through. */
 void session_check(struct session *s, enum stage stage, stage_done_fn *done);
 /* The connection is closed, and the session freed when nothing holds it any more. */
@@ -251,7 +267,6 @@ const char *forward_via(struct session *s, struct slice rcpt);
 const char *forward_domain(const struct session *s);
 /* What a recipient's address says: an SRS address of ours is for reports on mail that we handed on. RETURN_TAKEN:
  * *address is now that mail's sender. */
-enum forward_return { RETURN_NONE, RETURN_TAKEN, RETURN_WITH_SENDER, RETURN_FORGED, RETURN_EXPIRED };
 enum forward_return forward_return(struct session *s, struct slice *address);
 /* Whether the verifier's verdict leaves open that the From address is forged: then our name is not lent to it. */
 bool forward_is_unproven(const struct verify_reply *v);

@@ -27,8 +27,8 @@ enum stage {
 
 enum { VERDICT_TEXT_BYTES = 512 /* RFC 5321 §4.5.3.1.5 */ };
 
-/* What the checks of a stage said. The verdicts of MAIL, DATA and END go on with the message: into its envelope and to
- * the mailbox. */
+/* What the checks of a stage said. A folder goes on with the message, into its envelope and to the mailbox; that of a
+ * stage before MAIL with every message of the session. */
 struct verdict {
     int code; /* 0: accepted; 4xx: deferred; 5xx: rejected */
     char enhanced[12], text[VERDICT_TEXT_BYTES];

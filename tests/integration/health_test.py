@@ -123,6 +123,19 @@ def test_redis_gone(site, well):
     site.start_redis()
 
 
+def test_redis_at_its_bound(site, well):
+    """Nothing may grow: reading goes on, so the site is not unavailable, but health must not say ok. Asking leaves nothing in the store."""
+    site.redis("CONFIG", "SET", "maxmemory", "1")
+    try:
+        found = failing(site)
+        assert set(found) == {"store"} and found["store"]["state"] == "failing" and "452" in found["store"]["reason"], found
+        assert health(site)[0] == 200 and health(site)[1]["status"] == "degraded"
+    finally:
+        site.redis("CONFIG", "SET", "maxmemory", "0")
+    assert not failing(site)
+    assert site.redis("EXISTS", "health").strip() == "0"
+
+
 class Zone:
     """A name server that answers each question in its own way."""
 

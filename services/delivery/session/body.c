@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"
+#include "libcommon/base/cost.h"
 #include "libcommon/base/metrics.h"
 #include "libcommon/store/blob.h"
 
@@ -59,7 +60,10 @@ static void on_read(void *ctx, int error, struct slice message) {
         start_queued(all);
         return;
     }
-    if (!error) buf_add_slice(&b->text, message);
+    if (!error) {
+        buf_add_slice(&b->text, message);
+        cost_body_copy(message.n);
+    }
     for (struct body_use *u = b->users; u; u = u->next) life_wake(u->life);
 }
 

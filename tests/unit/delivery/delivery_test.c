@@ -204,7 +204,7 @@ static void a_report_is_a_multipart_report_with_everything_in_it(void **state) {
     (void)state;
     dsn_id(&e, REPORT_FAILED, 2, indexes, id);
     dsn_id(&e, REPORT_FAILED, 2, indexes, again);
-    assert_string_equal(id, again); /* law 2: made twice, it is one message */
+    assert_string_equal(id, again); /* docs/laws.md, law 2: made twice, it is one message */
     assert_true(ulid_is_valid(slice_of(id)) && strcmp(id, e.id) != 0);
     dsn_id(&e, REPORT_FAILED, 1, indexes, again);
     assert_string_not_equal(id, again);
