@@ -3,9 +3,9 @@
 #ifndef POSTBUS_DELIVERY_CONNECTOR_H
 #define POSTBUS_DELIVERY_CONNECTOR_H
 
-#include "services/delivery/transaction/outcome.h"
-#include "services/delivery/session/session.h"
 #include "services/delivery/destination/targets.h"
+#include "services/delivery/session/session.h"
+#include "services/delivery/transaction/outcome.h"
 
 struct connector;
 

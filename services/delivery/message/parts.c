@@ -7,10 +7,10 @@
 #include "libcommon/store/blob.h"
 #include "libcommon/store/queue.h"
 #include "services/delivery/destination/destination.h"
-#include "services/delivery/message/local.h"
-#include "services/delivery/message/message.h"
 #include "services/delivery/destination/route.h"
 #include "services/delivery/destination/tls_fact.h"
+#include "services/delivery/message/local.h"
+#include "services/delivery/message/message.h"
 
 enum { ROUTE_AGAIN_MS = 10000, ROUTE_AGAIN_LAST_MS = 120000, CLOCKS_APART_MS = 60000 };
 

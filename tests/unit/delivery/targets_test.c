@@ -42,8 +42,8 @@ static void servers_in_their_order(void **state) {
          "2001:4860::1 8.8.8.1 2001:4860::2 8.8.8.2", false, false},
         {HOST("a.test", "10", "\"2001:4860::1\",\"2001:4860::2\""), "2001:4860::1 2001:4860::2", false, false},
         /* no better than this server: left out */
-        {HOST("a.test", "10", "\"8.8.8.8\"") "," HOST("MX.here.test", "20", "\"9.9.9.9\"") ","
-             HOST("c.test", "20", "\"9.9.9.8\"") "," HOST("d.test", "30", "\"9.9.9.7\""),
+        {HOST("a.test", "10", "\"8.8.8.8\"") "," HOST("MX.here.test", "20", "\"9.9.9.9\"") "," HOST(
+             "c.test", "20", "\"9.9.9.8\"") "," HOST("d.test", "30", "\"9.9.9.7\""),
          "8.8.8.8", false, false},
         {HOST("mx.here.test", "10", "\"9.9.9.9\"") "," HOST("d.test", "30", "\"9.9.9.7\""), "", true, false},
         /* inner addresses */
@@ -62,8 +62,8 @@ static void servers_in_their_order(void **state) {
     }
     take(HOST("a.test", "10", "\"127.0.0.1\""), true, &out, order);
     assert_string_equal(order, "127.0.0.1"); /* a test network */
-    take("{\"name\":\"a.test\",\"preference\":1,\"own_zone\":true,\"tlsa\":[],\"addresses\":[\"10.0.0.1\"]}", false, &out,
-         order);
+    take("{\"name\":\"a.test\",\"preference\":1,\"own_zone\":true,\"tlsa\":[],\"addresses\":[\"10.0.0.1\"]}", false,
+         &out, order);
     assert_string_equal(order, "10.0.0.1"); /* the operator names the zone's servers */
 }
 
@@ -74,7 +74,8 @@ static void addresses_are_bounded(void **state) {
     char order[1024];
     (void)state;
     for (int h = 0; h < 40; h++) {
-        buf_printf(&hosts, "%s{\"name\":\"h%d.test\",\"preference\":%d,\"tlsa\":[],\"addresses\":[", h ? "," : "", h, h);
+        buf_printf(&hosts, "%s{\"name\":\"h%d.test\",\"preference\":%d,\"tlsa\":[],\"addresses\":[", h ? "," : "", h,
+                   h);
         for (int a = 0; a < 30; a++) buf_printf(&hosts, "%s\"8.8.%d.%d\"", a ? "," : "", h, a);
         buf_add_str(&hosts, "]}");
     }
