@@ -1,4 +1,5 @@
-/* Uses a table. The bytes are mail, not keys, so the time need not be constant; libsodium's constant-time functions take ten times as long. */
+/* Uses a table. The bytes are mail, not keys, so the time need not be constant; libsodium's constant-time functions
+ * take ten times as long. */
 #include "libcommon/base/base64.h"
 
 static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

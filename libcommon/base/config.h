@@ -1,5 +1,7 @@
 /* Settings come from the environment (POSTBUS_*), secrets from files in the directory POSTBUS_SECRETS (default
- * /run/secrets/postbus). The names are the same in Compose and Kubernetes; ARCHITECTURE.md describes each. They are read at start-up. A setting that is missing or wrong ends the process with a log line that names the setting, the value found and the values expected. */
+ * /run/secrets/postbus). The names are the same in Compose and Kubernetes; ARCHITECTURE.md describes each. They are
+ * read at start-up. A setting that is missing or wrong ends the process with a log line that names the setting, the
+ * value found and the values expected. */
 #ifndef POSTBUS_BASE_CONFIG_H
 #define POSTBUS_BASE_CONFIG_H
 

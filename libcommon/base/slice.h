@@ -1,4 +1,5 @@
-/* A slice is a view of bytes with another owner: a pointer and a length, without a terminating NUL. All parsers of input take slices. */
+/* A slice is a view of bytes with another owner: a pointer and a length, without a terminating NUL. All parsers of
+ * input take slices. */
 #ifndef POSTBUS_BASE_SLICE_H
 #define POSTBUS_BASE_SLICE_H
 

@@ -1,6 +1,7 @@
 #include "libcommon/mail/address.h"
 
-/* The value that is read, and the buffers for its texts: one for words, one for comments, each as long as the value, because every byte is copied at most once. */
+/* The value that is read, and the buffers for its texts: one for words, one for comments, each as long as the value,
+ * because every byte is copied at most once. */
 struct reader {
     struct slice s;
     size_t at;

@@ -26,7 +26,8 @@ static size_t line_length(const char *p, size_t n) {
     return n;
 }
 
-/* The name of the field raw, without white space before the colon (obsolete syntax, RFC 5322 §4.5); empty when it is not a field (ftext, §2.2). */
+/* The name of the field raw, without white space before the colon (obsolete syntax, RFC 5322 §4.5); empty when it is
+ * not a field (ftext, §2.2). */
 static struct slice field_name(struct slice raw, size_t *value_at) {
     ptrdiff_t colon = slice_find(raw, ':');
     struct slice name = slice_head(raw, colon > 0 ? (size_t)colon : 0);

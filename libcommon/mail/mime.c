@@ -2,7 +2,8 @@
 
 #include "libcommon/mail/header.h"
 
-/* A multipart or message that is being read: its part, and a multipart's boundary (empty: a message, or a multipart that has ended). */
+/* A multipart or message that is being read: its part, and a multipart's boundary (empty: a message, or a multipart
+ * that has ended). */
 struct level {
     uint32_t part;
     struct slice boundary;
@@ -121,7 +122,8 @@ static void header_done(struct reader *r, size_t header_end, size_t body) {
     r->in_header = true;
 }
 
-/* The part ends here, or where its body or its last child ends, when the line end before a delimiter was also the empty line after a header. Returns the position.
+/* The part ends here, or where its body or its last child ends, when the line end before a delimiter was also the empty
+ * line after a header. Returns the position.
  */
 static size_t end_part(struct reader *r, uint32_t part, size_t at, size_t lines) {
     struct mime_part *p = &r->m->parts[part];

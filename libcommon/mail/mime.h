@@ -2,7 +2,8 @@
  * Pure.
  *
  * Part 0 is the message itself. The children of a multipart are its parts; the only child of a message/rfc822 (or
- * message/global) part that is not itself encoded is the message inside it. Lines end with CRLF and nothing else. Parsing never fails: malformed text becomes part of the body in which it is. Bounds: MIME_DEPTH_MAX levels (deeper
+ * message/global) part that is not itself encoded is the message inside it. Lines end with CRLF and nothing else.
+ * Parsing never fails: malformed text becomes part of the body in which it is. Bounds: MIME_DEPTH_MAX levels (deeper
  * multiparts and messages are leaves) and MIME_PARTS_MAX parts (the last one takes the rest). */
 #ifndef POSTBUS_MAIL_MIME_H
 #define POSTBUS_MAIL_MIME_H
@@ -73,7 +74,8 @@ struct mime_value {
 };
 /* Reads value (folds and comments allowed) into *out, whose texts live in arena or in value. */
 void mime_read_value(struct arena *arena, struct slice value, struct mime_value *out);
-/* As mime_read_value, but with the parameters as written: RFC 2231 pieces ("filename*0*") are separate and not decoded, and the case of names is kept. BODYSTRUCTURE shows these. */
+/* As mime_read_value, but with the parameters as written: RFC 2231 pieces ("filename*0*") are separate and not decoded,
+ * and the case of names is kept. BODYSTRUCTURE shows these. */
 void mime_read_value_raw(struct arena *arena, struct slice value, struct mime_value *out);
 /* The value of a parameter; false when it is not there. */
 bool mime_parameter(const struct mime_value *value, const char *name, struct slice *out);

@@ -52,7 +52,8 @@ bool mime_read_type(struct slice value, struct slice *type, struct slice *subtyp
     return true;
 }
 
-/* A quoted string's text (the opening quote is at *at), or, without quotes, the text up to the next ";" or white space: many senders omit quotes that are required. */
+/* A quoted string's text (the opening quote is at *at), or, without quotes, the text up to the next ";" or white space:
+ * many senders omit quotes that are required. */
 static struct slice parameter_value(struct arena *arena, struct slice s, size_t *at) {
     if (*at < s.n && s.p[*at] == '"') {
         char *text = arena_alloc(arena, s.n - *at);

@@ -12,7 +12,8 @@ enum { STRUCTURE_ADDRESSES_MAX = 10000 }; /* in one field; more are left out */
 
 /* Adds the envelope of a header block, in its parentheses. Sender and Reply-To default to From. */
 void structure_envelope(struct slice header, struct buf *out);
-/* Adds BODY, or with extended BODYSTRUCTURE, in its parentheses. A multipart without parts is shown with one empty text/plain. */
+/* Adds BODY, or with extended BODYSTRUCTURE, in its parentheses. A multipart without parts is shown with one empty
+ * text/plain. */
 void structure_body(const struct mime *m, bool extended, struct buf *out);
 /* Adds s as an IMAP string (quoted or literal), s with n 0 as "". */
 void structure_string(struct slice s, struct buf *out);

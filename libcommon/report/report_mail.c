@@ -78,7 +78,8 @@ void report_mail_tls(const struct report_mail *m, struct slice gzip, struct buf 
     add_header(m, out);
     add_field(out, "TLS-Report-Domain", "", m->domain, "");
     add_field(out, "TLS-Report-Submitter", "", m->submitter, "");
-    buf_add_str(out, "TLS-Required: No\r\n"); /* the report must arrive even when TLS does not work there (RFC 8460 §3, RFC 8689 §3) */
+    buf_add_str(out, "TLS-Required: No\r\n"); /* the report must arrive even when TLS does not work there (RFC 8460 §3,
+                                                 RFC 8689 §3) */
     buf_printf(out, "Content-Type: multipart/report; report-type=\"tlsrpt\";\r\n\tboundary=\"report-%s\"\r\n\r\n",
                m->id);
     add_text_part(m, "This is an aggregate TLS report (RFC 8460). The attachment holds it, as JSON.\r\n", out);

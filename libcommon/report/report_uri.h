@@ -16,7 +16,9 @@ struct report_uri {
     uint64_t max_bytes;              /* of the whole mail; 0: none given */
 };
 
-/* The next usable URI of a comma-separated list: start with *rest = the tag's value. false: no more. Unknown schemes, malformed addresses, mailto parameters other than an address, and a "!10m" of an https URI (DMARC defines it only for mailto) are ignored. */
+/* The next usable URI of a comma-separated list: start with *rest = the tag's value. false: no more. Unknown schemes,
+ * malformed addresses, mailto parameters other than an address, and a "!10m" of an https URI (DMARC defines it only for
+ * mailto) are ignored. */
 bool report_uri_next(struct slice *rest, struct report_uri *out);
 
 #endif

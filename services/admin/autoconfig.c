@@ -1,4 +1,5 @@
-/* Settings for mail clients: Thunderbird's autoconfig, Outlook's autodiscover (POX). Also the MTA-STS policy (RFC 8461 §3.2), which has a well-known path too. All are served only for hosted domains. */
+/* Settings for mail clients: Thunderbird's autoconfig, Outlook's autodiscover (POX). Also the MTA-STS policy (RFC 8461
+ * §3.2), which has a well-known path too. All are served only for hosted domains. */
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"
@@ -23,7 +24,8 @@ static void add_xml(struct buf *out, const char *text) {
     }
 }
 
-/* The domain in the Host field after the first label `prefix`; a host without the prefix counts as the domain itself unless the prefix is required. False when there is none. */
+/* The domain in the Host field after the first label `prefix`; a host without the prefix counts as the domain itself
+ * unless the prefix is required. False when there is none. */
 static bool find_host_domain(struct request *r, struct slice prefix, bool required, char out[DOMAIN_BYTES]) {
     struct slice host = slice_of(request_head(r, "Host")), name = host;
     ptrdiff_t colon = slice_find_last(host, ':');

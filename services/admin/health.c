@@ -1,4 +1,6 @@
-/* /api/v1/health: the state of each part of the system, and what to do about a part that does not work. 200 when the bus, the store and accounts answer; otherwise 503. One check serves all requests that arrive during it and within a second after it, so that many requests do not load the other services. */
+/* /api/v1/health: the state of each part of the system, and what to do about a part that does not work. 200 when the
+ * bus, the store and accounts answer; otherwise 503. One check serves all requests that arrive during it and within a
+ * second after it, so that many requests do not load the other services. */
 #include "services/admin/health.h"
 
 #include <event2/dns.h>
@@ -168,7 +170,8 @@ static void on_answer(void *ctx, int error, const json_t *reply) {
     one_done(h);
 }
 
-/* A command that Redis refuses at its memory limit and that writes nothing: it appends an empty text to a key that does not exist.
+/* A command that Redis refuses at its memory limit and that writes nothing: it appends an empty text to a key that does
+ * not exist.
  */
 static void ask_store(struct health *h, redis_reply_fn *done) {
     struct slice argv[] = {SLICE("SETRANGE"), SLICE("health"), SLICE("0"), SLICE("")};

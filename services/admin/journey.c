@@ -1,4 +1,6 @@
-/* A message's events as the ten steps of its journey. An event becomes one or more steps: an accepted submission is the writing (1), the submission (2) and the resolution of the recipients (3); a route is the MX query (4) and its security (5). Pure functions over JSON. */
+/* A message's events as the ten steps of its journey. An event becomes one or more steps: an accepted submission is the
+ * writing (1), the submission (2) and the resolution of the recipients (3); a route is the MX query (4) and its
+ * security (5). Pure functions over JSON. */
 #include <stdlib.h>
 
 #include "libcommon/base/member.h"
@@ -272,7 +274,8 @@ static const struct {
 };
 
 struct timed {
-    bool accepted; /* local mail is in the mailbox just before the sender gets 250; the steps are shown in their order */
+    bool
+        accepted; /* local mail is in the mailbox just before the sender gets 250; the steps are shown in their order */
     const char *time;
     size_t order;
     const json_t *event;

@@ -48,7 +48,8 @@ static const char *one_domain(const json_t *rcpts) {
     return found;
 }
 
-/* The disposition of the message in the words of RFC 9990 §3.1.1: "pass" for a message that passed a policy other than none. */
+/* The disposition of the message in the words of RFC 9990 §3.1.1: "pass" for a message that passed a policy other than
+ * none. */
 static const char *disposition(const json_t *dmarc, const json_t *verdict) {
     const char *done = member_text(dmarc, "disposition");
     if (!*done)
@@ -122,7 +123,8 @@ static json_t *policy_of(const json_t *published, const char *domain) {
     return policy;
 }
 
-/* Whether all recipients of a message are addresses for reports. Such a message is (meant to be) a report and is not reported; otherwise two sites would send each other reports about their reports without end. */
+/* Whether all recipients of a message are addresses for reports. Such a message is (meant to be) a report and is not
+ * reported; otherwise two sites would send each other reports about their reports without end. */
 static bool is_a_report(const json_t *data) {
     size_t i, reports = 0;
     json_t *each;

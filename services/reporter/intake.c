@@ -1,5 +1,7 @@
 /* The durable consumer "reporter" of the stream POSTBUS_MAIL: each event of incoming mail and of outgoing TLS, in
- * batches. An event is acknowledged when its row is in the store, so that a kill at any instruction loses nothing; a repeated event is counted once (report.lua). All replicas share the consumer. Fetching blocks, so it runs on a pool thread, one fetch at a time. */
+ * batches. An event is acknowledged when its row is in the store, so that a kill at any instruction loses nothing; a
+ * repeated event is counted once (report.lua). All replicas share the consumer. Fetching blocks, so it runs on a pool
+ * thread, one fetch at a time. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -22,7 +24,8 @@ struct intake {
     bool fetching, failed; /* a pool thread is fetching; the last fetch could not reach the stream */
     size_t waiting;        /* rows of the batch that the store has not answered yet */
     bool store_failed;
-    int64_t known_until; /* wall seconds: time at which the stream had no more events; 0: it has some, or cannot be reached */
+    int64_t known_until; /* wall seconds: time at which the stream had no more events; 0: it has some, or cannot be
+                            reached */
     int64_t asked_at;
     bool told; /* it was logged that the stream cannot be reached */
 };
@@ -109,7 +112,8 @@ static bool take_event(struct intake *in, size_t i, const json_t *event, const c
     struct fact f = {.policy = NULL};
     bool counted = false;
     if (strcmp(kind, "tls") == 0) {
-        /* there may be several connections for one message: its id tells whether it is one of our reports, the event's own id distinguishes them */
+        /* there may be several connections for one message: its id tells whether it is one of our reports, the event's
+         * own id distinguishes them */
         char id[2 * ULID_BYTES];
         counted = own_id && ulid_is_valid(slice_of(own_id)) && fact_of_tls(data, &f);
         snprintf(id, sizeof id, "%s%s", about, counted ? own_id : "");

@@ -1,4 +1,9 @@
-/* Sends one bucket's report to each address of its policy, in these steps: check the addresses, make the mails, post by HTTPS, commit the mails, end the bucket. A temporary failure before anything was sent postpones the whole bucket, each time for longer, until it is given up. An HTTPS server that does not answer is given up at once if another address gets the report. A mail's id is computed from bucket and address, so repeating a commit while the mail is in the queue changes nothing. A kill between the commit and the end of the bucket can send it twice, with the same identifiers, which readers handle (RFC 9990 §3.5.4). */
+/* Sends one bucket's report to each address of its policy, in these steps: check the addresses, make the mails, post by
+ * HTTPS, commit the mails, end the bucket. A temporary failure before anything was sent postpones the whole bucket,
+ * each time for longer, until it is given up. An HTTPS server that does not answer is given up at once if another
+ * address gets the report. A mail's id is computed from bucket and address, so repeating a commit while the mail is in
+ * the queue changes nothing. A kill between the commit and the end of the bucket can send it twice, with the same
+ * identifiers, which readers handle (RFC 9990 §3.5.4). */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -52,7 +57,8 @@ static void finish(struct outgoing *o) {
 }
 
 static void on_put_off(void *ctx, int error, long long value) {
-    (void)error, (void)value; /* without the store, the lease expires; when it is lost, another replica has the bucket */
+    (void)error,
+        (void)value; /* without the store, the lease expires; when it is lost, another replica has the bucket */
     finish(ctx);
 }
 
@@ -179,7 +185,8 @@ static void on_posted(void *ctx, int status, const char *reason) {
     arrived(a->outgoing);
 }
 
-/* All posts have ended: a server that may answer later is tried again, unless another address has or will get the report. */
+/* All posts have ended: a server that may answer later is tried again, unless another address has or will get the
+ * report. */
 static void judge_posts(struct outgoing *o) {
     bool reached = false;
     for (size_t i = 0; i < o->count; i++) {

@@ -1,9 +1,12 @@
-/* reporter: counts facts about other domains' mail and TLS and sends them reports each day (RFC 9990, RFC 8460); reads, stores and shows the reports that other sites send about hosted domains. The way of a fact, in the order in which it happens: intake.c
- * (JetStream, acknowledged when the row is in the store) → fact.c (event to row) → store/report (counted once) sender.c
- * → (a period ends: its buckets one after another) → document.c (the report) → outgoing.c (each address) → destination.c
- * (permission; organization.c) → https.c, or letter.c (signed, into the queue). Failure reports (RFC 9991) are sent immediately: failure.c. Received reports: incoming.c; requests of the API: requests.c.
+/* reporter: counts facts about other domains' mail and TLS and sends them reports each day (RFC 9990, RFC 8460); reads,
+ * stores and shows the reports that other sites send about hosted domains. The way of a fact, in the order in which it
+ * happens: intake.c (JetStream, acknowledged when the row is in the store) → fact.c (event to row) → store/report
+ * (counted once) sender.c → (a period ends: its buckets one after another) → document.c (the report) → outgoing.c (each
+ * address) → destination.c (permission; organization.c) → https.c, or letter.c (signed, into the queue). Failure
+ * reports (RFC 9991) are sent immediately: failure.c. Received reports: incoming.c; requests of the API: requests.c.
  *
- * Bounds (docs/laws.md, law 7), and the effect when one is reached; those of the store are in report.lua, those of formats in libcommon/report:
+ * Bounds (docs/laws.md, law 7), and the effect when one is reached; those of the store are in report.lua, those of
+ * formats in libcommon/report:
  *   facts at once            INTAKE_BATCH; the stream keeps the rest
  *   reports at once          one a replica; the others wait for it
  *   addresses of a policy    REPORT_URIS_MAX; further ones are ignored
@@ -30,7 +33,8 @@ enum {
     SUMMARY_SOURCES_MAX = 1000,
     ASK_MS = 15000,
     LEASE_SECONDS = 600, /* longer than all waits under it together: DNS, signatures, HTTPS, each at its limit */
-    GIVE_UP_SECONDS = 3 * 86400, /* when DNS, the signer or the queue do not answer for this time, the report is given up */
+    GIVE_UP_SECONDS =
+        3 * 86400, /* when DNS, the signer or the queue do not answer for this time, the report is given up */
     HTTPS_RETRY_SECONDS = 86400, /* RFC 8460 §5.4: attempts within a day */
     HTTPS_TIMEOUT_SECONDS = 30,
     RETRY_FIRST_SECONDS = 60, /* first pause of a postponed report */
@@ -81,13 +85,15 @@ void sender_start(struct reporter *r);
 void sender_stop(struct reporter *r);
 bool sender_is_busy(const struct reporter *r);
 
-/* document.c: the JSON of a bucket's report (a new reference); NULL when it has no rows. report_id: the report's id. messages: the number of messages. */
+/* document.c: the JSON of a bucket's report (a new reference); NULL when it has no rows. report_id: the report's id.
+ * messages: the number of messages. */
 json_t *document_dmarc(const struct settings *s, const struct report_due *due, const char *report_id,
                        json_int_t *messages);
 json_t *document_tls(const struct settings *s, const struct report_due *due, const char *report_id,
                      json_int_t *sessions);
 
-/* outgoing.c: sends one bucket's reports and ends it in the store; due is copied. done is called once, at the end of this attempt. */
+/* outgoing.c: sends one bucket's reports and ends it in the store; due is copied. done is called once, at the end of
+ * this attempt. */
 void outgoing_start(struct reporter *r, const struct report_due *due, void (*done)(void *ctx), void *ctx);
 
 /* destination.c: whether reports about a domain may go to this host (RFC 9990 §4, RFC 9991 §5). tag: "rua" or "ruf". */
@@ -111,7 +117,8 @@ enum letter_state {
     LETTER_NOBODY
 }; /* NOBODY: the address is at a hosted domain and does not exist */
 typedef void letter_fn(void *ctx, struct letter *l, enum letter_state state);
-/* Signs text (stolen) and looks up its recipient. Nothing is stored yet. done is never called before this returns; the caller owns the letter. */
+/* Signs text (stolen) and looks up its recipient. Nothing is stored yet. done is never called before this returns; the
+ * caller owns the letter. */
 void letter_prepare(struct reporter *r, const char *id, const char *to, struct buf *text, letter_fn *done, void *ctx);
 /* Commits the letter to the queue; destroys it. error: 0 or enum store_error. */
 void letter_commit(struct letter *l, void (*done)(void *ctx, int error), void *ctx);

@@ -1,4 +1,6 @@
-/* The timer of outgoing reports: closes the periods that are over, and sends their buckets one after another. A bucket is sent under a lease that expires, so that another replica continues a killed replica's work, and no two replicas send the same report. */
+/* The timer of outgoing reports: closes the periods that are over, and sends their buckets one after another. A bucket
+ * is sent under a lease that expires, so that another replica continues a killed replica's work, and no two replicas
+ * send the same report. */
 #include <stdio.h>
 #include <stdlib.h>
 

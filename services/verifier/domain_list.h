@@ -16,7 +16,8 @@ struct domain_list {
     void *ctx;
 };
 
-/* each: is called for every domain, at most DOMAIN_LIST_MAX; done: once, at the end; whole is false when a page could not be read. Neither is called before this returns. Does nothing while a list is being read. */
+/* each: is called for every domain, at most DOMAIN_LIST_MAX; done: once, at the end; whole is false when a page could
+ * not be read. Neither is called before this returns. Does nothing while a list is being read. */
 void domain_list_read(struct domain_list *l, struct bus *bus, void (*each)(void *ctx, const char *domain),
                       void (*done)(void *ctx, bool whole), void *ctx);
 bool domain_list_is_read(const struct domain_list *l);

@@ -1,4 +1,5 @@
-/* verifier.explain: verifies a message in the store again, step by step, as verifier.verify does. The store is only read.
+/* verifier.explain: verifies a message in the store again, step by step, as verifier.verify does. The store is only
+ * read.
  */
 #include <stdlib.h>
 

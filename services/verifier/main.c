@@ -87,7 +87,8 @@ static void verifier_stop(struct worker *w) {
     key_cache_destroy(v->keys);
     dkim_key_cache_destroy(v->trust_keys);
     arena_destroy(v->settings);
-    if (v->servers && v->requests == 0) { /* otherwise a thread of the pool may be using it, and the process ends anyway */
+    if (v->servers &&
+        v->requests == 0) { /* otherwise a thread of the pool may be using it, and the process ends anyway */
         publish_servers_free(v->servers);
         free(v->servers);
     }

@@ -1,4 +1,6 @@
-/* verifier.seal: an ARC set (RFC 8617 §5.1) for a message that an alias forwards, with its results from verifier.verify. The seal is made with the active key of the alias's domain, RSA if there is one, because a receiver that does not support Ed25519 would consider the chain broken. Signing is done on the pool. */
+/* verifier.seal: an ARC set (RFC 8617 §5.1) for a message that an alias forwards, with its results from
+ * verifier.verify. The seal is made with the active key of the alias's domain, RSA if there is one, because a receiver
+ * that does not support Ed25519 would consider the chain broken. Signing is done on the pool. */
 #include <stdlib.h>
 
 #include "libcommon/base/clock.h"

@@ -57,7 +57,8 @@ struct verifier {
     bool draining;
 };
 
-/* Whether a further request may begin; otherwise the call was refused with `busy`. Each request that began ends with verifier_end. */
+/* Whether a further request may begin; otherwise the call was refused with `busy`. Each request that began ends with
+ * verifier_end. */
 bool verifier_begin(struct verifier *v, struct bus_call *call);
 void verifier_end(struct verifier *v);
 
@@ -71,7 +72,9 @@ void records_serve(struct verifier *v);
 void check_serve(struct verifier *v);
 void txt_serve(struct verifier *v);
 
-/* Verifies a message and answers call with the verdict; with input->explain also with the steps. The request has begun (verifier_begin) and ends here. arena has everything that input points to, and is destroyed at the end. The site's own fields of input (name, time, policy) are set here. */
+/* Verifies a message and answers call with the verdict; with input->explain also with the steps. The request has begun
+ * (verifier_begin) and ends here. arena has everything that input points to, and is destroyed at the end. The site's
+ * own fields of input (name, time, policy) are set here. */
 void verify_start(struct verifier *v, struct bus_call *call, struct arena *arena, const struct trust_input *input);
 
 #endif

@@ -35,7 +35,9 @@ static void fetch(struct validation *v, const struct dkim_signature *s, struct d
 
 /* Checks the time and the body hash of a set's message signature: its key is needed only if both are right.
  *
- * Without c= the canonicalization is simple/simple (§4.1.2 with RFC 6376 §3.5). Drafts of ARC had relaxed/relaxed, and the public ARC test suite signs such a field with it ("ams c= not available"), so relaxed is tried when simple does not match. Both are equally strong. */
+ * Without c= the canonicalization is simple/simple (§4.1.2 with RFC 6376 §3.5). Drafts of ARC had relaxed/relaxed, and
+ * the public ARC test suite signs such a field with it ("ams c= not available"), so relaxed is tried when simple does
+ * not match. Both are equally strong. */
 static const char *check_body(struct validation *v, size_t i) {
     struct dkim_signature *s = &v->chain.sets[i].ams;
     const struct body_digest *digest = NULL;

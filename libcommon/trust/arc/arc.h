@@ -1,4 +1,5 @@
-/* ARC (RFC 8617): the chain of seals of the sites that forwarded a message. Its signatures are a variant of DKIM signatures (dkim.h).
+/* ARC (RFC 8617): the chain of seals of the sites that forwarded a message. Its signatures are a variant of DKIM
+ * signatures (dkim.h).
  *
  * Every failure, also of a DNS query, makes the chain fail permanently (§5.2.1): there is no temperror. */
 #ifndef POSTBUS_TRUST_ARC_H
@@ -13,8 +14,7 @@ const char *arc_result_text(enum arc_result r);
 /* One set of a chain whose structure is valid. */
 struct arc_link {
     struct slice domain, selector; /* of its seal; A-labels in lower case */
-    struct slice
-        results; /* the text of its ARC-Authentication-Results after "i=N;": authserv-id and results */
+    struct slice results; /* the text of its ARC-Authentication-Results after "i=N;": authserv-id and results */
 };
 
 struct arc_verdict {
@@ -34,7 +34,9 @@ int arc_verify(struct arena *arena, const struct dkim_message *m, const struct t
                struct dkim_key_cache *cache, struct arc_verdict *out);
 
 /* Seals (§5.1): adds ARC-Seal, ARC-Message-Signature and ARC-Authentication-Results of instance sets + 1, in this
- * order, each with CRLF. results: the text after "i=N; authserv-id;" of Authentication-Results, folded. verdict: of arc_verify for the message as received. For a chain that failed the seal says cv=fail and covers only its own set (§5.1.2). 0, or -1: the chain is full or has ended, or the key cannot sign. */
+ * order, each with CRLF. results: the text after "i=N; authserv-id;" of Authentication-Results, folded. verdict: of
+ * arc_verify for the message as received. For a chain that failed the seal says cv=fail and covers only its own set
+ * (§5.1.2). 0, or -1: the chain is full or has ended, or the key cannot sign. */
 int arc_seal(struct slice header, const unsigned char body_hash[BODY_HASH_BYTES], const struct arc_verdict *verdict,
              struct slice authserv_id, struct slice results, struct slice domain, struct slice selector, EVP_PKEY *key,
              int64_t now, struct buf *out);

@@ -18,7 +18,8 @@ struct arc_chain {
     bool ended;   /* the highest seal says cv=fail */
 };
 
-/* Sorts a header's fields into sets (§5.2 steps 1 to 3): Returns NULL, or the fault of the structure; *out then has the sets that could be read. */
+/* Sorts a header's fields into sets (§5.2 steps 1 to 3): Returns NULL, or the fault of the structure; *out then has the
+ * sets that could be read. */
 const char *arc_collect(struct arena *arena, struct slice header, struct arc_chain *out);
 
 /* The canonical fields of a chain's sets, in the order in which they are sealed (§5.1.1), each once. */

@@ -12,7 +12,8 @@ struct body_hash {
     EVP_MD_CTX *md;
     struct body_hash_kind kind;
     uint64_t hashed;
-    uint64_t pending_lines; /* empty lines seen and not yet written: they are hashed only when another line follows (RFC 6376 §3.4.3, §3.4.4) */
+    uint64_t pending_lines; /* empty lines seen and not yet written: they are hashed only when another line follows (RFC
+                               6376 §3.4.3, §3.4.4) */
     bool pending_space, pending_cr, line_empty, any;
     size_t n;
     unsigned char piece[PIECE];
@@ -76,7 +77,8 @@ static void end_line(struct body_hash *h) {
 
 static bool is_blank(char c) { return c == ' ' || c == '\t'; }
 
-/* Hashes the rest of a line that has begun, byte by byte; most of the time of a relaxed body is spent here. Returns the end position. */
+/* Hashes the rest of a line that has begun, byte by byte; most of the time of a relaxed body is spent here. Returns the
+ * end position. */
 static const char *put_relaxed(struct body_hash *h, const char *p, const char *end) {
     while (p < end && *p != '\r') {
         if (PIECE - h->n < 2) flush(h);

@@ -50,7 +50,8 @@ void dkim_canonical_field(struct slice raw, bool relaxed, struct buf *out) {
 }
 
 void dkim_field_without_b(struct slice raw, bool relaxed, struct buf *out) {
-    /* the tag itself, not the same text in the value of another tag; only the value and the white space around it are removed (§3.7) */
+    /* the tag itself, not the same text in the value of another tag; only the value and the white space around it are
+     * removed (§3.7) */
     struct buf field = {0};
     raw = without_crlf(raw);
     for (size_t i = (size_t)(slice_find(raw, ':') + 1); i < raw.n;) {

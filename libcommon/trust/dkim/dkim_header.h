@@ -1,4 +1,6 @@
-/* Header fields for signatures: found by name from the bottom up (RFC 6376 §5.4.2), and their canonical forms (§3.4.1, §3.4.2). The time for a signature depends only on the number of bytes of the header and of its h=, not on the names and the number of fields. */
+/* Header fields for signatures: found by name from the bottom up (RFC 6376 §5.4.2), and their canonical forms (§3.4.1,
+ * §3.4.2). The time for a signature depends only on the number of bytes of the header and of its h=, not on the names
+ * and the number of fields. */
 #ifndef POSTBUS_TRUST_DKIM_HEADER_H
 #define POSTBUS_TRUST_DKIM_HEADER_H
 
@@ -16,8 +18,10 @@ struct header_coverage {
     size_t present; /* names in h= with a field */
     size_t absent;  /* names in h= without a field: over-signed, so that none can be added (§5.4) */
 };
-/* Adds the signed data of the header: the fields named in h, separated by colons, where each name means the lowest field that is not yet taken, or nothing when there is none (§5.4.2); then the signature field itself with an empty b=, without its last CRLF (§3.7). A name in h= never means the signature's own field (§3.5).
- * coverage: NULL is allowed. */
+/* Adds the signed data of the header: the fields named in h, separated by colons, where each name means the lowest
+ * field that is not yet taken, or nothing when there is none (§5.4.2); then the signature field itself with an empty
+ * b=, without its last CRLF (§3.7). A name in h= never means the signature's own field (§3.5). coverage: NULL is
+ * allowed. */
 void dkim_signed_header(struct header_index *x, struct slice h, bool relaxed, struct slice signature_raw,
                         struct buf *out, struct header_coverage *coverage);
 

@@ -9,7 +9,8 @@ const char *dkim_result_text(enum dkim_result r) {
     return words[r];
 }
 
-/* A number of at most `digits` digits; a longer one counts as infinity (§3.5 t=, x=, l=). -1 when it is missing; false when it is not a number. */
+/* A number of at most `digits` digits; a longer one counts as infinity (§3.5 t=, x=, l=). -1 when it is missing; false
+ * when it is not a number. */
 static bool take_number(struct slice text, size_t digits, int64_t *out) {
     uint64_t n;
     *out = -1;
@@ -22,8 +23,8 @@ static bool take_number(struct slice text, size_t digits, int64_t *out) {
     return true;
 }
 
-/* A name in the signature, in the normal form in which it is compared and looked up: A-labels in lower case (RFC 8616 §4).
- * Empty: not a domain name. */
+/* A name in the signature, in the normal form in which it is compared and looked up: A-labels in lower case (RFC 8616
+ * §4). Empty: not a domain name. */
 static struct slice take_domain(struct arena *arena, struct slice text) {
     char name[DOMAIN_BYTES];
     if (!text.n || text.p[text.n - 1] == '.' || domain_normalise(text, name) != 0) return SLICE("");
@@ -160,7 +161,8 @@ static const char *check_arc(enum dkim_flavour flavour, struct dkim_signature *o
         return slice_is_nocase(out->cv, "none") || slice_is_nocase(out->cv, "pass") || slice_is_nocase(out->cv, "fail")
                    ? NULL
                    : "cv= is missing or none of none, pass and fail";
-    /* an empty h= is accepted, against RFC 6376 §3.5, because the public ARC test suite requires it ("ams h= empty"): such a signature covers only the body, and trust_chain.c does not trust it for the author */
+    /* an empty h= is accepted, against RFC 6376 §3.5, because the public ARC test suite requires it ("ams h= empty"):
+     * such a signature covers only the body, and trust_chain.c does not trust it for the author */
     if (!(out->h.p && !out->h.n) && !dkim_list_has(out->h, "from")) return "the From field is not signed";
     return dkim_list_has(out->h, "arc-seal") ? "h= names ARC-Seal" : NULL;
 }

@@ -44,7 +44,8 @@ static int author_walk(struct check *c) {
     if (dmarc_walk(c->arena, c->dns, c->query->from, c->query->discovery, &c->walk) == TRUST_PENDING)
         return TRUST_PENDING;
     c->walked = true;
-    for (size_t i = 1; i < c->walk.count; i++) step_stop(c, &c->walk.stops[i]); /* the first is already in the explanation */
+    for (size_t i = 1; i < c->walk.count; i++)
+        step_stop(c, &c->walk.stops[i]); /* the first is already in the explanation */
     if (c->walk.no_answer) return TRUST_DONE;
     c->out->organizational_domain = arena_copy(c->arena, c->walk.organization);
     if (c->query->explain)
@@ -65,7 +66,8 @@ static enum alignment relaxed(struct check *c, struct slice domain) {
         if (slice_equal(c->seen[i].domain, domain)) return c->seen[i].alignment;
     if (author_walk(c) == TRUST_PENDING) return ALIGNMENT_PENDING;
     if (c->walk.no_answer) {
-        /* the author's organizational domain is one of the queried names, and the other domain would have to be within it */
+        /* the author's organizational domain is one of the queried names, and the other domain would have to be within
+         * it */
         return is_within(domain, c->walk.stops[c->walk.count - 1].domain) ? ALIGNMENT_UNKNOWN : NOT_ALIGNED;
     }
     if (!is_within(domain, c->walk.organization))
@@ -195,7 +197,8 @@ static void relieve(struct dmarc_verdict *out, int sampled) {
     out->applied = out->policy == DMARC_POLICY_REJECT ? DMARC_POLICY_QUARANTINE : DMARC_POLICY_NONE;
 }
 
-/* The record is not available. A message that passes with every possible record needs none (identical domains align in every mode). */
+/* The record is not available. A message that passes with every possible record needs none (identical domains align in
+ * every mode). */
 static int without_answer(struct check *c) {
     struct proofs p;
     struct dmarc_verdict *out = c->out;

@@ -1,9 +1,12 @@
-/* DMARC (RFC 9989, which replaces RFC 7489 and 9091): the policy of the domain in From for mail that is not authenticated. Pure, over DNS answers (dns.h).
+/* DMARC (RFC 9989, which replaces RFC 7489 and 9091): the policy of the domain in From for mail that is not
+ * authenticated. Pure, over DNS answers (dns.h).
  *
- * Three files: dmarc_record.c reads a record, dmarc_walk.c finds records and organizational domains, dmarc.c evaluates a message.
+ * Three files: dmarc_record.c reads a record, dmarc_walk.c finds records and organizational domains, dmarc.c evaluates
+ * a message.
  *
  * Where the two RFCs differ, RFC 9989 decides. Two things of RFC 7489 are kept:
- *   - pct (§6.3, §6.6.4) is applied in a record without t: its owner wrote it for RFC 7489 and does not want all of the mail to be refused. A record with t was written for RFC 9989, and its pct is an unknown tag (§4.7, Appendix C.5.2).
+ *   - pct (§6.3, §6.6.4) is applied in a record without t: its owner wrote it for RFC 7489 and does not want all of the
+ * mail to be refused. A record with t was written for RFC 9989, and its pct is an unknown tag (§4.7, Appendix C.5.2).
  *   - the public suffix list (§3.2) instead of the tree walk, when the caller sets DMARC_PUBLIC_SUFFIXES. */
 #ifndef POSTBUS_TRUST_DMARC_H
 #define POSTBUS_TRUST_DMARC_H
@@ -14,7 +17,8 @@
 enum {
     DMARC_QUERIES_MAX = 8,     /* queries of one tree walk (RFC 9989 §4.10) */
     DMARC_RECORD_MAX = 4096,   /* bytes of a record; a longer text is not a record */
-    DMARC_IDENTIFIERS_MAX = 8, /* domains that passed, below the author's organizational domain, whose organizational domain is looked up; further ones do not align */
+    DMARC_IDENTIFIERS_MAX = 8, /* domains that passed, below the author's organizational domain, whose organizational
+                                  domain is looked up; further ones do not align */
     DMARC_STEPS_MAX = 100,     /* lines of explanation */
 };
 
@@ -25,7 +29,8 @@ const char *dmarc_policy_text(enum dmarc_policy p);
 
 /* A record (RFC 9989 §4.7) with the effective values of its tags: a malformed tag has its default value (§4.8). */
 struct dmarc_record {
-    bool usable; /* false: no valid p, sp or np and no rua either: no DMARC for this message (§4.10.1). psd is valid nevertheless */
+    bool usable; /* false: no valid p, sp or np and no rua either: no DMARC for this message (§4.10.1). psd is valid
+                    nevertheless */
     enum dmarc_policy p, sp, np;
     bool has_sp, has_np, strict_dkim, strict_spf, testing;
     int pct;               /* 0 to 100; 100 in a record with t */
@@ -57,7 +62,8 @@ enum dmarc_found {
 struct dmarc_stop {
     struct slice domain; /* a slice of the name where the walk began; the query was for _dmarc.<domain> */
     enum dmarc_found found;
-    bool name_exists; /* _dmarc.<domain> exists, so the domain exists too (RFC 8020); false: not known from this answer */
+    bool name_exists; /* _dmarc.<domain> exists, so the domain exists too (RFC 8020); false: not known from this answer
+                       */
     struct slice text;
     struct dmarc_record record;
 };
@@ -66,7 +72,7 @@ struct dmarc_walk {
     struct dmarc_stop stops[DMARC_QUERIES_MAX];
     bool no_answer;            /* DNS failed, and therefore the organizational domain is not known */
     struct slice organization; /* the organizational domain (§4.10.2) */
-    ptrdiff_t suffix;          /* index of the stop with a public suffix domain's record (psd=y) that ended the walk; -1: none */
+    ptrdiff_t suffix; /* index of the stop with a public suffix domain's record (psd=y) that ended the walk; -1: none */
 };
 /* Looks up the record of stop->domain only. TRUST_PENDING as elsewhere. */
 int dmarc_look(struct arena *arena, const struct trust_dns *dns, struct dmarc_stop *stop);
@@ -82,7 +88,8 @@ struct slice dmarc_organizational_domain(struct slice name);
 struct dmarc_query {
     struct slice from; /* the author domain: lower case, A-labels */
     enum spf_result spf;
-    struct slice spf_domain; /* of MAIL FROM, or of HELO when the reverse-path is null (RFC 7208 §2.4); not the domain of the record that decided */
+    struct slice spf_domain; /* of MAIL FROM, or of HELO when the reverse-path is null (RFC 7208 §2.4); not the domain
+                                of the record that decided */
     size_t dkim_count;
     const struct dkim_verdict *dkim;
     enum dmarc_discovery discovery;

@@ -23,7 +23,8 @@ static bool take_tag(struct slice part, struct slice *name, struct slice *value)
     return name->n > 0 && value->n > 0;
 }
 
-/* The words of the grammar are ABNF literals, which are case-insensitive (RFC 5234 §2.3); only DMARC1 is case-sensitive (§4.7). */
+/* The words of the grammar are ABNF literals, which are case-insensitive (RFC 5234 §2.3); only DMARC1 is case-sensitive
+ * (§4.7). */
 static bool take_policy(struct slice v, enum dmarc_policy *out) {
     for (int p = DMARC_POLICY_NONE; p <= DMARC_POLICY_REJECT; p++)
         if (slice_is_nocase(v, dmarc_policy_text((enum dmarc_policy)p))) {

@@ -100,8 +100,7 @@ int dmarc_walk(struct arena *arena, const struct trust_dns *dns, struct slice do
     *out = (struct dmarc_walk){.suffix = -1};
     if (how == DMARC_PUBLIC_SUFFIXES) return walk_by_list(arena, dns, domain, out);
     size_t count = plan(domain, out->stops);
-    for (size_t i = 0; i < count;
-         i++) { /* all unknown names are requested at once; names after a stop are ignored */
+    for (size_t i = 0; i < count; i++) { /* all unknown names are requested at once; names after a stop are ignored */
         pending |= dmarc_look(arena, dns, &out->stops[i]) == TRUST_PENDING;
         out->count = i + 1;
         if (!pending && out->stops[i].found == DMARC_FOUND_RECORD && out->stops[i].record.psd != 'u')

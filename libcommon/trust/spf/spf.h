@@ -1,4 +1,5 @@
-/* SPF (RFC 7208, with RFC 8616 for internationalised mail): whether a client may send for a domain. Pure, over DNS answers (dns.h).
+/* SPF (RFC 7208, with RFC 8616 for internationalised mail): whether a client may send for a domain. Pure, over DNS
+ * answers (dns.h).
  *
  *   spf.c            the start of check_host(): identity, domain, client's address
  *   spf_evaluate.c   a domain's record, its terms left to right, include, redirect, exp
@@ -47,7 +48,10 @@ struct spf_verdict {
     const char **steps;
 };
 
-/* check_host() (§4). TRUST_DONE with *out, or TRUST_PENDING: missing answers have been requested, and the function must be run again. An invalid client address gives "none". The caller bounds the time (§4.6.4: 20 s or more, then temperror): after that its DNS lookup must return TRUST_DNS_FAILED with `late`, which gives a temperror even where a failed query alone does not (§5.5). */
+/* check_host() (§4). TRUST_DONE with *out, or TRUST_PENDING: missing answers have been requested, and the function must
+ * be run again. An invalid client address gives "none". The caller bounds the time (§4.6.4: 20 s or more, then
+ * temperror): after that its DNS lookup must return TRUST_DNS_FAILED with `late`, which gives a temperror even where a
+ * failed query alone does not (§5.5). */
 int spf_check(struct arena *arena, const struct spf_query *q, const struct trust_dns *dns, struct spf_verdict *out);
 
 /* The values of the macros (§7.2). */
@@ -68,7 +72,9 @@ enum spf_expansion {
     SPF_UNMATCHABLE, /* the result cannot be a domain name: a local part that is not ASCII (RFC 8616 §4) */
 };
 
-/* Expands a domain-spec into the name to look up (without final dot, at most 253 bytes: labels are removed from the left, §7.3). With `text` it expands an explain-string, in which c, r and t are also allowed and nothing is removed. *out is in the arena. */
+/* Expands a domain-spec into the name to look up (without final dot, at most 253 bytes: labels are removed from the
+ * left, §7.3). With `text` it expands an explain-string, in which c, r and t are also allowed and nothing is removed.
+ * *out is in the arena. */
 enum spf_expansion spf_expand(struct arena *arena, struct slice spec, const struct spf_macros *m, bool text,
                               struct slice *out);
 

@@ -13,13 +13,15 @@ static bool is_host_name(struct slice d) {
     ptrdiff_t dot = slice_find_last(d, '.');
     if (dot < 0 || !spf_is_dns_name(d) || d.p[0] == '[') return false;
     for (size_t i = 0; i < d.n; i++)
-        if (d.p[i] <= ' ' || d.p[i] >= 0x7f) return false; /* char is signed: this also excludes bytes that are not ASCII */
+        if (d.p[i] <= ' ' || d.p[i] >= 0x7f)
+            return false; /* char is signed: this also excludes bytes that are not ASCII */
     for (size_t i = (size_t)dot + 1; i < d.n; i++)
         if (d.p[i] < '0' || d.p[i] > '9') return true;
     return false;
 }
 
-/* Expands a domain-spec: SPF_NO_MATCH with *target (empty: no name can match, RFC 8616 §4), or the step that ends the evaluation. */
+/* Expands a domain-spec: SPF_NO_MATCH with *target (empty: no name can match, RFC 8616 §4), or the step that ends the
+ * evaluation. */
 static enum spf_step expand(struct spf_run *r, struct slice spec, struct slice domain, bool counted,
                             struct slice *target) {
     struct spf_macros m = {
@@ -80,7 +82,8 @@ static enum spf_step evaluate_term(struct spf_run *r, const struct spf_term *t, 
     return t->kind == SPF_INCLUDE ? include(r, target) : spf_mechanism(r, t, target);
 }
 
-/* While an answer is pending, the first lookups of the following terms are requested too, within the limit on terms, so that a record with many includes needs one round instead of one for each. */
+/* While an answer is pending, the first lookups of the following terms are requested too, within the limit on terms, so
+ * that a record with many includes needs one round instead of one for each. */
 static void ask_ahead(struct spf_run *r, struct slice terms, struct slice domain) {
     struct slice word;
     struct spf_term t;

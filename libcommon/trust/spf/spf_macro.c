@@ -48,7 +48,8 @@ static size_t expand_bytes(struct slice spec, bool text) {
     return macro_parse(spec, text, &m) ? m.bytes : 0;
 }
 
-/* Walks over a macro-string; *tail: the number of literal bytes after its last macro-expand, *macros: whether there is one. */
+/* Walks over a macro-string; *tail: the number of literal bytes after its last macro-expand, *macros: whether there is
+ * one. */
 static bool walk(struct slice s, bool text, size_t *tail, bool *macros) {
     *tail = 0, *macros = false;
     for (size_t i = 0; i < s.n;) {

@@ -115,7 +115,9 @@ static bool is_within(struct slice name, struct slice domain) {
                                                 slice_equal_nocase(slice_skip(name, name.n - domain.n), domain));
 }
 
-/* The validated name of the client (§5.5) that is best for a domain (§7.3, p): the domain itself, else a name below it (*within for both), else any; empty when there is none. False: pending. Errors and void lookups of these names are not counted, because the client chooses the names. */
+/* The validated name of the client (§5.5) that is best for a domain (§7.3, p): the domain itself, else a name below it
+ * (*within for both), else any; empty when there is none. False: pending. Errors and void lookups of these names are
+ * not counted, because the client chooses the names. */
 static bool best_name(struct spf_run *r, const struct trust_answer *names, struct slice domain, struct slice *best,
                       bool *within) {
     bool pending = false;
@@ -161,8 +163,8 @@ enum spf_step spf_validated_name(struct spf_run *r, struct slice domain, bool co
     bool within;
     *name = SLICE("");
     if (!names) return SPF_STOP_PENDING;
-    if (counted &&
-        !r->names_asked) { /* §4.6.4: the PTR query of p counts once, because its answer is the same for every p and ptr */
+    if (counted && !r->names_asked) { /* §4.6.4: the PTR query of p counts once, because its answer is the same for
+                                         every p and ptr */
         r->names_asked = true;
         if (++r->out->lookups > SPF_LOOKUPS_MAX) return spf_wrong(r, SPF_TOO_MANY_TERMS);
         if (names->status != TRUST_DNS_FAILED) {

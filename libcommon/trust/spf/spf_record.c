@@ -28,7 +28,8 @@ static size_t digits_at(struct slice s) {
     return at;
 }
 
-/* Cuts dual-cidr-length (§5.3: "/24", "//64", "/24//64") from the end of s, and only from the end, because names may contain "/". */
+/* Cuts dual-cidr-length (§5.3: "/24", "//64", "/24//64") from the end of s, and only from the end, because names may
+ * contain "/". */
 static bool take_dual_cidr(struct slice *s, struct spf_term *t) {
     size_t at = digits_at(*s);
     if (at < s->n && at >= 2 && s->p[at - 1] == '/' && s->p[at - 2] == '/') {

@@ -121,7 +121,8 @@ static bool cut_address(struct slice address, struct buf *local, struct slice *d
 
 static bool is_separator(char c) { return c == '=' || c == '+' || c == '-'; }
 
-/* "SRS0=…": *rest is the text after the four letters, which begins with a separator: "=", or "+" or "-" in other implementations. */
+/* "SRS0=…": *rest is the text after the four letters, which begins with a separator: "=", or "+" or "-" in other
+ * implementations. */
 static bool is_srs(struct slice local, const char *kind, struct slice *rest) {
     if (local.n < 6 || !slice_starts_nocase(local, slice_of(kind)) || !is_separator(local.p[4])) return false;
     *rest = slice_skip(local, 4);

@@ -14,7 +14,8 @@ struct mta_sts_policy {
     const struct slice *mx; /* lower case; "*.example.com" for one label more */
 };
 
-/* Whether a TXT record is an MTA-STS record at all (§3.1): it begins with "v=STSv1;". A domain has a policy only if it has exactly one such record. */
+/* Whether a TXT record is an MTA-STS record at all (§3.1): it begins with "v=STSv1;". A domain has a policy only if it
+ * has exactly one such record. */
 bool mta_sts_record_is(struct slice txt);
 /* A TXT record "v=STSv1; id=…" (§3.1): 0 and *id, or -1 when it is malformed. */
 int mta_sts_record_parse(struct slice txt, struct slice *id);

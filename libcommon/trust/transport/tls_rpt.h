@@ -7,7 +7,8 @@
 /* Whether this TXT record is a TLS-RPT record at all; a domain gets reports only if it has exactly one such record.
  */
 bool tls_rpt_record_is(struct slice txt);
-/* The value of its "rua": a list of mailto: and https: URIs, separated by commas. 0, or -1 when the record is malformed or has no such URI. */
+/* The value of its "rua": a list of mailto: and https: URIs, separated by commas. 0, or -1 when the record is malformed
+ * or has no such URI. */
 int tls_rpt_record_parse(struct slice txt, struct slice *rua);
 
 #endif

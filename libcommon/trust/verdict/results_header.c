@@ -1,4 +1,5 @@
-/* Authentication-Results (RFC 8601, for UTF-8 RFC 8616 §6) and Received-SPF (RFC 7208 §9.1), written for this site. Every value is written in the grammar of RFC 8601 §2.2: as a token, an address, or a quoted string. */
+/* Authentication-Results (RFC 8601, for UTF-8 RFC 8616 §6) and Received-SPF (RFC 7208 §9.1), written for this site.
+ * Every value is written in the grammar of RFC 8601 §2.2: as a token, an address, or a quoted string. */
 #include <utf8proc.h>
 
 #include "libcommon/mail/domain.h"
@@ -35,7 +36,8 @@ static size_t character_bytes(struct slice s) {
     return n < 2 || code < 0xa0 ? 0 : (size_t)n; /* C1 controls are not text */
 }
 
-/* Text of a quoted string or comment: `special` bytes are escaped with a backslash; bytes that are not allowed in a header become "?". */
+/* Text of a quoted string or comment: `special` bytes are escaped with a backslash; bytes that are not allowed in a
+ * header become "?". */
 static void add_text(const struct writer *w, struct buf *out, struct slice s, size_t max, const char *special) {
     s = slice_head(s, max);
     while (s.n) {
@@ -69,7 +71,8 @@ static bool is_plain(struct slice s) {
     return s.p[0] != '.' && !memmem(s.p, s.n, "..", 2) && !memmem(s.p, s.n, ".@", 2);
 }
 
-/* One value. A name or address in UTF-8 is written as such only where this is allowed; otherwise its domain is written as A-labels. */
+/* One value. A name or address in UTF-8 is written as such only where this is allowed; otherwise its domain is written
+ * as A-labels. */
 static void add_value(const struct writer *w, struct buf *out, struct slice s) {
     char domain[DOMAIN_BYTES];
     struct buf text = {0};
@@ -152,11 +155,13 @@ static void add_dkim(struct writer *w, const struct trust_result *r) {
         size_t n = 0;
         for (size_t k = 0; k < s->b.n && n < sizeof prefix; k++) /* it may contain folds */
             if (s->b.p[k] > ' ') prefix[n++] = s->b.p[k];
-        if (n) add_property(w, "header.b", slice_make(prefix, n)); /* RFC 6008 §4: identifies one of several signatures */
+        if (n)
+            add_property(w, "header.b", slice_make(prefix, n)); /* RFC 6008 §4: identifies one of several signatures */
     }
 }
 
-/* The policy and the disposition are in a comment, as in other implementations, because no policy.* properties are registered for them. */
+/* The policy and the disposition are in a comment, as in other implementations, because no policy.* properties are
+ * registered for them. */
 static void add_dmarc(struct writer *w, const struct trust_result *r) {
     const struct dmarc_verdict *d = &r->dmarc;
     char comment[128];

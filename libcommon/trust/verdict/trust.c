@@ -22,7 +22,8 @@ static int check_spf(struct arena *arena, const struct trust_input *in, const st
     return pending | spf_check(arena, &q, dns, &out->spf_helo);
 }
 
-/* A rank to compare the verdicts of two authors. From the worst: a fail, ordered by its policy; an unknown result; no policy; a pass. */
+/* A rank to compare the verdicts of two authors. From the worst: a fail, ordered by its policy; an unknown result; no
+ * policy; a pass. */
 static int severity(const struct dmarc_verdict *v) {
     switch (v->result) {
     case DMARC_FAIL: return 20 + (int)v->applied * 10;

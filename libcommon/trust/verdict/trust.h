@@ -1,4 +1,5 @@
-/* The complete verification of one incoming message: SPF, DKIM, DMARC, ARC, reverse DNS; the disposition; and the header fields to add at its top. */
+/* The complete verification of one incoming message: SPF, DKIM, DMARC, ARC, reverse DNS; the disposition; and the
+ * header fields to add at its top. */
 #ifndef POSTBUS_TRUST_TRUST_H
 #define POSTBUS_TRUST_TRUST_H
 
@@ -62,7 +63,8 @@ int trust_verify(struct arena *arena, const struct trust_input *in, const struct
 
 /* Adds "Authentication-Results: …" (RFC 8601) and "Received-SPF: …" (RFC 7208 §9.1), folded, each with CRLF. */
 void trust_write_headers(const struct trust_input *in, const struct trust_result *r, struct buf *out);
-/* Adds the members "spf":{"result":…},"spf_helo":…,"dkim":[…],"dmarc":{…},"arc":{"cv":…},"iprev":{…} to the object that is being written; steps: include the explanation. */
+/* Adds the members "spf":{"result":…},"spf_helo":…,"dkim":[…],"dmarc":{…},"arc":{"cv":…},"iprev":{…} to the object that
+ * is being written; steps: include the explanation. */
 void trust_result_put(const struct trust_result *r, bool steps, struct json_put *j);
 const char *trust_disposition_text(enum trust_disposition d);
 

@@ -1,4 +1,6 @@
-/* Decides about the message from the results (RFC 9989 §5.3.6, §5.4): the record's policy, the operator's overrides, and the text of a refusal. A result that is unknown because DNS did not answer never leads to a refusal; the message is deferred if the answer could change the decision. */
+/* Decides about the message from the results (RFC 9989 §5.3.6, §5.4): the record's policy, the operator's overrides,
+ * and the text of a refusal. A result that is unknown because DNS did not answer never leads to a refusal; the message
+ * is deferred if the answer could change the decision. */
 #include "libcommon/trust/verdict/trust_private.h"
 
 static void add_reason(struct trust_result *out, const char *type, const char *comment) {

@@ -1,4 +1,5 @@
-/* The author domains of a message (RFC 9989 §5.3.1): every domain in every From field, so that none can be hidden by another (§11.5). */
+/* The author domains of a message (RFC 9989 §5.3.1): every domain in every From field, so that none can be hidden by
+ * another (§11.5). */
 #include "libcommon/mail/address.h"
 #include "libcommon/mail/domain.h"
 #include "libcommon/mail/header.h"

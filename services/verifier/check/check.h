@@ -1,4 +1,6 @@
-/* Compares a hosted domain's DNS, as seen from outside, with the records that it should publish (check_judge.h). The queries go through a validating resolver with an empty cache, never directly to our own authoritative server. Checks run on request (verifier.dns.check) and every POSTBUS_DNS_CHECK_SECONDS.
+/* Compares a hosted domain's DNS, as seen from outside, with the records that it should publish (check_judge.h). The
+ * queries go through a validating resolver with an empty cache, never directly to our own authoritative server. Checks
+ * run on request (verifier.dns.check) and every POSTBUS_DNS_CHECK_SECONDS.
  *
  *   check_run.c      one check: questions, SPF of our addresses, the MTA-STS policy, findings
  *   check_request.c  verifier.dns.check
@@ -10,9 +12,11 @@
 
 enum { CHECK_QUESTIONS_MAX = 200, CHECK_RUNS_MAX = 16, CHECK_ROUNDS_MAX = 32, CHECK_EVERY_SECONDS = 3600 };
 
-/* result: {"domain","checked","ok","dnssec","wrong","unknown","findings":[…]}, a reference that the callee owns; NULL with code "not_found", "unavailable" or "busy". */
+/* result: {"domain","checked","ok","dnssec","wrong","unknown","findings":[…]}, a reference that the callee owns; NULL
+ * with code "not_found", "unavailable" or "busy". */
 typedef void check_done_fn(void *ctx, json_t *result, const char *code);
-/* Checks domain (A-labels). done is called exactly once, possibly before this returns (busy). At most CHECK_RUNS_MAX run at a time in a worker. */
+/* Checks domain (A-labels). done is called exactly once, possibly before this returns (busy). At most CHECK_RUNS_MAX
+ * run at a time in a worker. */
 void check_run(struct verifier *v, const char *domain, check_done_fn *done, void *ctx);
 /* The worker ends: running checks end with "unavailable". After domain_records_stop and http_destroy. */
 void check_stop(struct verifier *v);

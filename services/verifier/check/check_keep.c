@@ -1,5 +1,6 @@
 /* The last result of each domain, noted in the store (NOTE_CHECK): {"result":…, "broken":true|false, "faults":["<name>
- * <type>",…]}, and the events when it changes. A check in which DNS did not answer a query reports neither a corrected fault nor a new one. */
+ * <type>",…]}, and the events when it changes. A check in which DNS did not answer a query reports neither a corrected
+ * fault nor a new one. */
 #include <stdio.h>
 #include <stdlib.h>
 

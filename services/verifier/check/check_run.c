@@ -29,7 +29,8 @@ struct check {
     int ds_error;
     struct resolver *resolver; /* NULL: not yet asking */
     struct lookup *lookup;
-    struct event *step; /* continues from the loop, never inside a callback of the resolver, which may be destroyed here */
+    struct event
+        *step; /* continues from the loop, never inside a callback of the resolver, which may be destroyed here */
     enum phase phase;
     int rounds;
     int64_t begun_us;

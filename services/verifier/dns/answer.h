@@ -1,4 +1,5 @@
-/* Parses a DNS answer in wire format (RFC 1035 §4): the records of the queried type at the end of the alias chain. Pure: no I/O. */
+/* Parses a DNS answer in wire format (RFC 1035 §4): the records of the queried type at the end of the alias chain.
+ * Pure: no I/O. */
 #ifndef POSTBUS_VERIFIER_ANSWER_H
 #define POSTBUS_VERIFIER_ANSWER_H
 
@@ -37,8 +38,8 @@ struct answer_record {
 struct answer {
     enum answer_status status;
     enum answer_security security;
-    uint32_t
-        ttl; /* seconds: the smallest TTL of all records of the chain; for a negative answer, from its SOA (RFC 2308 §5) */
+    uint32_t ttl; /* seconds: the smallest TTL of all records of the chain; for a negative answer, from its SOA (RFC
+                     2308 §5) */
     struct slice canonical; /* the name at the end of the alias chain, lower case, without final dot */
     struct slice reason;    /* the reason of a failure, in words; otherwise empty */
     bool unasked;           /* it failed because a bound was reached; no query was sent */

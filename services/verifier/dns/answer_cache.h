@@ -1,4 +1,5 @@
-/* A cache of parsed DNS answers by (name, type) until they expire; when it is full, the least recently used is removed. */
+/* A cache of parsed DNS answers by (name, type) until they expire; when it is full, the least recently used is removed.
+ */
 #ifndef POSTBUS_VERIFIER_ANSWER_CACHE_H
 #define POSTBUS_VERIFIER_ANSWER_CACHE_H
 

@@ -28,7 +28,8 @@ struct waiter {
     void *ctx;
 };
 
-/* A name and type that is being resolved. It exists until libunbound has answered, also when its time limit expires before. */
+/* A name and type that is being resolved. It exists until libunbound has answered, also when its time limit expires
+ * before. */
 struct question {
     struct resolver *resolver;
     struct question *chain;
@@ -40,7 +41,7 @@ struct question {
     bool answered;        /* the loop will call the waiters */
     int type;
     uint64_t hash;
-    uint32_t *domain_load;        /* the number of questions in flight about its registered domain, including this one */
+    uint32_t *domain_load; /* the number of questions in flight about its registered domain, including this one */
     char name[NAME_TEXT_MAX + 1]; /* lower case, without final dot */
 };
 
@@ -50,7 +51,8 @@ struct resolver {
     struct answer_cache *cache;
     struct question *buckets[BUCKETS];
     size_t in_flight;
-    uint32_t domain_load[DOMAIN_BUCKETS]; /* by a hash of the registered domain: domains with the same hash share the bound */
+    uint32_t domain_load[DOMAIN_BUCKETS]; /* by a hash of the registered domain: domains with the same hash share the
+                                             bound */
     struct question *finished, **finished_last; /* answered; their waiters have not been called yet */
     struct event *tell;
     const struct timeval *timeout;
@@ -85,7 +87,8 @@ static bool fold_name(struct slice name, char out[NAME_TEXT_MAX + 1]) {
     return label > 0;
 }
 
-/* The counter for a name is that of its registered domain. Each reverse name has its own, because a client cannot choose many of them. */
+/* The counter for a name is that of its registered domain. Each reverse name has its own, because a client cannot
+ * choose many of them. */
 static uint32_t *domain_load_of(struct resolver *r, const char *name) {
     size_t n = strlen(name);
     bool reverse = n > 5 && strcmp(name + n - 5, ".arpa") == 0;
@@ -177,7 +180,8 @@ static void on_answer(void *ctx, int rcode, void *packet, int n, int security, c
     finish(q);
 }
 
-/* The time limit of a question has expired: its waiters get a failure. libunbound may continue, and its late answer goes to the cache. */
+/* The time limit of a question has expired: its waiters get a failure. libunbound may continue, and its late answer
+ * goes to the cache. */
 static void on_timeout(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
     struct question *q = ctx;

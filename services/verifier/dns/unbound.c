@@ -124,7 +124,9 @@ static int set_stubs(struct ub_ctx *ub, struct slice list) {
     return 0;
 }
 
-/* libunbound answers some special names itself (RFC 6761: test., invalid., private reverse zones). It must not answer for zones that the settings send to other servers, but still for the names above them (a DMARC tree walk asks for these). This completes the context's settings. */
+/* libunbound answers some special names itself (RFC 6761: test., invalid., private reverse zones). It must not answer
+ * for zones that the settings send to other servers, but still for the names above them (a DMARC tree walk asks for
+ * these). This completes the context's settings. */
 static void open_special_zones(struct ub_ctx *ub, struct slice list) {
     struct slice one, zone;
     char name[256];
@@ -148,7 +150,8 @@ static int add_anchor_file(struct ub_ctx *ub, struct slice name) {
     return error;
 }
 
-/* Several files, for a private root beside the public one or for islands of trust (RFC 4033 §2); they replace the public root's anchors. */
+/* Several files, for a private root beside the public one or for islands of trust (RFC 4033 §2); they replace the
+ * public root's anchors. */
 static int set_trust(struct ub_ctx *ub, struct slice files) {
     struct slice one;
     if (!files.n && access(ROOT_ANCHOR_FILE, R_OK) == 0) return ub_ctx_add_ta_file(ub, ROOT_ANCHOR_FILE);

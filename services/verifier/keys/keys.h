@@ -27,7 +27,8 @@ struct domain_keys {
 struct key_cache *key_cache_create(struct verifier *v);
 void key_cache_destroy(struct key_cache *c);
 
-/* keys: NULL when there are none; then code is "not_found" or "unavailable". Valid during the call, or longer with domain_keys_hold. */
+/* keys: NULL when there are none; then code is "not_found" or "unavailable". Valid during the call, or longer with
+ * domain_keys_hold. */
 typedef void key_cache_fn(void *ctx, struct domain_keys *keys, const char *code);
 /* done may be called before this returns. */
 void key_cache_get(struct key_cache *c, struct slice domain, key_cache_fn *done, void *ctx);

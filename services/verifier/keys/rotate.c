@@ -98,8 +98,9 @@ static void on_stepped(void *ctx, int error, const json_t *reply) {
     }
     json_array_foreach(json_object_get(reply, "changed"), i, each)
         log_info("a DKIM key changed", "domain", s->domain, "selector", json_string_value(each), NULL);
-    step_end(s, clock_wall_ms() +
-                    s->rotator->publish_ms); /* the event may set an earlier time, and the next step may be due at once */
+    step_end(s,
+             clock_wall_ms() +
+                 s->rotator->publish_ms); /* the event may set an earlier time, and the next step may be due at once */
 }
 
 /* Requests a change from accounts; takes ownership of ask and adds the domain. */

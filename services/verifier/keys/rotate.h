@@ -1,4 +1,7 @@
-/* The timer of the DKIM roll-over: checks each domain's keys when a step is due, looks up new keys in DNS, and requests the next step from accounts (rotation.h). One replica does it at a time, with a lease in the store that expires three turns of the timer after its holder ends. Two at once would do no harm, because repeating a step changes nothing. Events make the check happen sooner.
+/* The timer of the DKIM roll-over: checks each domain's keys when a step is due, looks up new keys in DNS, and requests
+ * the next step from accounts (rotation.h). One replica does it at a time, with a lease in the store that expires three
+ * turns of the timer after its holder ends. Two at once would do no harm, because repeating a step changes nothing.
+ * Events make the check happen sooner.
  *
  * Settings: POSTBUS_DKIM_ROTATE (180d; 0: only on request), POSTBUS_DKIM_RETIRED (7d), POSTBUS_DKIM_CLOCK (10s). */
 #ifndef POSTBUS_VERIFIER_ROTATE_H

@@ -1,5 +1,6 @@
 /* HTTPS GET on the worker's loop, for MTA-STS policies (RFC 8461 §3.3): libcurl's multi interface driven by libevent.
- * The server's certificate is always checked (PKIX and name); redirections are not followed; no proxy is used; the system's resolver is not used, because the caller gives the addresses. */
+ * The server's certificate is always checked (PKIX and name); redirections are not followed; no proxy is used; the
+ * system's resolver is not used, because the caller gives the addresses. */
 #ifndef POSTBUS_VERIFIER_HTTP_H
 #define POSTBUS_VERIFIER_HTTP_H
 
@@ -28,7 +29,8 @@ struct http_answer {
 };
 typedef void http_done_fn(void *ctx, const struct http_answer *answer);
 
-/* Gets https://<host><path> from one of addresses ("192.0.2.1,2001:db8::1", tried in turn by libcurl), at this port (0: 443). done is called exactly once and never before this returns. */
+/* Gets https://<host><path> from one of addresses ("192.0.2.1,2001:db8::1", tried in turn by libcurl), at this port (0:
+ * 443). done is called exactly once and never before this returns. */
 void http_get(struct http *h, const char *host, int port, const char *addresses, const char *path, http_done_fn *done,
               void *ctx);
 

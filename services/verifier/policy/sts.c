@@ -23,7 +23,8 @@ static const char NO_ROOM[] = "the domain's MTA-STS policy cannot be asked for n
 
 enum {
     RETRY_MS = 300000,     /* RFC 8461 §3.3: a failed fetch is not tried again for five minutes */
-    REFRESH_MS = 86400000, /* RFC 8461 §10.2: a policy is fetched again before it expires, so that blocking the fetch for a while does not disable it */
+    REFRESH_MS = 86400000, /* RFC 8461 §10.2: a policy is fetched again before it expires, so that blocking the fetch
+                              for a while does not disable it */
     ADDRESSES_MAX = 8,
     HTTPS_PORT = 443
 };
@@ -201,7 +202,8 @@ static void fetch(struct find *f) {
     buf_free(&addresses);
 }
 
-/* RFC 8461 §3.1: only TXT records that begin with the version count; there is a policy only if there is exactly one such record and it is well-formed. */
+/* RFC 8461 §3.1: only TXT records that begin with the version count; there is a policy only if there is exactly one
+ * such record and it is well-formed. */
 static struct slice find_id(const struct answer *txt) {
     struct slice only = SLICE(""), id = SLICE("");
     size_t count = 0;
@@ -262,7 +264,8 @@ static void on_note(void *ctx, int error, struct slice text) {
         take_kept(f, kept);
         json_decref(kept);
         sts_memory_put(f->cache->memory, slice_of(f->domain), f->kept, clock_wall_ms());
-    } else if (error != STORE_NOT_FOUND) { /* the store is not available: the policy in this worker's memory applies during its max_age */
+    } else if (error != STORE_NOT_FOUND) { /* the store is not available: the policy in this worker's memory applies
+                                              during its max_age */
         take_kept(f, sts_memory_get(f->cache->memory, slice_of(f->domain), clock_wall_ms(), INT64_MAX));
     }
     proceed(f);
@@ -311,7 +314,8 @@ void sts_find(struct sts_cache *c, struct slice domain, sts_fn *done, void *ctx)
     f->lookup = lookup_create(c->verifier->resolver, f->arena, 3, on_dns, f);
     f->txt_name = slice_of(arena_printf(f->arena, "_mta-sts.%s", f->domain));
     lookup_add(f->lookup, f->txt_name, TYPE_TXT);
-    f->dns_known = lookup_run(f->lookup); /* the stored policy arrives later than this, so proceed() is not needed here */
+    f->dns_known =
+        lookup_run(f->lookup); /* the stored policy arrives later than this, so proceed() is not needed here */
     ask_kept(f);
 }
 

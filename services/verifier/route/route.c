@@ -34,7 +34,8 @@ static void answer(struct route *r) {
     r->reply = NULL;
 }
 
-/* Answers when both DNS and MTA-STS are complete (or the time limit has expired), and frees the route when nothing refers to it any more.
+/* Answers when both DNS and MTA-STS are complete (or the time limit has expired), and frees the route when nothing
+ * refers to it any more.
  */
 static void settle(struct route *r) {
     if (!r->answered && r->reply && (r->sts_done || !r->dns_done)) {

@@ -11,7 +11,8 @@ enum { TLSA_BASES_MAX = 2 };
 struct host {
     struct slice name;
     unsigned preference;
-    bool secure, aliased; /* secure: its addresses and the alias chain to them; aliased: it is an alias whose end is not secure, so a query tells whether the alias itself is */
+    bool secure, aliased; /* secure: its addresses and the alias chain to them; aliased: it is an alias whose end is not
+                             secure, so a query tells whether the alias itself is */
     struct slice bases[TLSA_BASES_MAX]; /* TLSA base domains to query, in this order; empty: none */
 };
 
@@ -40,7 +41,8 @@ void route_ask_addresses(struct route *r);
 void route_ask_aliases(struct route *r);
 /* Asks for the TLSA records of hosts that may have some. */
 void route_ask_tlsa(struct route *r);
-/* The host's part of the reply; NULL when it cannot be used: then r->unusable has the reason, and the result for a TLS report (RFC 8460 §4.3.2) is added to left_out. */
+/* The host's part of the reply; NULL when it cannot be used: then r->unusable has the reason, and the result for a TLS
+ * report (RFC 8460 §4.3.2) is added to left_out. */
 json_t *route_host_reply(struct route *r, const struct host *h, json_t *left_out);
 /* "MX of a.test: SERVFAIL", in the route's arena. */
 char *route_reason(struct route *r, const char *what, struct slice name, const struct answer *a);

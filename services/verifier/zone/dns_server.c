@@ -146,7 +146,8 @@ static bool send_message(struct dns_server *s, const ldns_pkt *message) {
     return sent;
 }
 
-/* Sends one message to the server and receives the answer, both signed. NULL with the reason. about: the name in the reason. Takes ownership of message. */
+/* Sends one message to the server and receives the answer, both signed. NULL with the reason. about: the name in the
+ * reason. Takes ownership of message. */
 static ldns_pkt *exchange(struct dns_server *s, ldns_pkt *message, const char *about, char reason[DNS_REASON_MAX]) {
     ldns_pkt *answer = NULL;
     uint8_t *wire = NULL;
@@ -267,7 +268,8 @@ int dns_server_update(struct dns_server *s, const char *zone, const ldns_rr_list
     return done ? 0 : -1;
 }
 
-/* The transfer ends with the SOA it began with (RFC 5936 §2.2). The signature of the first message is verified; the later ones arrive on the same connection. */
+/* The transfer ends with the SOA it began with (RFC 5936 §2.2). The signature of the first message is verified; the
+ * later ones arrive on the same connection. */
 int dns_server_transfer(struct dns_server *s, const char *zone, void (*each)(void *ctx, const ldns_rr *rr), void *ctx,
                         char reason[DNS_REASON_MAX]) {
     ldns_pkt *answer = dns_server_ask(s, zone, LDNS_RR_TYPE_AXFR, reason);

@@ -1,4 +1,5 @@
-/* Finds zones without a domain. A mistake here leaves a domain without DNS, so implausible input is refused: an empty list, or a list that lost most of its names. */
+/* Finds zones without a domain. A mistake here leaves a domain without DNS, so implausible input is refused: an empty
+ * list, or a list that lost most of its names. */
 #include "services/verifier/zone/publish.h"
 
 json_t *publish_choose_gone(const json_t *hosted, const json_t *catalog, json_t *seen, int64_t now_ms, int64_t grace_ms,

@@ -1,4 +1,5 @@
-/* One publication, removal or clean-up: reads the wanted records (accounts) and the former ones (Redis), updates the servers (on the pool), and records what is published (Redis). */
+/* One publication, removal or clean-up: reads the wanted records (accounts) and the former ones (Redis), updates the
+ * servers (on the pool), and records what is published (Redis). */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -207,7 +208,8 @@ static void on_former(void *ctx, int error, struct slice text) {
 
 static void get_former(struct job *j) { domain_note_read(store(j), NOTE_PUBLISHED, j->task->domain, on_former, j); }
 
-/* Records outside of the domain are published in their own domain if that is hosted here too; otherwise its owner must publish them. */
+/* Records outside of the domain are published in their own domain if that is hosted here too; otherwise its owner must
+ * publish them. */
 static void choose_wanted(struct job *j) {
     struct dns_record *records = arena_alloc(j->arena, (j->made->n + 1) * sizeof *records);
     j->wanted.records = records;

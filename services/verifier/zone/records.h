@@ -1,4 +1,6 @@
-/* The DNS records that a hosted domain should publish, each with its purpose. records_make is pure; its input comes from the site's settings, the domain's own (accounts.domain.set) and its DKIM keys; domain_records.h collects all of these. */
+/* The DNS records that a hosted domain should publish, each with its purpose. records_make is pure; its input comes
+ * from the site's settings, the domain's own (accounts.domain.set) and its DKIM keys; domain_records.h collects all of
+ * these. */
 #ifndef POSTBUS_VERIFIER_RECORDS_H
 #define POSTBUS_VERIFIER_RECORDS_H
 
@@ -12,17 +14,18 @@ struct dns_record {
     const char *name, *type, *value;
     int ttl;
     const char *purpose; /* in words, for people */
-    bool needed; /* without it mail is lost or not authenticated; otherwise it is optional */
+    bool needed;         /* without it mail is lost or not authenticated; otherwise it is optional */
 };
 
 struct records_input {
     const char *domain;    /* A-labels */
     const char *mail_host; /* POSTBUS_HOSTNAME */
     const char *addresses; /* POSTBUS_PUBLIC_ADDRESSES: of the mail host, comma-separated; "" */
-    const char
-        *outgoing_name;   /* POSTBUS_OUTGOING_NAME: the name that delivery uses in EHLO if that is not the mail host; "" */
-    const char *outgoing; /* POSTBUS_OUTGOING_ADDRESSES: addresses of outgoing connections, if not those of the mail host; "" */
-    const char *ns_names; /* POSTBUS_NS_NAMES: comma-separated; "" */
+    const char *
+        outgoing_name; /* POSTBUS_OUTGOING_NAME: the name that delivery uses in EHLO if that is not the mail host; "" */
+    const char *
+        outgoing; /* POSTBUS_OUTGOING_ADDRESSES: addresses of outgoing connections, if not those of the mail host; "" */
+    const char *ns_names;     /* POSTBUS_NS_NAMES: comma-separated; "" */
     const char *ns_addresses; /* POSTBUS_NS_ADDRESSES: of those names that are inside the domain; "": the mail host's */
     const char *dmarc_policy; /* "none", "quarantine", "reject" */
     const char *dmarc_rua;    /* URIs for aggregate reports; "": none */

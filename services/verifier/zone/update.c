@@ -119,15 +119,17 @@ static int is_free_for_alias(struct work *w, const struct dns_record *r) {
     return result;
 }
 
-static void push_deletion(struct work *w,
-                          const ldns_rr *rr) { /* RFC 2136 §2.5.4: class NONE, TTL 0: deletes this record of the RRset */
+static void
+push_deletion(struct work *w,
+              const ldns_rr *rr) { /* RFC 2136 §2.5.4: class NONE, TTL 0: deletes this record of the RRset */
     ldns_rr *gone = ldns_rr_clone(rr);
     ldns_rr_set_class(gone, LDNS_RR_CLASS_NONE);
     ldns_rr_set_ttl(gone, 0);
     ldns_rr_list_push_rr(w->gone, gone);
 }
 
-/* Computes the changes of one RRset. there: the records on the server; alias: whether there is a CNAME that is not ours. 0 or -1. */
+/* Computes the changes of one RRset. there: the records on the server; alias: whether there is a CNAME that is not
+ * ours. 0 or -1. */
 static int compare_rrset(struct work *w, const struct dns_record *r, const ldns_rr_list *there,
                          const ldns_rr_list *alias) {
     ldns_rr_list *wanted = make_rrset(w, w->wanted, r, -1), *former = wanted ? make_rrset(w, w->former, r, -1) : NULL;
