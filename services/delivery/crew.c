@@ -4,7 +4,7 @@
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/ulid.h"
-#include "services/delivery/destination.h"
+#include "services/delivery/destination/destination.h"
 
 enum { SAY_SECONDS = 5, GONE_SECONDS = 16, MEMBERS_MAX = 256 };
 
@@ -33,6 +33,10 @@ static struct member *find(struct crew *c, struct slice id) {
     return NULL;
 }
 
+static void say(struct crew *c, bool leaving) {
+    bus_publish(c->delivery->worker->bus, "delivery.present", slice_of(c->id), json_pack("{s:b}", "leaving", leaving));
+}
+
 static void on_heard(void *ctx, struct slice id, const json_t *data) {
     struct crew *c = ctx;
     struct member *m = find(c, id);
@@ -40,16 +44,15 @@ static void on_heard(void *ctx, struct slice id, const json_t *data) {
     if (json_is_true(json_object_get(data, "leaving"))) {
         if (m) *m = c->members[--c->count];
     } else {
-        if (!m && c->count < MEMBERS_MAX) m = &c->members[c->count++];
+        bool is_new = !m;
+        if (is_new && c->count < MEMBERS_MAX) m = &c->members[c->count++];
         if (!m) return;
         memcpy(m->id, id.p, ULID_LENGTH);
+        m->id[ULID_LENGTH] = 0;
+        if (is_new && !slice_is(id, c->id)) say(c, false); /* so that it knows us at once too */
         m->heard_us = clock_monotonic_us();
     }
     share(c);
-}
-
-static void say(struct crew *c, bool leaving) {
-    bus_publish(c->delivery->worker->bus, "delivery.present", slice_of(c->id), json_pack("{s:b}", "leaving", leaving));
 }
 
 static void on_clock(evutil_socket_t fd, short what, void *ctx) {
@@ -72,6 +75,7 @@ struct crew *crew_create(struct delivery *d) {
     struct timeval often = {SAY_SECONDS, 0};
     c->delivery = d;
     ulid_create(c->id);
+    memcpy(c->members[c->count++].id, c->id, sizeof c->id); /* heard_us 0: nobody has heard it yet */
     c->clock = event_new(d->worker->base, -1, EV_PERSIST, on_clock, c);
     event_add(c->clock, &often);
     bus_hear(d->worker->bus, "delivery.present.*", false, on_heard, c);

@@ -3,13 +3,13 @@
 #include "libcommon/base/arena.h"
 #include "libcommon/base/config.h"
 #include "libcommon/net/tls.h"
-#include "services/delivery/body.h"
 #include "services/delivery/crew.h"
 #include "services/delivery/delivery.h"
-#include "services/delivery/destination.h"
-#include "services/delivery/local.h"
-#include "services/delivery/route.h"
+#include "services/delivery/destination/destination.h"
+#include "services/delivery/destination/route.h"
+#include "services/delivery/message/local.h"
 #include "services/delivery/scheduler.h"
+#include "services/delivery/session/body.h"
 
 static void delivery_start(struct worker *w) {
     struct delivery *d = memory_alloc(sizeof *d);

@@ -6,10 +6,10 @@
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
 #include "libcommon/store/queue.h"
-#include "services/delivery/body.h"
-#include "services/delivery/destination.h"
-#include "services/delivery/message.h"
-#include "services/delivery/route.h"
+#include "services/delivery/destination/destination.h"
+#include "services/delivery/destination/route.h"
+#include "services/delivery/message/message.h"
+#include "services/delivery/session/body.h"
 
 enum { BUCKETS = 4096, DRAIN_LOOK_MS = 50, LARGE_RCPTS = 500 };
 

@@ -390,6 +390,23 @@ def test_a_stopped_worker_sends_nothing_that_another_has_taken_over(world):
     assert world.site.stop("delivery2") == 0
 
 
+def test_replicas_share_the_connections_to_a_destination(world):
+    ip = "127.0.3.9"
+    world.sink.servers[ip].final_delay = 0.2  # slow enough for the window to open wide
+    second_delivery(world)
+    wait_until("both to know of each other", lambda: world.metric("postbus_delivery_workers") == 2, 20)
+    client = world.client()
+    for i in range(150):
+        if i % 90 == 89:
+            client = world.client()
+        world.send(f"share-{i}", f"u{i}@good8.out.test", client=client)
+    wait_until("all of them", lambda: sum(1 for s, _ in list(world.sink.counted) if s.startswith("share-")) == 150, 60)
+    assert all(world.times(f"share-{i}") == {f"u{i}@good8.out.test": 1} for i in range(150))
+    assert 2 < world.sink.open_most[ip] <= 20
+    assert world.site.stop("delivery2") == 0
+    wait_until("the first to be alone again", lambda: world.metric("postbus_delivery_workers") == 1, 20)
+
+
 def test_draining_waits_for_the_final_answer_and_hands_back_the_rest(world):
     server = world.sink.servers[SLOW]
     server.refuse, server.final_delay = None, 8

@@ -1,6 +1,6 @@
 /* What a foreign server says. */
 #include "services/delivery/delivery.h"
-#include "services/delivery/reply.h"
+#include "services/delivery/session/reply.h"
 
 struct metric delivery_delivered, delivery_sent, delivery_deferred, delivery_bounced, delivery_in_work;
 

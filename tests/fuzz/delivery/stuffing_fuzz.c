@@ -3,7 +3,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "services/delivery/stuffing.h"
+#include "services/delivery/session/stuffing.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

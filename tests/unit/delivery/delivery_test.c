@@ -7,11 +7,11 @@
 #include <cmocka.h>
 
 #include "libcommon/outbox/envelope.h"
-#include "services/delivery/dsn.h"
+#include "services/delivery/destination/window.h"
 #include "services/delivery/limits.h"
-#include "services/delivery/outcome.h"
-#include "services/delivery/reply.h"
-#include "services/delivery/window.h"
+#include "services/delivery/report/dsn.h"
+#include "services/delivery/session/reply.h"
+#include "services/delivery/transaction/outcome.h"
 
 static void replies_are_read_line_by_line(void **state) {
     static const struct {

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "libcommon/base/arena.h"
-#include "services/delivery/stuffing.h"
+#include "services/delivery/session/stuffing.h"
 
 /* What the receiver makes of the wire's bytes: lines end with CRLF, the first lone dot ends the text, one leading dot
  * is removed. Answers how many bytes it used; 0: no end. */

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 #include <openssl/x509_vfy.h>
 
-#include "services/delivery/tls_fact.h"
+#include "services/delivery/destination/tls_fact.h"
 
 #define SHA "0000000000000000000000000000000000000000000000000000000000000000"
 #define EE "{\"usage\":3,\"selector\":1,\"matching\":1,\"data_hex\":\"" SHA "\"}"

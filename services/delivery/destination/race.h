@@ -1,0 +1,35 @@
+/* A race of connections to the addresses of one host (RFC 8305 §5): the next is tried 250 ms after the one before it,
+ * or at once when that has failed; the first that stands wins, and the others are closed. */
+#ifndef POSTBUS_DELIVERY_RACE_H
+#define POSTBUS_DELIVERY_RACE_H
+
+#include "libcommon/net/stream.h"
+#include "libcommon/service/life.h"
+#include "services/delivery/destination/targets.h"
+
+struct race {
+    struct event_base *base;
+    struct life *owner; /* woken when the race has ended */
+    struct event *next;
+    size_t count, begun, failed;
+    struct racer {
+        struct race *race;
+        struct target *target;
+        struct stream *stream;
+        bool failed;
+    } racers[DESTINATION_HOST_ADDRESSES];
+    struct racer *winner;
+    char why[160]; /* of the last failure */
+};
+
+/* Part of its owner's own struct. targets: of one host, at most DESTINATION_HOST_ADDRESSES; each gets `tried` when it
+ * failed or won. */
+void race_start(struct race *r, struct event_base *base, struct life *owner, size_t count,
+                struct target *const targets[]);
+bool race_is_over(const struct race *r);
+/* The winner's connection, the caller's from now on, and which target it is; NULL: all failed, r->why says why. */
+struct stream *race_winner(struct race *r, struct target **target);
+/* Closes whatever runs. Also for a race that never started, or is over. */
+void race_stop(struct race *r);
+
+#endif

@@ -1,0 +1,33 @@
+/* What one connection attempt showed of TLS, for the domain that wants to hear of it (TLS-RPT, RFC 8460): the event
+ * mail.tls, and a metric for each result. */
+#ifndef POSTBUS_DELIVERY_TLS_FACT_H
+#define POSTBUS_DELIVERY_TLS_FACT_H
+
+#include "services/delivery/delivery.h"
+#include "services/delivery/session/session.h"
+#include "services/delivery/tls/tls_demand.h"
+
+/* The result type (RFC 8460 §4.3) of a verification that ended with this X509_V_… code; "success" for X509_V_OK. */
+const char *tls_fact_of_verification(long code);
+/* The result type of a session under this demand, and why in words; NULL when it told nothing of TLS (it did not get
+ * that far, or TLS was left out on purpose).
+ */
+const char *tls_fact_of_session(const struct tls_demand *demand, const struct smtp_result *r, const char **reason);
+
+/* The event's data; session NULL: the host was not even tried. ip may be NULL. NULL when the domain (as written in the
+ * address) has no TLS-RPT record. */
+json_t *tls_fact_data(const json_t *route, const json_t *host, const char *domain, const char *ip,
+                      enum tls_policy policy, const struct smtp_result *session, const char *result,
+                      const char *reason);
+
+/* After a session: counts it, and says the event where the domain has a TLS-RPT record. */
+void tls_fact_tell_session(const struct delivery *d, const char *id, const json_t *route, const json_t *host,
+                           const char *domain, const char *ip, const struct tls_demand *demand,
+                           const struct smtp_result *session);
+/* A host that was not tried for what its policy says: result and reason say why. */
+void tls_fact_tell_refusal(const struct delivery *d, const char *id, const json_t *route, const json_t *host,
+                           const char *domain, enum tls_policy policy, const char *result, const char *reason);
+/* The hosts that the verifier left out because DNSSEC does not vouch for them. */
+void tls_fact_tell_left_out(const struct delivery *d, const char *id, const json_t *route, const char *domain);
+
+#endif

@@ -1,0 +1,248 @@
+#include "services/delivery/message/message.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "libcommon/base/clock.h"
+#include "libcommon/base/log.h"
+#include "libcommon/store/blob.h"
+#include "libcommon/store/queue.h"
+#include "services/delivery/report/report.h"
+
+enum { REPORT_AGAIN_MS = 1000, REPORT_AGAIN_LAST_MS = 10000, RELEASE_TRIES = 30, KEPT_MS = 3600000 };
+
+bool message_may_go_on(const struct message *m) {
+    return !m->lost && !m->adopted && clock_monotonic_us() < m->lease_end_us;
+}
+
+void message_wake(struct message *m) { life_wake(&m->life); }
+
+static void wait_ms(struct message *m, int64_t ms) {
+    struct timeval pause = {ms / 1000, ms % 1000 * 1000};
+    m->waiting = true;
+    event_add(m->again, &pause);
+}
+
+static void on_again(evutil_socket_t fd, short what, void *ctx) {
+    struct message *m = ctx;
+    (void)fd, (void)what;
+    m->waiting = false;
+    life_wake(&m->life);
+}
+
+/* The lease
+ * ------------------------------------------------------------------------------------------------------------------ */
+
+struct extension {
+    struct message *message;
+    int64_t asked_us;
+};
+
+static void on_extended(void *ctx, int error) {
+    struct extension *x = ctx;
+    struct message *m = x->message;
+    m->extending = false;
+    if (!error) m->lease_end_us = x->asked_us + m->delivery->lease_ms * 1000;
+    if (error == STORE_LOST || error == STORE_NOT_FOUND) {
+        if (!m->lost) log_warn("the lease of a message is lost; its work stops here", "id", m->envelope->id, NULL);
+        m->lost = true;
+    }
+    free(x);
+    life_release(&m->life);
+}
+
+void message_extend(struct message *m) {
+    if (m->lost || m->ended || m->extending || m->giving_back || m->gone) return;
+    struct extension *x = memory_alloc(sizeof *x);
+    *x = (struct extension){m, clock_monotonic_us()};
+    m->extending = true;
+    life_hold(&m->life);
+    queue_extend(m->delivery->worker->redis, slice_of(m->envelope->id), m->token, m->delivery->lease_ms, on_extended,
+                 x);
+}
+
+static void take_lease(struct message *m, const char *token, int64_t lease_asked_us) {
+    snprintf(m->token, sizeof m->token, "%s", token);
+    m->lease_end_us = lease_asked_us + m->delivery->lease_ms * 1000;
+    m->lost = false;
+    life_wake(&m->life);
+}
+
+void message_adopt(struct message *m, const char *token, int64_t lease_asked_us) {
+    m->adopted = m->begun = true;
+    m->waiting = false;
+    event_del(m->again);
+    take_lease(m, token, lease_asked_us);
+}
+
+/* The end
+ * ------------------------------------------------------------------------------------------------------------------ */
+
+static void end(struct message *m) {
+    if (m->ended) return;
+    m->ended = true;
+    event_del(m->again);
+    m->on_end(m->on_end_ctx, m);
+    life_end(&m->life);
+}
+
+static void on_released(void *ctx, int error) {
+    struct message *m = ctx;
+    if (error && error != STORE_LOST && error != STORE_NOT_FOUND)
+        log_info("a lease could not be given back; it ends by itself", "id", m->envelope->id, "reason",
+                 store_error_text(error), NULL);
+    end(m);
+    life_release(&m->life);
+}
+
+/* Nothing is left of the entry, so that nobody needs the body for the queue any more. */
+static void on_body_released(void *ctx, int error) {
+    struct message *m = ctx;
+    m->giving_back = false;
+    if (error == STORE_UNAVAILABLE && m->record_failures++ < RELEASE_TRIES)
+        wait_ms(m, DELIVERY_RECORD_RETRY_MS);
+    else
+        end(m);
+    life_release(&m->life);
+}
+
+static void give_back(struct message *m) {
+    static const struct slice queue_ref = {BLOB_REF_QUEUE, sizeof BLOB_REF_QUEUE - 1};
+    struct redis *redis = m->delivery->worker->redis;
+    struct slice id = slice_of(m->envelope->id);
+    m->giving_back = true;
+    life_hold(&m->life);
+    if (m->gone)
+        blob_release(redis, id, 1, &queue_ref, on_body_released, m);
+    else
+        queue_release(redis, id, m->token, on_released, m);
+}
+
+/* Reports
+ * ------------------------------------------------------------------------------------------------------------------ */
+
+static void on_reported(void *ctx, int error) {
+    struct message *m = ctx;
+    m->reporting = false;
+    if (error == QUEUE_GONE) m->gone = true;
+    if (error == STORE_LOST) m->lost = true;
+    if (error < 0 && error != STORE_LOST) {
+        int64_t pause = (int64_t)REPORT_AGAIN_MS << (m->report_failures < 10 ? m->report_failures : 10);
+        log_warn("a report to the sender could not be made; it is tried again", "id", m->envelope->id, "reason",
+                 store_error_text(error), NULL);
+        if (++m->report_failures >= DELIVERY_REPORT_TRIES || service_is_draining())
+            m->abandoned =
+                true; /* it is owed all the same: whoever leases the entry when this lease has ended sees it */
+        else
+            wait_ms(m, pause < REPORT_AGAIN_LAST_MS ? pause : REPORT_AGAIN_LAST_MS);
+    } else {
+        m->report_failures = 0;
+    }
+    life_release(&m->life);
+}
+
+/* A lost lease leaves nothing to do, but a remote server's 250 that is not recorded is remembered for an hour: when
+ * this worker has the entry again, it is recorded before anything else (message_adopt). */
+static bool keep(struct message *m) {
+    int64_t now = clock_wall_ms();
+    bool known = false;
+    for (size_t i = 0; i < m->envelope->rcpt_count; i++)
+        known = known || (m->progress[i].unrecorded && m->envelope->rcpts[i].state == RCPT_SENT);
+    if (!known || service_is_draining()) return false;
+    if (!m->kept_until_ms) m->kept_until_ms = now + KEPT_MS;
+    if (now >= m->kept_until_ms) return false;
+    wait_ms(m, m->kept_until_ms - now);
+    return true;
+}
+
+/* While some of its recipients are being tried, the time of others comes. */
+static void look_again_at(struct message *m, int64_t when_ms) {
+    int64_t pause = when_ms - clock_wall_ms();
+    if (!when_ms) return;
+    if (pause < 1) pause = 1;
+    struct timeval wait = {pause / 1000, pause % 1000 * 1000};
+    event_add(m->again, &wait);
+}
+
+/* The run
+ * ------------------------------------------------------------------------------------------------------------------ */
+
+static void run(void *ctx) {
+    struct message *m = ctx;
+    if (m->ended || m->giving_back) return;
+    if (m->recording || m->reporting || m->waiting) return;
+    if (m->unrecorded && !m->lost) {
+        settlement_record(m);
+        return;
+    }
+    if (m->outstanding) {
+        if (m->begun && message_may_go_on(m) && !service_is_draining()) look_again_at(m, parts_start_due(m));
+        return;
+    }
+    if (m->lost && keep(m)) return;
+    if (m->lost || m->abandoned) {
+        end(m);
+        return;
+    }
+    if (!m->gone && !m->adopted &&
+        settlement_owes(m)) { /* also those that were owed before this lease, and before anything new */
+        m->reporting = true;
+        life_hold(&m->life);
+        report_owed(m->delivery, m->envelope, m->token, on_reported, m);
+        return;
+    }
+    if (!m->begun && !service_is_draining()) {
+        m->begun = true;
+        parts_start(m);
+        if (m->outstanding || m->unrecorded) {
+            life_wake(&m->life);
+            return;
+        }
+    }
+    give_back(m);
+}
+
+static void message_free(void *ctx) {
+    struct message *m = ctx;
+    for (size_t i = 0; i < m->envelope->rcpt_count; i++) json_decref(m->progress[i].details);
+    free(m->progress);
+    free(m->recorded);
+    event_free(m->again);
+    envelope_destroy(m->envelope);
+    free(m);
+}
+
+static void owner_settle(void *ctx, size_t count, const size_t indexes[], const struct outcome outcomes[]) {
+    message_settle(ctx, count, indexes, outcomes);
+}
+
+static bool owner_may_go_on(void *ctx) { return message_may_go_on(ctx); }
+
+static void owner_began(void *ctx) {
+    struct message *m = ctx;
+    m->outstanding++;
+    life_hold(&m->life);
+}
+
+static void owner_ended(void *ctx) {
+    struct message *m = ctx;
+    m->outstanding--;
+    life_release(&m->life);
+}
+
+struct message *message_start(struct delivery *d, struct envelope *e, const char *token, int64_t lease_asked_us,
+                              void (*on_end)(void *ctx, struct message *m), void *ctx) {
+    struct message *m = memory_alloc(sizeof *m);
+    m->delivery = d;
+    m->envelope = e;
+    m->waives = -1;
+    m->on_end = on_end;
+    m->on_end_ctx = ctx;
+    m->progress = memory_alloc((e->rcpt_count + 1) * sizeof *m->progress);
+    m->recorded = memory_alloc((e->rcpt_count + 1) * sizeof *m->recorded);
+    m->again = event_new(d->worker->base, -1, 0, on_again, m);
+    m->owner = (struct transaction_owner){m, e, owner_settle, owner_may_go_on, owner_began, owner_ended};
+    life_start(&m->life, d->worker->base, run, message_free, m);
+    take_lease(m, token, lease_asked_us);
+    return m;
+}
