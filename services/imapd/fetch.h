@@ -48,8 +48,8 @@ struct fetch_item {
 struct fetch_items {
     size_t count;
     struct fetch_item *items; /* room for LIMIT_FETCH_ITEMS and the MODSEQ that CHANGEDSINCE adds */
-    bool sets_seen;    /* one of them is BODY[…] without PEEK */
-    bool needs_cached; /* envelope, structure or only header fields that are cached */
+    bool sets_seen;           /* one of them is BODY[…] without PEEK */
+    bool needs_cached;        /* envelope, structure or only header fields that are cached */
     bool needs_message;
     bool has_uid, has_flags, has_modseq;
 };
@@ -89,8 +89,8 @@ struct fetch_writer {
     struct slice rest;     /* of the item before it */
     struct buf made;
     struct arena *arena;
-    struct mime *mime; /* in arena */
-    char *room;        /* what fetch_writer_keep copied */
+    struct mime *mime;   /* in arena */
+    char *room;          /* what fetch_writer_keep copied */
     size_t bytes, taken; /* for cmd_fetch.c's bounds */
     struct fetch_writer *following;
 };

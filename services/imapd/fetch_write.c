@@ -132,8 +132,7 @@ bool fetch_writer_step(struct fetch_writer *w) {
     if (w->with_flags && !w->items->has_flags) {
         buf_add_str(&s->out, w->spaced ? " " : "");
         write_flags(s, r->flags);
-        if (s->condstore && !w->items->has_modseq)
-            buf_printf(&s->out, " MODSEQ (%llu)", (unsigned long long)r->modseq);
+        if (s->condstore && !w->items->has_modseq) buf_printf(&s->out, " MODSEQ (%llu)", (unsigned long long)r->modseq);
     }
     buf_add_str(&s->out, ")\r\n");
     return true;

@@ -72,11 +72,11 @@ struct session {
     char trace[27]; /* names the session in logs */
     bool implicit_tls;
     bool tls;
-    bool counted;     /* among its client's connections that have not logged in */
-    bool login_ended; /* its account's password changed, or the account is gone */
-    bool drained;     /* the client has taken what was written */
+    bool counted;        /* among its client's connections that have not logged in */
+    bool login_ended;    /* its account's password changed, or the account is gone */
+    bool drained;        /* the client has taken what was written */
     bool waits_for_room; /* in the process's memory: on_drained is called in a second */
-    bool look;        /* news came for an IDLE */
+    bool look;           /* news came for an IDLE */
     int64_t accepted_us, login_asked_us;
     int64_t command_since_us; /* when a part of a command came whose end has not; 0: none has */
     int64_t command_more_us;  /* the time that its literals have beside */
@@ -114,7 +114,7 @@ struct session {
     bool tell_exists; /* new mail was told with another command's answer: IDLE tells it again, as there are clients that
                          look for it nowhere else */
     int64_t idle_told_us; /* when IDLE last told something */
-    bool refreshing; /* a look is under way */
+    bool refreshing;      /* a look is under way */
     int64_t refreshed_us;
     uint32_t *saved; /* "$" as uids */
     size_t saved_count;

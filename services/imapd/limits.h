@@ -3,12 +3,12 @@
 #define POSTBUS_IMAPD_LIMITS_H
 
 /* Settings, with their defaults: * BYE past each. */
-#define LIMIT_LOGIN_TIME "2m" /* POSTBUS_IMAP_LOGIN_TIME: from the connection to a login */
+#define LIMIT_LOGIN_TIME "2m"     /* POSTBUS_IMAP_LOGIN_TIME: from the connection to a login */
 #define LIMIT_IDLE_KEEPALIVE "2m" /* POSTBUS_IMAP_IDLE_KEEPALIVE: "* OK Still here" in IDLE; networks drop silence */
 #define LIMIT_COMMAND_TIME                                                                                             \
     "1m" /* POSTBUS_IMAP_COMMAND_TIME: from a command's first byte to its end, its literals apart */
 enum {
-    LIMIT_RATE_MIN = 1024,         /* POSTBUS_IMAP_RATE_MIN: for literals, a second more for each so many bytes */
+    LIMIT_RATE_MIN = 1024,            /* POSTBUS_IMAP_RATE_MIN: for literals, a second more for each so many bytes */
     LIMIT_MEMORY = 512 * 1024 * 1024, /* POSTBUS_IMAP_MEMORY: bytes of literals that arrive and of messages that clients
                                          take slowly, in a process: NO [LIMIT] */
     LIMIT_LOGINS_PER_CLIENT = 200, /* POSTBUS_IMAP_CONNECTIONS_PER_CLIENT: of one IPv4 address or IPv6 /64 to a process,

@@ -19,10 +19,23 @@ static void sets_are_sorted_joined_and_resolved(void **state) {
         const char *set, *numbers; /* NULL: no set */
         uint32_t largest;
     } cases[] = {
-        {"1", "1", 10},         {"1:3", "1:3", 10},  {"3:1", "1:3", 10},       {"1,2,3", "1:3", 10},
-        {"5:*", "5:10", 10},    {"*:8", "8:10", 10}, {"*", "10", 10},          {"12:*", "10:12", 10}, /* RFC 9051 §9 */
-        {"2:4,3:6", "2:6", 10}, {"0", NULL, 10},     {"", NULL, 10},           {"1:", NULL, 10},
-        {":1", NULL, 10}, {"4294967295", "", 10}, {"11:4294967295", "11:19", 10},       {"a", NULL, 10},     {"4294967296", NULL, 10},
+        {"1", "1", 10},
+        {"1:3", "1:3", 10},
+        {"3:1", "1:3", 10},
+        {"1,2,3", "1:3", 10},
+        {"5:*", "5:10", 10},
+        {"*:8", "8:10", 10},
+        {"*", "10", 10},
+        {"12:*", "10:12", 10}, /* RFC 9051 §9 */
+        {"2:4,3:6", "2:6", 10},
+        {"0", NULL, 10},
+        {"", NULL, 10},
+        {"1:", NULL, 10},
+        {":1", NULL, 10},
+        {"4294967295", "", 10},
+        {"11:4294967295", "11:19", 10},
+        {"a", NULL, 10},
+        {"4294967296", NULL, 10},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -160,8 +173,7 @@ static void search_keys_decide(void **state) {
         if (wrong) print_error("%s: %s\n", cases[i].keys, wrong);
         assert_null(wrong);
         bool found[8] = {false};
-        struct text_search *texts =
-            text_search_create(slice_of(text), search.text_count, search.texts, found);
+        struct text_search *texts = text_search_create(slice_of(text), search.text_count, search.texts, found);
         while (text_search_step(texts)) continue;
         text_search_destroy(texts);
         struct search_message m = {&s->view, &record, slice_of(text), found};
@@ -222,12 +234,9 @@ static void a_budget_is_given_back(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sets_are_sorted_joined_and_resolved),
-        cmocka_unit_test(strings_come_in_three_forms),
-        cmocka_unit_test(sections_give_the_bytes_they_name),
-        cmocka_unit_test(search_keys_decide),
-        cmocka_unit_test(batches_of_listings_are_bounded),
-        cmocka_unit_test(a_budget_is_given_back),
+        cmocka_unit_test(sets_are_sorted_joined_and_resolved), cmocka_unit_test(strings_come_in_three_forms),
+        cmocka_unit_test(sections_give_the_bytes_they_name),   cmocka_unit_test(search_keys_decide),
+        cmocka_unit_test(batches_of_listings_are_bounded),     cmocka_unit_test(a_budget_is_given_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
