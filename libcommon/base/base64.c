@@ -1,5 +1,5 @@
-/* By table: the bytes are mail, not keys, so nothing has to be hidden from a clock, as libsodium's functions do at ten
- * times the cost. */
+/* Uses a table. The bytes are mail, not keys, so the time need not be constant; libsodium's constant-time functions
+ * take ten times as long. */
 #include "libcommon/base/base64.h"
 
 static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -38,7 +38,7 @@ static const unsigned char values[256] = {
     ['4'] = 57, ['5'] = 58, ['6'] = 59, ['7'] = 60, ['8'] = 61, ['9'] = 62, ['+'] = 63, ['/'] = 64,
 };
 
-/* A digit's value, or -1. */
+/* The value of a digit, or -1. */
 static inline int value_of(char c) { return (int)values[(unsigned char)c] - 1; }
 
 static bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
@@ -87,7 +87,7 @@ int base64_decode(struct slice text, bool loose, struct buf *out) {
         *at++ = (unsigned char)(v >> 2);
     }
     bool good = have != 1 && is_padding(slice_skip(text, i), have ? 4 - have : 0, loose) && !(have == 2 && v & 15) &&
-                !(have == 3 && v & 3); /* bits that stand for nothing must be 0 */
+                !(have == 3 && v & 3); /* unused bits must be 0 */
     out->n += good ? (size_t)(at - begin) : 0;
     out->data[out->n] = '\0';
     return good ? 0 : -1;

@@ -6,8 +6,8 @@
 
 /* Adds the base 64 of bytes to out. */
 void base64_encode(struct slice bytes, struct buf *out);
-/* Adds the bytes that text stands for to out. White space (space, tab, CR, LF) is skipped where `loose`, as DKIM tags
- * and MIME bodies need. 0, or -1 when text is not base 64 (out is then as before). */
+/* Decodes text and adds the bytes to out. With `loose`, white space (space, tab, CR, LF) is skipped, as DKIM tags and
+ * MIME bodies need. Returns 0, or -1 when text is not base 64 (out is then unchanged). */
 int base64_decode(struct slice text, bool loose, struct buf *out);
 
 #endif

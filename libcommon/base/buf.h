@@ -12,9 +12,9 @@ struct buf {
 };
 
 void buf_free(struct buf *b);
-/* Empties b and keeps its memory; more than 64 KiB of it is given back. */
+/* Empties b and keeps its memory, unless that is more than 64 KiB. */
 void buf_reset(struct buf *b);
-/* Makes room for `more` further bytes and returns where they go; the caller then adds to b->n. */
+/* Makes room for `more` further bytes and returns their address; the caller writes them and then increases b->n. */
 char *buf_reserve(struct buf *b, size_t more);
 void buf_add(struct buf *b, const void *bytes, size_t n);
 void buf_add_slice(struct buf *b, struct slice s);

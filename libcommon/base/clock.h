@@ -1,4 +1,4 @@
-/* Time. Wall time for what people and protocols see, monotonic time for how long something took. */
+/* Time: wall time for people and protocols, monotonic time for durations. */
 #ifndef POSTBUS_BASE_CLOCK_H
 #define POSTBUS_BASE_CLOCK_H
 

@@ -1,6 +1,7 @@
 /* Settings come from the environment (POSTBUS_*), secrets from files in the directory POSTBUS_SECRETS (default
- * /run/secrets/postbus). Compose and Kubernetes give a service the same names. Start-up reads them; what is missing or
- * wrong ends the process with a sentence that says which setting, what was found and what is expected. */
+ * /run/secrets/postbus). The names are the same in Compose and Kubernetes; ARCHITECTURE.md describes each. They are
+ * read at start-up. A setting that is missing or wrong ends the process with a log line that names the setting, the
+ * value found and the values expected. */
 #ifndef POSTBUS_BASE_CONFIG_H
 #define POSTBUS_BASE_CONFIG_H
 
@@ -10,7 +11,7 @@
 const char *config_text(const char *name, const char *fallback);
 /* A number from min to max. */
 int64_t config_number(const char *name, int64_t fallback, int64_t min, int64_t max);
-/* A time from min to max, in seconds: "30s", "5m", "12h", "180d"; "0" is none. fallback is of the same form. */
+/* A time from min to max, in seconds: "30s", "5m", "12h", "180d", or "0". fallback has the same form. */
 int64_t config_seconds(const char *name, const char *fallback, int64_t min, int64_t max);
 /* true, yes, on, 1 / false, no, off, 0 */
 bool config_flag(const char *name, bool fallback);

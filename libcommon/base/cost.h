@@ -1,5 +1,5 @@
-/* What a message costs, counted by every service itself: each count is a metric at /metrics, and the sums over all
- * services divided by the messages accepted are the table in docs/performance.md. */
+/* Counters of the work that messages cause. Each service counts its own work, and each counter is a metric at /metrics.
+ * The table in docs/performance.md has the sums over all services, divided by the number of accepted messages. */
 #ifndef POSTBUS_BASE_COST_H
 #define POSTBUS_BASE_COST_H
 
@@ -8,13 +8,13 @@
 
 enum cost {
     COST_BUS_SENT,     /* messages published: events, requests, answers, wakes */
-    COST_BUS_RECEIVED, /* messages that came from the bus */
-    COST_BUS_REQUESTS, /* of those sent, the requests */
-    COST_JSON_WRITTEN, /* JSON texts written, by whichever writer */
-    COST_JSON_READ,    /* JSON texts decoded, by whichever reader */
+    COST_BUS_RECEIVED, /* messages received from the bus */
+    COST_BUS_REQUESTS, /* requests among the messages published */
+    COST_JSON_WRITTEN, /* JSON texts written, by any library */
+    COST_JSON_READ,    /* JSON texts decoded, by any library */
     COST_REDIS_COMMANDS,
-    COST_REDIS_FCALLS, /* of the commands, the calls of our Functions */
-    COST_WAKEUPS,      /* turns of a worker's loop that found something to do */
+    COST_REDIS_FCALLS, /* calls of our Functions among the commands */
+    COST_WAKEUPS,      /* turns of a worker's loop that had events to handle */
     COST_BODY_COPIES,  /* whole bodies copied in memory, and their bytes */
     COST_BODY_BYTES,
     COST_KINDS,

@@ -11,7 +11,7 @@ struct json_put json_put_begin(struct buf *out) {
     return (struct json_put){.out = out, .start = out->n};
 }
 
-/* What stands before a value: a comma unless it is the first, and its name. */
+/* Writes the text before a value: a comma, unless it is the first, and its name. */
 static void put_name(struct json_put *j, const char *name) {
     struct buf *out = j->out;
     char last = out->n > j->start ? out->data[out->n - 1] : '[';

@@ -1,4 +1,4 @@
-/* JSON of hot messages: written straight into a buffer, read with yyjson. (Rare requests and reports use jansson.)
+/* JSON of frequent messages: written directly into a buffer, read with yyjson. (Rare requests and reports use jansson.)
  *
  *   struct json_put j = json_put_begin(&out);
  *   json_put_object(&j, NULL);
@@ -6,9 +6,9 @@
  *   json_put_end(&j, '}');
  *   if (j.failed) …
  *
- * Commas come by themselves. name: the member's name, of static life and plain ASCII; NULL in an array and at the top.
- * Text that is not UTF-8 cannot be JSON (RFC 8259 §8.1): "" is written in its place, and `failed` is set; whoever would
- * rather send something than nothing uses json_put_foreign. */
+ * Commas are added automatically. name: the member's name, a plain ASCII constant; NULL in an array and at the top
+ * level. Text that is not UTF-8 cannot be JSON (RFC 8259 §8.1): "" is written in its place, and `failed` is set.
+ * json_put_foreign never fails. */
 #ifndef POSTBUS_BASE_JSON_H
 #define POSTBUS_BASE_JSON_H
 
@@ -32,7 +32,7 @@ void json_put_end(struct json_put *j, char bracket);
 void json_put_text(struct json_put *j, const char *name, struct slice text);
 /* A C string; NULL gives "". */
 void json_put_word(struct json_put *j, const char *name, const char *word);
-/* Bytes of others: "(not UTF-8)" where they are not. */
+/* Text from outside: "(not UTF-8)" is written in place of bytes that are not UTF-8. */
 void json_put_foreign(struct json_put *j, const char *name, struct slice bytes);
 /* Base 64 (RFC 4648 §4). */
 void json_put_base64(struct json_put *j, const char *name, struct slice bytes);
@@ -45,17 +45,17 @@ void json_put_raw(struct json_put *j, const char *name, struct slice json);
 /* Whether bytes are UTF-8 (RFC 3629: no overlong forms, no surrogates, at most U+10FFFF). */
 bool json_is_utf8(struct slice bytes);
 
-/* Reads a text whose top is an object; NULL when it is none. Freed with yyjson_doc_free. Counts as one JSON text read.
- * Slices taken from it live as long as it. */
+/* Reads a text that is an object; NULL when it is not one. The caller frees it with yyjson_doc_free. Counts as one JSON
+ * text read. Slices taken from it are valid until then. */
 yyjson_doc *json_take(struct slice text, yyjson_val **object);
-/* A member's text; {NULL, 0} when it is missing or none. */
+/* The text of a member; {NULL, 0} when it is missing or not a text. */
 struct slice json_take_text(yyjson_val *object, const char *name);
-/* The same in arena, NUL-terminated; "" when it is missing or none. */
+/* The same in arena, NUL-terminated; "" when it is missing or not a text. */
 struct slice json_take_copy(struct arena *arena, yyjson_val *object, const char *name);
 /* A member's integer, or fallback. */
 int64_t json_take_integer(yyjson_val *object, const char *name, int64_t fallback);
 bool json_take_true(yyjson_val *object, const char *name);
-/* The bytes of a member in base 64, in arena: 0, or -1 (missing, no base 64). */
+/* Decodes a member in base 64 into arena: 0, or -1 (missing, not base 64). */
 int json_take_base64(struct arena *arena, yyjson_val *object, const char *name, struct slice *out);
 
 #endif

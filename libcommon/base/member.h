@@ -1,4 +1,5 @@
-/* Members of JSON objects of rare requests and reports (jansson). Hot messages have typed codecs (libcommon/codec). */
+/* Members of JSON objects of rare requests and reports (jansson). Frequent messages have typed codecs
+ * (libcommon/codec). */
 #ifndef POSTBUS_BASE_MEMBER_H
 #define POSTBUS_BASE_MEMBER_H
 
@@ -7,12 +8,12 @@
 #include "libcommon/base/arena.h"
 #include "libcommon/base/slice.h"
 
-/* A member's text; "" when it is missing or none. object may be NULL. */
+/* The text of a member; "" when it is missing or not a text. object may be NULL. */
 const char *member_text(const json_t *object, const char *name);
 struct slice member_slice(const json_t *object, const char *name);
-/* NULL when it is missing or none. */
+/* The same, but NULL when it is missing or not a text. */
 const char *member_text_or_null(const json_t *object, const char *name);
-/* The bytes of a member in base 64, in arena; 0 or -1 (missing, no base 64). */
+/* Decodes a member in base 64 into arena; 0 or -1 (missing, not base 64). */
 int member_bytes(struct arena *arena, const json_t *object, const char *name, struct slice *out);
 /* Sets a member to the base 64 of bytes. */
 void member_set_base64(json_t *object, const char *name, struct slice bytes);

@@ -1,5 +1,5 @@
-/* A slice is a view of bytes that somebody else owns: pointer and length, no NUL needed.
- * All parsers of foreign bytes take slices. */
+/* A slice is a view of bytes with another owner: a pointer and a length, without a terminating NUL. All parsers of
+ * input take slices. */
 #ifndef POSTBUS_BASE_SLICE_H
 #define POSTBUS_BASE_SLICE_H
 
@@ -40,16 +40,16 @@ static inline bool slice_starts_nocase(struct slice s, struct slice prefix) {
 /* The rest of s after its first n bytes; empty when there are fewer. */
 static inline struct slice slice_skip(struct slice s, size_t n) {
     if (n > s.n) n = s.n;
-    return (struct slice){n ? s.p + n : s.p, s.n - n}; /* a NULL slice stays one */
+    return (struct slice){n ? s.p + n : s.p, s.n - n}; /* a NULL slice stays NULL */
 }
 /* The first n bytes of s, or all of it. */
 static inline struct slice slice_head(struct slice s, size_t n) { return (struct slice){s.p, n < s.n ? n : s.n}; }
-/* Where byte c first is in s, or -1. */
+/* The position of the first byte c in s, or -1. */
 static inline ptrdiff_t slice_find(struct slice s, char c) {
     const char *at = s.n ? memchr(s.p, c, s.n) : NULL;
     return at ? at - s.p : -1;
 }
-/* Where byte c last is in s, or -1. */
+/* The position of the last byte c in s, or -1. */
 static inline ptrdiff_t slice_find_last(struct slice s, char c) {
     const char *at = s.n ? memrchr(s.p, c, s.n) : NULL;
     return at ? at - s.p : -1;
@@ -60,7 +60,7 @@ static inline struct slice slice_trim(struct slice s) {
     while (s.n && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t' || s.p[s.n - 1] == '\r' || s.p[s.n - 1] == '\n')) s.n--;
     return s;
 }
-/* Takes the part before the next byte c off *s, and c itself; false (and *s unchanged) when c is not in it. */
+/* Removes the part before the next byte c, and c itself, from *s; false (and *s unchanged) when c is not in it. */
 static inline bool slice_cut(struct slice *s, char c, struct slice *before) {
     ptrdiff_t at = slice_find(*s, c);
     if (at < 0) return false;

@@ -1,7 +1,7 @@
 #include "libcommon/mail/address.h"
 
-/* The value that is read, and where its texts go: one buffer for words, one for comments, each as long as the value,
- * since every byte is put at most once. */
+/* The value that is read, and the buffers for its texts: one for words, one for comments, each as long as the value,
+ * because every byte is copied at most once. */
 struct reader {
     struct slice s;
     size_t at;
@@ -20,7 +20,7 @@ static bool is_next(const struct reader *r, const char *bytes) {
 
 static void put(struct reader *r, char c) { r->text[r->used++] = c; }
 
-/* A comment without its outer parentheses and folds; nesting is counted, not followed. */
+/* A comment without its outer parentheses and folds; nesting is counted, without recursion. */
 static void read_comment(struct reader *r) {
     size_t depth = 0, from = r->comments_used;
     for (; !is_end(r); r->at++) {
@@ -61,7 +61,7 @@ static void read_word(struct reader *r) {
     if (!is_end(r)) r->at++;
 }
 
-/* Words up to a special, with a space where they stood apart. */
+/* Words up to a special, with one space between words that were separated. */
 static struct slice read_words(struct reader *r) {
     size_t from = r->used;
     skip_space(r);
@@ -104,7 +104,7 @@ static void read_angle(struct reader *r, struct address *a) {
         if (peek(r) == ':') r->at++;
     }
     a->local = read_words(r);
-    while (is_next(r, ",;:<")) r->at++; /* they have no place here */
+    while (is_next(r, ",;:<")) r->at++; /* these are not allowed here */
     if (peek(r) == '@') {
         r->at++;
         a->domain = read_domain(r);

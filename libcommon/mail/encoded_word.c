@@ -54,7 +54,7 @@ bool charset_to_utf8(struct slice charset, struct slice text, struct buf *out) {
         out->n += before - room;
         if (done != (size_t)-1 || errno == E2BIG) continue;
         buf_add_str(out, REPLACEMENT);
-        if (errno == EINVAL) break; /* cut off in a character */
+        if (errno == EINVAL) break; /* the text ends inside a character */
         from++;
         left--;
     }
@@ -114,7 +114,7 @@ static size_t decode_word(struct slice s, struct buf *bytes, struct buf *out) {
 
 void encoded_word_decode(struct slice value, struct buf *out) {
     struct buf bytes = {0}, plain = {0};
-    bool after_word = false; /* the last thing was an encoded word: white space before the next one does not count */
+    bool after_word = false; /* the last item was an encoded word: white space before the next one is dropped */
     size_t start = out->n;
     value = slice_trim(value);
     for (size_t at = 0; at < value.n;) {
@@ -136,7 +136,7 @@ void encoded_word_decode(struct slice value, struct buf *out) {
         }
         after_word = false;
         size_t end =
-            gap + (gap < value.n && value.p[gap] == '='); /* plain text up to white space or what may be a word */
+            gap + (gap < value.n && value.p[gap] == '='); /* plain text up to white space or a possible encoded word */
         while (end < value.n && !strchr(" \t\r\n=", value.p[end])) end++;
         if (end < value.n && value.p[end] == '\0') end++;
         buf_reset(&plain);

@@ -1,8 +1,8 @@
-/* A message's header block, read where it lies: no copies, no allocation (RFC 5322 §2.2).
+/* A message's header block, read in place: no copies, no allocation (RFC 5322 §2.2).
  *
  * A field is "Name: value CRLF", its value folded over lines that begin with a space or tab. Only CRLF ends a line: a
- * bare CR or LF is part of the value. A line that is no field, such as "From nobody …" of an mbox file, is stepped over
- * together with its continuations: other programs read on behind it too, so nothing may hide there. */
+ * bare CR or LF is part of the value. A line that is not a field, such as "From nobody …" of an mbox file, is skipped
+ * together with its continuations. Other programs continue reading after it, so fields after it must not be hidden. */
 #ifndef POSTBUS_MAIL_HEADER_H
 #define POSTBUS_MAIL_HEADER_H
 
@@ -11,14 +11,14 @@
 enum { HEADER_FIELDS_MAX = 2000 };
 
 struct header_field {
-    struct slice name;  /* as it stands, without white space before the colon */
+    struct slice name;  /* as written, without white space before the colon */
     struct slice value; /* after the colon, folds included, without the last CRLF */
     struct slice raw;   /* the whole field with its last CRLF */
     size_t offset;      /* of raw in the header block */
 };
 
-/* Where the header block of a message ends: the bytes before the empty line, each field with its CRLF. *body_at: where
- * the body begins. A message without an empty line is all header. */
+/* The header block of a message: the bytes before the empty line, each field with its CRLF. *body_at: the offset of the
+ * body. A message without an empty line is all header. */
 struct slice header_block(struct slice message, size_t *body_at);
 
 /* Walks the fields: start with *at = 0. 1: *field is the next one; 0: the end. */

@@ -3,7 +3,7 @@
 #include "libcommon/mail/header.h"
 
 /* A multipart or message that is being read: its part, and a multipart's boundary (empty: a message, or a multipart
- * whose end has come). */
+ * that has ended). */
 struct level {
     uint32_t part;
     struct slice boundary;
@@ -15,7 +15,7 @@ struct reader {
     size_t room;
     struct level open[MIME_DEPTH_MAX];
     size_t depth;
-    uint32_t current; /* the part that lines belong to */
+    uint32_t current; /* the part to which lines belong */
     bool in_header;
     size_t lines;          /* CRLFs so far */
     size_t *lines_at_body; /* of each part */
@@ -85,7 +85,7 @@ static bool boundary_of(struct reader *r, struct slice content_type, struct slic
     return boundary->n > 0 && boundary->n <= MIME_BOUNDARY_MAX;
 }
 
-/* The current part's header block is whole: what it is decides what its body's lines mean. */
+/* The current part's header block is complete: its type decides how the lines of its body are read. */
 static void header_done(struct reader *r, size_t header_end, size_t body) {
     struct mime *m = r->m;
     struct mime_part *p = &m->parts[r->current];
@@ -122,8 +122,8 @@ static void header_done(struct reader *r, size_t header_end, size_t body) {
     r->in_header = true;
 }
 
-/* The part ends here, or where its body or its last child does, when the line's end before a delimiter was also the
- * empty line after a header. Answers where.
+/* The part ends here, or where its body or its last child ends, when the line end before a delimiter was also the empty
+ * line after a header. Returns the position.
  */
 static size_t end_part(struct reader *r, uint32_t part, size_t at, size_t lines) {
     struct mime_part *p = &r->m->parts[part];
@@ -155,7 +155,7 @@ static bool take_delimiter(struct reader *r, struct slice line, size_t at, size_
         }
         size_t end =
             at >= 2 && r->m->message.p[at - 1] == '\n' ? at - 2 : at; /* the CRLF before belongs to the delimiter */
-        while (r->in_header) { /* the header ends without its empty line; what opens now ends at once */
+        while (r->in_header) { /* the header ends without its empty line; a part that opens now ends at once */
             size_t start = r->m->parts[r->current].start;
             header_done(r, at, end > start ? end : start);
         }

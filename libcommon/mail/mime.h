@@ -1,9 +1,9 @@
-/* A message's MIME parts by their places: one pass over the bytes, no copies of bodies (RFC 2045, 2046, 2183, 2231).
+/* The positions of a message's MIME parts: one pass over the bytes, no copies of bodies (RFC 2045, 2046, 2183, 2231).
  * Pure.
  *
  * Part 0 is the message itself. The children of a multipart are its parts; the only child of a message/rfc822 (or
- * message/global) part that is not itself encoded is the message inside it. Lines end with CRLF and nothing else. Every
- * message parses: what is broken becomes the body of the part it is in. Bounds: MIME_DEPTH_MAX levels (deeper
+ * message/global) part that is not itself encoded is the message inside it. Lines end with CRLF and nothing else.
+ * Parsing never fails: malformed text becomes part of the body in which it is. Bounds: MIME_DEPTH_MAX levels (deeper
  * multiparts and messages are leaves) and MIME_PARTS_MAX parts (the last one takes the rest). */
 #ifndef POSTBUS_MAIL_MIME_H
 #define POSTBUS_MAIL_MIME_H
@@ -19,7 +19,7 @@ enum mime_encoding { MIME_7BIT, MIME_8BIT, MIME_BINARY, MIME_QUOTED_PRINTABLE, M
 struct mime_part {
     size_t start, body, end; /* of the message: header block [start, body), its empty line included; body [body, end) */
     size_t lines;            /* CRLFs in the body */
-    struct slice type, subtype; /* as they stand; "text", "plain" (in a digest "message", "rfc822") when missing or
+    struct slice type, subtype; /* as written; "text", "plain" (in a digest "message", "rfc822") when missing or
                                    malformed; views of the message */
     enum mime_encoding encoding;
     uint32_t parent, first_child, next; /* indices into parts, or MIME_NONE */
@@ -32,7 +32,7 @@ struct mime {
     struct slice message;
     size_t count;
     struct mime_part *parts; /* in the order in which they begin */
-    bool bounded;            /* a bound was met: there is more structure than parts tells */
+    bool bounded;            /* a bound was reached: the message has more parts than listed */
 };
 
 /* Reads a message. The result, never NULL, lives in arena; the message must live as long. */
@@ -43,7 +43,7 @@ struct mime *mime_parse(struct arena *arena, struct slice message);
 uint32_t mime_find(const struct mime *m, size_t n, const uint32_t numbers[]);
 
 enum mime_section {
-    MIME_SECTION_BODY,   /* BODY[4.1]: the part's body as it stands; BODY[]: the whole message */
+    MIME_SECTION_BODY,   /* BODY[4.1]: the part's body, not decoded; BODY[]: the whole message */
     MIME_SECTION_MIME,   /* BODY[4.1.MIME]: the part's own header block */
     MIME_SECTION_HEADER, /* BODY[4.HEADER]: the header block, with its empty line, of the message in a message/rfc822
                             part; BODY[HEADER] */
@@ -57,7 +57,7 @@ bool mime_section(const struct mime *m, size_t n, const uint32_t numbers[], enum
 struct slice mime_header(const struct mime *m, uint32_t part);
 struct slice mime_body(const struct mime *m, uint32_t part);
 /* Adds the body without its transfer encoding to out: 0, or -1 when the encoding is unknown or base 64 is broken (out
- * is then as before). What is not valid quoted-printable stays as it stands (RFC 2045 §6.7). */
+ * is then as before). Text that is not valid quoted-printable is kept unchanged (RFC 2045 §6.7). */
 int mime_decode_body(const struct mime *m, uint32_t part, struct buf *out);
 
 /* A structured field's value (Content-Type, Content-Disposition): its first word and its parameters. */
@@ -68,14 +68,14 @@ struct mime_parameter {
     bool is_extended;               /* came in RFC 2231 form */
 };
 struct mime_value {
-    struct slice word; /* "text/plain", "attachment": as it stands; empty when malformed */
+    struct slice word; /* "text/plain", "attachment": as written; empty when malformed */
     size_t count;
     struct mime_parameter parameters[MIME_PARAMETERS_MAX]; /* more are left out */
 };
 /* Reads value (folds and comments allowed) into *out, whose texts live in arena or in value. */
 void mime_read_value(struct arena *arena, struct slice value, struct mime_value *out);
-/* As mime_read_value, but with the parameters as they stand: RFC 2231 pieces ("filename*0*") each by themselves,
- * undecoded, their names' case kept (what BODYSTRUCTURE tells). */
+/* As mime_read_value, but with the parameters as written: RFC 2231 pieces ("filename*0*") are separate and not decoded,
+ * and the case of names is kept. BODYSTRUCTURE shows these. */
 void mime_read_value_raw(struct arena *arena, struct slice value, struct mime_value *out);
 /* The value of a parameter; false when it is not there. */
 bool mime_parameter(const struct mime_value *value, const char *name, struct slice *out);

@@ -3,7 +3,7 @@
 
 #include "libcommon/mail/mime.h"
 
-/* Skips white space, folds and comments (RFC 5322 §3.2.2; nesting is counted, not followed). */
+/* Skips white space, folds and comments (RFC 5322 §3.2.2; nesting is counted, without recursion). */
 static void skip_space(struct slice s, size_t *at) {
     while (*at < s.n) {
         char c = s.p[*at];
@@ -52,8 +52,8 @@ bool mime_read_type(struct slice value, struct slice *type, struct slice *subtyp
     return true;
 }
 
-/* A quoted string's text (the opening quote is at *at), or without quotes all up to the next ";" or white space: many
- * senders quote too little. */
+/* A quoted string's text (the opening quote is at *at), or, without quotes, the text up to the next ";" or white space:
+ * many senders omit quotes that are required. */
 static struct slice parameter_value(struct arena *arena, struct slice s, size_t *at) {
     if (*at < s.n && s.p[*at] == '"') {
         char *text = arena_alloc(arena, s.n - *at);
@@ -71,7 +71,7 @@ static struct slice parameter_value(struct arena *arena, struct slice s, size_t 
     return slice_make(s.p + from, *at - from);
 }
 
-/* Goes on behind the next ";" outside quotes; false at the end. */
+/* Moves behind the next ";" outside quotes; false at the end. */
 static bool next_parameter(struct slice s, size_t *at) {
     bool quoted = false;
     for (; *at < s.n; ++*at) {

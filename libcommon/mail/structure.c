@@ -66,7 +66,7 @@ static void write_address(const struct address *a, struct buf *out) {
     buf_add_char(out, ')');
 }
 
-/* Whether a list came out; NIL is written when not and wanted. */
+/* Whether a list was written; when there is none, NIL is written if requested. */
 static bool write_addresses(struct slice header, const char *name, struct buf *out) {
     struct header_field field;
     struct address *list;
@@ -123,7 +123,7 @@ static void write_parameters(const struct mime_value *value, struct buf *out) {
     buf_add_char(out, ')');
 }
 
-/* The parameters of Content-Type. A text without a charset is US-ASCII (RFC 2045 §5.2), and is told so. */
+/* The parameters of Content-Type. For a text without a charset US-ASCII is written (RFC 2045 §5.2). */
 static void write_type_parameters(const struct mime *m, uint32_t part, struct buf *out) {
     struct header_field field;
     struct arena *arena = arena_create();
@@ -198,7 +198,7 @@ static void write_encoding(const struct mime *m, uint32_t part, struct buf *out)
 /* The fields of a part that is not a multipart, up to its size. */
 static void write_basic(const struct mime *m, uint32_t part, struct buf *scratch, struct buf *out) {
     const struct mime_part *p = &m->parts[part];
-    /* A multipart or message beyond the depth that we follow is told as bytes. */
+    /* A multipart or message beyond the depth bound is described as application/octet-stream. */
     bool opaque = slice_is_nocase(p->type, "multipart") ||
                   (slice_is_nocase(p->type, "message") && slice_is_nocase(p->subtype, "rfc822") && !p->is_message);
     if (opaque) {
@@ -225,7 +225,7 @@ static void write_md5(const struct mime *m, uint32_t part, struct buf *scratch, 
     write_field(mime_header(m, part), "Content-MD5", scratch, out);
 }
 
-/* What follows a multipart's children, or a message/rfc822 part's body. */
+/* Writes the text that follows a multipart's children, or a message/rfc822 part's body. */
 static void write_end(const struct mime *m, uint32_t part, bool extended, struct buf *scratch, struct buf *out) {
     const struct mime_part *p = &m->parts[part];
     if (p->is_multipart) {
@@ -266,7 +266,7 @@ void structure_body(const struct mime *m, bool extended, struct buf *out) {
             at = p->first_child;
             continue;
         }
-        /* This part is whole; so are those above it that have no further child. */
+        /* This part is complete; so are those above it that have no further child. */
         write_end(m, at, extended, &scratch, out);
         while (at != MIME_NONE && m->parts[at].next == MIME_NONE) {
             at = m->parts[at].parent;

@@ -30,7 +30,7 @@ static bool is_public_v6(const unsigned char *a) {
     if (a[0] == 0x20 && a[1] == 0x01 && (a[2] & 0xfe) == 0) return false; /* 2001::/23, protocols; Teredo is one */
     if (a[0] == 0x20 && a[1] == 0x01 && a[2] == 0x0d && a[3] == 0xb8) return false; /* documentation */
     if (a[0] == 0x3f && a[1] == 0xff && (a[2] & 0xf0) == 0) return false;           /* documentation, RFC 9637 */
-    return (a[0] & 0xe0) == 0x20; /* what is given out (RFC 4291 §2.4) */
+    return (a[0] & 0xe0) == 0x20;                                                   /* global unicast (RFC 4291 §2.4) */
 }
 
 bool net_address_is_public(const struct sockaddr *address) {

@@ -14,7 +14,8 @@
 
 enum { ADDRESS_BYTES = 64, STACK_BYTES = 256 * 1024 };
 
-/* Shared by the loop and the thread: who lets go last frees it. The results are the thread's until it writes to fd. */
+/* Shared by the loop and the thread; the last one to release it frees it. The results belong to the thread until it
+ * writes to fd. */
 struct host_lookup {
     _Atomic int holders;
     int fd;
@@ -69,7 +70,7 @@ static int start_thread(struct host_lookup *r) {
     if (pthread_attr_init(&attributes) != 0) return -1;
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    sigfillset(&all); /* signals are the main thread's */
+    sigfillset(&all); /* signals are for the main thread */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = pthread_create(&thread, &attributes, run, r);
     pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -12,7 +12,7 @@
 #include "libcommon/base/arena.h"
 #include "libcommon/base/clock.h"
 
-/* INPUT_MAX: reading from the socket stops above it until the protocol takes some. */
+/* INPUT_MAX: reading from the socket stops above it until the protocol has consumed some input. */
 enum { INPUT_MAX = 256 * 1024, FINISH_MS = 10000, ADDRESS_BYTES = 64, ERROR_BYTES = 128 };
 
 struct stream {
@@ -21,9 +21,9 @@ struct stream {
     evutil_socket_t fd;
     stream_fn *fn;
     void *ctx;
-    SSL *ssl, *next_ssl; /* next_ssl: TLS starts when the plain output is out */
+    SSL *ssl, *next_ssl; /* next_ssl: TLS starts when the plain output has been sent */
     bool next_is_server, connecting, handshaking, paused, closed, finishing, dead, pipelined_before_tls, discarding;
-    int depth; /* of our callbacks on the stack: freed when it is back at 0 */
+    int depth; /* number of our callbacks on the stack: the stream is freed when it is 0 again */
     struct buf line;
     struct event *clock;
     int timeout_ms;
@@ -33,7 +33,7 @@ struct stream {
 };
 
 static void stream_free(struct stream *s) {
-    if (s->ssl) { /* tell the peer that this is the end, if the socket takes it now */
+    if (s->ssl) { /* send close_notify, if the socket accepts it now */
         SSL_set_shutdown(s->ssl, SSL_RECEIVED_SHUTDOWN);
         if (!s->handshaking && !s->closed) SSL_shutdown(s->ssl);
         ERR_clear_error();
@@ -47,7 +47,7 @@ static void stream_free(struct stream *s) {
     free(s);
 }
 
-/* Every callback of ours runs between enter and leave, so that fn may destroy the stream. */
+/* Every callback runs between enter and leave, so that fn may destroy the stream. */
 static void leave(struct stream *s) {
     if (--s->depth == 0 && s->dead) stream_free(s);
 }
@@ -234,7 +234,7 @@ struct stream *stream_connect(struct event_base *base, const struct sockaddr *to
     struct stream *s = stream_create(base, fd, fn, ctx);
     s->connecting = true;
     if (fd < 0 || bound != 0 || bufferevent_socket_connect(s->bev, to, (int)n) != 0) {
-        /* the callback comes from the loop, never from here */
+        /* the callback is called from the loop, never from here */
         snprintf(s->error, sizeof s->error, "%s", evutil_socket_error_to_string(EVUTIL_SOCKET_ERROR()));
         event_assign(s->clock, base, -1, 0, on_connect_failed, s);
         event_active(s->clock, EV_TIMEOUT, 0);
@@ -279,7 +279,7 @@ static void switch_to_tls(struct stream *s) {
     s->handshaking = true;
     struct bufferevent *bev = bufferevent_openssl_socket_new(
         s->base, s->fd, s->ssl, s->next_is_server ? BUFFEREVENT_SSL_ACCEPTING : BUFFEREVENT_SSL_CONNECTING,
-        BEV_OPT_DEFER_CALLBACKS); /* socket and ssl stay ours to close */
+        BEV_OPT_DEFER_CALLBACKS); /* this module closes the socket and ssl */
     if (!bev) memory_exhausted();
     bufferevent_openssl_set_allow_dirty_shutdown(bev, 1);
     use_bufferevent(s, bev);
@@ -293,7 +293,7 @@ void stream_start_tls(struct stream *s, SSL *ssl, bool server) {
         s->pipelined_before_tls = true;
         evbuffer_drain(input, evbuffer_get_length(input));
     }
-    bufferevent_disable(s->bev, EV_READ); /* what comes now is TLS */
+    bufferevent_disable(s->bev, EV_READ); /* the bytes from here on are TLS */
     if (stream_pending_output(s) == 0) switch_to_tls(s);
 }
 
@@ -362,6 +362,14 @@ void stream_resume(struct stream *s) {
     bufferevent_enable(s->bev, EV_READ);
     if (stream_pending_input(s))
         bufferevent_trigger(s->bev, EV_READ, BEV_TRIG_IGNORE_WATERMARKS | BEV_TRIG_DEFER_CALLBACKS);
+}
+
+void stream_keep_alive(struct stream *s) {
+    int on = 1, silent_s = 120, every_s = 30, probes = 4;
+    setsockopt(s->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    setsockopt(s->fd, IPPROTO_TCP, TCP_KEEPIDLE, &silent_s, sizeof silent_s);
+    setsockopt(s->fd, IPPROTO_TCP, TCP_KEEPINTVL, &every_s, sizeof every_s);
+    setsockopt(s->fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
 }
 
 void stream_set_timeout(struct stream *s, int ms) {

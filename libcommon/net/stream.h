@@ -16,12 +16,12 @@
 struct stream;
 
 enum stream_event {
-    STREAM_READABLE,  /* bytes came: take what you can with stream_line and stream_bytes */
-    STREAM_DRAINED,   /* all output is with the kernel */
+    STREAM_READABLE,  /* there is input: read it with stream_line and stream_bytes */
+    STREAM_DRAINED,   /* all output has been passed to the kernel */
     STREAM_TLS_READY, /* the handshake is done */
-    STREAM_CONNECTED, /* an outgoing connection stands */
-    STREAM_CLOSED,    /* the peer closed, or an error: stream_error tells */
-    STREAM_TIMEOUT,   /* nothing came for the time allowed */
+    STREAM_CONNECTED, /* an outgoing connection is established */
+    STREAM_CLOSED,    /* the peer closed, or an error occurred: see stream_error */
+    STREAM_TIMEOUT,   /* no progress within the time limit */
 };
 typedef void stream_fn(void *ctx, struct stream *s, enum stream_event event);
 
@@ -32,16 +32,17 @@ struct stream *stream_accept(struct event_base *base, evutil_socket_t fd, stream
 struct stream *stream_connect(struct event_base *base, const struct sockaddr *to, socklen_t n,
                               const struct sockaddr *source, socklen_t source_n, int timeout_ms, stream_fn *fn,
                               void *ctx);
-/* Another callback from now on, such as a session's after a race of connections. No event is repeated: the new owner
- * looks at what is there. */
+/* Sets another callback, such as that of a session after a race of connections. No event is repeated: the new owner
+ * must check for input itself. */
 void stream_hand_over(struct stream *s, stream_fn *fn, void *ctx);
-/* Closes at once; unsent output is dropped. Safe inside its own callback; after it, no callback comes. */
+/* Closes at once; unsent output is dropped. Safe inside its own callback; there are no further callbacks. */
 void stream_destroy(struct stream *s);
-/* Sends what is left, then closes and destroys itself (at most 10 s); no callback comes any more. */
+/* Sends the remaining output (for at most 10 s), then closes and destroys the stream; there are no further callbacks.
+ */
 void stream_finish(struct stream *s);
 
-/* Starts TLS on this connection as server or client. What was received in plain text and not yet read is thrown away
- * (RFC 3207 §4.2), and stream_had_pipelined_before_tls() tells that there was some. ssl is owned by the stream then. */
+/* Starts TLS on this connection as server or client. Input that was received in plain text and not yet read is
+ * discarded (RFC 3207 §4.2), and stream_had_pipelined_before_tls() is then true. The stream takes ownership of ssl. */
 void stream_start_tls(struct stream *s, SSL *ssl, bool server);
 bool stream_had_pipelined_before_tls(const struct stream *s);
 /* NULL on a plain connection. */
@@ -49,9 +50,10 @@ SSL *stream_ssl(const struct stream *s);
 
 /* The next whole line without its CRLF: 1 and *line (valid until the next call on s), 0 when it is not whole yet, -1
  * when more than max bytes came without CRLF (they are dropped up to the next CRLF, so that the protocol can answer
- * once and go on). */
+ * once and continue). */
 int stream_line(struct stream *s, size_t max, struct slice *line);
-/* What is there, at most max bytes: a view, valid until the next call; stream_consume() takes it. n 0: nothing there.
+/* The available input, at most max bytes: a view that is valid until the next call; stream_consume() removes it. n 0:
+ * there is none.
  */
 struct slice stream_bytes(struct stream *s, size_t max);
 void stream_consume(struct stream *s, size_t n);
@@ -59,12 +61,17 @@ size_t stream_pending_input(const struct stream *s);
 
 void stream_write(struct stream *s, struct slice bytes);
 void stream_printf(struct stream *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Bytes not yet with the kernel: a server stops producing above its bound and goes on at STREAM_DRAINED. */
+/* Bytes not yet passed to the kernel: a server stops producing output above its bound and continues at STREAM_DRAINED.
+ */
 size_t stream_pending_output(const struct stream *s);
-/* Stops and goes on reading from the socket (back-pressure). Buffered input may still be taken; resuming calls fn with
- * STREAM_READABLE when some is there. */
+/* Stops and resumes reading from the socket (back-pressure). Buffered input may still be read; resuming calls fn with
+ * STREAM_READABLE when there is some. */
 void stream_pause(struct stream *s);
 void stream_resume(struct stream *s);
+
+/* The kernel asks a silent peer whether it is still there (TCP keepalive, after 2 minutes): STREAM_CLOSED when it is
+ * not, and networks between keep the connection in mind. */
+void stream_keep_alive(struct stream *s);
 
 /* Time without input or output progress until STREAM_TIMEOUT; 0: none. */
 void stream_set_timeout(struct stream *s, int ms);

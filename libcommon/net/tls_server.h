@@ -1,4 +1,4 @@
-/* A server's TLS with several certificates and with shared tickets. */
+/* TLS of a server with several certificates and shared session tickets. */
 #ifndef POSTBUS_NET_TLS_SERVER_H
 #define POSTBUS_NET_TLS_SERVER_H
 
@@ -6,10 +6,10 @@
 
 #include "libcommon/net/certificates.h"
 
-/* A context that serves the certificate that is for the name that the client asks for. ticket_secret NULL: tickets are
- * good at this context only; else as tls_ticket.h says, with periods of ticket_seconds. NULL, after logging why, when
- * the default certificate is missing or any of the pairs cannot be read or does not fit: then nothing changes for
- * those who have an older context. The context is for one thread. Connections keep what they were made with. */
+/* A context that chooses the certificate by the server name that the client asks for. ticket_secret NULL: tickets are
+ * valid at this context only; else see tls_ticket.h, with periods of ticket_seconds. Returns NULL, after logging the
+ * reason, when the default certificate is missing or a pair cannot be read or does not match; the caller then keeps its
+ * previous context. The context is for one thread. Existing connections keep their certificate. */
 SSL_CTX *tls_server_create(const struct certificates *files, const char *ticket_secret, int64_t ticket_seconds);
 
 #endif

@@ -1,5 +1,5 @@
-/* The XML by expat. What an element means is one row of a table: its path below <feedback>, the object it belongs to
- * and the member it becomes. */
+/* Reads the XML with expat. Each element is one row of a table: its path below <feedback>, the object to which it
+ * belongs and the member that it becomes. */
 #include <ctype.h>
 #include <expat.h>
 #include <stdio.h>
@@ -48,7 +48,7 @@ static const struct rule {
     {"feedback/record/identifiers/header_from", RECORD, "header_from", WORD},
     {"feedback/record/identifiers/envelope_from", RECORD, "envelope_from", WORD},
     {"feedback/record/identifiers/envelope_to", RECORD, "envelope_to", WORD},
-    {"feedback/record/identities/header_from", RECORD, "header_from", WORD}, /* as drafts before RFC 7489 called it */
+    {"feedback/record/identities/header_from", RECORD, "header_from", WORD}, /* its name in drafts before RFC 7489 */
     {"feedback/record/auth_results/dkim/domain", DKIM, "domain", WORD},
     {"feedback/record/auth_results/dkim/selector", DKIM, "selector", TEXT},
     {"feedback/record/auth_results/dkim/result", DKIM, "result", WORD},
@@ -72,9 +72,9 @@ static const struct list_rule {
 struct reader {
     XML_Parser parser;
     json_t *report, *records;
-    json_t *objects[TARGETS]; /* where members go now; NULL: nowhere. Borrowed */
+    json_t *objects[TARGETS]; /* the objects that get members at present; NULL: none. Borrowed */
     char path[PATH_MAX_BYTES];
-    size_t path_n, depth, elements, lost; /* lost: levels of the path that did not fit into it */
+    size_t path_n, depth, elements, lost; /* lost: levels that did not fit into the path */
     json_int_t cut;
     struct buf text;
     char *why;
@@ -169,7 +169,7 @@ static void take(struct reader *r, const struct rule *rule, struct slice text) {
     } else if (!object || !text.n) {
         return;
     } else if (rule->kind == NUMBER) {
-        ptrdiff_t dot = slice_find(text, '.'); /* some write 1504742400.0 */
+        ptrdiff_t dot = slice_find(text, '.'); /* some senders write 1504742400.0 */
         if (dot > 0) text.n = (size_t)dot;
         if (slice_to_u64(text, INT64_MAX, &number) == 0)
             json_object_set_new(object, rule->member, json_integer((json_int_t)number));
@@ -202,8 +202,8 @@ static void on_doctype(void *ctx, const char *name, const char *system, const ch
     refuse(ctx, "the XML has a document type, which no report needs");
 }
 
-/* Encodings that expat does not know are read as ISO 8859-1: names and numbers of a report are ASCII in all of them
- * that are in use. */
+/* Encodings that expat does not support are read as ISO 8859-1: in all encodings in use, the names and numbers of a
+ * report are ASCII. */
 static int on_encoding(void *ctx, const char *name, XML_Encoding *info) {
     (void)ctx;
     if (strncasecmp(name, "windows-", 8) != 0 && strncasecmp(name, "iso-8859-", 9) != 0) return XML_STATUS_ERROR;
@@ -214,7 +214,7 @@ static int on_encoding(void *ctx, const char *name, XML_Encoding *info) {
     return XML_STATUS_OK;
 }
 
-/* What a report must tell, and what a missing member means. 0 or -1. */
+/* Checks for required members and sets defaults of missing ones. 0 or -1. */
 static int complete(struct reader *r) {
     size_t i;
     json_t *record;

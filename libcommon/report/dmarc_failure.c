@@ -90,7 +90,7 @@ json_t *dmarc_failure_read(struct slice block, struct slice original, char why[1
     return report;
 }
 
-/* Nothing of a value may begin another field. */
+/* Adds a field; a value cannot begin another field. */
 static void add_field(struct buf *out, const char *name, const char *value) {
     buf_printf(out, "%s: ", name);
     for (const char *c = value; *c; c++) buf_add_char(out, (unsigned char)*c < ' ' || *c == 0x7f ? ' ' : *c);

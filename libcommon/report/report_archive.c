@@ -10,7 +10,7 @@ enum { PIECE = 64 * 1024 };
 static bool is_gzip(struct slice b) { return slice_starts(b, SLICE("\x1f\x8b")); }
 static bool is_zip(struct slice b) { return slice_starts(b, SLICE("PK\x03\x04")); }
 
-/* The data of the entry that was just read into out: 0 or -1. */
+/* Reads the data of the current entry into out: 0 or -1. */
 static int take_entry(struct archive *a, struct buf *out, const char **why) {
     size_t before = out->n;
     for (;;) {
@@ -42,7 +42,8 @@ static bool has_report_name(struct archive_entry *entry) {
            slice_is_nocase(slice_skip(s, s.n > 5 ? s.n - 5 : 0), ".json");
 }
 
-/* One pass: named: only a file with a report's name. 1: found and taken; 0: there is none; -1. */
+/* One pass over the archive. named: only a file with the name of a report counts. 1: found and read; 0: there is none;
+ * -1: error. */
 static int read_archive(struct slice bytes, bool named, struct buf *out, const char **why) {
     struct archive *a = archive_read_new();
     struct archive_entry *entry;
@@ -104,7 +105,7 @@ void report_pack(struct slice bytes, struct buf *out) {
     if (archive_write_open(a, out, NULL, on_write, NULL) != ARCHIVE_OK ||
         archive_write_header(a, entry) != ARCHIVE_OK ||
         archive_write_data(a, bytes.p, bytes.n) != (la_ssize_t)bytes.n || archive_write_close(a) != ARCHIVE_OK)
-        memory_exhausted(); /* into memory, nothing else can fail */
+        memory_exhausted(); /* the output is memory, so only an allocation can fail */
     archive_entry_free(entry);
     archive_write_free(a);
 }

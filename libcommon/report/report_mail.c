@@ -5,7 +5,7 @@
 
 enum { LINE = 76 }; /* base 64 in a mail, RFC 2045 §6.8 */
 
-/* A value in a field: its control characters are left out. */
+/* Adds the value of a field without its control characters. */
 static void add_value(struct buf *out, const char *text) {
     for (const char *c = text; *c; c++)
         if ((unsigned char)*c >= ' ' && *c != 0x7f) buf_add_char(out, *c);
@@ -31,7 +31,7 @@ void report_file_name(const struct report_mail *m, const char *extension, struct
     buf_printf(out, "%s!%s!%lld!%lld.%s", m->submitter, m->domain, (long long)m->begin, (long long)m->end, extension);
 }
 
-/* From, To, Subject, Date, Message-ID and what keeps robots from answering (RFC 3834 §5). */
+/* Adds From, To, Subject, Date, Message-ID and the fields that prevent automatic replies (RFC 3834 §5). */
 static void add_header(const struct report_mail *m, struct buf *out) {
     char when[CLOCK_TEXT_BYTES];
     add_field(out, "From", "<", m->from, ">");
@@ -78,8 +78,8 @@ void report_mail_tls(const struct report_mail *m, struct slice gzip, struct buf 
     add_header(m, out);
     add_field(out, "TLS-Report-Domain", "", m->domain, "");
     add_field(out, "TLS-Report-Submitter", "", m->submitter, "");
-    buf_add_str(out, "TLS-Required: No\r\n"); /* it is to arrive whatever is wrong with TLS there (RFC 8460 §3), which
-                                                 is said so (RFC 8689 §3) */
+    buf_add_str(out, "TLS-Required: No\r\n"); /* the report must arrive even when TLS does not work there (RFC 8460 §3,
+                                                 RFC 8689 §3) */
     buf_printf(out, "Content-Type: multipart/report; report-type=\"tlsrpt\";\r\n\tboundary=\"report-%s\"\r\n\r\n",
                m->id);
     add_text_part(m, "This is an aggregate TLS report (RFC 8460). The attachment holds it, as JSON.\r\n", out);

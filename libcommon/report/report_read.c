@@ -33,7 +33,7 @@ static void take_domain(struct report_read *out, const char *domain) {
     if (domain_normalise(s, out->domain) != 0) refuse(out, "the domain it is about is no domain name");
 }
 
-/* Takes records off until the JSON is as small as the bus and the store want it. */
+/* Removes records until the JSON is within the bounds of the bus and the store. */
 static void trim(json_t *report, json_t *list) {
     size_t size = json_dumpb(report, NULL, 0, JSON_COMPACT), count = json_array_size(list);
     json_int_t cut = json_integer_value(json_object_get(report, "records_cut"));
@@ -149,7 +149,7 @@ static void read_feedback(const struct mime *m, uint32_t part, struct report_rea
     buf_free(&original);
 }
 
-/* A reason may quote the report: it is shown, and travels as JSON. */
+/* Makes a reason, which may quote the report, safe to print and to write as JSON. */
 static void make_printable(char *why) {
     for (; *why; why++)
         if ((unsigned char)*why < ' ' || (unsigned char)*why >= 0x7f) *why = '?';

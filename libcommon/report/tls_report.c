@@ -21,7 +21,7 @@ bool tls_report_is_result(const char *word) {
     return false;
 }
 
-/* A text of at most the bound, cut between characters; NULL when it is none. */
+/* A text, cut at the bound between characters; NULL when the value is not a text. */
 static json_t *text_of(const json_t *value) {
     size_t n = json_string_length(value);
     const char *s = json_string_value(value);
@@ -36,7 +36,7 @@ static void copy_text(json_t *to, const json_t *from, const char *name) {
     if (text) json_object_set_new(to, name, text);
 }
 
-/* A list of texts; one text alone counts as a list of it. */
+/* A list of texts; a single text counts as a list of one. */
 static void copy_list(json_t *to, const json_t *from, const char *name) {
     const json_t *value = json_object_get(from, name);
     json_t *list = json_array(), *each;
@@ -142,7 +142,7 @@ static int digits(const char *p, size_t n) {
     return value;
 }
 
-/* RFC 3339 §5.6; a fraction is passed over. 0 or -1. */
+/* RFC 3339 §5.6; a fraction is ignored. 0 or -1. */
 static int read_time(const char *text, int64_t *seconds) {
     size_t n = text ? strlen(text) : 0, at = 19;
     if (n < 20 || text[4] != '-' || text[7] != '-' || (text[10] | 0x20) != 't' || text[13] != ':' || text[16] != ':')

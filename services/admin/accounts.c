@@ -10,7 +10,7 @@ static void on_object(struct request *r, int error, const json_t *reply) {
         request_answer(r, 200, json_deep_copy(reply));
 }
 
-/* The path of an address: what a path segment cannot hold is percent-encoded (RFC 3986 §3.3). */
+/* The path of an address: bytes that are not allowed in a path segment are percent-encoded (RFC 3986 §3.3). */
 static void add_location(struct request *r, const char *collection, const char *address) {
     struct buf path = {0};
     buf_printf(&path, "/api/v1/%s/", collection);
@@ -47,7 +47,7 @@ static void list(struct request *r, const char *verb) {
         request_ask(r, verb, ask, ASK_MS, on_object);
 }
 
-/* {"address": the path's}, or NULL after answering. */
+/* {"address": …} from the path, or NULL after answering. */
 static json_t *ask_address(struct request *r) {
     json_t *ask = json_pack("{s:s}", "address", r->part);
     if (!ask) request_problem(r, 400, "the address is not UTF-8");
@@ -79,7 +79,7 @@ static void on_account_deleted(struct request *r, int error, const json_t *reply
         request_answer(r, 204, NULL);
 }
 
-/* Its mail goes with it, by the accounts service, at once or as soon as the mailbox service can. */
+/* The accounts service also deletes its mail, at once or as soon as the mailbox service is available. */
 void account_delete_request(struct request *r) {
     json_t *ask = ask_address(r);
     if (ask) request_ask(r, "accounts.account.delete", ask, ASK_MS, on_account_deleted);

@@ -1,10 +1,10 @@
-/* admin: the REST API, journeys, autoconfig, MTA-STS policies. What the files of this folder share.
+/* admin: the REST API, journeys, autoconfig, MTA-STS policies. Declarations shared in this folder.
  *
- * The API and what the world may read are two sites on listeners of their own, each with a table of its routes
- * (routes.c): the public ones (autoconfig, autodiscover, MTA-STS policies) can be opened to the internet without the
- * API.
+ * The API and the public pages (autoconfig, autodiscover, MTA-STS policies) have separate listeners, each with its
+ * table of routes (routes.c), so that the public pages can be opened to the internet without the API.
  *
- * No thread waits: a request that asks another service is suspended in libmicrohttpd and goes on when the bus answers.
+ * No thread blocks: a request that needs another service is suspended in libmicrohttpd and resumed when the bus
+ * answers.
  */
 #ifndef POSTBUS_ADMIN_H
 #define POSTBUS_ADMIN_H
@@ -14,14 +14,14 @@
 #include "libcommon/base/buf.h"
 #include "libcommon/service/service.h"
 
-/* Bounds, with what a client gets past them. */
+/* Bounds, with the reply beyond each. */
 enum {
     BODY_MAX = 1024 * 1024,    /* 413 */
-    CONNECTIONS_MAX = 1024,    /* a worker and listener: further ones are closed */
-    CONNECTION_SECONDS = 30,   /* without a byte: closed */
+    CONNECTIONS_MAX = 1024,    /* for each worker and listener: further ones are closed */
+    CONNECTION_SECONDS = 30,   /* idle time: then closed */
     CONNECTION_MEMORY = 32768, /* request line and header: 414 or 431 */
-    ASK_MS = 15000,            /* another service's answer: 503 */
-    LONG_ASK_MS = 60000,       /* the same, for key making and the deletion of a mailbox */
+    ASK_MS = 15000,            /* time for another service's answer: then 503 */
+    LONG_ASK_MS = 60000,       /* the same, for creating keys and deleting a mailbox */
     PAGE_MAX = 1000,           /* items of a listing */
     JOURNEY_EVENTS_MAX = 2000, /* events of one journey; later ones are left out */
     RETRY_AFTER_SECONDS = 5,
@@ -45,12 +45,12 @@ struct admin {
     struct http_listener listeners[LISTENERS];
     struct https *https; /* NULL: no certificate, no TLS */
     struct event *clock;
-    struct request *requests; /* all that are not finished */
+    struct request *requests; /* all unfinished requests */
     int suspended;
     bool draining;
     char *token;
     const char *mta_sts; /* mode of the policy that is served for every hosted domain */
-    bool journal_ready;  /* the stream of events is there, as far as this worker knows */
+    bool journal_ready;  /* the stream of events exists, as far as this worker knows */
     bool journal_busy;
     struct event *journal_clock;
     struct health *health;
@@ -67,12 +67,12 @@ struct request {
     char *method, *path;
     struct buf body;
     bool too_big, started, suspended, finished;
-    json_t *json; /* the body, where the route takes one */
+    json_t *json; /* the body, if the route has one */
     char *part;   /* the variable part of the path, such as an address */
     struct MHD_Response *response;
     unsigned status;
     request_reply_fn *then;
-    json_t *state; /* the handler's own */
+    json_t *state; /* state of the handler */
 };
 
 /* http.c
@@ -81,47 +81,48 @@ struct request {
 
 /* Opens a listener of a worker on the setting's address for a site, with TLS (a->https) or without. */
 void http_listen(struct admin *a, enum http_site site, bool tls, const char *setting, const char *fallback);
-/* Stops listening; running requests go on. */
+/* Stops listening; running requests continue. */
 void http_quiesce(struct admin *a);
 void http_close(struct admin *a);
 
-/* Answers. Each ends the request: exactly once a request. request_answer steals body (NULL: no content). */
+/* Answers the request. Exactly one of these is called for each request. request_answer takes ownership of body (NULL:
+ * no content). */
 void request_answer(struct request *r, unsigned status, json_t *body);
 void request_answer_text(struct request *r, unsigned status, const char *type, struct slice text);
 void request_problem(struct request *r, unsigned status, const char *detail);
-/* A problem with the fields in question: errors is an array of {"pointer","detail"}; stolen. */
+/* A problem of certain fields: errors is an array of {"pointer","detail"}; ownership is taken. */
 void request_problem_fields(struct request *r, unsigned status, const char *detail, json_t *errors);
-/* What a failed or refused bus request means for an HTTP client. */
+/* Answers with the problem of a failed or refused bus request. */
 void request_problem_bus(struct request *r, const json_t *reply);
 /* Adds a header to the answer that was given. */
 void request_header(struct request *r, const char *name, const char *value);
 
-/* Asks another service; then() gets its answer. Steals ask. */
+/* Sends a request to another service; then() gets the answer. Takes ownership of ask. */
 void request_ask(struct request *r, const char *verb, json_t *ask, int timeout_ms, request_reply_fn *then);
-/* Suspends until request_answer or request_problem comes (for what is not a bus request). */
+/* Suspends until request_answer or request_problem is called (for waits other than bus requests). */
 void request_wait(struct request *r);
-/* NULL when it is not there. */
+/* NULL when it is missing. */
 const char *request_query(const struct request *r, const char *name);
 const char *request_head(const struct request *r, const char *name);
 /* ?limit= and ?after= into ask: false after answering 400. */
 bool request_page(struct request *r, json_t *ask);
 
-/* routes.c: finds the handler of a whole request and calls it. */
+/* routes.c: finds the handler of a complete request and calls it. */
 void route_request(struct request *r);
 
-/* problem.c: an RFC 9457 object. errors: stolen; NULL: none. */
+/* problem.c: an RFC 9457 object. errors: ownership is taken; NULL: none. */
 json_t *problem_create(unsigned status, const char *detail, json_t *errors);
 /* The status for an error code of the bus ("not_found" …; "" for no answer). */
 unsigned problem_status(const char *code);
 
-/* fields.c: what a body may hold. */
+/* fields.c: checks of request bodies. */
 enum field_type { FIELD_TEXT, FIELD_BYTES, FIELD_NUMBER, FIELD_TEXTS, FIELD_OBJECT };
 struct field {
     const char *name;
     enum field_type type;
     bool required;
 };
-/* An array of {"pointer","detail"} for what is wrong with body, NULL when nothing is. */
+/* An array of {"pointer","detail"} for the faults of body, NULL when there are none. */
 json_t *fields_check(const json_t *body, const struct field *fields, size_t count);
 
 /* Handlers, by family */
@@ -172,16 +173,16 @@ const char *mta_sts_mode_setting(void);
 void journal_start(struct admin *a);
 void journal_stop(struct admin *a);
 /* Reads the events of the message whose id is r->part (an array of CloudEvents, at least one, valid during the call);
- * answers itself when it cannot. */
+ * answers the request itself when there are none. */
 typedef void journal_fn(struct request *r, const json_t *events);
 void journal_read(struct request *r, journal_fn *then);
 
 /* journey.c: events (an array of CloudEvents of one message, in any order) as the ten steps; a new array. */
 json_t *journey_steps(const json_t *events);
 
-/* words.c: details of a step, in words; each appends to lines, and only what was recorded. A verdict's proofs with
- * their reasons; how each recipient's copy of an accepted message goes on (data of mail.accepted); what vouches for the
- * hosts of a route (data of mail.routed). */
+/* words.c: details of a step in words, from recorded data only; each function appends to lines. The results of a
+ * verdict with their reasons; the forwarding of each recipient's copy of an accepted message (data of mail.accepted);
+ * the TLS authentication of the hosts of a route (data of mail.routed). */
 void words_of_verdict(json_t *lines, const json_t *verdict);
 void words_of_recipients(json_t *lines, const json_t *accepted);
 void words_of_route(json_t *lines, const json_t *routed);

@@ -1,5 +1,5 @@
-/* How a mail client finds its servers: Thunderbird's autoconfig, Outlook's autodiscover (POX). And the MTA-STS policy
- * (RFC 8461 §3.2), which lives at a well-known path too. Each is given for hosted domains only. */
+/* Settings for mail clients: Thunderbird's autoconfig, Outlook's autodiscover (POX). Also the MTA-STS policy (RFC 8461
+ * §3.2), which has a well-known path too. All are served only for hosted domains. */
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"
@@ -24,8 +24,8 @@ static void add_xml(struct buf *out, const char *text) {
     }
 }
 
-/* The domain of the Host field behind the first label `prefix`; a host without it counts as the domain itself unless
- * the prefix is required. False when there is none. */
+/* The domain in the Host field after the first label `prefix`; a host without the prefix counts as the domain itself
+ * unless the prefix is required. False when there is none. */
 static bool find_host_domain(struct request *r, struct slice prefix, bool required, char out[DOMAIN_BYTES]) {
     struct slice host = slice_of(request_head(r, "Host")), name = host;
     ptrdiff_t colon = slice_find_last(host, ':');
@@ -35,7 +35,7 @@ static bool find_host_domain(struct request *r, struct slice prefix, bool requir
     return (prefixed || !required) && domain_normalise(name, out) == 0;
 }
 
-/* The domain of an address; address NULL: of the Host field. */
+/* The domain of an address; address NULL: the domain in the Host field. */
 static bool find_domain(struct request *r, const char *address, char out[DOMAIN_BYTES]) {
     if (!address) return find_host_domain(r, SLICE("autoconfig."), false, out);
     ptrdiff_t at = slice_find_last(slice_of(address), '@');
@@ -134,7 +134,7 @@ static void on_autodiscover(struct request *r, int error, const json_t *reply) {
     buf_free(&xml);
 }
 
-/* The text of <EMailAddress>, which is all that the request says. */
+/* The text of <EMailAddress>, the only needed part of the request. */
 static struct slice find_address(struct slice body) {
     const char *start = body.n ? memmem(body.p, body.n, "<EMailAddress>", 14) : NULL;
     if (!start) return SLICE("");
@@ -162,7 +162,7 @@ static void on_mta_sts(struct request *r, int error, const json_t *reply) {
     const char *own = json_string_value(json_object_get(json_object_get(reply, "dns"), "mta_sts"));
     const char *mode = !own   ? r->admin->mta_sts
                        : *own ? own
-                              : "none"; /* the domain's own setting goes before the site's */
+                              : "none"; /* the domain's own setting overrides the site's */
     if (error) {
         request_problem_bus(r, reply);
         return;
@@ -174,7 +174,7 @@ static void on_mta_sts(struct request *r, int error, const json_t *reply) {
     buf_free(&policy);
 }
 
-/* RFC 8461 §3.3: the policy of a domain is at its host mta-sts.<domain>, and nowhere else. */
+/* RFC 8461 §3.3: the policy of a domain is served only at the host mta-sts.<domain>. */
 void mta_sts_get(struct request *r) {
     char domain[DOMAIN_BYTES];
     if (find_host_domain(r, SLICE("mta-sts."), true, domain))
@@ -186,7 +186,7 @@ void mta_sts_get(struct request *r) {
 const char *mta_sts_mode_setting(void) {
     const char *mode = config_text(
         "POSTBUS_MTA_STS",
-        "none"); /* while nothing is announced, whoever kept a policy of ours hears that it is over (RFC 8461 §8.3) */
+        "none"); /* while no policy is announced, senders that cached one learn that it has ended (RFC 8461 §8.3) */
     if (strcmp(mode, "enforce") != 0 && strcmp(mode, "testing") != 0 && strcmp(mode, "none") != 0)
         config_refuse("POSTBUS_MTA_STS", "expected enforce, testing or none");
     return mode;

@@ -1,4 +1,4 @@
-/* /api/v1/domains/…/dns and …/check: what a domain should publish, and how that looks from outside. */
+/* /api/v1/domains/…/dns and …/check: the records that a domain should publish, and their check from outside. */
 #include "libcommon/base/member.h"
 #include "services/admin/admin.h"
 
@@ -9,7 +9,7 @@ static void add_line(struct buf *zone, const char *before, const json_t *record)
                member_text(record, "value"));
 }
 
-/* Lines of a zone file (RFC 1035 §5). What stands in other zones than the domain's is a comment. */
+/* Lines of a zone file (RFC 1035 §5). Records of other zones are written as comments. */
 static void write_zone(const char *domain, const json_t *reply, struct buf *zone) {
     size_t i;
     const json_t *one, *records = json_object_get(reply, "records");

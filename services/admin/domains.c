@@ -1,5 +1,4 @@
-/* /api/v1/domains. A forced deletion takes the accounts first, each with its mail, so that nothing stays behind that
- * nobody owns. */
+/* /api/v1/domains. A forced deletion also deletes the accounts and their mail. */
 #include <stdio.h>
 
 #include "libcommon/mail/domain.h"
@@ -51,7 +50,7 @@ static void on_deleted(struct request *r, int error, const json_t *reply) {
         request_answer(r, 204, NULL);
 }
 
-/* With ?force its accounts and their mail go with it, by the accounts service. */
+/* With ?force the accounts service also deletes its accounts and their mail. */
 void domain_delete(struct request *r) {
     const char *force = request_query(r, "force");
     bool forced =

@@ -1,4 +1,4 @@
-/* The doors of the site that admin looks at: the mail services' listeners and the name server. */
+/* The listeners ("doors") that `postbus health` checks: those of the mail services and the name server. */
 #ifndef POSTBUS_ADMIN_DOORS_H
 #define POSTBUS_ADMIN_DOORS_H
 
@@ -7,7 +7,7 @@
 enum { DOORS_MAX = 32 };
 
 struct door {
-    char name[32], host[256]; /* name: of the component in the answer */
+    char name[32], host[256]; /* name: name of the component in the answer */
     struct probe_target target;
 };
 
@@ -18,7 +18,7 @@ struct doors {
 };
 
 /* From POSTBUS_HEALTH_DOORS ("name=host:port" or "name=host:port/tls", comma-separated; "off": none) and
- * POSTBUS_DNS_SERVER. What cannot be understood ends the process. hostname: the server name to ask for in TLS. */
+ * POSTBUS_DNS_SERVER. An invalid setting ends the process. hostname: the server name for TLS. */
 void doors_read(struct doors *out, const char *hostname);
 
 #endif

@@ -1,4 +1,4 @@
-/* The bodies of requests, held against a table of their fields. */
+/* Checks the bodies of requests against a table of their fields. */
 #include <stdio.h>
 
 #include "services/admin/admin.h"

@@ -1,6 +1,6 @@
-/* /api/v1/health: what each part of the system says when it is asked, and what to do about one that does not work.
- * Ready (200) when the bus, the store and accounts answer; else 503. One look serves all who ask while it goes on and
- * for a second after it, so that asking costs the other services nothing. */
+/* /api/v1/health: the state of each part of the system, and what to do about a part that does not work. 200 when the
+ * bus, the store and accounts answer; otherwise 503. One check serves all requests that arrive during it and within a
+ * second after it, so that many requests do not load the other services. */
 #include "services/admin/health.h"
 
 #include <event2/dns.h>
@@ -14,7 +14,7 @@
 
 enum { ASK_WITHIN_MS = 2000, DOOR_WITHIN_MS = 3000, CACHE_US = 1000000, DOMAIN_BYTES_MAX = 256 };
 
-/* Any answer, also a refusal, shows that the service works; only silence or "unavailable" does not. */
+/* Any answer, also a refusal, shows that the service works; no answer or "unavailable" shows that it does not. */
 static const struct part {
     const char *name, *verb, *ask;
 } parts[] = {
@@ -31,15 +31,15 @@ struct health {
     struct evdns_base *dns;
     SSL_CTX *tls;
     struct doors doors;
-    json_t *last; /* the last look's answer, and when */
+    json_t *last; /* the answer of the last check, and its time */
     int64_t last_us;
 
-    struct request **asking; /* the requests that this look is for */
+    struct request **asking; /* the requests that wait for this check */
     size_t asking_count;
-    json_t *components; /* NULL: no look is going on */
+    json_t *components; /* NULL: no check is running */
     int waiting;
     bool accounts, store, store_full;
-    char domain[DOMAIN_BYTES_MAX]; /* whose SOA record is asked for */
+    char domain[DOMAIN_BYTES_MAX]; /* the domain whose SOA record is queried */
 };
 
 struct one {
@@ -132,7 +132,7 @@ static void look_at(struct health *h, const struct door *d) {
     probe_start(h->admin->worker->base, h->dns, h->tls, &d->target, DOOR_WITHIN_MS, on_door, o);
 }
 
-/* A zone that must be there is a hosted domain's; without one, any answer shows that the name server works. */
+/* The zone of a hosted domain must exist; without a hosted domain, any answer shows that the name server works. */
 static void look_at_dns(struct health *h, const json_t *domains) {
     const char *first = json_string_value(json_array_get(domains, 0));
     if (!*h->doors.dns.host) return;
@@ -170,7 +170,8 @@ static void on_answer(void *ctx, int error, const json_t *reply) {
     one_done(h);
 }
 
-/* A command that Redis refuses when nothing may grow, and that writes nothing: empty text into a key that is not there.
+/* A command that Redis refuses at its memory limit and that writes nothing: it appends an empty text to a key that does
+ * not exist.
  */
 static void ask_store(struct health *h, redis_reply_fn *done) {
     struct slice argv[] = {SLICE("SETRANGE"), SLICE("health"), SLICE("0"), SLICE("")};

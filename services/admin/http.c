@@ -1,4 +1,4 @@
-/* HTTP of a worker: libmicrohttpd's epoll set inside the worker's loop. */
+/* The HTTP server of a worker: libmicrohttpd's epoll set inside the worker's loop. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -80,7 +80,7 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
     }
     if (*size) {
         if (r->body.n + *size > BODY_MAX)
-            r->too_big = true; /* read to its end, so that the client reads the answer; not kept */
+            r->too_big = true; /* the body is read to its end, so that the client reads the answer, but not stored */
         else
             buf_add(&r->body, data, *size);
         *size = 0;
@@ -119,7 +119,7 @@ void request_wait(struct request *r) {
     MHD_suspend_connection(r->connection);
 }
 
-/* Gives the answer, and wakes the connection when it sleeps. */
+/* Queues the answer, and resumes the connection if it is suspended. */
 static void respond(struct request *r, unsigned status, struct MHD_Response *response, const char *type) {
     if (r->response) {
         MHD_destroy_response(response);
@@ -267,7 +267,7 @@ void http_quiesce(struct admin *a) {
 
 void http_close(struct admin *a) {
     for (struct request *r = a->requests; r; r = r->next)
-        if (r->suspended) { /* the library wants them awake before it stops */
+        if (r->suspended) { /* the library requires that they are resumed before it stops */
             r->suspended = false;
             MHD_resume_connection(r->connection);
         }

@@ -21,14 +21,14 @@ struct loaded {
     struct pair *pairs; /* of files.files[i] */
 };
 
-/* former: what was in use before; a handshake under way may still read it. */
+/* former: the previous certificates, which a running handshake may still read. */
 struct https {
     struct loaded *current, *former;
     uint64_t mark;
     struct event *check;
 };
 
-/* The library's callback has no context of ours; each worker's thread runs its own HTTP library. */
+/* The library's callback has no context argument; each worker's thread runs its own HTTP server. */
 static _Thread_local const struct https *of_this_thread;
 
 static void loaded_free(struct loaded *l) {
@@ -74,7 +74,7 @@ static bool pair_load(const struct certificate_files *f, struct pair *out) {
     return !error;
 }
 
-/* Takes over files. NULL: one of them cannot be used. */
+/* Takes ownership of files. NULL: one of them cannot be used. */
 static struct loaded *load(struct certificates *files) {
     if (!files->count) {
         certificates_free(files);

@@ -1,5 +1,5 @@
-/* The certificates of admin's TLS listeners: the same files, chosen and followed in the same way as those of the mail
- * services (libcommon/net/certificates.h), for GnuTLS, which the HTTP library uses. */
+/* The certificates of admin's TLS listeners: the same files, chosen and reloaded as those of the mail services
+ * (libcommon/net/certificates.h), for GnuTLS, which the HTTP library uses. */
 #ifndef POSTBUS_ADMIN_HTTPS_H
 #define POSTBUS_ADMIN_HTTPS_H
 
@@ -8,10 +8,11 @@
 
 struct https;
 
-/* Of one worker, whose thread it is used on. NULL where there is no usable certificate: no TLS listener then. */
+/* Belongs to one worker and is used on its thread. NULL when there is no usable certificate; then there is no TLS
+ * listener. */
 struct https *https_create(struct event_base *base);
 void https_destroy(struct https *h); /* NULL is allowed */
-/* Called on the worker's thread before its HTTP library runs: https_choose answers from these certificates then. */
+/* Must be called on the worker's thread before its HTTP library runs; https_choose then uses these certificates. */
 void https_use(struct https *h);
 /* The library's callback for a handshake. */
 gnutls_certificate_retrieve_function2 https_choose;

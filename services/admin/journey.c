@@ -1,6 +1,6 @@
-/* A message's events as the ten steps of its journey. An event shows as one step or more: an accepted submission tells
- * of the writing (1), the submission (2) and whose the recipients are (3); a route of the question for the MX (4) and
- * of how far the answer can be trusted (5). Pure functions over JSON. */
+/* A message's events as the ten steps of its journey. An event becomes one or more steps: an accepted submission is the
+ * writing (1), the submission (2) and the resolution of the recipients (3); a route is the MX query (4) and its
+ * security (5). Pure functions over JSON. */
 #include <stdlib.h>
 
 #include "libcommon/base/member.h"
@@ -10,7 +10,7 @@ struct step {
     json_t *steps;
     const json_t *event, *data;
     struct buf what;
-    json_t *details; /* of the step that is being made: lines; add() takes them */
+    json_t *details; /* lines of the current step; add() takes ownership of them */
 };
 
 /* "a@x, b@y and 3 more" from an array of texts or of objects with that field. */
@@ -27,7 +27,7 @@ static void add_list(struct buf *out, const json_t *list, const char *field) {
 
 static const char *or_none(const char *text, const char *none) { return *text ? text : none; }
 
-/* A subset of data: the named fields that are there. */
+/* A subset of data: those of the named fields that exist. */
 static json_t *fields_of(const json_t *data, const char *const names[]) {
     json_t *some = json_object();
     for (; *names; names++)
@@ -35,7 +35,7 @@ static json_t *fields_of(const json_t *data, const char *const names[]) {
     return some;
 }
 
-/* Adds a step whose sentence is in s->what, and its details in s->details; steals data. */
+/* Adds a step whose sentence is in s->what, and its details in s->details; takes ownership of data. */
 static void add(struct step *s, int number, const char *name, json_t *data) {
     struct slice source = slice_of(member_text(s->event, "source")), service;
     if (source.n && source.p[0] == '/') source = slice_skip(source, 1);
@@ -68,7 +68,7 @@ static void add_tls(struct buf *out, const json_t *object) {
 static void add_result(struct buf *out, const char *name, const json_t *part) {
     const json_t *one = json_is_array(part) ? json_array_get(part, 0) : part;
     const char *result = json_is_string(one) ? json_string_value(one) : member_text(one, "result");
-    if (json_is_array(part)) /* of several signatures the one that passed counts */
+    if (json_is_array(part)) /* of several signatures, one that passed is used */
         for (size_t i = 0; i < json_array_size(part); i++)
             if (strcmp(member_text(json_array_get(part, i), "result"), "pass") == 0) result = "pass";
     buf_printf(out, "%s%s %s", out->n && out->data[out->n - 1] != ' ' ? ", " : "", name, or_none(result, "none"));
@@ -80,6 +80,21 @@ static void add_verdict(struct step *s, const json_t *verdict) {
     } parts[] = {{"spf", "SPF"}, {"dkim", "DKIM"}, {"dmarc", "DMARC"}, {"arc", "ARC"}, {"iprev", "reverse name"}};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         add_result(&s->what, parts[i].name, json_object_get(verdict, parts[i].field));
+}
+
+/* Where it is already, of each recipient that smtpd delivered to directly. */
+static void delivered_at_once(struct step *s) {
+    static const char *const names[] = {"user", "folder", "uid", "modseq", NULL};
+    size_t i;
+    json_t *each;
+    json_array_foreach(json_object_get(s->data, "rcpts"), i, each) {
+        if (!json_is_string(json_object_get(each, "folder"))) continue;
+        json_t *data = fields_of(each, names);
+        json_object_set(data, "rcpt", json_object_get(each, "address"));
+        buf_printf(&s->what, "stored for %s in %s as uid %lld", member_text(each, "address"),
+                   member_text(each, "folder"), json_integer_value(json_object_get(each, "uid")));
+        add(s, 8, "delivered", data);
+    }
 }
 
 static void on_submission(struct step *s) {
@@ -114,6 +129,7 @@ static void on_submission(struct step *s) {
         buf_add_str(&s->what, json_array_size(rcpts) ? "every recipient is a report address" : "nobody is to get it");
     words_of_recipients(s->details, s->data);
     add(s, 3, "sorted", fields_of(s->data, sorted));
+    delivered_at_once(s);
     json_decref(local);
     json_decref(remote);
 }
@@ -146,6 +162,7 @@ static void on_accepted(struct step *s) {
                                                                             : " and on disk in the queue");
     words_of_recipients(s->details, s->data);
     add(s, 8, "accepted", fields_of(s->data, accepted));
+    delivered_at_once(s);
 }
 
 static void on_refused(struct step *s) {
@@ -176,7 +193,7 @@ static void on_routed(struct step *s) {
     add(s, 5, "answer judged", fields_of(s->data, trusted));
 }
 
-/* One connection's TLS; without an address the policy itself forbade the host, or could not be had. */
+/* TLS of one connection; without an address, the policy excluded the host or could not be fetched. */
 static void on_tls(struct step *s) {
     static const struct {
         const char *type, *name;
@@ -274,8 +291,8 @@ static const struct {
 };
 
 struct timed {
-    bool accepted; /* local mail is in the mailbox a moment before the sender is told 250: told in the order of the
-                      steps */
+    bool
+        accepted; /* local mail is in the mailbox just before the sender gets 250; the steps are shown in their order */
     const char *time;
     size_t order;
     const json_t *event;

@@ -1,5 +1,5 @@
-/* /api/v1/domains/{domain}/keys: the DKIM keys of a domain and their roll-over. Private halves never come here: the bus
- * does not let admin ask for them. */
+/* /api/v1/domains/{domain}/keys: the DKIM keys of a domain and their roll-over. Private keys are never read here: admin
+ * has no right on the bus to request them. */
 #include "services/admin/admin.h"
 
 static void on_keys(struct request *r, int error, const json_t *reply) {
@@ -13,7 +13,7 @@ void key_list(struct request *r) {
     request_ask(r, "accounts.key.list", json_pack("{s:s}", "domain", r->part), ASK_MS, on_keys);
 }
 
-/* The answer is what there is now: the new keys, or those that were pending already. */
+/* The answer has the present keys: the new ones, or those that were pending already. */
 static void on_rotated(struct request *r, int error, const json_t *reply) {
     if (error)
         request_problem_bus(r, reply);

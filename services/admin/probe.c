@@ -17,7 +17,7 @@ struct probe {
     void *ctx;
     struct event *clock;
     struct evdns_getaddrinfo_request *lookup;
-    struct evutil_addrinfo *addresses, *next; /* next: what is tried when this one fails */
+    struct evutil_addrinfo *addresses, *next; /* next: the address that is tried when this one fails */
     struct stream *stream;
     int timeout_ms;
     bool begun, connected, finished;
@@ -29,7 +29,7 @@ static void probe_free(struct probe *p) {
     free(p);
 }
 
-/* Tells the outcome; frees the probe, or leaves it to the answer of a name lookup that is under way. */
+/* Reports the result and frees the probe, or leaves that to the answer of a running name lookup. */
 static void finish(struct probe *p, const char *why) {
     if (p->finished) return;
     p->finished = true;
@@ -105,7 +105,7 @@ static void ask_soa(struct probe *p) {
     buf_add_char(&question, 0);
     add_u16(&message, (unsigned)(DNS_HEADER + question.n + 4));
     add_u16(&message, DNS_ID);
-    add_u16(&message, 0); /* a standard query; recursion is not asked for */
+    add_u16(&message, 0); /* a standard query; recursion is not requested */
     add_u16(&message, 1);
     for (int i = 0; i < 3; i++) add_u16(&message, 0);
     buf_add_slice(&message, buf_slice(&question));
@@ -201,7 +201,7 @@ static void on_addresses(int error, struct evutil_addrinfo *found, void *ctx) {
         finish_text(p, "its name cannot be resolved: ", slice_of(evutil_gai_strerror(error)));
 }
 
-/* First at the beginning, from the loop; then when the time is over. */
+/* Called at the beginning, from the loop, and when the time limit has expired. */
 static void on_clock(evutil_socket_t fd, short what, void *ctx) {
     struct probe *p = ctx;
     (void)fd, (void)what;
@@ -215,7 +215,7 @@ static void on_clock(evutil_socket_t fd, short what, void *ctx) {
     p->begun = true;
     event_add(p->clock, &limit);
     snprintf(port, sizeof port, "%d", p->target->port);
-    /* the answer may come within the call, and with it the end of the probe */
+    /* the answer may arrive inside the call and end the probe */
     struct evdns_getaddrinfo_request *lookup =
         evdns_getaddrinfo(p->dns, p->target->host, port, &hints, on_addresses, p);
     if (lookup) p->lookup = lookup;

@@ -1,4 +1,4 @@
-/* /api/v1/queue: what waits to be delivered. */
+/* /api/v1/queue: the messages that wait for delivery. */
 #include "libcommon/base/ulid.h"
 #include "services/admin/admin.h"
 

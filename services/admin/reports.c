@@ -1,5 +1,5 @@
-/* /api/v1/reports: what other sites report of ours (DMARC, TLS, failures), what came and could not be read, and what
- * was sent to others. */
+/* /api/v1/reports: reports of other sites about hosted domains (DMARC, TLS, failures), received mails that could not be
+ * read, and reports that were sent. */
 #include "libcommon/base/ulid.h"
 #include "services/admin/admin.h"
 

@@ -1,4 +1,4 @@
-/* Which request goes where, who may ask, and what a body must be. */
+/* The routes: handlers, access rights, and types of bodies. */
 #include <sodium.h>
 #include <stdio.h>
 
@@ -17,7 +17,7 @@ static const struct field queue_changes[] = {{"priority", FIELD_NUMBER, true}};
 
 #define BODY(table) .fields = table, .field_count = sizeof table / sizeof *table
 
-/* head + a variable part (where tail is not NULL) + tail. The longest head comes first. */
+/* head + a variable part (if tail is not NULL) + tail. The longest head is first. */
 struct route {
     const char *method, *head, *tail;
     void (*handle)(struct request *r);
@@ -26,7 +26,7 @@ struct route {
     size_t field_count;
 };
 
-/* The API, for those who run the site. */
+/* The API for administrators. */
 static const struct route api_routes[] = {
     {"GET", "/api/v1/health", NULL, .handle = health_get, .open = true},
     {"GET", "/api/v1/openapi.json", NULL, .handle = openapi_get, .open = true},
@@ -70,7 +70,7 @@ static const struct route api_routes[] = {
     {"GET", "/api/v1/reports/sent", NULL, .handle = reports_sent},
 };
 
-/* What mail clients and other servers ask for, without a token. */
+/* The public pages for mail clients and other servers, without a token. */
 static const struct route web_routes[] = {
     {"GET", "/.well-known/autoconfig/mail/config-v1.1.xml", NULL, .handle = autoconfig_get, .open = true},
     {"GET", "/mail/config-v1.1.xml", NULL, .handle = autoconfig_get, .open = true},
@@ -79,7 +79,7 @@ static const struct route web_routes[] = {
     {"GET", "/.well-known/mta-sts.txt", NULL, .handle = mta_sts_get, .open = true},
 };
 
-/* Whether path is of this route; the variable part in *part. */
+/* Whether path matches this route; the variable part in *part. */
 static bool fits(const struct route *route, struct slice path, struct slice *part) {
     struct slice head = slice_of(route->head), tail = slice_of(route->tail);
     *part = SLICE("");
@@ -95,7 +95,7 @@ static bool may_ask(const struct request *r) {
     if (!given || strncasecmp(given, "Bearer ", 7) != 0) return false;
     given += 7;
     while (*given == ' ') given++;
-    /* equal lengths for the comparison in constant time, whatever was given */
+    /* hashes have equal lengths, so that the comparison takes constant time */
     crypto_generichash(want, sizeof want, (const unsigned char *)r->admin->token, strlen(r->admin->token), NULL, 0);
     crypto_generichash(have, sizeof have, (const unsigned char *)given, strlen(given), NULL, 0);
     return sodium_memcmp(want, have, sizeof want) == 0;

@@ -1,10 +1,10 @@
-/* /api/v1/messages/{id}/verdict: what was found about a message's sender when it came, from its journal; and what the
- * same proofs say now, step by step, while the store still has the message (the verifier makes them again: DNS may have
- * changed, and keys may be gone). */
+/* /api/v1/messages/{id}/verdict: the results of a message's verification at its arrival, from the journal; and the
+ * results of a new verification, step by step, while the store still has the message (DNS may have changed, and keys
+ * may have been removed). */
 #include "libcommon/base/member.h"
 #include "services/admin/admin.h"
 
-/* The event of the message's arrival from outside; NULL when it did not come from there. */
+/* The event of the message's arrival from another server; NULL when it was submitted here. */
 static const json_t *find_arrival(const json_t *events) {
     size_t i;
     const json_t *event;
@@ -17,7 +17,7 @@ static const json_t *find_arrival(const json_t *events) {
     return NULL;
 }
 
-/* {"id","received":{…},"now":{…}|null,"now_reason":…}; now is stolen. */
+/* {"id","received":{…},"now":{…}|null,"now_reason":…}; takes ownership of now. */
 static void answer(struct request *r, json_t *now, const char *now_reason) {
     request_answer(r, 200,
                    json_pack("{s:s,s:O,s:o,s:o}", "id", r->part, "received", r->state, "now", now ? now : json_null(),
@@ -31,7 +31,7 @@ static void on_explained(struct request *r, int error, const json_t *reply) {
         return;
     }
     json_t *now = json_deep_copy(reply);
-    json_object_del(now, "headers"); /* bytes of the header mean nothing here */
+    json_object_del(now, "headers"); /* the header fields are not needed here */
     json_object_del(now, "drop");
     answer(r, now, NULL);
 }

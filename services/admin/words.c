@@ -1,5 +1,5 @@
-/* The details of a journey's steps, in words: every proof of a verdict, how a forwarded copy goes on, and what vouches
- * for the hosts of a route. Only what was recorded. */
+/* The details of a journey's steps in words, from recorded data only: every result of a verdict, the forwarding of
+ * copies, and the TLS authentication of the hosts of a route. */
 #include "libcommon/base/member.h"
 #include "services/admin/admin.h"
 
@@ -12,7 +12,7 @@ static void add_field(struct buf *out, const char *before, const json_t *object,
     if (*text) buf_printf(out, "%s%s%s", before, text, after);
 }
 
-/* Steals what is in line. */
+/* Appends the text of line to lines, and empties line. */
 static void put(json_t *lines, struct buf *line) {
     json_array_append_new(lines, json_string(buf_str(line)));
     buf_reset(line);

@@ -19,6 +19,7 @@
 #include "libcommon/service/login_end.h"
 #include "libcommon/service/service.h"
 #include "libcommon/store/mailbox.h"
+#include "services/imapd/budget.h"
 #include "services/imapd/limits.h"
 #include "services/imapd/parse.h"
 #include "services/imapd/set.h"
@@ -40,7 +41,8 @@ enum { USER_BUCKETS = 1024 };
 
 /* What all workers of the process share: settings, and the clients that have not logged in. */
 struct imapd_process {
-    int64_t login_us, command_us; /* see limits.h */
+    int64_t login_us, command_us, keepalive_us; /* see limits.h */
+    struct budget budget;
     int64_t rate_min;
     struct clients *clients;
 };
@@ -70,10 +72,11 @@ struct session {
     char trace[27]; /* names the session in logs */
     bool implicit_tls;
     bool tls;
-    bool counted;     /* among its client's connections that have not logged in */
-    bool login_ended; /* its account's password changed, or the account is gone */
-    bool drained;     /* the client has taken what was written */
-    bool look;        /* news came for an IDLE */
+    bool counted;        /* among its client's connections that have not logged in */
+    bool login_ended;    /* its account's password changed, or the account is gone */
+    bool drained;        /* the client has taken what was written */
+    bool waits_for_room; /* in the process's memory: on_drained is called in a second */
+    bool look;           /* news came for an IDLE */
     int64_t accepted_us, login_asked_us;
     int64_t command_since_us; /* when a part of a command came whose end has not; 0: none has */
     int64_t command_more_us;  /* the time that its literals have beside */
@@ -83,6 +86,7 @@ struct session {
     uint64_t literal_left;
     bool literal_refused; /* the literal that comes (LITERAL+) is thrown away, and the command with it */
     const char *refusal;  /* how such a command is answered */
+    size_t input_taken;   /* of the process's memory */
 
     /* The command under way. */
     bool running;
@@ -92,6 +96,7 @@ struct session {
     void *job;                                             /* the command's own state, in the arena */
     void (*on_line)(struct session *s, struct slice line); /* takes lines while the command runs (IDLE, AUTHENTICATE) */
     void (*on_drained)(struct session *s);                 /* goes on when the client has taken what was written */
+    void (*release)(struct session *s);                    /* frees what `job` has outside the arena */
     struct buf tagged;                                     /* its answer, while changes are looked for */
     void (*after_refresh)(struct session *s);
 
@@ -106,7 +111,10 @@ struct session {
     bool hold_expunges;
     bool stale; /* news came: look before the next answer */
     bool idling;
-    bool refreshing; /* a look is under way */
+    bool tell_exists; /* new mail was told with another command's answer: IDLE tells it again, as there are clients that
+                         look for it nowhere else */
+    int64_t idle_told_us; /* when IDLE last told something */
+    bool refreshing;      /* a look is under way */
     int64_t refreshed_us;
     uint32_t *saved; /* "$" as uids */
     size_t saved_count;
@@ -120,6 +128,8 @@ void session_wait(struct session *s);
 bool session_resume(struct session *s);
 /* Writes what is in s->out. */
 void session_flush(struct session *s);
+/* The command's state is freed: s->release is called, and s->job is NULL. */
+void session_release_job(struct session *s);
 /* The user is known: the limits are those of a session that is logged in. */
 void session_logged_in(struct session *s);
 /* Ends sessions that take too long to log in, or to end a command that they began. */
@@ -133,6 +143,8 @@ void session_bad(struct session *s, const char *text);
 /* As session_ok, but tells no EXPUNGE (FETCH, STORE and SEARCH by sequence number, RFC 9051 §7.5.1), and looks for
  * other changes only at the next chance. */
 void session_ok_quietly(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* As session_ok_quietly, but looks in any case. */
+void session_ok_looking(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* NO with the words for a store error (negative enum store_error). */
 void session_no_store(struct session *s, int error);
 /* The folder of this name among those that mailbox_folders() gave. NULL: the command was answered: NO with the store's
@@ -192,6 +204,9 @@ struct flag_list {
 bool parse_flag_list(struct parser *p, struct flag_list *list);
 /* The same for a set already parsed. */
 int resolve_set(struct session *s, struct set *set, uint32_t **uids, size_t *count);
+
+/* cmd_idle.c: a word for an idling client that has heard nothing for long. */
+void idle_keep_alive(struct session *s, int64_t now);
 
 /* Each command's function; p stands after the name. */
 typedef void command_fn(struct session *s, struct parser *p);

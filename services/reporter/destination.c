@@ -1,5 +1,5 @@
-/* Whether the one who is to get reports about a domain wants them (RFC 9990 §4; the same for failure reports, RFC 9991
- * §5): within the domain's organization always, else when `<domain>._report._dmarc.<host>` says so. */
+/* Whether the destination of reports about a domain accepts them (RFC 9990 §4; the same for failure reports, RFC 9991
+ * §5): always within the domain's organization, otherwise if `<domain>._report._dmarc.<host>` permits it. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -21,8 +21,8 @@ static void finish(struct check *c, enum destination answer, const char *instead
     done(ctx, answer, instead);
 }
 
-/* One TXT record: -1 when it is none of these (step 6). *uris: the value of the tag that asks for the report, "" when
- * there is none. */
+/* Reads one TXT record: -1 when it is not such a record (step 6). *uris: the value of the tag for the kind of report,
+ * "" when there is none. */
 static int read_record(const char *text, const char *tag, struct slice *uris) {
     struct slice rest = slice_of(text);
     struct tag each;
@@ -55,7 +55,7 @@ static void on_records(void *ctx, int error, const json_t *reply) {
         if (report_uri_next(&uris, &uri) && uri.scheme == REPORT_MAILTO && strcasecmp(uri.host, c->host) == 0)
             snprintf(instead, sizeof instead, "%s", uri.address); /* step 9 */
         else
-            elsewhere = true; /* another host: neither the one nor the other may be used */
+            elsewhere = true; /* another host: neither address may be used */
     }
     finish(c, confirmed && !elsewhere ? DESTINATION_OK : DESTINATION_REFUSED, instead);
 }

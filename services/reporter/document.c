@@ -1,10 +1,10 @@
-/* The counted rows of a bucket as the report that is sent. */
+/* Makes the report from the counted rows of a bucket. */
 #include <stdio.h>
 
 #include "libcommon/report/tls_report.h"
 #include "services/reporter/reporter.h"
 
-/* One row of the store; NULL for "+" and what is damaged. */
+/* Reads one row of the store; NULL for "+" and for damaged rows. */
 static json_t *load_row(const char *text) { return strcmp(text, "+") == 0 ? NULL : json_loads(text, 0, NULL); }
 
 json_t *document_dmarc(const struct settings *s, const struct report_due *due, const char *report_id,
@@ -44,7 +44,7 @@ json_t *document_dmarc(const struct settings *s, const struct report_due *due, c
     return NULL;
 }
 
-/* The entry of policies for this policy: found or made. */
+/* Finds or adds the entry for this policy. */
 static json_t *entry_of(json_t *policies, const json_t *policy) {
     size_t i;
     json_t *each;

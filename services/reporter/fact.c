@@ -29,13 +29,13 @@ static const char *domain_of(const char *address) {
     return at ? at + 1 : "";
 }
 
-/* A domain in the one form in which rows are compared; what is no domain name stays as it is. */
+/* A domain in the normal form in which rows are compared; text that is not a domain name is unchanged. */
 static json_t *domain_value(const char *domain) {
     char normal[DOMAIN_BYTES];
     return json_string(domain_normalise(slice_of(domain), normal) == 0 ? normal : domain);
 }
 
-/* The recipients' domain where it is one. */
+/* The domain of the recipients, if they all have the same. */
 static const char *one_domain(const json_t *rcpts) {
     const char *found = "";
     size_t i;
@@ -48,7 +48,8 @@ static const char *one_domain(const json_t *rcpts) {
     return found;
 }
 
-/* What was done with the message, in the words of RFC 9990 §3.1.1: "pass" for one that passed a policy with teeth. */
+/* The disposition of the message in the words of RFC 9990 §3.1.1: "pass" for a message that passed a policy other than
+ * none. */
 static const char *disposition(const json_t *dmarc, const json_t *verdict) {
     const char *done = member_text(dmarc, "disposition");
     if (!*done)
@@ -60,7 +61,7 @@ static const char *disposition(const json_t *dmarc, const json_t *verdict) {
 }
 
 static json_t *override_reasons(const json_t *dmarc) {
-    /* the words of RFC 9990 §3.1.6; others, such as RFC 7489's, are told as other */
+    /* the words of RFC 9990 §3.1.6; others, such as those of RFC 7489, are reported as other */
     static const char *const known[] = {"local_policy", "mailing_list", "other", "policy_test_mode",
                                         "trusted_forwarder"};
     json_t *list = json_array(), *each;
@@ -77,7 +78,7 @@ static json_t *override_reasons(const json_t *dmarc) {
     return list;
 }
 
-/* The signatures, those that passed first (RFC 9990 §3.1.3): in two walks, the second takes the others. */
+/* The signatures, those that passed first (RFC 9990 §3.1.3): two passes, the second one for the others. */
 static json_t *signatures(const json_t *dkim) {
     json_t *list = json_array(), *each;
     size_t i;
@@ -109,7 +110,7 @@ static bool has_address(const char *ip) {
     return inet_pton(AF_INET, ip, bytes) == 1 || inet_pton(AF_INET6, ip, bytes) == 1;
 }
 
-/* The tags of the record as it was published, and where it was found. */
+/* The tags of the published record, and the domain at which it was found. */
 static json_t *policy_of(const json_t *published, const char *domain) {
     static const char *const tags[] = {"p", "sp", "np", "adkim", "aspf", "fo", "rua", "ruf", "discovery_method"};
     json_t *policy = json_object(), *kept = json_object();
@@ -122,8 +123,8 @@ static json_t *policy_of(const json_t *published, const char *domain) {
     return policy;
 }
 
-/* Whether all recipients of a message are addresses that take reports: then it is one, or was meant to be, and nothing
- * is reported of it. Else two sites that report to each other would do so for ever, if only of their reports. */
+/* Whether all recipients of a message are addresses for reports. Such a message is (meant to be) a report and is not
+ * reported; otherwise two sites would send each other reports about their reports without end. */
 static bool is_a_report(const json_t *data) {
     size_t i, reports = 0;
     json_t *each;
@@ -131,7 +132,7 @@ static bool is_a_report(const json_t *data) {
     return reports && reports == json_array_size(json_object_get(data, "rcpts"));
 }
 
-/* Whether it is mail of another server, of which we said for good what becomes of it, and no report. */
+/* Whether the message came from another server, was accepted or refused permanently, and is not a report. */
 static bool is_reportable(const json_t *data, bool refused) {
     const char *protocol = member_text(json_object_get(data, "client"), "protocol");
     bool came_in = refused ? !*protocol || strcmp(protocol, "smtp") == 0 : is(data, "origin", "mx");

@@ -1,4 +1,4 @@
-/* What an event tells a report: which policy it is about, and one row. Pure. */
+/* Reads the facts for a report from an event: the policy and one row. Pure. */
 #ifndef POSTBUS_REPORTER_FACT_H
 #define POSTBUS_REPORTER_FACT_H
 
@@ -15,18 +15,18 @@ struct fact {
                        unless it succeeded */
 };
 
-/* Of mail.accepted or mail.refused: false when it tells nothing that anybody asked to hear: it is a report, it did not
- * come in by port 25, its From domain has no DMARC record, the record has no rua, or it was only put off (451), so that
- * it comes again. refused: which of the two events it is. */
+/* For mail.accepted and mail.refused. Returns false when no report is needed: the message is a report itself, it did
+ * not arrive on port 25, its From domain has no DMARC record, the record has no rua, or it was only deferred (451) and
+ * will be sent again. refused: which of the two events it is. */
 bool fact_of_mail(const json_t *data, bool refused, struct fact *out);
-/* Of mail.tls: false when it is not as the schema says. */
+/* For mail.tls: false when it does not match the schema. */
 bool fact_of_tls(const json_t *data, struct fact *out);
 void fact_free(struct fact *f);
 
-/* Of mail.accepted or mail.refused: whether the fo tag of its policy asks for a failure report of this message (RFC
+/* For mail.accepted and mail.refused: whether the fo tag of the policy asks for a failure report on this message (RFC
  * 9989 §4.7): "0" (and none): nothing aligned passed; "1": DKIM or SPF did not pass aligned; "d": a signature failed;
- * "s": SPF failed. None is wanted of what fact_of_mail() passes over for how it came, nor of a message without a
- * sender, which may be a report on one of ours. */
+ * "s": SPF failed. There is none for messages that fact_of_mail() skips because of their origin, nor for messages with
+ * a null reverse-path, which may be reports on our mail. */
 bool fact_wants_failure_report(const json_t *data, bool refused);
 
 #endif

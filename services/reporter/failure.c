@@ -1,6 +1,6 @@
-/* Failure reports (RFC 9991, RFC 6591), where the site wants to send them: at once, at most some an hour and domain,
- * and with nothing of the message that names a person: no text, no addresses, no subject. A report that cannot be sent
- * now is not sent at all. */
+/* Failure reports (RFC 9991, RFC 6591), if the site sends them: immediately, with a limit for each hour and domain, and
+ * without any part of the message that identifies a person: no text, no addresses, no subject. A report that cannot be
+ * sent immediately is dropped. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -79,7 +79,7 @@ static void write_letter(struct failure *f) {
 static void on_allowed(void *ctx, int error, long long value) {
     struct failure *f = ctx;
     if (error || value != 1)
-        finish(f); /* sent before, or enough of them */
+        finish(f); /* sent before, or the limit is reached */
     else
         write_letter(f);
 }
@@ -127,7 +127,7 @@ static void describe(struct failure *f, const json_t *data, bool refused) {
     dmarc_failure_write(report, &f->fields);
     json_decref(report);
     buf_printf(&f->header, "From: <redacted@%.255s>\r\n",
-               member_text(dmarc, "from")); /* RFC 6590: the local part is what is private */
+               member_text(dmarc, "from")); /* RFC 6590: the local part is private */
     if (*member_text(data, "message_id"))
         buf_printf(&f->header, "Message-ID: %.250s\r\n", member_text(data, "message_id"));
 }
@@ -139,7 +139,7 @@ void failure_consider(struct reporter *r, const char *id, const json_t *data, bo
     struct slice ruf = slice_of(member_text(json_object_get(dmarc, "published"), "ruf"));
     if (!fact_wants_failure_report(data, refused) || r->failures >= FAILURES_AT_ONCE || r->draining) return;
     if (!report_uri_next(&ruf, &uri) || uri.scheme != REPORT_MAILTO)
-        return; /* one address is enough for what is only a hint */
+        return; /* one address is enough for a report that is only a hint */
     struct failure *f = memory_alloc(sizeof *f);
     f->reporter = r;
     f->uri = uri;

@@ -1,6 +1,6 @@
-/* A report by HTTPS (RFC 8460 §5.4). libcurl waits, so it runs on a pool thread, seldom and for a bounded time. The
- * domain of a stranger says where to: so the certificate is checked, redirections are not followed, and no connection
- * is made to an address that is not public. */
+/* A report by HTTPS (RFC 8460 §5.4). libcurl blocks, so it runs on a pool thread, rarely and for a bounded time. The
+ * URI comes from another domain, so the certificate is checked, redirections are not followed, and connections are made
+ * only to public addresses. */
 #include <arpa/inet.h>
 #include <curl/curl.h>
 #include <stdio.h>
@@ -66,7 +66,7 @@ static void post(void *job) { /* on a pool thread */
     curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
     p->status = code == CURLE_OK || status >= 200
                     ? (int)status
-                    : 0; /* the status is what counts: an answer's body may end as it likes */
+                    : 0; /* only the status matters; the body of the answer may be incomplete */
     if (code != CURLE_OK && p->private_address)
         snprintf(p->error, sizeof p->error, "its address is not public");
     else if (code != CURLE_OK && !p->error[0])

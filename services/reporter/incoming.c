@@ -1,5 +1,6 @@
-/* reporter.take: a mail to a report address of ours, handed over by delivery. It is read on a pool thread (an archive
- * can hold 32 MiB of XML) and kept once, however often it is asked; what cannot be read is kept too, with the reason.
+/* reporter.take: a mail to a report address, passed on by delivery. It is read on a pool thread (an archive can contain
+ * 32 MiB of XML) and stored once, even if the request is repeated. A mail that cannot be read is stored too, with the
+ * reason.
  */
 #include <sodium.h>
 #include <stdio.h>
@@ -22,7 +23,7 @@ struct incoming {
     char id[ULID_BYTES], rcpt[ADDRESS_BYTES_MAX], from[ADDRESS_BYTES_MAX];
     struct buf message;
     struct report_read read;
-    char authenticated[16]; /* our own verdict on the mail: DMARC's result, "" when there is none */
+    char authenticated[16]; /* this site's DMARC result for the mail, "" when there is none */
     char author[256];       /* the domain that it is about */
     char digest[DIGEST_BYTES];
     json_t *listing;
@@ -42,7 +43,7 @@ static void finish(struct incoming *in) {
     reporter_check_drained(r);
 }
 
-/* What lists show. */
+/* The fields that lists show. */
 static void make_listing(struct incoming *in) {
     const struct report_read *read = &in->read;
     char received[CLOCK_TEXT_BYTES];
@@ -67,8 +68,9 @@ static void make_listing(struct incoming *in) {
     json_object_set_new(in->listing, "end", json_integer(read->end));
 }
 
-/* The same for the same report in another mail (RFC 9990 §3.5.4): who made it, for whom, and its identifier; and who
- * sent it, as far as that was proven, so that nobody can take a report's place by guessing its identifier. */
+/* A digest that is the same for the same report in another mail (RFC 9990 §3.5.4): of its organization, domain and
+ * identifier, and of its sender if that was authenticated, so that nobody can displace a report by guessing its
+ * identifier. */
 static void make_digest(struct incoming *in) {
     const char *id = member_text(in->listing, "report_id"), *org = member_text(in->listing, "org");
     unsigned char digest[16];
@@ -80,7 +82,7 @@ static void make_digest(struct incoming *in) {
     sodium_bin2hex(in->digest, sizeof in->digest, digest, sizeof digest);
 }
 
-/* A word of a row: nothing that could be taken for the next one. */
+/* A word of a row, without separators. */
 static const char *word(struct incoming *in, const json_t *record, const char *name) {
     char *copy = arena_copy(in->arena, slice_head(slice_of(member_text(record, name)), 64));
     for (char *c = copy; *c; c++)
@@ -88,7 +90,7 @@ static const char *word(struct incoming *in, const json_t *record, const char *n
     return *copy ? copy : "-";
 }
 
-/* What a DMARC report adds to its domain's summary. */
+/* The rows that a DMARC report adds to its domain's summary. */
 static void make_summary(struct incoming *in) {
     size_t i;
     json_t *record;
@@ -109,8 +111,8 @@ static void make_summary(struct incoming *in) {
     }
 }
 
-/* The DMARC result in the Authentication-Results field that this site put on top: above its own Received field, so that
- * nobody else can have written it. */
+/* The DMARC result in the Authentication-Results field that this site added: it is above this site's Received field, so
+ * no one else can have written it. */
 static void find_verdict(struct incoming *in, struct slice message) {
     struct header_field f;
     struct results_one one;
@@ -174,7 +176,7 @@ static void message_read(void *job) {
                                .day = (in->read.begin ? in->read.begin : ulid_ms(in->id) / 1000) / 86400,
                                .summary = in->rows,
                                .summary_count = in->row_count};
-    /* what is said of a day that is over and forgotten, or is still to come, adds to no sum */
+    /* reports about a day that is no longer stored, or in the future, are not added to the summary */
     if (kept.day > today + 1 || kept.day < today - in->reporter->settings.keep_days) kept.summary_count = 0;
     report_keep(in->reporter->worker->redis, &kept, on_kept, in);
 }

@@ -1,7 +1,7 @@
 /* The durable consumer "reporter" of the stream POSTBUS_MAIL: each event of incoming mail and of outgoing TLS, in
- * batches. An event is acknowledged when its row is in the store, so that a kill at any instruction loses nothing; one
- * that comes again is counted once (report.lua). All replicas share the consumer. Fetching waits for answers, so it
- * runs on a pool thread, one fetch at a time. */
+ * batches. An event is acknowledged when its row is in the store, so that a kill at any instruction loses nothing; a
+ * repeated event is counted once (report.lua). All replicas share the consumer. Fetching blocks, so it runs on a pool
+ * thread, one fetch at a time. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -21,12 +21,13 @@ struct intake {
     struct reporter *reporter;
     struct bus_consumer *consumer;
     struct event *clock;
-    bool fetching, failed; /* a pool thread is at work; it could not reach the stream */
-    size_t waiting;        /* of the batch: rows on their way into the store */
+    bool fetching, failed; /* a pool thread is fetching; the last fetch could not reach the stream */
+    size_t waiting;        /* rows of the batch that the store has not answered yet */
     bool store_failed;
-    int64_t known_until; /* wall seconds: when the stream had nothing for us any more; 0: it has, or cannot be asked */
+    int64_t known_until; /* wall seconds: time at which the stream had no more events; 0: it has some, or cannot be
+                            reached */
     int64_t asked_at;
-    bool told; /* that the stream cannot be reached */
+    bool told; /* it was logged that the stream cannot be reached */
 };
 
 static void fetch(void *job) { /* on a pool thread */
@@ -61,7 +62,7 @@ static void on_counted(void *ctx, int error, long long value) {
     struct counting *c = ctx;
     struct intake *in = c->intake;
     if (error) {
-        in->store_failed = true; /* not acknowledged: it comes again */
+        in->store_failed = true; /* not acknowledged: it will be delivered again */
     } else {
         if (value == REPORT_COUNTED) metric_add(&reporter_counted, 1);
         if (value == REPORT_LATE) metric_add(&reporter_late, 1);
@@ -72,7 +73,7 @@ static void on_counted(void *ctx, int error, long long value) {
     if (--in->waiting == 0) batch_done(in);
 }
 
-/* Not all reports leave at once: each domain's at its own time within one more delay. */
+/* Reports are not all sent at the same time: each domain has its own time within one further delay. */
 static int64_t spread(const char *domain, int64_t delay) {
     uint32_t hash = 2166136261U;
     for (const char *c = domain; *c; c++) hash = (hash ^ (unsigned char)*c) * 16777619U; /* FNV-1a */
@@ -104,15 +105,15 @@ static void count(struct intake *in, size_t event, const char *kind, const char 
     free(policy);
 }
 
-/* One event: false when there is nothing in it to count. */
+/* Handles one event: false when there is nothing to count. */
 static bool take_event(struct intake *in, size_t i, const json_t *event, const char *kind, const char *about) {
     const json_t *data = json_object_get(event, "data");
     const char *own_id = member_text_or_null(event, "id");
     struct fact f = {.policy = NULL};
     bool counted = false;
     if (strcmp(kind, "tls") == 0) {
-        /* several connections may be made for one message: its id tells whether it is a report of ours, the event's own
-         * id tells them apart */
+        /* there may be several connections for one message: its id tells whether it is one of our reports, the event's
+         * own id distinguishes them */
         char id[2 * ULID_BYTES];
         counted = own_id && ulid_is_valid(slice_of(own_id)) && fact_of_tls(data, &f);
         snprintf(id, sizeof id, "%s%s", about, counted ? own_id : "");
@@ -127,7 +128,7 @@ static bool take_event(struct intake *in, size_t i, const json_t *event, const c
     return counted;
 }
 
-/* Whether a member of this name has a text. It may be one too often, but never misses one. */
+/* Whether a member of this name has a text. May return true wrongly, but never false. */
 static bool has_text_member(struct slice event, struct slice name) {
     const char *at;
     while ((at = event.n ? memmem(event.p, event.n, name.p, name.n) : NULL)) {
@@ -139,7 +140,7 @@ static bool has_text_member(struct slice event, struct slice name) {
     return false;
 }
 
-/* Most events ask for no report: their domains publish no address for any. Those are not decoded. */
+/* Most domains publish no address for reports; their events are not decoded. */
 static bool names_an_address(struct slice event) {
     return has_text_member(event, SLICE("\"rua\"")) || has_text_member(event, SLICE("\"ruf\""));
 }
@@ -167,7 +168,7 @@ static void fetched(void *job) {
     if (!in->failed && in->told) log_info("the stream of mail events is read again", "stream", STREAM, NULL);
     in->told = in->failed;
     in->known_until = bus_consumer_is_behind(in->consumer) ? 0 : in->asked_at;
-    in->waiting = 1; /* held while the batch is taken */
+    in->waiting = 1; /* kept above 0 while the batch is handled */
     for (size_t i = 0; i < bus_consumer_count(in->consumer); i++) take(in, i);
     if (in->failed) in->store_failed = true; /* a pause */
     if (--in->waiting == 0) batch_done(in);

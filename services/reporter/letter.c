@@ -1,6 +1,6 @@
-/* A mail of ours: signed by the verifier for the domain in its From field, its recipient looked up, then into the queue
- * as smtpd does it. A report goes out with that same address as its reverse-path, so that SPF is aligned too (RFC 9990
- * §3.5.2: report mail has to pass DMARC); no report of ours on it is wanted.
+/* Sends a mail of this site: the verifier signs it for the domain in its From field, its recipient is resolved, and it
+ * is committed to the queue as smtpd does. The reverse-path of a report is its From address, so that SPF is aligned too
+ * (RFC 9990 §3.5.2: report mail has to pass DMARC); delivery reports on it are not wanted.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +19,7 @@ struct letter {
     struct reporter *reporter;
     char id[ULID_BYTES], to[ADDRESS_BYTES_MAX];
     struct buf text, fields; /* fields: signatures, on top */
-    struct arena *arena;     /* of rcpts */
+    struct arena *arena;     /* memory of rcpts */
     struct envelope_rcpt *rcpts;
     size_t rcpt_count;
     letter_fn *done;

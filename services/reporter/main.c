@@ -20,7 +20,7 @@ struct metric reporter_counted =
 
 static void reporter_configure(void) { curl_global_init(CURL_GLOBAL_DEFAULT); }
 
-/* The mail domain of this host: its name less the first label, if a domain is left. */
+/* The mail domain of this host: its name without the first label, if the rest is a domain. */
 static const char *mail_domain(const char *hostname) {
     const char *dot = strchr(hostname, '.');
     return dot && strchr(dot + 1, '.') ? dot + 1 : hostname;
@@ -73,7 +73,7 @@ static void reporter_stop(struct worker *w) {
     struct reporter *r = w->state;
     sender_stop(r);
     intake_stop(r);
-    free(r); /* nothing is in work: see reporter_check_drained */
+    free(r); /* nothing is running: see reporter_check_drained */
 }
 
 static const struct service definition = {.name = "reporter",

@@ -1,6 +1,6 @@
 /* The organizational domains of two names, by the DNS tree walk (RFC 9989 §4.10, libcommon/trust/dmarc/dmarc.h). The
- * walk is a pure function of what DNS answered: it runs on the answers known so far, what it still asks for is asked of
- * the verifier all at once, and it runs again. */
+ * walk is a pure function over DNS answers: it runs on the answers known so far; missing answers are requested from the
+ * verifier all at once, and it runs again. */
 #include <stdlib.h>
 
 #include "libcommon/base/member.h"
@@ -41,7 +41,7 @@ static void finish(struct comparison *c, enum organizations answer) {
 
 static const struct trust_answer *look_up(void *ctx, struct slice name, int type) {
     struct comparison *c = ctx;
-    (void)type; /* the walk asks for TXT alone */
+    (void)type; /* the walk only queries TXT */
     for (size_t i = 0; i < c->count; i++)
         if (slice_equal_nocase(slice_of(c->questions[i].name), name)) return c->questions[i].answer;
     if (c->count < QUESTIONS_MAX)

@@ -1,9 +1,9 @@
-/* One bucket's report to each address that its policy names, in this order: who may get it, the letters made, what goes
- * by HTTPS, the letters committed, the bucket ended. Whatever fails for the time being before anything was sent puts
- * all of it off, each time longer, until it is given up; an HTTPS server that does not answer is given up at once when
- * another address gets the report. A letter's id follows from bucket and address, so that a commit that is repeated
- * while it is in the queue changes nothing; a kill between the commit and the end of the bucket can send it twice, with
- * the same identifiers, which its reader knows how to handle (RFC 9990 §3.5.4). */
+/* Sends one bucket's report to each address of its policy, in these steps: check the addresses, make the mails, post by
+ * HTTPS, commit the mails, end the bucket. A temporary failure before anything was sent postpones the whole bucket,
+ * each time for longer, until it is given up. An HTTPS server that does not answer is given up at once if another
+ * address gets the report. A mail's id is computed from bucket and address, so repeating a commit while the mail is in
+ * the queue changes nothing. A kill between the commit and the end of the bucket can send it twice, with the same
+ * identifiers, which readers handle (RFC 9990 §3.5.4). */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -36,8 +36,8 @@ struct outgoing {
     size_t count, waiting;
     struct address addresses[REPORT_URIS_MAX];
     bool put_off, retry;              /* retry: an HTTPS server may answer later */
-    char why[160];                    /* it was put off */
-    void (*next)(struct outgoing *o); /* the step after what is waited for */
+    char why[160];                    /* reason why it was postponed */
+    void (*next)(struct outgoing *o); /* the step after the pending answers */
     void (*done)(void *ctx);
     void *ctx;
 };
@@ -57,11 +57,12 @@ static void finish(struct outgoing *o) {
 }
 
 static void on_put_off(void *ctx, int error, long long value) {
-    (void)error, (void)value; /* without the store, the lease ends by itself; when it is lost, another has the bucket */
+    (void)error,
+        (void)value; /* without the store, the lease expires; when it is lost, another replica has the bucket */
     finish(ctx);
 }
 
-/* Again later: after a minute at first, then after a quarter of the time that it waits already, an hour at most. */
+/* Postpones the bucket: for a minute at first, then for a quarter of its waiting time, at most an hour. */
 static void put_off(struct outgoing *o) {
     int64_t now = clock_wall_ms() / 1000, pause = (now - o->due) / 4;
     pause = pause < RETRY_FIRST_SECONDS ? RETRY_FIRST_SECONDS : pause > RETRY_LAST_SECONDS ? RETRY_LAST_SECONDS : pause;
@@ -69,7 +70,7 @@ static void put_off(struct outgoing *o) {
     report_put_off(o->reporter->worker->redis, o->bucket, o->reporter->token, now + pause, on_put_off, o);
 }
 
-/* One of those that were waited for is there; with the last one the next step begins, unless all is put off. */
+/* One pending answer has arrived; after the last one the next step begins, unless the bucket is postponed. */
 static void arrived(struct outgoing *o) {
     if (--o->waiting) return;
     if (o->put_off)
@@ -83,7 +84,7 @@ static void settle(struct address *a, const char *result, const char *reason) {
     snprintf(a->reason, sizeof a->reason, "%s", reason);
 }
 
-/* Something does not answer now. */
+/* A temporary failure. */
 static void temporary(struct address *a, const char *reason, int64_t patience) {
     struct outgoing *o = a->outgoing;
     if (clock_wall_ms() / 1000 < o->due + patience) {
@@ -131,14 +132,14 @@ static void record(struct outgoing *o) {
 
 static void on_committed(void *ctx, int error) {
     struct address *a = ctx;
-    if (error) /* the bucket stays, and no letter of it is given up */
+    if (error) /* the bucket stays, and none of its mails is given up */
         temporary(a, "the store does not take it", INT32_MAX);
     else
         settle(a, "sent", "");
     arrived(a->outgoing);
 }
 
-/* It is known as ours before it travels, or its own way would be reported. */
+/* The id is recorded as a report before it is sent, so that its own delivery is not reported. */
 static void on_own(void *ctx, int error, long long value) {
     struct address *a = ctx;
     struct letter *l = a->letter;
@@ -184,8 +185,8 @@ static void on_posted(void *ctx, int status, const char *reason) {
     arrived(a->outgoing);
 }
 
-/* What was posted is known: a server that may answer later is asked again, unless somebody has the report or is about
- * to get it. */
+/* All posts have ended: a server that may answer later is tried again, unless another address has or will get the
+ * report. */
 static void judge_posts(struct outgoing *o) {
     bool reached = false;
     for (size_t i = 0; i < o->count; i++) {
@@ -280,7 +281,7 @@ static void on_checked(void *ctx, enum destination answer, const char *instead) 
 static void check_all(struct outgoing *o) {
     o->next = make_letters;
     o->waiting = 1;
-    for (size_t i = 0; i < o->count && !is_tls(o); i++) { /* RFC 8460 knows no such check */
+    for (size_t i = 0; i < o->count && !is_tls(o); i++) { /* RFC 8460 has no such check */
         struct address *a = &o->addresses[i];
         if (a->uri.scheme != REPORT_MAILTO) continue;
         o->waiting++;

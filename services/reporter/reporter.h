@@ -1,17 +1,17 @@
-/* reporter: what was seen of other domains' mail and TLS is counted and reported to them each day (RFC 9990, RFC 8460),
- * and what they report of ours is read, kept and shown. The way of a fact, in the order in which it happens: intake.c
- * (JetStream, acknowledged when the row is in the store) → fact.c (event to row) → store/report (counted once) sender.c
- * (a period ends: its buckets one after another) → document.c (the report) → outgoing.c (each address) → destination.c
- * (may it go there; organization.c) → https.c, or letter.c (signed, into the queue) Failure reports (RFC 9991) go at
- * once: failure.c. What comes in: incoming.c; what people ask: requests.c.
+/* reporter: counts facts about other domains' mail and TLS and sends them reports each day (RFC 9990, RFC 8460); reads,
+ * stores and shows the reports that other sites send about hosted domains. The way of a fact, in the order in which it
+ * happens: intake.c (JetStream, acknowledged when the row is in the store) → fact.c (event to row) → store/report
+ * (counted once) sender.c → (a period ends: its buckets one after another) → document.c (the report) → outgoing.c (each
+ * address) → destination.c (permission; organization.c) → https.c, or letter.c (signed, into the queue). Failure
+ * reports (RFC 9991) are sent immediately: failure.c. Received reports: incoming.c; requests of the API: requests.c.
  *
- * Bounds (docs/laws.md, law 7), with what happens when one is met; those of the store are in report.lua, those of
+ * Bounds (docs/laws.md, law 7), and the effect when one is reached; those of the store are in report.lua, those of
  * formats in libcommon/report:
  *   facts at once            INTAKE_BATCH; the stream keeps the rest
  *   reports at once          one a replica; the others wait for it
- *   addresses of a policy    REPORT_URIS_MAX; further ones are passed over
- *   failure reports          FAILURES_AN_HOUR a domain, FAILURES_AT_ONCE in work; more are not sent
- *   incoming reports at once INCOMING_MAX a worker, then `busy`, and delivery asks again */
+ *   addresses of a policy    REPORT_URIS_MAX; further ones are ignored
+ *   failure reports          FAILURES_AN_HOUR a domain, FAILURES_AT_ONCE at a time; more are not sent
+ *   incoming reports at once INCOMING_MAX a worker, then `busy`, and delivery tries again */
 #ifndef POSTBUS_REPORTER_H
 #define POSTBUS_REPORTER_H
 
@@ -32,11 +32,12 @@ enum {
     SUMMARY_DAYS_MAX = 400,
     SUMMARY_SOURCES_MAX = 1000,
     ASK_MS = 15000,
-    LEASE_SECONDS = 600, /* longer than all that is waited for under it: DNS, signatures, HTTPS, each at its limit */
-    GIVE_UP_SECONDS = 3 * 86400, /* DNS, the signer or the queue do not answer for so long: the report is given up */
+    LEASE_SECONDS = 600, /* longer than all waits under it together: DNS, signatures, HTTPS, each at its limit */
+    GIVE_UP_SECONDS =
+        3 * 86400, /* when DNS, the signer or the queue do not answer for this time, the report is given up */
     HTTPS_RETRY_SECONDS = 86400, /* RFC 8460 §5.4: attempts within a day */
     HTTPS_TIMEOUT_SECONDS = 30,
-    RETRY_FIRST_SECONDS = 60, /* a report that was put off */
+    RETRY_FIRST_SECONDS = 60, /* first pause of a postponed report */
     RETRY_LAST_SECONDS = 3600,
 };
 
@@ -44,10 +45,10 @@ struct intake;
 struct sender;
 
 struct settings {
-    int64_t interval, delay; /* seconds: a period, and from its end until its reports go */
+    int64_t interval, delay; /* seconds: length of a period; from its end until its reports are sent */
     const char *from;        /* address of our reports */
     char from_domain[DOMAIN_BYTES];
-    const char *submitter; /* our name in them */
+    const char *submitter; /* this site's name in them */
     const char *org;
     bool failures;             /* send failure reports */
     bool private_destinations; /* reports may be posted to addresses that are not public */
@@ -58,14 +59,14 @@ struct settings {
 struct reporter {
     struct worker *worker;
     struct settings settings;
-    struct intake *intake;  /* NULL: this worker takes none (one a replica is enough) */
+    struct intake *intake;  /* NULL: this worker has none (one for each replica is enough) */
     struct sender *sender;  /* likewise */
-    char token[ULID_BYTES]; /* of the buckets that this worker takes */
+    char token[ULID_BYTES]; /* lease token for this worker's buckets */
     int requests, incoming, failures;
     bool draining;
 };
 
-/* While draining: tells the service when nothing is left to finish. */
+/* While draining: tells the service when no work is left. */
 void reporter_check_drained(struct reporter *r);
 /* A message id that is the same for the same text: a ULID with this time. */
 void report_ulid(int64_t ms, const char *text, char out[ULID_BYTES]);
@@ -75,7 +76,7 @@ int64_t ulid_ms(const char *ulid);
 /* intake.c */
 void intake_start(struct reporter *r);
 void intake_stop(struct reporter *r);
-/* Everything said before this time (wall seconds) is counted; 0: that is not known now. */
+/* All events before this time (wall seconds) are counted; 0: unknown at present. */
 int64_t intake_known_until(const struct reporter *r);
 bool intake_is_busy(const struct reporter *r);
 
@@ -84,20 +85,20 @@ void sender_start(struct reporter *r);
 void sender_stop(struct reporter *r);
 bool sender_is_busy(const struct reporter *r);
 
-/* document.c: the JSON of a bucket's report (a new reference); NULL when nothing is in it. report_id: ours. messages:
- * what it counts. */
+/* document.c: the JSON of a bucket's report (a new reference); NULL when it has no rows. report_id: the report's id.
+ * messages: the number of messages. */
 json_t *document_dmarc(const struct settings *s, const struct report_due *due, const char *report_id,
                        json_int_t *messages);
 json_t *document_tls(const struct settings *s, const struct report_due *due, const char *report_id,
                      json_int_t *sessions);
 
-/* outgoing.c: sends one bucket's reports and ends it in the store; due is copied. done comes once, when it is over for
- * this time. */
+/* outgoing.c: sends one bucket's reports and ends it in the store; due is copied. done is called once, at the end of
+ * this attempt. */
 void outgoing_start(struct reporter *r, const struct report_due *due, void (*done)(void *ctx), void *ctx);
 
 /* destination.c: whether reports about a domain may go to this host (RFC 9990 §4, RFC 9991 §5). tag: "rua" or "ruf". */
 enum destination { DESTINATION_OK, DESTINATION_REFUSED, DESTINATION_UNKNOWN };
-/* instead: another address on that host that its owner names; "" for none. done is never called before this returns. */
+/* instead: another address on that host, set by its owner; "" for none. done is never called before this returns. */
 typedef void destination_fn(void *ctx, enum destination answer, const char *instead);
 void destination_check(struct reporter *r, const char *policy_domain, const struct report_uri *uri, const char *tag,
                        destination_fn *done, void *ctx);
@@ -108,18 +109,18 @@ enum organizations { ORGANIZATIONS_SAME, ORGANIZATIONS_DIFFERENT, ORGANIZATIONS_
 typedef void organization_fn(void *ctx, enum organizations answer);
 void organization_compare(struct reporter *r, const char *a, const char *b, organization_fn *done, void *ctx);
 
-/* letter.c: a mail of ours on its way into the queue. */
+/* letter.c: a mail of this site on its way into the queue. */
 struct letter;
 enum letter_state {
     LETTER_READY,
     LETTER_TEMPORARY,
     LETTER_NOBODY
-}; /* NOBODY: its address is ours, and nobody has it */
+}; /* NOBODY: the address is at a hosted domain and does not exist */
 typedef void letter_fn(void *ctx, struct letter *l, enum letter_state state);
 /* Signs text (stolen) and looks up its recipient. Nothing is stored yet. done is never called before this returns; the
- * letter is the caller's. */
+ * caller owns the letter. */
 void letter_prepare(struct reporter *r, const char *id, const char *to, struct buf *text, letter_fn *done, void *ctx);
-/* Into the queue; destroys the letter. error: 0 or enum store_error. */
+/* Commits the letter to the queue; destroys it. error: 0 or enum store_error. */
 void letter_commit(struct letter *l, void (*done)(void *ctx, int error), void *ctx);
 void letter_destroy(struct letter *l); /* NULL is allowed */
 
@@ -128,7 +129,7 @@ void letter_destroy(struct letter *l); /* NULL is allowed */
 typedef void https_fn(void *ctx, int status, const char *reason);
 void https_post(struct reporter *r, const char *url, const char *type, struct slice body, https_fn *done, void *ctx);
 
-/* failure.c: sends failure reports of this message, if its policy asks for them and they may be sent. */
+/* failure.c: sends failure reports of this message, if its policy asks for them and they are permitted. */
 void failure_consider(struct reporter *r, const char *id, const json_t *data, bool refused);
 
 /* incoming.c, requests.c: serve their verbs. */

@@ -1,4 +1,4 @@
-/* What people ask of the reporter: lists of reports received and sent, one report, a domain's summary. */
+/* Requests of the API: lists of received and sent reports, one report, a domain's summary. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -14,7 +14,7 @@ struct question {
     struct bus_call *call;
     size_t limit;
     const char *field;                                       /* of a page */
-    json_t *(*make)(const json_t *value, const json_t *ask); /* NULL: as it is */
+    json_t *(*make)(const json_t *value, const json_t *ask); /* NULL: unchanged */
     json_t *ask;
 };
 
@@ -81,7 +81,7 @@ static bool is_kind(const char *kind) {
     return false;
 }
 
-/* The domain of an ask in its one form; false after refusing. */
+/* The domain of a request in normal form; false after refusing. */
 static bool take_domain(struct question *q, bool required, char out[DOMAIN_BYTES]) {
     const char *domain = member_text(q->ask, "domain");
     out[0] = 0;
@@ -148,7 +148,7 @@ static void add(json_t *object, const char *name, json_int_t n) {
     json_object_set_new(object, name, json_integer(json_integer_value(json_object_get(object, name)) + n));
 }
 
-/* One row, "<source ip> <dkim> <spf> <disposition>", into its source's sums and the whole's. */
+/* One row, "<source ip> <dkim> <spf> <disposition>", added to the sums of its source and to the totals. */
 static void add_row(json_t *sources, json_t *whole, const char *row, json_int_t n) {
     struct slice words[4] = {{0}}, rest = slice_of(row);
     char ip[80];
@@ -167,7 +167,7 @@ static void add_row(json_t *sources, json_t *whole, const char *row, json_int_t 
     json_t *both[] = {source, whole};
     for (int i = 0; i < 2; i++) {
         add(both[i], "messages", n);
-        if (plus) continue; /* of these only the number is known */
+        if (plus) continue; /* only the number of these is known */
         add(both[i], dkim || spf ? "passed" : "failed", n);
         if (dkim) add(both[i], "dkim_passed", n);
         if (spf) add(both[i], "spf_passed", n);

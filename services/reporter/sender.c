@@ -1,6 +1,6 @@
-/* The clock of what goes out: closes the periods that are over, and sends their buckets one after another. A bucket is
- * taken under a lease that expires, so that a killed replica's work is found again, and no two replicas send the same
- * report. */
+/* The timer of outgoing reports: closes the periods that are over, and sends their buckets one after another. A bucket
+ * is sent under a lease that expires, so that another replica continues a killed replica's work, and no two replicas
+ * send the same report. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -14,7 +14,7 @@ struct sender {
     struct reporter *reporter;
     struct event *clock;
     bool busy;
-    int64_t closed, forgot; /* the last close and the last forgetting that this worker knows of */
+    int64_t closed, forgot; /* times of the last closing and the last expiry that this worker knows */
 };
 
 static void again(struct sender *s, int ms) {
@@ -24,7 +24,7 @@ static void again(struct sender *s, int ms) {
     reporter_check_drained(s->reporter);
 }
 
-static void on_sent(void *ctx) { again(ctx, 0); /* the next */ }
+static void on_sent(void *ctx) { again(ctx, 0); /* the next bucket */ }
 
 static void on_taken(void *ctx, int error, const struct report_due *due) {
     struct sender *s = ctx;
@@ -74,7 +74,7 @@ static void on_clock(evutil_socket_t fd, short what, void *ctx) {
         forget(s, now);
         return;
     }
-    /* a period is closed when its delay is over and everything said until then is counted */
+    /* a period is closed when its delay is over and all events until then are counted */
     int64_t over = until - r->settings.delay;
     over -= over % r->settings.interval;
     if (until && over > s->closed) {

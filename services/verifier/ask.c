@@ -1,4 +1,4 @@
-/* What every request of this service begins and ends with. */
+/* The beginning and the end of every request of this service. */
 #include "services/verifier/verifier.h"
 
 bool verifier_begin(struct verifier *v, struct bus_call *call) {

@@ -1,5 +1,5 @@
-/* verifier.sign: DKIM signatures for a message of ours, with each active key of its domain (rsa and ed25519 at once,
- * RFC 8463 §3). RSA signing is off the loop.
+/* verifier.sign: DKIM signatures for an outgoing message, with each active key of its domain (RSA and Ed25519, RFC 8463
+ * §3). RSA signing is done on the pool.
  */
 #include <stdlib.h>
 

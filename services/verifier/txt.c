@@ -1,5 +1,5 @@
-/* verifier.txt: the TXT records of a name, for who has to ask DNS something of his own (the reporter: may reports be
- * sent there). */
+/* verifier.txt: the TXT records of a name, for services without a resolver (the reporter checks whether a domain
+ * accepts reports). */
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"
@@ -22,7 +22,7 @@ static void on_answer(void *ctx, const struct answer *a) {
         [ANSWER_INSECURE] = "insecure", [ANSWER_SECURE] = "secure", [ANSWER_BOGUS] = "bogus"};
     json_t *records = json_array();
     for (size_t i = 0; a->status == ANSWER_OK && i < a->count && i < TXT_RECORDS_MAX;
-         i++) { /* what is not UTF-8 or too long is none of those that are asked for */
+         i++) { /* a record that is not UTF-8 or too long is of no use to any requester */
         json_t *text =
             a->records[i].data.n <= TXT_BYTES_MAX ? json_stringn(a->records[i].data.p, a->records[i].data.n) : NULL;
         if (text) json_array_append_new(records, text);

@@ -1,6 +1,6 @@
-/* verifier.verify: all proofs of an incoming message (journey step 7). The proofs are pure (libcommon/trust): they run
- * on the answers known so far, what they still ask for is fetched all at once, and they run again, until nothing is
- * missing or a bound is met. */
+/* verifier.verify: the verification of an incoming message (journey step 7). The verification functions are pure
+ * (libcommon/trust): they run on the DNS answers that are known so far; the answers that they request are fetched all
+ * at once, and they run again, until no answer is missing or a bound is reached. */
 #include <sodium.h>
 #include <stdlib.h>
 
@@ -26,8 +26,8 @@ struct verify {
     struct trust_input input;
     int rounds;
     bool too_many; /* questions */
-    bool late;     /* the time is up: what is not known by now is taken as failed */
-    bool answered; /* it timed out: freed when the last lookup comes in */
+    bool late;     /* the time limit has expired: unknown answers count as failed */
+    bool answered; /* it timed out, and is freed when the last lookup ends */
 };
 
 static void verify_free(struct verify *v) {
@@ -70,8 +70,8 @@ static void answer_tempfail(struct verify *v, const char *reason) {
     buf_free(&reply);
 }
 
-/* The proofs' door to DNS. What the resolver knows they have at once, so that with a warm cache one round is enough;
- * what it does not know is noted in the lookup, to be fetched before the next round. */
+/* DNS for the verification functions. Answers in the resolver's cache are returned at once, so that one round is enough
+ * with a warm cache; other questions are added to the lookup, which fetches them before the next round. */
 static const struct trust_answer *look_up(void *ctx, struct slice name, int type) {
     static const struct trust_answer late = {.status = TRUST_DNS_FAILED, .late = true};
     struct verify *v = ctx;
@@ -107,7 +107,7 @@ static void run(void *ctx) {
     struct verify *v = ctx;
     struct trust_dns dns = {look_up, v};
     struct trust_result result;
-    if (v->answered) { /* it had timed out; this was the last lookup */
+    if (v->answered) { /* it timed out before; this was the last lookup */
         verify_free(v);
         return;
     }
@@ -128,8 +128,8 @@ static void on_timeout(evutil_socket_t fd, short what, void *ctx) {
     struct trust_dns dns = {look_up, v};
     struct trust_result result;
     (void)fd, (void)what;
-    v->late = true; /* each proof says what that means to it: temperror of SPF (RFC 7208 §4.6.4); the message waits only
-                       where it could matter */
+    v->late = true; /* each function handles this itself: SPF gives temperror (RFC 7208 §4.6.4); the message is deferred
+                       only if the result could matter */
     if (trust_verify(v->arena, &v->input, &dns, v->verifier->trust_keys, &result) == TRUST_DONE)
         answer_result(v, &result);
     else

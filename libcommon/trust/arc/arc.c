@@ -9,7 +9,7 @@ const char *arc_result_text(enum arc_result r) {
     return words[r];
 }
 
-/* One validation: the chain, and a key for every seal and for each message signature that is looked at. */
+/* One validation: the chain, and a key for every seal and for each message signature that is checked. */
 struct validation {
     const struct dkim_message *m;
     const struct trust_dns *dns;
@@ -33,11 +33,11 @@ static void fetch(struct validation *v, const struct dkim_signature *s, struct d
     if (!key->key && needed) v->failed = reason; /* §5.2.1: a DNS failure too */
 }
 
-/* Whether the message signature of a set is in time and of this body: then its key is worth asking for.
+/* Checks the time and the body hash of a set's message signature: its key is needed only if both are right.
  *
- * One without c= means simple/simple (§4.1.2 with RFC 6376 §3.5). The drafts of ARC had relaxed/relaxed, with which the
- * public ARC test suite signs such a field ("ams c= not available"): what does not fit simple may fit relaxed. Either
- * proves as much. */
+ * Without c= the canonicalization is simple/simple (§4.1.2 with RFC 6376 §3.5). Drafts of ARC had relaxed/relaxed, and
+ * the public ARC test suite signs such a field with it ("ams c= not available"), so relaxed is tried when simple does
+ * not match. Both are equally strong. */
 static const char *check_body(struct validation *v, size_t i) {
     struct dkim_signature *s = &v->chain.sets[i].ams;
     const struct body_digest *digest = NULL;
@@ -98,7 +98,7 @@ static void check_seals(struct validation *v, struct buf *data) {
     buf_free(&sealed.text);
 }
 
-/* All keys at once, so that they are asked for together. */
+/* Requests all keys together. */
 static void fetch_keys(struct validation *v) {
     size_t n = v->chain.count;
     v->failed = check_body(v, n - 1);
@@ -117,7 +117,7 @@ static void name_links(struct arena *arena, const struct arc_chain *c, struct ar
     out->sealer = arena_copy(arena, c->sets[c->count - 1].as.d);
 }
 
-/* Most messages have no chain: they shall not pay for one. */
+/* A quick test, because most messages have no chain. */
 static bool has_arc_field(struct slice header) {
     struct header_field f;
     size_t at = 0;

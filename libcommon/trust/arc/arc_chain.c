@@ -2,7 +2,7 @@
 #include "libcommon/mail/header.h"
 #include "libcommon/trust/arc/arc_private.h"
 
-/* s behind white space and comments (CFWS, RFC 5322 §3.2.2). */
+/* s after white space and comments (CFWS, RFC 5322 §3.2.2). */
 static struct slice skip_comments(struct slice s) {
     for (s = slice_trim(s); s.n && s.p[0] == '('; s = slice_trim(s)) {
         size_t i = 0, depth = 0;
@@ -42,7 +42,7 @@ static void note(const char **wrong, const char *what) {
     if (!*wrong) *wrong = what;
 }
 
-/* Puts one field where it belongs. */
+/* Stores one field in its set. */
 static void take(struct arena *arena, const struct header_field *f, bool aar, bool ams, struct arc_chain *out,
                  const char **wrong) {
     struct dkim_signature parsed = {0};

@@ -4,7 +4,7 @@
 #include "libcommon/base/base64.h"
 #include "libcommon/trust/arc/arc_private.h"
 
-/* What the three fields are made of. */
+/* The input for the three fields. */
 struct sealer {
     size_t instance;
     struct slice domain, selector;
@@ -12,7 +12,7 @@ struct sealer {
     int64_t now;
 };
 
-/* Begins a signature field with the tags that both have; f is where to go on. */
+/* Begins a signature field with the tags that both kinds have; f is the position for further tags. */
 static struct folded begin(struct buf *field, const char *name, const struct sealer *s) {
     struct folded f = {.out = field};
     struct buf word = {0};
@@ -46,7 +46,7 @@ static int end(struct folded *f, EVP_PKEY *key, struct slice data) {
     return failed;
 }
 
-/* §4.1.2: over the message as it leaves, all its DKIM-Signature fields with it. */
+/* §4.1.2: signs the message as it is sent on, with all its DKIM-Signature fields. */
 static int make_message_signature(const struct sealer *s, struct slice header,
                                   const unsigned char body_hash[BODY_HASH_BYTES], struct buf *field) {
     struct header_index *index = header_index_create(header);
@@ -71,7 +71,7 @@ static int make_message_signature(const struct sealer *s, struct slice header,
     return failed;
 }
 
-/* §4.1.3; own: the new set, less its seal. Of a failed chain it stands for itself alone (§5.1.2). */
+/* §4.1.3; own: the new set without its seal. For a failed chain the seal covers only its own set (§5.1.2). */
 static int make_seal(const struct sealer *s, bool chain_failed, struct arc_chain *chain, struct buf *field) {
     struct arc_set *own = &chain->sets[s->instance - 1];
     struct folded f = begin(field, "ARC-Seal", s);

@@ -5,15 +5,15 @@
 
 #include "libcommon/base/arena.h"
 
-/* Output is gathered and given to the digest in pieces. */
+/* Output is collected and passed to the digest in pieces. */
 enum { PIECE = 4096 };
 
 struct body_hash {
     EVP_MD_CTX *md;
     struct body_hash_kind kind;
     uint64_t hashed;
-    uint64_t pending_lines; /* empty lines seen and not yet written: they count only when something follows (RFC 6376
-                               §3.4.3, §3.4.4) */
+    uint64_t pending_lines; /* empty lines seen and not yet written: they are hashed only when another line follows (RFC
+                               6376 §3.4.3, §3.4.4) */
     bool pending_space, pending_cr, line_empty, any;
     size_t n;
     unsigned char piece[PIECE];
@@ -56,7 +56,7 @@ static void put(struct body_hash *h, const char *p, size_t n) {
     h->n += n;
 }
 
-/* Something that is no line end follows: the empty lines before it count. */
+/* A byte that is not a line end follows: the empty lines before it are hashed. */
 static void put_pending(struct body_hash *h) {
     for (; h->pending_lines; h->pending_lines--) put(h, "\r\n", 2);
     if (h->pending_space) put(h, " ", 1);
@@ -66,7 +66,7 @@ static void put_pending(struct body_hash *h) {
 }
 
 static void end_line(struct body_hash *h) {
-    h->pending_space = false; /* white space at a line's end goes (§3.4.4) */
+    h->pending_space = false; /* white space at a line's end is removed (§3.4.4) */
     if (h->line_empty) {
         h->pending_lines++;
     } else {
@@ -77,16 +77,16 @@ static void end_line(struct body_hash *h) {
 
 static bool is_blank(char c) { return c == ' ' || c == '\t'; }
 
-/* The rest of a line that has begun, byte by byte, as far as it reaches: this is where the time of a relaxed body goes.
- * Where it ended. */
+/* Hashes the rest of a line that has begun, byte by byte; most of the time of a relaxed body is spent here. Returns the
+ * end position. */
 static const char *put_relaxed(struct body_hash *h, const char *p, const char *end) {
     while (p < end && *p != '\r') {
         if (PIECE - h->n < 2) flush(h);
         unsigned char *begin = h->piece + h->n, *to = begin,
-                      *full = h->piece + PIECE - 1; /* a byte and a space before it always have room */
+                      *full = h->piece + PIECE - 1; /* there is always room for a byte and a space before it */
         bool space = h->pending_space;
         for (; p < end && *p != '\r' && to < full; p++) {
-            bool blank = is_blank(*p); /* without branches, which words of any length would mislead */
+            bool blank = is_blank(*p); /* without branches, which would be mispredicted for words of varying length */
             *to = ' ';
             to += space & !blank;
             *to = (unsigned char)*p;
@@ -111,7 +111,7 @@ void body_hash_update(struct body_hash *h, struct slice bytes) {
                 continue;
             }
             put_pending(h);
-            put(h, "\r", 1); /* a CR alone is data */
+            put(h, "\r", 1); /* a single CR is data */
         }
         if (*p == '\r') {
             h->pending_cr = true;

@@ -7,22 +7,23 @@
 
 enum { BODY_HASHES_MAX = 10, BODY_HASH_BYTES = 32, SIGNATURES_MAX = 20 };
 
-/* What a signature asks to have hashed. sha1 signatures are not verified (RFC 8301 §3.1), so SHA-256 is all there is.
+/* The kind of body hash that a signature needs. sha1 signatures are not verified (RFC 8301 §3.1), so the algorithm is
+ * always SHA-256.
  */
 struct body_hash_kind {
     bool relaxed;   /* canonicalisation of the body */
     int64_t length; /* l=; -1: the whole body */
 };
 
-/* The distinct kinds that the signatures of this header block ask for: how many, at most BODY_HASHES_MAX. Those of the
- * newest ARC-Message-Signature and of the DKIM-Signature fields that are verified (dkim_select) come before those of
- * older ARC sets. */
+/* Finds the distinct kinds that the signatures of this header block need and returns their number, at most
+ * BODY_HASHES_MAX. Those of the newest ARC-Message-Signature and of the DKIM-Signature fields that are verified
+ * (dkim_select) come before those of older ARC sets. */
 size_t body_hash_wanted(struct slice header, struct body_hash_kind kinds[BODY_HASHES_MAX]);
 
 struct body_hash;
 struct body_hash *body_hash_create(struct body_hash_kind kind);
 void body_hash_update(struct body_hash *h, struct slice bytes);
-/* The digest; destroys h. *hashed: bytes of canonical body that went in (fewer than length: the signature's l= is
+/* The digest; destroys h. *hashed: the number of bytes of canonical body (fewer than length: the signature's l= is
  * beyond the body). */
 void body_hash_finish(struct body_hash *h, unsigned char digest[BODY_HASH_BYTES], uint64_t *hashed);
 void body_hash_destroy(struct body_hash *h); /* NULL is allowed */

@@ -5,15 +5,16 @@
 #include "libcommon/base/arena.h"
 #include "libcommon/mail/header.h"
 
-/* Sorted, not hashed: nobody can choose names that make the search slow. */
+/* Sorted instead of hashed, so that no choice of names makes the search slow. */
 struct indexed {
     struct slice name, raw;
 };
 
 struct header_index {
     size_t count;
-    struct indexed *fields; /* by name; of one name, from the bottom of the message up */
-    size_t *taken;          /* of the signature in work, at a name's first field: how many of them were taken */
+    struct indexed *fields; /* by name; fields of one name from the bottom of the message up */
+    size_t *
+        taken; /* for the current signature, at the index of a name's first field: the number of fields already taken */
 };
 
 static int compare_names(struct slice a, struct slice b) {
@@ -66,7 +67,7 @@ size_t header_index_count(const struct header_index *x, struct slice name) {
     return n;
 }
 
-/* The next field that a name of h= stands for; NULL: none is left. */
+/* The next field for a name in h=; NULL: none is left. */
 static const struct indexed *take(struct header_index *x, struct slice name, struct slice signature_raw) {
     size_t first = first_of(x, name);
     if (first == x->count) return NULL;

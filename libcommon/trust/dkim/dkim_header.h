@@ -1,6 +1,6 @@
-/* The header of a message as its signatures see it: fields found by name from the bottom up (RFC 6376 §5.4.2) and their
- * canonical forms (§3.4.1, §3.4.2). Each signature costs a time that grows with the bytes of the header and of its h=
- * alone, whatever the fields are called and however many there are. */
+/* Header fields for signatures: found by name from the bottom up (RFC 6376 §5.4.2), and their canonical forms (§3.4.1,
+ * §3.4.2). The time for a signature depends only on the number of bytes of the header and of its h=, not on the names
+ * and the number of fields. */
 #ifndef POSTBUS_TRUST_DKIM_HEADER_H
 #define POSTBUS_TRUST_DKIM_HEADER_H
 
@@ -13,15 +13,15 @@ void header_index_destroy(struct header_index *x); /* NULL is allowed */
 /* How many fields have this name (case-insensitive). */
 size_t header_index_count(const struct header_index *x, struct slice name);
 
-/* What a signature covers, for people. */
+/* The coverage of a signature, for explanations. */
 struct header_coverage {
-    size_t present; /* names of h= that stand for a field */
-    size_t absent;  /* names that stand for none: over-signed, so that none can be added (§5.4) */
+    size_t present; /* names in h= with a field */
+    size_t absent;  /* names in h= without a field: over-signed, so that none can be added (§5.4) */
 };
-/* Adds what is signed of the header: the fields that the list h names, parted by colons, each name standing for the
- * lowest field not yet taken and for nothing when there is none (§5.4.2); then the signature field itself with its b=
- * emptied, without its last CRLF (§3.7). The signature's own field is never one of those that its h= names (§3.5).
- * coverage: NULL is allowed. */
+/* Adds the signed data of the header: the fields named in h, separated by colons, where each name means the lowest
+ * field that is not yet taken, or nothing when there is none (§5.4.2); then the signature field itself with an empty
+ * b=, without its last CRLF (§3.7). A name in h= never means the signature's own field (§3.5). coverage: NULL is
+ * allowed. */
 void dkim_signed_header(struct header_index *x, struct slice h, bool relaxed, struct slice signature_raw,
                         struct buf *out, struct header_coverage *coverage);
 

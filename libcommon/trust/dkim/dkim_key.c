@@ -1,4 +1,4 @@
-/* Public keys from DNS (RFC 6376 §3.6), and what they say of a signature. */
+/* Public keys from DNS (RFC 6376 §3.6), and their restrictions on signatures. */
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/err.h>
@@ -38,7 +38,7 @@ static EVP_PKEY *decode(struct slice p, bool ed25519) {
             if (bytes.n == 32) key = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, at, 32);
         } else {
             key = d2i_PUBKEY(NULL, &at, (long)bytes.n);
-            if (!key) { /* some publish the bare RSAPublicKey (erratum 3017) */
+            if (!key) { /* some domains publish the bare RSAPublicKey (erratum 3017) */
                 at = (const unsigned char *)bytes.data;
                 key = d2i_PublicKey(EVP_PKEY_RSA, NULL, &at, (long)bytes.n);
             }
@@ -53,7 +53,7 @@ static EVP_PKEY *decode(struct slice p, bool ed25519) {
     return key;
 }
 
-/* The key, with a reference of the caller's own: the cache may drop its one for the next key that is asked for. */
+/* The key, with a reference for the caller: the cache may drop its own at the next request. */
 static EVP_PKEY *decode_cached(struct dkim_key_cache *cache, struct slice p, bool ed25519) {
     unsigned char digest[16];
     if (!cache) return decode(p, ed25519);
@@ -71,7 +71,7 @@ static EVP_PKEY *decode_cached(struct dkim_key_cache *cache, struct slice p, boo
     return slot->key;
 }
 
-/* Whether an RSA key costs no more than a key should: refused before any arithmetic is done with it. */
+/* Whether the exponent of an RSA key is short enough; otherwise the key is refused before any computation with it. */
 static bool exponent_is_sane(EVP_PKEY *key) {
     BIGNUM *e = NULL;
     bool sane = EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &e) == 1 && BN_num_bits(e) > 1 &&
@@ -81,7 +81,7 @@ static bool exponent_is_sane(EVP_PKEY *key) {
     return sane;
 }
 
-/* What a key record says for this signature: NULL and the key, or why not (a permerror). */
+/* Reads a key record for this signature: returns NULL and the key, or the reason of a permerror. */
 static const char *take_record(struct slice txt, struct dkim_key_cache *cache, const struct dkim_signature *s,
                                struct dkim_key *key) {
     struct tag tag;
@@ -182,7 +182,7 @@ void dkim_key_release(struct dkim_key *key) {
     key->key = NULL;
 }
 
-/* RFC 8463 §3: PureEdDSA over the SHA-256 of the data. By libsodium, which takes half the time of OpenSSL for it. */
+/* RFC 8463 §3: PureEdDSA over the SHA-256 of the data. Uses libsodium, which takes half the time of OpenSSL. */
 static bool ed25519_fits(struct slice signature, EVP_PKEY *key, struct slice data) {
     unsigned char digest[crypto_hash_sha256_BYTES], raw[crypto_sign_PUBLICKEYBYTES];
     size_t raw_n = sizeof raw;

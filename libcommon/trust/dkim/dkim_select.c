@@ -1,4 +1,4 @@
-/* Which signatures of a message are verified, and what they ask to have hashed. */
+/* Selects the signatures of a message that are verified, and the body hashes that they need. */
 #include <stdlib.h>
 
 #include "libcommon/mail/domain.h"
@@ -7,8 +7,8 @@
 
 enum { AUTHORS_MAX = 4, RANKS = 3 };
 
-/* The domains of the From field: whatever follows an "@" in it. What is found wrongly (in a display name) only moves a
- * signature forward. */
+/* The domains of the From field: any text after an "@" in it. A wrong match (in a display name) only moves a signature
+ * forward. */
 struct authors {
     size_t count;
     struct slice domains[AUTHORS_MAX];
@@ -68,7 +68,7 @@ static void add_kind(struct body_hash_kind kinds[BODY_HASHES_MAX], size_t *count
     if (*count < BODY_HASHES_MAX) kinds[(*count)++] = kind;
 }
 
-/* ARC's message signatures: without c=, both kinds may be meant (arc.c). */
+/* Message signatures of ARC: without c= both kinds are needed (arc.c). */
 static void add_message_kinds(struct body_hash_kind kinds[BODY_HASHES_MAX], size_t *count,
                               const struct dkim_signature *s) {
     add_kind(kinds, count, s->body);
@@ -81,8 +81,8 @@ size_t body_hash_wanted(struct slice header, struct body_hash_kind kinds[BODY_HA
     struct dkim_signature s, newest = {0};
     struct header_field f;
     size_t count = 0, total, at = 0, n = dkim_select(arena, header, selected, &total);
-    /* the newest message signature of ARC decides of its chain: first; the older ones only tell where it was last
-     * whole: last */
+    /* the newest message signature of ARC decides the result of the chain, so it comes first; the older ones only tell
+     * which instance was last valid, so they come last */
     for (int older = 0; older < 2; older++) {
         for (at = 0; header_next(header, &at, &f) == 1;) {
             if (!slice_is_nocase(f.name, "ARC-Message-Signature") ||

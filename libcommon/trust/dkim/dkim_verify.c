@@ -1,7 +1,7 @@
 /* Verifying (RFC 6376 §6.1). */
 #include "libcommon/trust/dkim/dkim_private.h"
 
-/* All that can be said without a key: whether one is needed. */
+/* The checks that need no key; returns whether a key is needed. */
 static bool check_before_key(const struct dkim_message *m, const struct dkim_candidate *c, struct dkim_steps *steps,
                              struct dkim_verdict *v) {
     const struct body_digest *digest;
@@ -46,8 +46,8 @@ int dkim_verify(struct arena *arena, const struct dkim_message *m, const struct 
             wait = true;
         else
             dkim_step_key(steps[i], &v->signature, &keys[i], v->reason);
-        if (v->result ==
-            DKIM_PASS) { /* of the key alone: while others are waited for, nobody shall take it for the signature's */
+        if (v->result == DKIM_PASS) { /* this is the result for the key alone; it must not be taken for the result of
+                                         the signature while other keys are pending */
             v->result = DKIM_NONE;
             v->reason = "not verified yet";
         }

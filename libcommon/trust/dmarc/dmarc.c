@@ -1,11 +1,11 @@
-/* The judgement of one message for one author domain (RFC 9989 §5.3). */
+/* The DMARC evaluation of one message for one author domain (RFC 9989 §5.3). */
 #include "libcommon/trust/dmarc/dmarc.h"
 
 #include "libcommon/mail/domain.h"
 
 enum { STEP_TEXT_MAX = 500 };
 
-/* What is known of an identifier's alignment. */
+/* The alignment of an identifier, as far as it is known. */
 enum alignment { ALIGNED, NOT_ALIGNED, ALIGNMENT_UNKNOWN /* DNS failed */, ALIGNMENT_PENDING };
 
 struct check {
@@ -14,11 +14,11 @@ struct check {
     const struct trust_dns *dns;
     struct dmarc_verdict *out;
     struct dmarc_walk walk; /* from the author domain up */
-    bool walked, listed;    /* the walk is done, and its steps are told */
+    bool walked, listed;    /* the walk is done; its steps are in the explanation */
     struct {
         struct slice domain;
         enum alignment alignment;
-    } seen[DMARC_IDENTIFIERS_MAX]; /* so that each domain is walked from once */
+    } seen[DMARC_IDENTIFIERS_MAX]; /* so that there is one walk from each domain */
     size_t seen_count;
 };
 
@@ -44,7 +44,8 @@ static int author_walk(struct check *c) {
     if (dmarc_walk(c->arena, c->dns, c->query->from, c->query->discovery, &c->walk) == TRUST_PENDING)
         return TRUST_PENDING;
     c->walked = true;
-    for (size_t i = 1; i < c->walk.count; i++) step_stop(c, &c->walk.stops[i]); /* the first was told before */
+    for (size_t i = 1; i < c->walk.count; i++)
+        step_stop(c, &c->walk.stops[i]); /* the first is already in the explanation */
     if (c->walk.no_answer) return TRUST_DONE;
     c->out->organizational_domain = arena_copy(c->arena, c->walk.organization);
     if (c->query->explain)
@@ -65,12 +66,12 @@ static enum alignment relaxed(struct check *c, struct slice domain) {
         if (slice_equal(c->seen[i].domain, domain)) return c->seen[i].alignment;
     if (author_walk(c) == TRUST_PENDING) return ALIGNMENT_PENDING;
     if (c->walk.no_answer) {
-        /* whatever the author's organizational domain is, it is one of the names asked, and the other domain would have
-         * to be within it */
+        /* the author's organizational domain is one of the queried names, and the other domain would have to be within
+         * it */
         return is_within(domain, c->walk.stops[c->walk.count - 1].domain) ? ALIGNMENT_UNKNOWN : NOT_ALIGNED;
     }
     if (!is_within(domain, c->walk.organization))
-        return NOT_ALIGNED; /* an organizational domain is the name itself or above it */
+        return NOT_ALIGNED; /* the organizational domain is the name itself or above it */
     if (c->query->discovery == DMARC_PUBLIC_SUFFIXES)
         return slice_equal(dmarc_organizational_domain(domain), c->walk.organization) ? ALIGNED : NOT_ALIGNED;
     if (c->seen_count == DMARC_IDENTIFIERS_MAX) return NOT_ALIGNED;
@@ -104,12 +105,12 @@ static void step_alignment(struct check *c, const char *what, struct slice domai
                              strict ? "strict" : "relaxed"));
 }
 
-/* What the proofs come to: each that passed and is aligned, and whether one that is not known could be. */
+/* The results of SPF and DKIM: whether each passed and is aligned, and whether an unknown one could be. */
 struct proofs {
     bool spf, dkim, unsure;
 };
 
-/* TRUST_PENDING as elsewhere. A proof that failed needs no alignment. */
+/* TRUST_PENDING as elsewhere. The alignment of an identifier that failed is not needed. */
 static int weigh(struct check *c, bool strict_spf, bool strict_dkim, struct proofs *p) {
     const struct dmarc_query *q = c->query;
     bool pending = false;
@@ -148,7 +149,7 @@ static int discover(struct check *c, const struct dmarc_stop **found, bool *fail
     *failed = own->found == DMARC_FOUND_NO_ANSWER;
     if (own->found == DMARC_FOUND_RECORD) *found = own;
     if (*failed || *found) return TRUST_DONE;
-    /* RFC 7489 §6.6.3 step 5 ends here when there are several; RFC 9989 §4.10 step 2 discards them and goes on */
+    /* RFC 7489 §6.6.3 step 5 ends here when there are several; RFC 9989 §4.10 step 2 discards them and continues */
     if (own->found == DMARC_FOUND_SEVERAL && c->query->discovery == DMARC_PUBLIC_SUFFIXES) return TRUST_DONE;
     if (author_walk(c) == TRUST_PENDING) return TRUST_PENDING;
     *failed = c->walk.no_answer;
@@ -183,7 +184,7 @@ static int choose_policy(struct check *c, const struct dmarc_stop *at, bool *uns
     return TRUST_DONE;
 }
 
-/* What t (§4.7) and, in a record without t, pct (RFC 7489 §6.6.4) take off the policy. */
+/* Applies t (§4.7) and, in a record without t, pct (RFC 7489 §6.6.4), which make the policy milder. */
 static void relieve(struct dmarc_verdict *out, int sampled) {
     out->applied = out->policy;
     if (out->policy == DMARC_POLICY_NONE) return;
@@ -196,8 +197,8 @@ static void relieve(struct dmarc_verdict *out, int sampled) {
     out->applied = out->policy == DMARC_POLICY_REJECT ? DMARC_POLICY_QUARANTINE : DMARC_POLICY_NONE;
 }
 
-/* The record cannot be known: a message that would pass whatever it says needs none (identical domains align in every
- * mode). */
+/* The record is not available. A message that passes with every possible record needs none (identical domains align in
+ * every mode). */
 static int without_answer(struct check *c) {
     struct proofs p;
     struct dmarc_verdict *out = c->out;

@@ -13,7 +13,7 @@ const char *dmarc_policy_text(enum dmarc_policy p) {
     return words[p];
 }
 
-/* "name = value" of one part between semicolons; false when it is none: such a part is ignored (§4.8). */
+/* "name = value" of one part between semicolons; false when the part is malformed and must be ignored (§4.8). */
 static bool take_tag(struct slice part, struct slice *name, struct slice *value) {
     if (!slice_cut(&part, '=', name)) return false;
     *name = slice_trim(*name);
@@ -23,7 +23,8 @@ static bool take_tag(struct slice part, struct slice *name, struct slice *value)
     return name->n > 0 && value->n > 0;
 }
 
-/* The words of the grammar are ABNF literals, which have no case (RFC 5234 §2.3); DMARC1 alone has one (§4.7). */
+/* The words of the grammar are ABNF literals, which are case-insensitive (RFC 5234 §2.3); only DMARC1 is case-sensitive
+ * (§4.7). */
 static bool take_policy(struct slice v, enum dmarc_policy *out) {
     for (int p = DMARC_POLICY_NONE; p <= DMARC_POLICY_REJECT; p++)
         if (slice_is_nocase(v, dmarc_policy_text((enum dmarc_policy)p))) {
@@ -47,7 +48,7 @@ static bool fo_is_valid(struct slice v) {
     return !(seen[0] && seen[1]);
 }
 
-/* What has been read of the tags that may make a record unusable. */
+/* The state of the tags that may make a record unusable. */
 struct reading {
     struct dmarc_record *record;
     bool has_p, bad_policy, has_t;
@@ -110,7 +111,7 @@ int dmarc_record_parse(struct slice txt, struct dmarc_record *out) {
     if (txt.n > DMARC_RECORD_MAX) return -1;
     bool more = slice_cut(&rest, ';', &part);
     if (!more) part = txt;
-    /* §4.7: v is the first tag and DMARC1 its value, or it is no record. The grammar (§4.8) has no space before it */
+    /* §4.7: a record must begin with the tag v and the value DMARC1. The grammar (§4.8) allows no space before it */
     if (!part.n || (part.p[0] | 0x20) != 'v' || !take_tag(part, &name, &value) || name.n != 1 ||
         !slice_is(value, "DMARC1"))
         return -1;
@@ -125,12 +126,12 @@ int dmarc_record_parse(struct slice txt, struct dmarc_record *out) {
     }
     for (int id = 0; id < TAG_COUNT; id++) {
         if (times[id] == 1) take_value(&r, (enum tag_id)id, values[id]);
-        /* a tag that is there twice is malformed (RFC 6376 §3.2), and counts as its default (§4.8) */
+        /* a tag that occurs twice is malformed (RFC 6376 §3.2), and has its default value (§4.8) */
         if (times[id] > 1 && (id == TAG_SP || id == TAG_NP)) r.bad_policy = true;
     }
     if (r.has_t) out->pct = 100;
     out->usable = true;
-    if (!r.has_p || r.bad_policy) { /* §4.10.1: as if it were p=none, if a report can be sent to somebody */
+    if (!r.has_p || r.bad_policy) { /* §4.10.1: counts as p=none if there is an address for reports */
         struct slice list = out->rua;
         struct dmarc_uri uri;
         out->usable = dmarc_uri_next(&list, &uri);
@@ -140,7 +141,7 @@ int dmarc_record_parse(struct slice txt, struct dmarc_record *out) {
     return 0;
 }
 
-/* scheme ":" and at least one byte of what an URI may hold (RFC 3986); an address in mailto (RFC 6068 §2). */
+/* scheme ":" and at least one byte that is allowed in a URI (RFC 3986); for mailto an address (RFC 6068 §2). */
 static bool uri_is_valid(struct slice uri) {
     ptrdiff_t colon = slice_find(uri, ':');
     if (colon < 1 || (size_t)colon + 1 == uri.n) return false;

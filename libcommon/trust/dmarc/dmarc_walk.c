@@ -23,13 +23,13 @@ static size_t count_labels(struct slice name) {
     return n;
 }
 
-/* The name without its left-most label; empty when it has but one. */
+/* The name without its left-most label; empty when it has only one. */
 static struct slice parent_of(struct slice name) {
     ptrdiff_t dot = slice_find(name, '.');
     return dot < 0 ? SLICE("") : slice_skip(name, (size_t)dot + 1);
 }
 
-/* The names to ask (§4.10 steps 3, 4, 7): domain, then its last 7 labels if it has 8 or more, else all but the first;
+/* The names to query (§4.10 steps 3, 4, 7): domain, then its last 7 labels if it has 8 or more, else all but the first;
  * then one label less each time. */
 static size_t plan(struct slice domain, struct dmarc_stop stops[DMARC_QUERIES_MAX]) {
     size_t count = 0, labels = count_labels(domain);
@@ -80,7 +80,7 @@ static void select_organization(struct dmarc_walk *w) {
             while (parent_of(w->organization).n > s->domain.n) w->organization = parent_of(w->organization);
             return;
         }
-        w->organization = s->domain; /* rule 3, if none follows that is shorter */
+        w->organization = s->domain; /* rule 3, unless a shorter one follows */
     }
 }
 
@@ -100,8 +100,7 @@ int dmarc_walk(struct arena *arena, const struct trust_dns *dns, struct slice do
     *out = (struct dmarc_walk){.suffix = -1};
     if (how == DMARC_PUBLIC_SUFFIXES) return walk_by_list(arena, dns, domain, out);
     size_t count = plan(domain, out->stops);
-    for (size_t i = 0; i < count;
-         i++) { /* all that is not known yet is asked for at once; what lies behind a stop does not count */
+    for (size_t i = 0; i < count; i++) { /* all unknown names are requested at once; names after a stop are ignored */
         pending |= dmarc_look(arena, dns, &out->stops[i]) == TRUST_PENDING;
         out->count = i + 1;
         if (!pending && out->stops[i].found == DMARC_FOUND_RECORD && out->stops[i].record.psd != 'u')

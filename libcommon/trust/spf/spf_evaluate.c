@@ -1,5 +1,5 @@
 /* check_host() of one domain: its record, and the terms of it from left to right (RFC 7208 §4.4 to §4.7, §5.1, §5.2,
- * §6). include and redirect come back here; how deep is bounded by the ten terms that may ask DNS. */
+ * §6). include and redirect are recursive; the depth is bounded by the ten terms that may query DNS. */
 #include "libcommon/trust/spf/spf_private.h"
 
 enum { EXPLANATION_MAX = 500 };
@@ -8,19 +8,20 @@ static const char *shown(struct spf_run *r, struct slice name) {
     return spf_printable(r->arena, name, SPF_NAME_SHOWN_MAX);
 }
 
-/* A domain to check is a name of several labels (§4.3); address literals and addresses are none. */
+/* A domain to check is a name of several labels (§4.3), not an address literal or an address. */
 static bool is_host_name(struct slice d) {
     ptrdiff_t dot = slice_find_last(d, '.');
     if (dot < 0 || !spf_is_dns_name(d) || d.p[0] == '[') return false;
     for (size_t i = 0; i < d.n; i++)
-        if (d.p[i] <= ' ' || d.p[i] >= 0x7f) return false; /* signed: also what is not ASCII */
+        if (d.p[i] <= ' ' || d.p[i] >= 0x7f)
+            return false; /* char is signed: this also excludes bytes that are not ASCII */
     for (size_t i = (size_t)dot + 1; i < d.n; i++)
         if (d.p[i] < '0' || d.p[i] > '9') return true;
     return false;
 }
 
-/* The name that a domain-spec stands for: SPF_NO_MATCH with *target (empty: no name can match it, RFC 8616 §4), or what
- * the evaluation ends with. */
+/* Expands a domain-spec: SPF_NO_MATCH with *target (empty: no name can match, RFC 8616 §4), or the step that ends the
+ * evaluation. */
 static enum spf_step expand(struct spf_run *r, struct slice spec, struct slice domain, bool counted,
                             struct slice *target) {
     struct spf_macros m = {
@@ -81,8 +82,8 @@ static enum spf_step evaluate_term(struct spf_run *r, const struct spf_term *t, 
     return t->kind == SPF_INCLUDE ? include(r, target) : spf_mechanism(r, t, target);
 }
 
-/* Something is being waited for: what the terms behind it will surely look up first is asked for too, within the limit
- * on terms, so that a record with many includes takes one round and not one each. */
+/* While an answer is pending, the first lookups of the following terms are requested too, within the limit on terms, so
+ * that a record with many includes needs one round instead of one for each. */
 static void ask_ahead(struct spf_run *r, struct slice terms, struct slice domain) {
     struct slice word;
     struct spf_term t;
@@ -98,7 +99,7 @@ static void ask_ahead(struct spf_run *r, struct slice terms, struct slice domain
     }
 }
 
-/* Fetches the explanation (§6.2): whatever goes wrong with it, there is none. It counts towards no limit (§4.6.4). */
+/* Fetches the explanation (§6.2): after any error there is none. It does not count towards a limit (§4.6.4). */
 static int explain(struct spf_run *r, struct slice spec, struct slice domain) {
     struct slice name, text;
     struct spf_macros m = {.local = r->local,
@@ -109,7 +110,7 @@ static int explain(struct spf_run *r, struct slice spec, struct slice domain) {
                            .v6 = r->v6,
                            .receiver = r->query->receiver,
                            .now = r->query->now};
-    const char *reason = r->out->reason; /* that of the result, whatever happens here */
+    const char *reason = r->out->reason; /* the reason of the result, which must not change here */
     enum spf_step s = expand(r, spec, domain, false, &name);
     r->out->reason = reason;
     if (s != SPF_NO_MATCH) return s == SPF_STOP_PENDING ? TRUST_PENDING : TRUST_DONE;
@@ -127,7 +128,7 @@ static int explain(struct spf_run *r, struct slice spec, struct slice domain) {
     if (spf_expand(r->arena, written, &m, true, &text) != SPF_EXPANDED) return TRUST_DONE;
     for (size_t i = 0; i < text.n; i++)
         if (text.p[i] < ' ' || text.p[i] >= 0x7f)
-            return TRUST_DONE; /* §6.2: US-ASCII; a local part may bring what is none */
+            return TRUST_DONE; /* §6.2: must be US-ASCII; a local part may contain other bytes */
     r->out->explanation = arena_copy(r->arena, slice_head(text, EXPLANATION_MAX));
     return TRUST_DONE;
 }
@@ -156,7 +157,7 @@ static enum spf_result qualified(char q) {
     return q == '-' ? SPF_FAIL : q == '~' ? SPF_SOFTFAIL : q == '?' ? SPF_NEUTRAL : SPF_PASS;
 }
 
-/* The record decides by this term, or by none ("default"). Inside an include it is the including term that will. */
+/* This term decides the result, or none does ("default"). Inside an include, the including term decides. */
 static void decided(struct spf_run *r, const char *term, struct slice domain) {
     if (r->depth) return;
     r->out->mechanism = term;
@@ -166,7 +167,7 @@ static void decided(struct spf_run *r, const char *term, struct slice domain) {
                          : arena_printf(r->arena, "%s of %s matches", term, r->out->record_domain);
 }
 
-/* The terms behind "v=spf1". A syntax error anywhere is found before anything is evaluated (§4.6). */
+/* The terms after "v=spf1". A syntax error anywhere is found before anything is evaluated (§4.6). */
 static int evaluate(struct spf_run *r, struct slice terms, struct slice domain, enum spf_result *result) {
     struct slice redirect, exp, word;
     struct spf_term t;

@@ -1,4 +1,4 @@
-/* Macros (RFC 7208 §7): their grammar, and what they expand to. */
+/* Macros (RFC 7208 §7): their grammar and their expansion. */
 #include <arpa/inet.h>
 #include <stdlib.h>
 
@@ -6,14 +6,14 @@
 
 enum { NAME_MAX_BYTES = 253, EXPANSION_MAX = 65536 };
 
-/* "%{" letter digits "r" delimiters "}", taken apart (§7.1). */
+/* The parts of "%{" letter digits "r" delimiters "}" (§7.1). */
 struct macro {
     char letter; /* lower case */
     bool escape; /* the letter was upper case: URL escaping (§7.3) */
     size_t keep; /* right-hand parts to keep; 0: all */
     bool reverse;
     struct slice delimiters; /* empty: "." */
-    size_t bytes;            /* of it all, with "%{" and "}" */
+    size_t bytes;            /* length with "%{" and "}" */
 };
 
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -48,8 +48,8 @@ static size_t expand_bytes(struct slice spec, bool text) {
     return macro_parse(spec, text, &m) ? m.bytes : 0;
 }
 
-/* Walks over a macro-string; *tail: how many literal bytes stand behind its last macro-expand, *macros: whether there
- * is one. */
+/* Walks over a macro-string; *tail: the number of literal bytes after its last macro-expand, *macros: whether there is
+ * one. */
 static bool walk(struct slice s, bool text, size_t *tail, bool *macros) {
     *tail = 0, *macros = false;
     for (size_t i = 0; i < s.n;) {
@@ -100,7 +100,7 @@ bool spf_has_p_macro(struct slice spec) {
     for (size_t i = 0; i + 2 < spec.n; i++) {
         if (spec.p[i] != '%') continue;
         if (spec.p[i + 1] == '{' && (spec.p[i + 2] | 0x20) == 'p') return true;
-        i++; /* "%%{p" is no macro */
+        i++; /* "%%{p" is not a macro */
     }
     return false;
 }
@@ -139,7 +139,7 @@ static void add_value(struct buf *b, char letter, const struct spf_macros *m) {
 static void transform(struct slice value, const struct macro *m, struct buf *out) {
     struct slice delimiters = m->delimiters.n ? m->delimiters : SLICE(".");
     struct slice *parts =
-        memory_alloc((value.n + 1) * sizeof *parts); /* not the arena's: a record may have thousands of macros */
+        memory_alloc((value.n + 1) * sizeof *parts); /* not in the arena: a record may have thousands of macros */
     size_t count = 0, start = 0;
     for (size_t i = 0; i <= value.n; i++) {
         if (i < value.n && !memchr(delimiters.p, value.p[i], delimiters.n)) continue;
@@ -185,7 +185,7 @@ static bool is_ascii(struct slice s) {
     return true;
 }
 
-/* A name to look up: without final dot; of one that is too long, labels are cut from the left (§7.3). */
+/* A name to look up, without final dot; labels are removed from the left of a name that is too long (§7.3). */
 static struct slice to_name(struct slice name) {
     if (name.n && name.p[name.n - 1] == '.') name.n--;
     while (name.n > NAME_MAX_BYTES) {
@@ -216,7 +216,7 @@ enum spf_expansion spf_expand(struct arena *arena, struct slice spec, const stru
             buf_add_str(&b, spec.p[i] == '%' ? "%" : spec.p[i] == '_' ? " " : "%20");
         }
     }
-    if (!text && !is_ascii(buf_slice(&b))) result = SPF_UNMATCHABLE; /* a HELO that is no domain name */
+    if (!text && !is_ascii(buf_slice(&b))) result = SPF_UNMATCHABLE; /* a HELO that is not a domain name */
     if (result == SPF_EXPANDED) *out = arena_slice(arena, text ? buf_slice(&b) : to_name(buf_slice(&b)));
     buf_free(&b);
     return result;

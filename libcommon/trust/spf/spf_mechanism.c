@@ -1,4 +1,4 @@
-/* What each mechanism compares the client with (RFC 7208 §5). */
+/* The comparison of each mechanism with the client (RFC 7208 §5). */
 #include <arpa/inet.h>
 
 #include "libcommon/trust/spf/spf_private.h"
@@ -53,7 +53,7 @@ static bool address_fits(const struct spf_run *r, const unsigned char *address, 
     return bits % 8 == 0 || ((r->ip[bits / 8] ^ address[bits / 8]) & (0xff << (8 - bits % 8) & 0xff)) == 0;
 }
 
-/* Whether one of an answer's addresses, which are of the client's family, is in one network with the client. */
+/* Whether an address of the answer, which has the client's family, is in the same network as the client. */
 static bool answer_fits(const struct spf_run *r, const struct trust_answer *a, int bits) {
     for (size_t i = 0; i < a->count && a->status == TRUST_DNS_OK; i++)
         if (a->records[i].data.n == (r->v6 ? 16u : 4u) &&
@@ -73,7 +73,7 @@ static enum spf_step name_fits(struct spf_run *r, struct slice name, const struc
     return fits ? SPF_MATCH : SPF_NO_MATCH;
 }
 
-/* §5.4. The hosts are tried by preference; a domain without MX is not its own (no implicit MX). */
+/* §5.4. The hosts are tried by preference; a domain without MX has no implicit MX here. */
 static enum spf_step mechanism_mx(struct spf_run *r, struct slice name, const struct spf_term *t) {
     const struct trust_answer *a;
     const struct trust_record *hosts[SPF_ADDRESSES_MAX];
@@ -91,7 +91,7 @@ static enum spf_step mechanism_mx(struct spf_run *r, struct slice name, const st
         spf_step(r, "%s MX: %u %s", spf_printable(r->arena, name, SPF_NAME_SHOWN_MAX), hosts[i]->preference,
                  spf_printable(r->arena, hosts[i]->data, SPF_NAME_SHOWN_MAX));
         s = name_fits(r, hosts[i]->data, t);
-        if (s == SPF_STOP_PENDING) /* all that are left are asked for at once */
+        if (s == SPF_STOP_PENDING) /* all remaining hosts are requested at once */
             while (++i < count) spf_lookup(r, hosts[i]->data, r->v6 ? TRUST_AAAA : TRUST_A);
         if (s != SPF_NO_MATCH) return s;
     }
@@ -115,9 +115,9 @@ static bool is_within(struct slice name, struct slice domain) {
                                                 slice_equal_nocase(slice_skip(name, name.n - domain.n), domain));
 }
 
-/* Of the client's names whose addresses lead back to it (§5.5), the one that is best for a domain (§7.3, p): the domain
- * itself, else one below it (*within for both), else any; empty for none. False: pending. Of the names, which are the
- * client's to choose, errors and void lookups are of no account. */
+/* The validated name of the client (§5.5) that is best for a domain (§7.3, p): the domain itself, else a name below it
+ * (*within for both), else any; empty when there is none. False: pending. Errors and void lookups of these names are
+ * not counted, because the client chooses the names. */
 static bool best_name(struct spf_run *r, const struct trust_answer *names, struct slice domain, struct slice *best,
                       bool *within) {
     bool pending = false;
@@ -126,7 +126,7 @@ static bool best_name(struct spf_run *r, const struct trust_answer *names, struc
         struct slice name = names->records[i].data;
         const struct trust_answer *back = spf_lookup(r, name, r->v6 ? TRUST_AAAA : TRUST_A);
         if (!back) {
-            pending = true; /* and all others are asked for too */
+            pending = true; /* and all others are requested too */
             continue;
         }
         bool leads_back = answer_fits(r, back, r->v6 ? 128 : 32);
@@ -151,7 +151,7 @@ static enum spf_step mechanism_ptr(struct spf_run *r, struct slice target) {
         spf_step(r, "DNS gave no answer for the names of %s", r->ip_text);
         return SPF_NO_MATCH;
     }
-    enum spf_step s = spf_ask(r, reverse_name(r), TRUST_PTR, &names); /* void when there are none */
+    enum spf_step s = spf_ask(r, reverse_name(r), TRUST_PTR, &names); /* a void lookup when there are none */
     if (s != SPF_NO_MATCH) return s;
     if (!best_name(r, names, target, &best, &within)) return SPF_STOP_PENDING;
     if (r->late && !within) return spf_unsure(r, SPF_TOO_LATE);
@@ -163,8 +163,8 @@ enum spf_step spf_validated_name(struct spf_run *r, struct slice domain, bool co
     bool within;
     *name = SLICE("");
     if (!names) return SPF_STOP_PENDING;
-    if (counted &&
-        !r->names_asked) { /* §4.6.4: the PTR question of p counts, once: its answer is the same for every p and ptr */
+    if (counted && !r->names_asked) { /* §4.6.4: the PTR query of p counts once, because its answer is the same for
+                                         every p and ptr */
         r->names_asked = true;
         if (++r->out->lookups > SPF_LOOKUPS_MAX) return spf_wrong(r, SPF_TOO_MANY_TERMS);
         if (names->status != TRUST_DNS_FAILED) {
@@ -181,13 +181,13 @@ enum spf_step spf_mechanism(struct spf_run *r, const struct spf_term *t, struct 
     enum spf_step s;
     switch (t->kind) {
     case SPF_IP4:
-    case SPF_IP6: /* §5: each only of its own family */
+    case SPF_IP6: /* §5: each matches only its own family */
         return (t->kind == SPF_IP6) == r->v6 && address_fits(r, t->address, r->v6 ? t->cidr6 : t->cidr4) ? SPF_MATCH
                                                                                                          : SPF_NO_MATCH;
     case SPF_A: return name_fits(r, target, t);
     case SPF_MX: return mechanism_mx(r, target, t);
     case SPF_PTR: return mechanism_ptr(r, target);
-    default: /* exists: A, whatever the client's family (§5.7) */
+    default: /* exists: A, for either family of the client (§5.7) */
         s = spf_ask(r, target, TRUST_A, &a);
         if (s != SPF_NO_MATCH || a->status != TRUST_DNS_OK) return s;
         spf_step(r, "%s is there", spf_printable(r->arena, target, SPF_NAME_SHOWN_MAX));

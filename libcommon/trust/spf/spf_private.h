@@ -1,4 +1,4 @@
-/* What the files of spf_*.c share. */
+/* Shared declarations of spf_*.c. */
 #ifndef POSTBUS_TRUST_SPF_PRIVATE_H
 #define POSTBUS_TRUST_SPF_PRIVATE_H
 
@@ -8,7 +8,7 @@ enum {
     SPF_TERM_SHOWN_MAX = 200,
     SPF_RECORD_SHOWN_MAX = 600,
     SPF_NAME_SHOWN_MAX = 255
-}; /* bytes of foreign text in words for people */
+}; /* bytes of a record or name that are quoted in an explanation */
 #define SPF_TOO_LATE "DNS took longer than a check may (RFC 7208 section 4.6.4)"
 #define SPF_TOO_MANY_TERMS "more than ten terms ask DNS (RFC 7208 section 4.6.4)"
 
@@ -26,7 +26,7 @@ enum spf_kind {
     SPF_OTHER
 };
 
-/* A term of a record, taken apart (§4.6.1, §12). */
+/* The parts of a term of a record (§4.6.1, §12). */
 struct spf_term {
     struct slice text; /* all of it */
     char qualifier;
@@ -36,16 +36,16 @@ struct spf_term {
     unsigned char address[16]; /* of ip4 and ip6 */
 };
 
-/* Takes the next term off *rest (terms are separated by spaces and nothing else, §12): false at the end. */
+/* Removes the next term from *rest (terms are separated only by spaces, §12): false at the end. */
 bool spf_next_word(struct slice *rest, struct slice *word);
-/* NULL, or what is wrong with it in words. */
+/* NULL, or the fault in words. */
 const char *spf_term_parse(struct slice word, struct spf_term *t);
 static inline bool spf_term_is_modifier(const struct spf_term *t) { return t->kind >= SPF_REDIRECT; }
-/* All terms behind "v=spf1" (§4.6: a syntax error anywhere is found before anything is evaluated): NULL with the
- * domain-specs of redirect and exp (empty: none), or what is wrong, and in which term. */
+/* Parses all terms after "v=spf1" (§4.6: a syntax error anywhere is found before anything is evaluated): NULL with the
+ * domain-specs of redirect and exp (empty: none), or the fault, and the term that has it. */
 const char *spf_record_parse(struct slice terms, struct slice *redirect, struct slice *exp, struct slice *wrong);
 
-/* What a term ends with. PENDING stops everything until DNS has answered. */
+/* The result of a term. PENDING stops the evaluation until DNS has answered. */
 enum spf_step { SPF_NO_MATCH, SPF_MATCH, SPF_STOP_TEMP, SPF_STOP_PERM, SPF_STOP_PENDING };
 
 struct spf_run {
@@ -58,40 +58,41 @@ struct spf_run {
     bool v6;
     const char *ip_text;
     bool names_asked; /* the client's PTR records were counted */
-    bool late;        /* the time for all of it is up (§4.6.4) */
+    bool late;        /* the time limit has expired (§4.6.4) */
     int depth;        /* of include */
-    int ahead;        /* questions asked before their term's turn */
+    int ahead;        /* queries of later terms that were sent early */
 };
 
-/* One DNS question of a term, void ones counted (§4.6.4). SPF_NO_MATCH with *answer (status OK, NODATA or NXDOMAIN), or
- * what it ends with. A name that DNS cannot hold is not asked: it is as one that is not there (§4.8 leaves this open).
+/* One DNS query of a term; void lookups are counted (§4.6.4). SPF_NO_MATCH with *answer (status OK, NODATA or
+ * NXDOMAIN), or the step that ends the evaluation. A name that is invalid in DNS is not queried and counts as
+ * nonexistent (§4.8 leaves this open).
  */
 enum spf_step spf_ask(struct spf_run *r, struct slice name, int type, const struct trust_answer **answer);
 /* The same without counting; NULL: pending. */
 const struct trust_answer *spf_lookup(struct spf_run *r, struct slice name, int type);
-/* Whether a name is one that DNS can hold (RFC 1035 §2.3.4). */
+/* Whether a name is valid in DNS (RFC 1035 §2.3.4). */
 bool spf_is_dns_name(struct slice name);
 
-/* What a mechanism other than all and include compares with (§5.3 to §5.7). target: what its domain-spec expands to, or
- * the current domain. */
+/* Evaluates a mechanism other than all and include (§5.3 to §5.7). target: its expanded domain-spec, or the current
+ * domain. */
 enum spf_step spf_mechanism(struct spf_run *r, const struct spf_term *t, struct slice target);
-/* The value of the p macro (§7.3) for a domain: SPF_NO_MATCH with *name, empty for "unknown", or what the evaluation
- * ends with. counted: towards the limits. */
+/* The value of the p macro (§7.3) for a domain: SPF_NO_MATCH with *name, empty for "unknown", or the step that ends the
+ * evaluation. counted: the queries count towards the limits. */
 enum spf_step spf_validated_name(struct spf_run *r, struct slice domain, bool counted, struct slice *name);
 
 /* check_host() of one domain, also for include and redirect: TRUST_DONE or TRUST_PENDING. */
 int spf_check_host(struct spf_run *r, struct slice domain, enum spf_result *result);
 
-/* Ends the evaluation with a permerror or temperror, for a reason that is printable. */
+/* Ends the evaluation with a permerror or temperror; reason must be printable. */
 enum spf_step spf_wrong(struct spf_run *r, const char *reason);
 enum spf_step spf_unsure(struct spf_run *r, const char *reason);
-/* A line for people, when it is asked for: otherwise not even what stands in it is made. */
+/* Adds a line of explanation when it is requested; otherwise its arguments are not evaluated. */
 #define spf_step(r, ...)                                                                                               \
     do {                                                                                                               \
         if ((r)->query->explain) spf_step_add((r), __VA_ARGS__);                                                       \
     } while (0)
 void spf_step_add(struct spf_run *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Foreign bytes as printable ASCII, at most `max` of them. */
+/* At most `max` bytes of s as printable ASCII. */
 const char *spf_printable(struct arena *arena, struct slice s, size_t max);
 /* "192.0.2.1, 192.0.2.2" of the first addresses of an answer. */
 const char *spf_addresses_text(struct spf_run *r, const struct trust_answer *a);

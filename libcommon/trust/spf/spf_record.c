@@ -21,15 +21,15 @@ static bool read_prefix(struct slice digits, int max, int *value) {
     return true;
 }
 
-/* Where the digits at the end of s begin. */
+/* The position at which the digits at the end of s begin. */
 static size_t digits_at(struct slice s) {
     size_t at = s.n;
     while (at && is_digit(s.p[at - 1])) at--;
     return at;
 }
 
-/* Cuts dual-cidr-length (§5.3: "/24", "//64", "/24//64") off the end of s, and only off the end: "/" is a byte that
- * names may have. */
+/* Cuts dual-cidr-length (§5.3: "/24", "//64", "/24//64") from the end of s, and only from the end, because names may
+ * contain "/". */
 static bool take_dual_cidr(struct slice *s, struct spf_term *t) {
     size_t at = digits_at(*s);
     if (at < s->n && at >= 2 && s->p[at - 1] == '/' && s->p[at - 2] == '/') {
@@ -62,7 +62,7 @@ static const char *parse_network(struct slice rest, struct spf_term *t) {
     return inet_pton(v6 ? AF_INET6 : AF_INET, text, t->address) == 1 ? NULL : "an address is wrong";
 }
 
-/* What stands behind the name of a mechanism (§5). */
+/* Parses the text after the name of a mechanism (§5). */
 static const char *parse_mechanism(struct slice rest, struct spf_term *t) {
     switch (t->kind) {
     case SPF_ALL: return rest.n ? "all stands alone" : NULL;
@@ -85,7 +85,7 @@ static const char *parse_mechanism(struct slice rest, struct spf_term *t) {
     return spf_is_domain_spec(t->spec) ? NULL : "a domain is malformed, or has a macro that is";
 }
 
-/* name "=" macro-string (§6). redirect and exp are never unknown modifiers, whatever follows. */
+/* name "=" macro-string (§6). redirect and exp are never unknown modifiers, even if their value is malformed. */
 static const char *parse_modifier(struct slice name, struct slice value, struct spf_term *t) {
     t->kind = slice_is_nocase(name, "redirect") ? SPF_REDIRECT : slice_is_nocase(name, "exp") ? SPF_EXP : SPF_OTHER;
     t->spec = value;

@@ -1,4 +1,5 @@
-/* What was looked at, in words for people. Foreign bytes never reach a terminal or a JSON string as they are. */
+/* Lines of explanation. Bytes from DNS or the client are made printable before they reach a terminal or a JSON string.
+ */
 #include <arpa/inet.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -46,7 +46,7 @@ static void hash_of(struct slice key, const char *kind, struct slice rest, struc
     }
 }
 
-/* Whether `hash` is that of one of our keys. */
+/* Whether `hash` was made with one of our keys. */
 static bool hash_fits(const struct srs_keys *keys, struct slice hash, const char *kind, struct slice rest,
                       struct slice domain) {
     char given[SRS_HASH_CHARS], own[SRS_HASH_CHARS];
@@ -121,7 +121,8 @@ static bool cut_address(struct slice address, struct buf *local, struct slice *d
 
 static bool is_separator(char c) { return c == '=' || c == '+' || c == '-'; }
 
-/* "SRS0=…": what follows the four letters, which begins with a separator: "=", or "+" or "-" of other makers. */
+/* "SRS0=…": *rest is the text after the four letters, which begins with a separator: "=", or "+" or "-" in other
+ * implementations. */
 static bool is_srs(struct slice local, const char *kind, struct slice *rest) {
     if (local.n < 6 || !slice_starts_nocase(local, slice_of(kind)) || !is_separator(local.p[4])) return false;
     *rest = slice_skip(local, 4);
@@ -146,7 +147,7 @@ enum srs_result srs_forward(const struct srs_keys *keys, struct slice sender, st
     char own[SRS_HASH_CHARS];
     const char *kind = "SRS1=";
     if (!keys->count || !cut_address(sender, &local, &from) ||
-        slice_find(from, '=') >= 0) { /* no domain has one, and it would not come back */
+        slice_find(from, '=') >= 0) { /* a domain has no "=", and the address could not be reversed */
         buf_free(&local);
         return SRS_NONE;
     }
@@ -209,7 +210,7 @@ static enum srs_result reverse(const struct srs_keys *keys, struct slice local, 
     if (then < 0) return SRS_FORGED;
     age = ((int)(now / DAY_SECONDS % DAYS_MODULO) - then + DAYS_MODULO) % DAYS_MODULO;
     if (age > SRS_DAYS && age != DAYS_MODULO - 1)
-        return SRS_EXPIRED; /* another replica's clock may be past midnight already */
+        return SRS_EXPIRED; /* the clock of another replica may already be past midnight */
     return add_address(out, text, first, SRS_ADDRESS_MAX);
 }
 

@@ -46,7 +46,7 @@ static bool is_host_pattern(struct slice s) {
     return label > 0;
 }
 
-/* The name of a field: what the grammar allows for names not known yet (§3.2, sts-policy-ext-name). */
+/* The name of a field, as the grammar allows for extensions (§3.2, sts-policy-ext-name). */
 static bool is_field_name(struct slice s) {
     if (!s.n || s.n > FIELD_NAME_MAX || !is_alphanumeric(s.p[0])) return false;
     for (size_t i = 1; i < s.n; i++)
@@ -63,7 +63,7 @@ static int read_mode(struct slice value, enum mta_sts_mode *mode) {
     return -1;
 }
 
-/* 1*10(DIGIT); what is above the greatest age counts as it. */
+/* 1*10(DIGIT); a larger number counts as the maximum. */
 static int read_max_age(struct slice value, uint32_t *max_age) {
     uint64_t seconds;
     if (value.n > MAX_AGE_DIGITS_MAX || slice_to_u64(value, UINT64_MAX, &seconds) != 0) return -1;
@@ -93,7 +93,7 @@ int mta_sts_policy_parse(struct arena *arena, struct slice text, struct mta_sts_
         if (!slice_cut(&line, ':', &name) || !is_field_name(name)) return -1;
         struct slice value = slice_trim(line);
         int error = 0;
-        /* §3.2: of a field other than mx that comes several times the first counts */
+        /* §3.2: the first of several fields of one name counts, except for mx */
         if (slice_is(name, "version") && !version) {
             error = slice_is(value, "STSv1") ? 0 : -1;
             version = true;
@@ -105,7 +105,7 @@ int mta_sts_policy_parse(struct arena *arena, struct slice text, struct mta_sts_
             age = true;
         } else if (slice_is(name, "mx")) {
             error = add_mx(arena, out, mx, value);
-        } /* other names are extensions, and ignored (§3.2) */
+        } /* other names are extensions and are ignored (§3.2) */
         if (error) return -1;
     }
     return version && mode && age && (out->mx_count || out->mode == MTA_STS_NONE) ? 0 : -1;

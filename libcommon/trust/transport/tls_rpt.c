@@ -9,7 +9,7 @@ bool tls_rpt_record_is(struct slice txt) {
     return policy_record_is(txt, VERSION, &rest);
 }
 
-/* tlsrpt-uri *(*WSP "," *WSP tlsrpt-uri); only the two schemes of §3 can be reported to. */
+/* tlsrpt-uri *(*WSP "," *WSP tlsrpt-uri); only the two schemes of §3 are valid. */
 static bool is_list(struct slice list) {
     struct slice one;
     for (bool more = true; more;) {

@@ -1,5 +1,5 @@
-/* Authentication-Results (RFC 8601, for UTF-8 RFC 8616 §6) and Received-SPF (RFC 7208 §9.1), as we write them. Whatever
- * a value holds, what is written is of the grammar of RFC 8601 §2.2: a token, an address, or a quoted string. */
+/* Authentication-Results (RFC 8601, for UTF-8 RFC 8616 §6) and Received-SPF (RFC 7208 §9.1), written for this site.
+ * Every value is written in the grammar of RFC 8601 §2.2: as a token, an address, or a quoted string. */
 #include <utf8proc.h>
 
 #include "libcommon/mail/domain.h"
@@ -7,7 +7,7 @@
 
 enum { LINE_BYTES = 78, VALUE_BYTES_MAX = 320, TEXT_BYTES_MAX = 250, SIGNATURE_PREFIX = 8 };
 
-/* The field being written: where its last line begins, for folding. */
+/* The field being written, and the start of its last line, for folding. */
 struct writer {
     struct buf *out;
     size_t line;
@@ -19,7 +19,7 @@ static void fold(struct writer *w) {
     w->line = w->out->n - 1;
 }
 
-/* A piece behind a space, or on a new line when this one would be too long. */
+/* Adds a piece after a space, or on a new line when this one would be too long. */
 static void add_piece(struct writer *w, struct slice piece) {
     if (w->out->n - w->line + 1 + piece.n > LINE_BYTES)
         fold(w);
@@ -28,15 +28,16 @@ static void add_piece(struct writer *w, struct slice piece) {
     buf_add_slice(w->out, piece);
 }
 
-/* The bytes of the UTF-8 character at s, 1 for ASCII, 0 for what is none. */
+/* The bytes of the UTF-8 character at s, 1 for ASCII, 0 when it is not UTF-8. */
 static size_t character_bytes(struct slice s) {
     utf8proc_int32_t code;
     if ((unsigned char)s.p[0] < 0x80) return 1;
     utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)s.p, (utf8proc_ssize_t)(s.n > 4 ? 4 : s.n), &code);
-    return n < 2 || code < 0xa0 ? 0 : (size_t)n; /* C1 controls are no text */
+    return n < 2 || code < 0xa0 ? 0 : (size_t)n; /* C1 controls are not text */
 }
 
-/* Text of a quoted string or comment: `special` bytes behind a backslash; what a header cannot carry becomes "?". */
+/* Text of a quoted string or comment: `special` bytes are escaped with a backslash; bytes that are not allowed in a
+ * header become "?". */
 static void add_text(const struct writer *w, struct buf *out, struct slice s, size_t max, const char *special) {
     s = slice_head(s, max);
     while (s.n) {
@@ -64,13 +65,14 @@ static bool is_plain(struct slice s) {
     }
     if (!s.n || signs > 1) return false;
     if (!signs) return true;
-    /* beside "@" the grammar has names, which are less than tokens */
+    /* beside "@" the grammar allows only names, which have fewer characters than tokens */
     for (size_t i = 0; i < s.n; i++)
         if (strchr("!#$%&'*+^`{|}~", s.p[i]) && (ptrdiff_t)i > slice_find(s, '@')) return false;
     return s.p[0] != '.' && !memmem(s.p, s.n, "..", 2) && !memmem(s.p, s.n, ".@", 2);
 }
 
-/* One value. A name or address in UTF-8 is written so only where it may be; else its domain as A-labels. */
+/* One value. A name or address in UTF-8 is written as such only where this is allowed; otherwise its domain is written
+ * as A-labels. */
 static void add_value(const struct writer *w, struct buf *out, struct slice s) {
     char domain[DOMAIN_BYTES];
     struct buf text = {0};
@@ -104,7 +106,7 @@ static void add_property(struct writer *w, const char *name, struct slice value)
     buf_free(&piece);
 }
 
-/* ";" and "method=result" on a line of its own, with the reason where it is not a plain success. */
+/* ";" and "method=result" on a line of its own, with the reason when the result is not a success. */
 static void add_result(struct writer *w, const char *method, const char *result, const char *reason) {
     struct buf piece = {0};
     buf_add_char(w->out, ';');
@@ -128,7 +130,7 @@ static void add_comment(struct writer *w, const char *comment) {
     buf_free(&piece);
 }
 
-/* §2.7.2: smtp.mailfrom; smtp.helo for the HELO identity, which also stands in for a null reverse-path (RFC 7208 §2.4)
+/* §2.7.2: smtp.mailfrom; smtp.helo for the HELO identity, which also replaces a null reverse-path (RFC 7208 §2.4)
  */
 static void add_spf(struct writer *w, const struct trust_input *in, const struct trust_result *r) {
     add_result(w, "spf", spf_result_text(r->spf.result), r->spf.reason);
@@ -151,13 +153,15 @@ static void add_dkim(struct writer *w, const struct trust_result *r) {
         if (s->a.n) add_property(w, "header.a", s->a);
         char prefix[SIGNATURE_PREFIX];
         size_t n = 0;
-        for (size_t k = 0; k < s->b.n && n < sizeof prefix; k++) /* folds may be anywhere in it */
+        for (size_t k = 0; k < s->b.n && n < sizeof prefix; k++) /* it may contain folds */
             if (s->b.p[k] > ' ') prefix[n++] = s->b.p[k];
-        if (n) add_property(w, "header.b", slice_make(prefix, n)); /* RFC 6008 §4: which of several */
+        if (n)
+            add_property(w, "header.b", slice_make(prefix, n)); /* RFC 6008 §4: identifies one of several signatures */
     }
 }
 
-/* The policy and what was made of it in a comment, as others do; policy.* are not registered for it. */
+/* The policy and the disposition are in a comment, as in other implementations, because no policy.* properties are
+ * registered for them. */
 static void add_dmarc(struct writer *w, const struct trust_result *r) {
     const struct dmarc_verdict *d = &r->dmarc;
     char comment[128];
@@ -182,7 +186,7 @@ static void add_arc(struct writer *w, const struct trust_input *in, const struct
     if (in->client_ip.n) add_property(w, "smtp.remote-ip", in->client_ip);
 }
 
-/* key "=" ( dot-atom / quoted-string ), quoted whatever it is but for plain words. */
+/* key "=" ( dot-atom / quoted-string ), quoted unless it is a plain word. */
 static void add_pair(struct writer *w, const char *key, struct slice value) {
     struct buf piece = {0};
     bool plain = value.n > 0;

@@ -54,7 +54,7 @@ static void put_policy_or_null(struct json_put *j, const char *name, bool there,
         json_put_null(j, name);
 }
 
-/* The record as it counts; sp, np, rua and ruf are null when they are not there. */
+/* The record with its effective values; sp, np, rua and ruf are null when they are missing. */
 static void put_published(struct json_put *j, const struct dmarc_record *d) {
     json_put_object(j, "published");
     json_put_word(j, "p", dmarc_policy_text(d->p));

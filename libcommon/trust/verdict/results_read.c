@@ -2,7 +2,7 @@
 
 static bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
-/* Behind white space and comments (CFWS, RFC 5322 §3.2.2). */
+/* Skips white space and comments (CFWS, RFC 5322 §3.2.2). */
 static void skip_cfws(struct slice *s) {
     size_t i = 0, depth = 0;
     for (; i < s->n; i++) {
@@ -21,7 +21,8 @@ static void skip_cfws(struct slice *s) {
     *s = slice_skip(*s, i);
 }
 
-/* A quoted string's content, or all up to one of `ends`, white space or a comment; empty when there is nothing. */
+/* The content of a quoted string, or the text up to one of `ends`, white space or a comment; empty when there is none.
+ */
 static struct slice take_value(struct arena *arena, struct slice *s, const char *ends) {
     skip_cfws(s);
     size_t n = 0;
@@ -67,7 +68,7 @@ int results_next(struct arena *arena, struct slice *value, struct results_one *o
     *out = (struct results_one){.reason = SLICE("")};
     if (!take_byte(value, ';')) return value->n ? -1 : 0;
     out->method = take_value(arena, value, "=/;");
-    if (!out->method.n) return value->n ? -1 : 0;              /* a last ";" without anything is common */
+    if (!out->method.n) return value->n ? -1 : 0;              /* many senders write a last ";" without a result */
     if (take_byte(value, '/')) take_value(arena, value, "=;"); /* the method's version */
     if (!take_byte(value, '=')) return slice_is_nocase(out->method, "none") && !value->n ? 0 : -1;
     out->result = take_value(arena, value, ";");
@@ -78,7 +79,7 @@ int results_next(struct arena *arena, struct slice *value, struct results_one *o
         if (dotted) p.name = take_value(arena, value, "=;");
         if (!p.type.n || (dotted && !p.name.n) || !take_byte(value, '=')) return -1;
         p.value = take_value(arena, value, ";");
-        /* a local part may be quoted and have a domain behind it: "a b"@example.org */
+        /* a local part may be quoted and followed by a domain: "a b"@example.org */
         if (value->n && value->p[0] == '@') {
             struct slice domain = take_value(arena, value, ";");
             p.value = slice_of(arena_printf(arena, "%.*s%.*s", SLICE_FMT(p.value), SLICE_FMT(domain)));

@@ -1,4 +1,4 @@
-/* Reads Authentication-Results (RFC 8601 §2.2): who says it, and each result. Pure; foreign bytes welcome. */
+/* Reads Authentication-Results (RFC 8601 §2.2): its author (authserv-id) and each result. Pure; accepts any bytes. */
 #ifndef POSTBUS_TRUST_RESULTS_READ_H
 #define POSTBUS_TRUST_RESULTS_READ_H
 
@@ -15,11 +15,11 @@ struct results_one {
     struct results_property properties[RESULTS_PROPERTIES_MAX];
 };
 
-/* Takes the authserv-id, and the version behind it, off a field's value: 0, or -1 when there is none. */
+/* Removes the authserv-id, and the version after it, from a field's value: 0, or -1 when there is none. */
 int results_authserv_id(struct arena *arena, struct slice *value, struct slice *id);
-/* Takes the next result off: 1; 0 at the end or for "none"; -1 when what stands there is malformed. */
+/* Removes the next result: 1; 0 at the end or for "none"; -1 when it is malformed. */
 int results_next(struct arena *arena, struct slice *value, struct results_one *out);
-/* The value of a property; empty when it is not there. */
+/* The value of a property; empty when it is missing. */
 struct slice results_property(const struct results_one *r, const char *type, const char *name);
 
 #endif

@@ -22,8 +22,8 @@ static int check_spf(struct arena *arena, const struct trust_input *in, const st
     return pending | spf_check(arena, &q, dns, &out->spf_helo);
 }
 
-/* Which of two authors' verdicts is worse for the message: one that fails, by its policy; one that is not known; one
- * that has nothing; one that passes. */
+/* A rank to compare the verdicts of two authors. From the worst: a fail, ordered by its policy; an unknown result; no
+ * policy; a pass. */
 static int severity(const struct dmarc_verdict *v) {
     switch (v->result) {
     case DMARC_FAIL: return 20 + (int)v->applied * 10;
@@ -83,7 +83,7 @@ int trust_check_authors(struct arena *arena, const struct trust_input *in, const
 int trust_verify(struct arena *arena, const struct trust_input *in, const struct trust_dns *dns,
                  struct dkim_key_cache *cache, struct trust_result *out) {
     *out = (struct trust_result){.enhanced = "", .reason = ""};
-    /* each asks for what it needs before any of them waits: what can be fetched together is */
+    /* each requests its names before one of them waits, so that all are fetched together */
     int pending = check_spf(arena, in, dns, out);
     pending |= iprev_check(arena, in, dns, out);
     struct dkim_message m = {.header = in->header,
@@ -91,7 +91,7 @@ int trust_verify(struct arena *arena, const struct trust_input *in, const struct
                              .digests = in->digests,
                              .now = in->now,
                              .explain = in->explain,
-                             .ask_only = pending != TRUST_DONE}; /* arithmetic is done once, in the last round */
+                             .ask_only = pending != TRUST_DONE}; /* signatures are verified once, in the last round */
     pending |= dkim_verify(arena, &m, dns, cache, &out->dkim_count, &out->dkim);
     m.ask_only = pending != TRUST_DONE;
     pending |= arc_verify(arena, &m, dns, cache, &out->arc);

@@ -1,6 +1,6 @@
-/* From the proofs to what happens to the message (RFC 9989 §5.3.6, §5.4): the record's policy, what the operator says
- * otherwise, and the words for a refusal. A proof that is not known for lack of DNS answers refuses nothing; the
- * message is deferred where the answer could change what happens to it. */
+/* Decides about the message from the results (RFC 9989 §5.3.6, §5.4): the record's policy, the operator's overrides,
+ * and the text of a refusal. A result that is unknown because DNS did not answer never leads to a refusal; the message
+ * is deferred if the answer could change the decision. */
 #include "libcommon/trust/verdict/trust_private.h"
 
 static void add_reason(struct trust_result *out, const char *type, const char *comment) {
@@ -14,7 +14,7 @@ static void refuse(struct trust_result *out, const char *enhanced, const char *r
     out->reason = reason;
 }
 
-/* The operator's row that fits, or NULL. */
+/* The operator's row that matches, or NULL. */
 static const struct trust_override *find_override(const struct trust_input *in, const struct trust_result *r) {
     const struct trust_policy *p = in->policy;
     for (size_t i = 0; p && i < p->override_count; i++) {
@@ -38,7 +38,7 @@ static enum dmarc_policy policy_of(enum trust_action a) {
                                           : DMARC_POLICY_NONE;
 }
 
-/* DMARC failed, or may have: what is to be done on its account. */
+/* DMARC failed, or may have failed: the action that follows from it. */
 static enum dmarc_policy weigh_failure(struct arena *arena, const struct trust_input *in, struct trust_result *out) {
     const struct trust_override *o = find_override(in, out);
     const char *chain;
@@ -69,7 +69,7 @@ static void refuse_by_dmarc(struct arena *arena, struct trust_result *out) {
 }
 
 void trust_decide(struct arena *arena, const struct trust_input *in, struct trust_result *out) {
-    if (out->disposition == TRUST_REJECT) return; /* there was no way to look at all of it */
+    if (out->disposition == TRUST_REJECT) return; /* not all of it could be checked */
     if (out->dmarc.result == DMARC_FAIL) {
         out->dmarc_disposition = weigh_failure(arena, in, out);
         if (out->dmarc_disposition == DMARC_POLICY_REJECT)
@@ -78,7 +78,7 @@ void trust_decide(struct arena *arena, const struct trust_input *in, struct trus
             out->disposition = TRUST_QUARANTINE;
     } else if (out->dmarc.result == DMARC_TEMPERROR && out->dmarc.uncertain) {
         const struct trust_override *o = find_override(in, out);
-        if (o && policy_of(o->action) == DMARC_POLICY_NONE) { /* whatever the answer, it comes in */
+        if (o && policy_of(o->action) == DMARC_POLICY_NONE) { /* the message is accepted with any answer */
             add_reason(out, "local_policy", arena_printf(arena, "%.*s", SLICE_FMT(o->text)));
         } else {
             out->disposition = TRUST_TEMPFAIL;

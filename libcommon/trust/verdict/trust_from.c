@@ -1,4 +1,4 @@
-/* The author domains of a message (RFC 9989 §5.3.1): every domain in every From field, so that none hides behind
+/* The author domains of a message (RFC 9989 §5.3.1): every domain in every From field, so that none can be hidden by
  * another (§11.5). */
 #include "libcommon/mail/address.h"
 #include "libcommon/mail/domain.h"
@@ -29,14 +29,14 @@ void trust_find_authors(struct arena *arena, struct slice header, struct trust_a
             return;
         }
         size_t n = address_parse(arena, f.value, ADDRESSES_MAX, &list);
-        if (n + 2 >= ADDRESSES_MAX) out->too_many = true; /* the list may go on behind what was read */
+        if (n + 2 >= ADDRESSES_MAX) out->too_many = true; /* the list may continue after the part that was read */
         for (size_t i = 0; i < n; i++) {
             char domain[DOMAIN_BYTES];
             if (list[i].kind != ADDRESS_MAILBOX || !list[i].domain.n) continue;
             if (domain_normalise(list[i].domain, domain) == 0) /* U-labels become A-labels (RFC 9989 §5.3.1) */
                 add_author(arena, out, domain);
             else
-                out->malformed = true; /* also an address literal: there is no domain in it */
+                out->malformed = true; /* also for an address literal, which has no domain */
         }
     }
 }

@@ -4,7 +4,7 @@
 
 #include "libcommon/mail/domain.h"
 
-/* A domain as conditions are compared: lower case, A-labels, a leading dot kept. p NULL: it is none. */
+/* A domain as conditions are compared: lower case, A-labels, a leading dot kept. p NULL: it is not a domain. */
 static struct slice take_domain(struct arena *arena, struct slice text) {
     char name[DOMAIN_BYTES];
     bool below = text.n && text.p[0] == '.';
@@ -12,7 +12,7 @@ static struct slice take_domain(struct arena *arena, struct slice text) {
     return slice_of(arena_printf(arena, "%s%s", below ? "." : "", name));
 }
 
-/* The address in network form; false when it is none. */
+/* The address in network byte order; false when it is not an address. */
 static bool take_address(struct slice text, unsigned char out[16], bool *v6) {
     static const unsigned char mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
     char copy[64];
@@ -49,7 +49,7 @@ static bool take_action(struct slice word, enum trust_action *out) {
     return false;
 }
 
-/* NULL, or what is wrong with the row. */
+/* NULL, or the fault of the row. */
 static const char *take_row(struct arena *arena, struct slice row, struct trust_override *o) {
     struct slice rest = row, word, name;
     int conditions = 0;

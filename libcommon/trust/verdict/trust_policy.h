@@ -1,4 +1,4 @@
-/* What this site does about proofs that fail: the operator's settings, read once at start-up. */
+/* The operator's settings for messages that fail verification, read once at start-up. */
 #ifndef POSTBUS_TRUST_TRUST_POLICY_H
 #define POSTBUS_TRUST_TRUST_POLICY_H
 
@@ -8,7 +8,7 @@ enum { TRUST_SEALERS_MAX = 100, TRUST_OVERRIDES_MAX = 500 };
 
 enum trust_action { TRUST_ACTION_NONE, TRUST_ACTION_ACCEPT, TRUST_ACTION_QUARANTINE, TRUST_ACTION_REJECT };
 
-/* One row of POSTBUS_DMARC_OVERRIDES: every condition that is given must hold. */
+/* One row of POSTBUS_DMARC_OVERRIDES: all given conditions must be met. */
 struct trust_override {
     struct slice from;    /* the author domain; ".example.org": it and all below it; empty: any */
     struct slice spf;     /* a domain for which SPF passed, in the same forms */
@@ -17,13 +17,13 @@ struct trust_override {
     unsigned char network[16];
     int bits;
     enum trust_action action;
-    struct slice text; /* the row as it stands */
+    struct slice text; /* the text of the row */
 };
 
 struct trust_policy {
     enum dmarc_discovery discovery;
-    bool reject_spf_fail;   /* SPF fail where no DMARC record says more */
-    bool reject_iprev_fail; /* a client whose name does not lead back to it */
+    bool reject_spf_fail;   /* refuse on SPF fail where there is no DMARC record */
+    bool reject_iprev_fail; /* refuse a client whose reverse name does not resolve to its address */
     size_t sealer_count, override_count;
     struct slice *sealers; /* A-labels, lower case */
     struct trust_override *overrides;
@@ -31,7 +31,7 @@ struct trust_policy {
 
 /* Texts of the settings; NULL or "" is the default.
  *   discovery:  "treewalk" (RFC 9989, the default) or "psl" (RFC 7489)
- *   sealers:    domains, comma-separated, whose ARC seals are believed (RFC 8617 §7.2)
+ *   sealers:    domains, comma-separated, whose ARC seals are trusted (RFC 8617 §7.2)
  *   overrides:  rows separated by ";", each "[from=D] [ip=NETWORK] [sealer=D] [spf=D] accept|quarantine|reject|none",
  * at least one condition; the first row that fits a message that fails DMARC decides about it spf, iprev: "mark" (the
  * default) or "reject" */
@@ -39,11 +39,11 @@ struct trust_settings {
     const char *discovery, *sealers, *overrides, *spf, *iprev;
 };
 
-/* The policy, of the arena; NULL, with *wrong saying which setting and why, for settings that make no sense. */
+/* The policy, of the arena; NULL for invalid settings, with the setting and the reason in *wrong. */
 const struct trust_policy *trust_policy_parse(struct arena *arena, const struct trust_settings *s, const char **wrong);
 /* Whether the client's address is in the row's network; true when it has none. IPv4 mapped into IPv6 counts as IPv4. */
 bool trust_override_fits_client(const struct trust_override *o, struct slice ip);
-/* Whether name is what a condition says ("" any, "d" itself, ".d" itself and all below). */
+/* Whether name meets a condition ("": any name; "d": only d; ".d": d and all names below it). */
 bool trust_override_fits_domain(struct slice condition, struct slice name);
 
 #endif

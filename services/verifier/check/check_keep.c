@@ -1,6 +1,6 @@
 /* The last result of each domain, noted in the store (NOTE_CHECK): {"result":…, "broken":true|false, "faults":["<name>
- * <type>",…]}, and the news when it changes. A check in which DNS did not answer for something says neither that a
- * fault is mended nor that there is a new one. */
+ * <type>",…]}, and the events when it changes. A check in which DNS did not answer a query reports neither a corrected
+ * fault nor a new one. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -27,7 +27,7 @@ static bool has_text(const json_t *list, const char *text) {
     return false;
 }
 
-/* The faults of a result: their keys, and what the event says of them. */
+/* The faults of a result: their keys, and their descriptions for the event. */
 static void read_faults(const json_t *result, json_t *keys, json_t *news) {
     size_t i;
     json_t *f;
@@ -72,7 +72,7 @@ static void on_previous(void *ctx, int error, struct slice text) {
                 log_info("all DNS records of a domain are right again", "domain", domain, NULL);
                 bus_publish(v->worker->bus, "dns.mended", slice_of(domain), json_pack("{s:s}", "domain", domain));
             }
-        } else { /* DNS was silent: what was broken still counts as such */
+        } else { /* DNS did not answer: previous faults remain */
             json_decref(keys);
             keys = json_incref(json_object_get(previous, "faults"));
             if (!keys) keys = json_array();
@@ -85,7 +85,7 @@ static void on_previous(void *ctx, int error, struct slice text) {
         json_decref(keys);
         json_decref(news);
         json_decref(previous);
-    } /* else there is no store now, or the worker ends: the next check will tell */
+    } /* otherwise the store is not available or the worker ends; the next check will publish the event */
     json_decref(k->result);
     free(k);
 }

@@ -1,4 +1,4 @@
-/* verifier.dns.check: how a hosted domain's DNS looks from outside; the last result, or a fresh one. */
+/* verifier.dns.check: the check of a hosted domain's DNS from outside; the last result, or a new one. */
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"

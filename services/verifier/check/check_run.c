@@ -29,12 +29,13 @@ struct check {
     int ds_error;
     struct resolver *resolver; /* NULL: not yet asking */
     struct lookup *lookup;
-    struct event *step; /* goes on from the loop, never from within a callback of the resolver that may end here */
+    struct event
+        *step; /* continues from the loop, never inside a callback of the resolver, which may be destroyed here */
     enum phase phase;
     int rounds;
     int64_t begun_us;
     size_t outgoing_count;
-    const char *outgoing[OUTGOING_MAX]; /* addresses that mail leaves from */
+    const char *outgoing[OUTGOING_MAX]; /* addresses of outgoing connections */
     int spf_covers;
     bool policy_asked;
     int status; /* of the policy */
@@ -144,7 +145,7 @@ static const struct trust_answer *look_up(void *ctx, struct slice name, int type
     const struct answer *a = lookup_ask(c->lookup, name, type, &full);
     return a      ? lookup_as_proofs_take_it(c->arena, a)
            : full ? lookup_as_proofs_take_it(c->arena, &none)
-                  : NULL; /* full: as if there were no answer */
+                  : NULL; /* the list is full: treated as no answer */
 }
 
 /* TRUST_PENDING, or TRUST_DONE with c->spf_covers. */
@@ -183,7 +184,7 @@ static void on_policy(void *ctx, const struct http_answer *a) {
     event_active(c->step, EV_TIMEOUT, 0);
 }
 
-/* false: there is nothing to wait for. */
+/* Returns false when there is nothing to wait for. */
 static bool fetch_policy(struct check *c) {
     struct buf addresses = {0};
     char text[64];
@@ -209,7 +210,7 @@ static bool fetch_policy(struct check *c) {
 
 static bool same_rrset(const struct check *c, const struct dns_record *a, const struct dns_record *b) {
     if (strcmp(a->type, b->type) != 0 || strcasecmp(a->name, b->name) != 0) return false;
-    if (strcmp(a->type, "TXT") != 0) return true; /* texts of several kinds at a name are judged each for itself */
+    if (strcmp(a->type, "TXT") != 0) return true; /* each kind of TXT record at a name is judged separately */
     const char *x = check_text_wanted(c->arena, a), *y = check_text_wanted(c->arena, b);
     size_t n = strcspn(x, " ;");
     return n == strcspn(y, " ;") && strncmp(x, y, n) == 0;
@@ -272,7 +273,7 @@ static void judge_others(struct check *c, json_t *list, int *wrong, int *unknown
     const struct publish_servers *servers = c->verifier->servers;
     const char *names = *in->ns_names ? in->ns_names : servers && *servers->servers[0].catalog ? in->mail_host : "";
     char reverse[80];
-    if (soa->status != ANSWER_NODATA) { /* else the domain is part of another zone, which has its own delegation */
+    if (soa->status != ANSWER_NODATA) { /* otherwise the domain is part of another zone, which has its own delegation */
         struct check_finding f[2] = {check_ns(c->arena, c->domain, names, ns),
                                      check_ds(c->arena, c->domain, c->ds, ds, soa)};
         if (*names) add_finding(c, list, &f[0], wrong, unknown);
@@ -367,7 +368,7 @@ static void ask_ds(void *ctx) { /* on the pool */
 }
 
 static void on_ds(void *ctx) {
-    begin(ctx); /* without DS records of ours the parent's are judged by whether they validate */
+    begin(ctx); /* without wanted DS records, the parent's are judged by whether they validate */
 }
 
 static void on_records(void *ctx, struct domain_records *made, const char *code) {
@@ -403,6 +404,6 @@ void check_stop(struct verifier *v) {
     for (struct check *c = v->checks, *next; c; c = next) {
         next = c->next;
         if (c->resolver)
-            finish(c, NULL, "unavailable"); /* else a thread of the pool has it, and the process ends anyway */
+            finish(c, NULL, "unavailable"); /* otherwise a thread of the pool uses it, and the process ends anyway */
     }
 }

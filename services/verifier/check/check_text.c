@@ -1,4 +1,4 @@
-/* Records as text, so that what is wanted and what was found can be compared and shown. */
+/* Records as text, so that wanted and found records can be compared and shown. */
 #include <stdlib.h>
 
 #include "libcommon/base/buf.h"
@@ -11,7 +11,7 @@ static unsigned read16(struct slice s, size_t at) {
     return (unsigned)(unsigned char)s.p[at] << 8 | (unsigned char)s.p[at + 1];
 }
 
-/* Foreign text: nothing of it may steer a terminal or a log. */
+/* Makes text from DNS printable, so that it cannot control a terminal or a log. */
 static const char *printable(struct arena *arena, struct slice text) {
     char *copy = arena_copy(arena, text);
     for (size_t i = 0; i < text.n; i++)
@@ -19,7 +19,7 @@ static const char *printable(struct arena *arena, struct slice text) {
     return copy;
 }
 
-/* An uncompressed name in lower case with its final dot; "?" when it is none. */
+/* An uncompressed name in lower case with its final dot; "?" when it is not a name. */
 static const char *wire_name(struct arena *arena, struct slice wire) {
     char text[NAME_TEXT_MAX];
     size_t n = 0;

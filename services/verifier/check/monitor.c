@@ -1,5 +1,5 @@
-/* Checks every hosted domain again and again. One replica does it, the holder of a lease (LEASE_DNS_CHECK) that lasts
- * as long as the time between two rounds and is neither extended nor given back: while it lasts no round begins. */
+/* Checks every hosted domain regularly. One replica does it: the holder of a lease (LEASE_DNS_CHECK) that lasts as long
+ * as the time between two rounds and is neither extended nor released. While it lasts, no other round begins. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -13,7 +13,8 @@
 #include "services/verifier/check/check.h"
 #include "services/verifier/domain_list.h"
 
-/* Of the last round of this replica; 0 on a replica whose turn it was not for two rounds. Over all replicas: max(). */
+/* For the last round of this replica; 0 on a replica that did not do the last two rounds. Over all replicas use max().
+ */
 static struct metric records_wrong = METRIC_GAUGE(
     "postbus_verifier_dns_records_wrong", "Records of hosted domains that are missing, wrong or in conflict in DNS");
 static struct metric checks_done =
@@ -38,7 +39,7 @@ static void monitor_free(struct dns_monitor *m) {
     free(m);
 }
 
-/* A callback came: false when the worker ends, and there is nothing more to do. */
+/* A callback arrived: false when the worker ends and there is nothing more to do. */
 static bool goes_on(struct dns_monitor *m) {
     m->pending--;
     if (m->closing && m->pending == 0) {
@@ -72,7 +73,7 @@ static void check_next(struct dns_monitor *m) {
         const char *name = json_string_value(json_array_get(m->names, m->at++));
         if (!name || domain_normalise(slice_of(name), domain)) continue;
         if (m->verifier->check_count >= CHECK_RUNS_MAX)
-            continue; /* people's checks come first; the next round is not far */
+            continue; /* requested checks have priority; the domain is checked in the next round */
         m->pending++;
         check_run(m->verifier, domain, on_checked, m);
         return;
@@ -89,7 +90,7 @@ static void on_domain(void *ctx, const char *domain) {
 static void on_domains(void *ctx, bool whole) {
     struct dns_monitor *m = ctx;
     if (!whole) {
-        m->in_round = false; /* the next round will do */
+        m->in_round = false; /* the next round tries again */
         return;
     }
     m->wrong = 0;
@@ -106,7 +107,7 @@ static void on_lease(void *ctx, int error) {
         if (now - m->last_round_us > 2 * m->every_seconds * 1000000) metric_set(&records_wrong, 0);
         return;
     }
-    if (m->in_round) return; /* a long round: the lease keeps the others away from a second one */
+    if (m->in_round) return; /* a long round is still running; the lease prevents a second one */
     m->in_round = true;
     m->last_round_us = now;
     json_decref(m->names);
@@ -122,7 +123,7 @@ static void on_clock(evutil_socket_t fd, short what, void *ctx) {
     char token[ULID_BYTES];
     event_add(m->clock, &delay);
     if (domain_list_is_read(&m->list)) return;
-    ulid_create(token); /* a new one for each round, so that nobody extends the last one's */
+    ulid_create(token); /* a new token for each round, so that the previous lease is not extended */
     m->pending++;
     lease_acquire(m->verifier->worker->redis, SLICE(LEASE_DNS_CHECK), token, m->every_seconds * 1000, on_lease, m);
 }
@@ -146,5 +147,5 @@ void dns_monitor_destroy(struct dns_monitor *m) {
     m->closing = true;
     event_free(m->clock);
     domain_list_stop(&m->list);
-    if (m->pending == 0) monitor_free(m); /* else the last callback does */
+    if (m->pending == 0) monitor_free(m); /* otherwise the last callback does this */
 }

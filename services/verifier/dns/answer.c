@@ -16,7 +16,7 @@ struct record {
     char name[ANSWER_NAME_MAX];
     unsigned type, class;
     uint32_t ttl;
-    size_t data, n; /* where its rdata is in the packet */
+    size_t data, n; /* position and length of its rdata in the packet */
 };
 
 static unsigned read16(struct slice packet, size_t at) {
@@ -29,7 +29,7 @@ static uint32_t read32(struct slice packet, size_t at) {
 
 /* Reads the name at *at, following compression pointers (RFC 1035 §4.1.4), which may only go backwards: that bounds the
  * work. Dots, backslashes and bytes that are not printable inside a label are written \DDD (RFC 1035 §5.1). Moves *at
- * behind the name. 0 or -1. */
+ * after the name. 0 or -1. */
 static int read_name(struct slice packet, size_t *at, char out[ANSWER_NAME_MAX]) {
     size_t n = 0, here = *at, limit = packet.n, wire = 0;
     bool jumped = false;
@@ -125,8 +125,8 @@ static int read_data(struct arena *arena, struct slice packet, const struct reco
     }
 }
 
-/* 0, MALFORMED or TOO_MUCH. The answer section may hold the aliases in any order: each round looks for the alias of the
- * name reached so far. */
+/* 0, MALFORMED or TOO_MUCH. The answer section may have the aliases in any order: each round looks for the alias of the
+ * current name. */
 static int follow_aliases(struct slice packet, size_t answers, unsigned count, int type, char name[ANSWER_NAME_MAX],
                           uint32_t *ttl) {
     struct record r;

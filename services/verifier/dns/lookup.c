@@ -5,7 +5,7 @@
 struct question {
     struct lookup *lookup;
     struct question *next;
-    struct slice name; /* as it was added, without final dot */
+    struct slice name; /* as added, without final dot */
     int type;
     bool asked;
     const struct answer *answer;
@@ -31,7 +31,7 @@ struct lookup *lookup_create(struct resolver *r, struct arena *arena, size_t que
     return l;
 }
 
-void lookup_destroy(struct lookup *l) { free(l); /* the questions are the arena's */ }
+void lookup_destroy(struct lookup *l) { free(l); /* the questions are in the arena */ }
 
 static struct slice without_dot(struct slice name) {
     if (name.n && name.p[name.n - 1] == '.') name.n--;
@@ -46,7 +46,7 @@ static struct question *find(const struct lookup *l, struct slice name, int type
     return NULL;
 }
 
-/* A further question; NULL when there are questions_max already. */
+/* Adds a question; NULL when there are questions_max already. */
 static struct question *add(struct lookup *l, struct slice name, int type) {
     if (l->count == l->max) return NULL;
     struct question *q = arena_alloc(l->arena, sizeof *q);
@@ -61,7 +61,7 @@ static struct question *add(struct lookup *l, struct slice name, int type) {
 
 bool lookup_add(struct lookup *l, struct slice name, int type) { return find(l, name, type) || add(l, name, type); }
 
-/* Whether the resolver knows the answer: then it is given. */
+/* Whether the resolver knows the answer; then the answer is set. */
 static bool take_known(struct question *q) {
     const struct answer *known = resolver_known(q->lookup->resolver, q->name, q->type);
     if (!known) return false;

@@ -28,7 +28,8 @@ struct waiter {
     void *ctx;
 };
 
-/* A name and type that is being asked. It lives until libunbound has answered, also when its time is up before. */
+/* A name and type that is being resolved. It exists until libunbound has answered, also when its time limit expires
+ * before. */
 struct question {
     struct resolver *resolver;
     struct question *chain;
@@ -37,10 +38,10 @@ struct question {
     struct event *timer;
     struct arena *arena;
     struct answer answer; /* once answered */
-    bool answered;        /* waits for the loop to tell the waiters */
+    bool answered;        /* the loop will call the waiters */
     int type;
     uint64_t hash;
-    uint32_t *domain_load;        /* the questions in flight about its registered domain, this one among them */
+    uint32_t *domain_load; /* the number of questions in flight about its registered domain, including this one */
     char name[NAME_TEXT_MAX + 1]; /* lower case, without final dot */
 };
 
@@ -50,15 +51,16 @@ struct resolver {
     struct answer_cache *cache;
     struct question *buckets[BUCKETS];
     size_t in_flight;
-    uint32_t domain_load[DOMAIN_BUCKETS]; /* by a hash of the registered domain: two that share one share its bound */
-    struct question *finished, **finished_last; /* answered, not yet told */
+    uint32_t domain_load[DOMAIN_BUCKETS]; /* by a hash of the registered domain: domains with the same hash share the
+                                             bound */
+    struct question *finished, **finished_last; /* answered; their waiters have not been called yet */
     struct event *tell;
     const struct timeval *timeout;
     bool closing;
     unsigned char hash_key[crypto_shorthash_KEYBYTES];
 };
 
-/* Keyed, so that nobody can choose names that share a bucket with another's. */
+/* A keyed hash, so that a sender cannot choose names that share a bucket with another domain. */
 static uint64_t hash_of(const struct resolver *r, const char *name, int type) {
     uint64_t h;
     crypto_shorthash((unsigned char *)&h, (const unsigned char *)name, strlen(name), r->hash_key);
@@ -85,8 +87,8 @@ static bool fold_name(struct slice name, char out[NAME_TEXT_MAX + 1]) {
     return label > 0;
 }
 
-/* Whose questions a name counts among: the registered domain's. Each reverse name counts alone, for nobody chooses many
- * of them. */
+/* The counter for a name is that of its registered domain. Each reverse name has its own, because a client cannot
+ * choose many of them. */
 static uint32_t *domain_load_of(struct resolver *r, const char *name) {
     size_t n = strlen(name);
     bool reverse = n > 5 && strcmp(name + n - 5, ".arpa") == 0;
@@ -105,7 +107,7 @@ static void question_destroy(struct question *q) {
     free(q);
 }
 
-/* Tells all waiters; they may ask again meanwhile, which makes new waiters of a question that is still in flight. */
+/* Calls all waiters. They may ask again during this, and are then new waiters of a question that is still in flight. */
 static void tell_waiters(struct question *q, const struct answer *answer) {
     struct waiter *w = q->waiters;
     q->waiters = NULL;
@@ -128,7 +130,7 @@ static void tell_finished(evutil_socket_t fd, short what, void *ctx) {
         struct question *next = q->finished_next;
         event_del(q->timer);
         tell_waiters(q, &q->answer);
-        if (q->waiters) { /* asked again by a waiter: what was just answered is the answer */
+        if (q->waiters) { /* asked again by a waiter: it gets the same answer */
             q->finished_next = NULL;
             *r->finished_last = q;
             r->finished_last = &q->finished_next;
@@ -153,7 +155,7 @@ static void fail(struct question *q, const char *reason) {
     q->answer = (struct answer){.status = ANSWER_FAILED, .reason = arena_slice(q->arena, slice_of(reason))};
 }
 
-/* libunbound's answer; it may come within ub_resolve_event. */
+/* The answer of libunbound, possibly inside ub_resolve_event. */
 static void on_answer(void *ctx, int rcode, void *packet, int n, int security, char *why_bogus, int rate_limited) {
     (void)rate_limited;
     struct question *q = ctx;
@@ -178,7 +180,8 @@ static void on_answer(void *ctx, int rcode, void *packet, int n, int security, c
     finish(q);
 }
 
-/* The time of a question is up: who waits hears so; libunbound may go on, and its late answer goes to the cache. */
+/* The time limit of a question has expired: its waiters get a failure. libunbound may continue, and its late answer
+ * goes to the cache. */
 static void on_timeout(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
     struct question *q = ctx;
@@ -210,7 +213,7 @@ void resolver_destroy(struct resolver *r) {
     r->closing = true;
     static const struct answer closing = {.status = ANSWER_FAILED, .reason = {"the resolver ends", 17}};
     bool waiting = true;
-    while (waiting) { /* a waiter that hears of a failure may ask the next name */
+    while (waiting) { /* a waiter that gets a failure may ask for the next name */
         waiting = false;
         for (size_t i = 0; i < BUCKETS; i++) {
             for (struct question *q = r->buckets[i]; q; q = q->chain) {

@@ -1,7 +1,7 @@
 /* The validating resolver of one worker: libunbound on the worker's own loop (DNSSEC, query name minimisation, 0x20),
- * in front of it a small cache of parsed answers, so that what was asked before costs a hash lookup. Identical
- * questions in flight are asked once. Each worker has its own (workers share nothing): a name costs a process at most
- * as many questions as it has workers, four as a rule, for which a cache with a lock around it would be dear.
+ * with a small cache of parsed answers in front of it, so that a repeated question costs one hash lookup. Identical
+ * questions in flight are sent once. Each worker has its own resolver (workers share nothing): a process sends at most
+ * one question for a name from each worker, usually four, which costs less than a shared cache with a lock.
  *
  * A question ends within RESOLVER_TIMEOUT_MS: SERVFAIL, silence and bogus signatures are all ANSWER_FAILED, bogus ones
  * with ANSWER_BOGUS and the reason. */
@@ -16,33 +16,34 @@ struct resolver;
 
 enum {
     RESOLVER_TIMEOUT_MS = 10000,
-    RESOLVER_IN_FLIGHT_MAX = 2048, /* questions; one more fails at once */
-    RESOLVER_DOMAIN_MAX =
-        256, /* of these about one registered domain: one whose servers are silent leaves room for the others */
+    RESOLVER_IN_FLIGHT_MAX = 2048, /* questions; a further one fails at once */
+    RESOLVER_DOMAIN_MAX = 256,     /* of these about one registered domain, so that a domain whose servers do not answer
+                                      leaves room for others */
     RESOLVER_CACHE_ENTRIES_MAX = 8192, /* answers */
     RESOLVER_TTL_MAX = 3600,           /* seconds in our cache */
-    RESOLVER_FAILED_TTL = 5,           /* seconds for which a failure is believed */
+    RESOLVER_FAILED_TTL = 5,           /* seconds for which a failure is cached */
 };
 
 struct resolver_settings {
     const char *forward;      /* "addr[@port],…" or "": recursion from the root */
     const char *stubs;        /* "zone=addr[@port],addr…,zone=…": authoritative servers to ask for these zones; or "" */
-    const char *trust_anchor; /* files of DS or DNSKEY records, parted by commas; "": the root's */
+    const char *trust_anchor; /* files of DS or DNSKEY records, separated by commas; "": those of the root */
 };
 
-/* Reads the settings once, at start-up; names of servers are looked up in the system's way. NULL, after logging why,
- * when they make no sense. */
+/* Reads the settings once, at start-up; names of servers are resolved by the system. NULL, after logging the reason,
+ * when they are invalid. */
 struct resolver *resolver_create(struct event_base *base, const struct resolver_settings *settings);
-/* Every waiting question fails first. */
+/* All waiting questions fail first. */
 void resolver_destroy(struct resolver *r);
 
 /* answer: valid during the call. */
 typedef void resolver_fn(void *ctx, const struct answer *answer);
 
-/* The answer known already, valid until the loop turns; NULL when it has to be asked. name: A-labels, with or without
+/* The cached answer, valid until the next turn of the loop; NULL when there is none. name: A-labels, with or without
  * the final dot, any case. */
 const struct answer *resolver_known(struct resolver *r, struct slice name, int type);
-/* Asks. done comes exactly once and never before this returns. A name that cannot be a domain name is ANSWER_NXDOMAIN.
+/* Resolves a name. done is called exactly once and never before this returns. An invalid domain name gives
+ * ANSWER_NXDOMAIN.
  */
 void resolver_ask(struct resolver *r, struct slice name, int type, resolver_fn *done, void *ctx);
 

@@ -6,7 +6,7 @@
 
 #include "services/verifier/dns/resolver.h"
 
-/* A context on this loop; NULL after logging what is wrong with the settings. */
+/* A context on this loop; NULL after logging the fault of the settings. */
 struct ub_ctx *unbound_create(struct event_base *base, const struct resolver_settings *settings);
 
 #endif

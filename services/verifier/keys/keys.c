@@ -17,14 +17,14 @@ struct waiter {
     void *ctx;
 };
 
-/* A domain: asked for (waiters wait for accounts), or known until its time is up (keys NULL: it has none). */
+/* A domain: requested (waiters wait for accounts), or known until it expires (keys NULL: it has none). */
 struct entry {
     struct key_cache *cache;
     struct entry *chain;
     struct waiter *waiters;
     struct domain_keys *keys;
-    uint64_t ticket; /* 0: not being asked */
-    bool stale;      /* dropped while being asked: what comes is not kept */
+    uint64_t ticket; /* 0: no request is running */
+    bool stale;      /* dropped while a request was running: its answer is not kept */
     int64_t until_us;
     char domain[256];
 };
@@ -79,7 +79,7 @@ static void tell_waiters(struct entry *e, struct domain_keys *keys, const char *
     }
 }
 
-/* The private half of an active key; NULL when it cannot be used. */
+/* The private key of an active key; NULL when it cannot be used. */
 static EVP_PKEY *read_private(struct slice pem, bool rsa) {
     if (pem.n == 0 || pem.n > 16384) return NULL;
     BIO *bio = BIO_new_mem_buf(pem.p, (int)pem.n);

@@ -9,7 +9,7 @@
 
 enum { KEYS_SECONDS = 60, KEYS_DOMAINS_MAX = 4096, KEYS_PER_DOMAIN_MAX = 16, KEYS_ASK_TIMEOUT_MS = 5000 };
 
-/* Each key is published, whatever its state; only an active one signs (see services/accounts/keys.c). */
+/* A key is published in every state; only an active one signs (see services/accounts/keys.c). */
 struct signing_key {
     char selector[64];
     char algorithm[32];    /* "rsa-sha256", "ed25519-sha256" */
@@ -17,7 +17,7 @@ struct signing_key {
     EVP_PKEY *private_key; /* NULL: not active, does not sign */
 };
 
-/* Shared between the cache and the jobs that use it at this moment. */
+/* Shared between the cache and the jobs that use it at present. */
 struct domain_keys {
     int references;
     size_t count;
@@ -27,14 +27,14 @@ struct domain_keys {
 struct key_cache *key_cache_create(struct verifier *v);
 void key_cache_destroy(struct key_cache *c);
 
-/* keys: NULL when there are none, then code is "not_found" or "unavailable"; valid during the call, longer with
+/* keys: NULL when there are none; then code is "not_found" or "unavailable". Valid during the call, or longer with
  * domain_keys_hold. */
 typedef void key_cache_fn(void *ctx, struct domain_keys *keys, const char *code);
 /* done may be called before this returns. */
 void key_cache_get(struct key_cache *c, struct slice domain, key_cache_fn *done, void *ctx);
-/* Whether one of them signs. */
+/* Whether one of them can sign. */
 bool domain_keys_can_sign(const struct domain_keys *keys);
-/* Forgets a domain's keys. */
+/* Removes a domain's keys from the cache. */
 void key_cache_drop(struct key_cache *c, struct slice domain);
 
 struct domain_keys *domain_keys_hold(struct domain_keys *keys);

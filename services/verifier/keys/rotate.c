@@ -27,27 +27,27 @@ struct rotator {
     char me[ULID_BYTES]; /* the lease's token */
     int64_t lease_ms;
     struct timeval pause;
-    int64_t publish_ms; /* what the publisher gets before the first look, so that "no such name" is not cached */
-    bool asked;         /* for the lease, without an answer yet */
+    int64_t publish_ms; /* time for the publisher before the first query, so that NXDOMAIN is not cached */
+    bool asked;         /* the lease was requested and there is no answer yet */
     bool closing, mine;
     int64_t list_at;    /* ms */
-    json_t *due;        /* {"<domain>": when it is looked at, ms} */
-    json_t *waiting;    /* {"<domain>": true}: whose new keys were not in DNS at the last look */
+    json_t *due;        /* {"<domain>": time of its next check, ms} */
+    json_t *waiting;    /* {"<domain>": true}: domains whose new keys were not in DNS at the last check */
     json_t *listed;     /* as due: the list that is being read */
-    json_t *round;      /* the domains of this turn that are still to be looked at */
-    struct step *steps; /* under way */
+    json_t *round;      /* the domains of this turn that have not been checked yet */
+    struct step *steps; /* running */
     int step_count;
     struct domain_list list;
 };
 
-/* One domain, looked at. */
+/* The check of one domain. */
 struct step {
     struct rotator *rotator;
     struct step *next;
     struct arena *arena;
     struct lookup *lookup;
     json_t *keys;  /* the published ones */
-    int64_t at_ms; /* when to come back, if nothing changes now */
+    int64_t at_ms; /* time of the next check, if nothing changes now */
     uint64_t ticket;
     char domain[256];
 };
@@ -66,7 +66,7 @@ static void come_back(struct rotator *r, const char *domain, int64_t at_ms) {
     json_object_set_new(r->due, domain, json_integer(at_ms));
 }
 
-/* s is in the list no more. */
+/* s is no longer in the list. */
 static void step_free(struct step *s) {
     s->rotator->step_count--;
     lookup_destroy(s->lookup);
@@ -98,11 +98,12 @@ static void on_stepped(void *ctx, int error, const json_t *reply) {
     }
     json_array_foreach(json_object_get(reply, "changed"), i, each)
         log_info("a DKIM key changed", "domain", s->domain, "selector", json_string_value(each), NULL);
-    step_end(s, clock_wall_ms() +
-                    s->rotator->publish_ms); /* the event may say sooner, and the next step may be due at once */
+    step_end(s,
+             clock_wall_ms() +
+                 s->rotator->publish_ms); /* the event may set an earlier time, and the next step may be due at once */
 }
 
-/* Asks accounts for a change; steals ask, which gets the domain. */
+/* Requests a change from accounts; takes ownership of ask and adds the domain. */
 static void change(struct step *s, const char *verb, json_t *ask, int timeout_ms) {
     metric_add(&steps_done, 1);
     json_object_set_new(ask, "domain", json_string(s->domain));
@@ -129,7 +130,7 @@ static void on_looked(void *ctx) {
         l->ready_ms = rotation_time(json_string_value(json_object_get(key, "ready")));
         l->urgent = json_is_true(json_object_get(key, "urgent"));
         if (l->fits && a->ttl > ttl) ttl = a->ttl;
-        bool unsure = a && a->status == ANSWER_FAILED; /* no answer is no reason to take back what was seen */
+        bool unsure = a && a->status == ANSWER_FAILED; /* without an answer, a key that was seen remains so */
         if (l->fits != l->known && !unsure)
             json_array_append(l->fits ? seen : unseen, json_object_get(key, "selector"));
         json_array_append(selectors, json_object_get(key, "selector"));
@@ -203,7 +204,7 @@ static void next_steps(struct rotator *r) {
         s->next = r->steps;
         r->steps = s;
         r->step_count++;
-        come_back(r, s->domain, clock_wall_ms() + ROTATE_MAKE_MS); /* not twice at once */
+        come_back(r, s->domain, clock_wall_ms() + ROTATE_MAKE_MS); /* to prevent a second request at once */
         s->ticket = bus_request(r->verifier->worker->bus, "accounts.key.list", json_pack("{s:s}", "domain", s->domain),
                                 ROTATE_ASK_MS, on_keys, s);
     }
@@ -215,13 +216,13 @@ static void next_steps(struct rotator *r) {
 
 static void on_domain(void *ctx, const char *domain) {
     struct rotator *r = ctx;
-    json_object_set_new(r->listed, domain, json_integer(0)); /* a new one: at once */
+    json_object_set_new(r->listed, domain, json_integer(0)); /* a new domain is due at once */
 }
 
 static void on_domains(void *ctx, bool whole) {
     struct rotator *r = ctx;
     if (whole) {
-        json_object_update_existing(r->listed, r->due); /* the others: when they are due */
+        json_object_update_existing(r->listed, r->due); /* the others keep their times */
         json_decref(r->due);
         r->due = r->listed;
         r->list_at = clock_wall_ms() + ROTATE_LIST_EVERY_MS;
@@ -251,7 +252,7 @@ static void rotator_free(struct rotator *r) {
 static void turn(struct rotator *r) {
     int64_t now = clock_wall_ms();
     if (now >= r->list_at && !domain_list_is_read(&r->list)) list_domains(r);
-    if (json_array_size(r->round)) return; /* the last turn is not over */
+    if (json_array_size(r->round)) return; /* the previous turn is still running */
     for (void *at = json_object_iter(r->due); at; at = json_object_iter_next(r->due, at))
         if (json_integer_value(json_object_iter_value(at)) <= now)
             json_array_append_new(r->round, json_string(json_object_iter_key(at)));
@@ -271,7 +272,7 @@ static void on_lease(void *ctx, int error) {
         log_info(r->mine ? "DKIM key roll-overs are this replica's from now on"
                          : "DKIM key roll-overs are another replica's",
                  NULL);
-    if (!r->mine) { /* what was known may be old when the lease comes back */
+    if (!r->mine) { /* the known state may be outdated when this worker gets the lease again */
         json_object_clear(r->due);
         json_object_clear(r->waiting);
         metric_set(&waiting, 0);
@@ -286,7 +287,7 @@ static void on_clock(evutil_socket_t fd, short what, void *ctx) {
     struct rotator *r = ctx;
     (void)fd, (void)what;
     event_add(r->clock, &r->pause);
-    if (r->asked) return; /* the last answer is not here yet */
+    if (r->asked) return; /* the previous request has no answer yet */
     r->asked = true;
     lease_acquire(r->verifier->worker->redis, SLICE(LEASE_DKIM), r->me, r->lease_ms, on_lease, r);
 }
@@ -338,5 +339,5 @@ void rotator_destroy(struct rotator *r) {
         if (s->ticket) bus_cancel(r->verifier->worker->bus, s->ticket);
         step_free(s);
     }
-    if (!r->asked) rotator_free(r); /* else the answer does */
+    if (!r->asked) rotator_free(r); /* otherwise the answer's callback does this */
 }

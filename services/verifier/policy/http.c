@@ -15,7 +15,7 @@ struct fetch {
     CURL *easy;
     struct curl_slist *resolve;
     struct buf body;
-    struct event *soon; /* tells that it never began */
+    struct event *soon; /* reports that it never began */
     bool too_large, busy, may_be_private, private_address;
     http_done_fn *done;
     void *ctx;
@@ -160,7 +160,7 @@ void http_destroy(struct http *h) {
     free(h);
 }
 
-/* Whoever writes a domain's zone says where to; not into this site's own network. */
+/* The address comes from another domain's zone, so it must not lead into this site's own network. */
 static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *address) {
     struct fetch *f = ctx;
     (void)purpose;
@@ -214,7 +214,7 @@ void http_get(struct http *h, const char *host, int port, const char *addresses,
     struct buf text = {0};
     if (!(f->easy = curl_easy_init())) memory_exhausted();
     buf_printf(&text, "+%s:%d:%s", host, port,
-               addresses); /* "+": forgotten after a minute; else libcurl would keep each name for ever */
+               addresses); /* "+": removed after a minute; otherwise libcurl keeps each name without a time limit */
     if (!(f->resolve = curl_slist_append(NULL, buf_str(&text)))) memory_exhausted();
     buf_reset(&text);
     buf_printf(&text, "https://%s:%d%s", host, port, path);

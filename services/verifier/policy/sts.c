@@ -18,13 +18,13 @@ static struct metric fetches =
 static struct metric fetch_failures = METRIC_COUNTER("postbus_verifier_mta_sts_failures_total",
                                                      "MTA-STS policies that could not be had or made no sense");
 
-/* Our own lack of room is no failure of the domain's, and no reason to leave out what it asks for. */
+/* A bound that is reached here is not a failure of the domain, and no reason to ignore its policy. */
 static const char NO_ROOM[] = "the domain's MTA-STS policy cannot be asked for now: too much is being asked here";
 
 enum {
     RETRY_MS = 300000,     /* RFC 8461 §3.3: a failed fetch is not tried again for five minutes */
-    REFRESH_MS = 86400000, /* RFC 8461 §10.2: a policy is fetched again before it is old, so that blocking the fetch for
-                              a while is no way around it */
+    REFRESH_MS = 86400000, /* RFC 8461 §10.2: a policy is fetched again before it expires, so that blocking the fetch
+                              for a while does not disable it */
     ADDRESSES_MAX = 8,
     HTTPS_PORT = 443
 };
@@ -35,7 +35,7 @@ struct waiter {
     void *ctx;
 };
 
-/* What Redis keeps of a domain under v:sts:<domain>:
+/* The content of v:sts:<domain> in Redis:
  *   {"id","policy":{"mode","mx":[],"max_age"},"fetched":<ms>,"until":<ms>,"failed_id","failure":{"result","reason"},"retry":<ms>},
  * each member only when there is one. */
 struct find {
@@ -46,13 +46,13 @@ struct find {
     struct lookup *lookup;
     char domain[DOMAIN_BYTES];
     struct slice txt_name, host;
-    struct slice id; /* of the TXT record; empty: there is none */
-    bool bogus;      /* the TXT record is */
+    struct slice id; /* id of the TXT record; empty: there is none */
+    bool bogus;      /* the TXT record is bogus */
     const char *unknown;
-    json_t *kept; /* an object, maybe empty */
+    json_t *kept; /* an object, possibly empty */
     struct event *soon;
     bool dns_known, note_asked, note_known, addresses_asked;
-    bool abandoned; /* the worker ends; only Redis' answer is waited for */
+    bool abandoned; /* the worker ends; only the answer of Redis is pending */
 };
 
 struct sts_cache {
@@ -86,13 +86,13 @@ static void find_destroy(struct find *f, const struct sts_finding *found) {
     free(f);
 }
 
-/* The policy fetched before, while its max_age lasts: it holds whatever DNS says now (RFC 8461 §5.1). */
+/* The policy that was fetched before, during its max_age: it applies independently of DNS (RFC 8461 §5.1). */
 static json_t *kept_policy(const struct find *f) {
     if (json_integer_value(json_object_get(f->kept, "until")) <= clock_wall_ms()) return NULL;
     return json_object_get(f->kept, "policy");
 }
 
-/* Whether what the TXT record announces could not be had lately. */
+/* Whether a recent fetch of the announced policy failed. */
 static bool failed_lately(const struct find *f) {
     return f->id.n && slice_equal(member_slice(f->kept, "failed_id"), f->id) &&
            json_integer_value(json_object_get(f->kept, "retry")) > clock_wall_ms();
@@ -121,7 +121,7 @@ static void keep(struct find *f) {
             retry = json_integer_value(json_object_get(f->kept, "retry"));
     int64_t last = until > retry ? until : retry;
     if (last > now) {
-        /* where this fails, this worker's memory holds it, and the others fetch it themselves */
+        /* if this fails, the policy is in this worker's memory, and other workers fetch it themselves */
         domain_note_write(f->cache->verifier->worker->redis, NOTE_STS, f->domain, slice_of(text), last - now, NULL,
                           NULL);
     }
@@ -141,7 +141,7 @@ static void fetch_failed(struct find *f, const char *result, const char *reason)
     find_finish(f);
 }
 
-/* RFC 8461 §3.2: the media type is text/plain, with whatever parameters. */
+/* RFC 8461 §3.2: the media type is text/plain, with any parameters. */
 static bool is_plain_text(struct slice type) {
     struct slice media;
     if (!slice_cut(&type, ';', &media)) media = type;
@@ -202,8 +202,8 @@ static void fetch(struct find *f) {
     buf_free(&addresses);
 }
 
-/* RFC 8461 §3.1: of the TXT records those that begin with the version; unless there is exactly one, and it is
- * well-formed, there is no policy. */
+/* RFC 8461 §3.1: only TXT records that begin with the version count; there is a policy only if there is exactly one
+ * such record and it is well-formed. */
 static struct slice find_id(const struct answer *txt) {
     struct slice only = SLICE(""), id = SLICE("");
     size_t count = 0;
@@ -212,7 +212,7 @@ static struct slice find_id(const struct answer *txt) {
     return count == 1 && mta_sts_record_parse(only, &id) == 0 ? id : SLICE("");
 }
 
-/* Whether the policy that is kept is the one announced, and young. */
+/* Whether the stored policy is the announced one, and recent. */
 static bool is_current(const struct find *f) {
     return kept_policy(f) && slice_equal(member_slice(f->kept, "id"), f->id) &&
            json_integer_value(json_object_get(f->kept, "fetched")) + REFRESH_MS > clock_wall_ms();
@@ -264,13 +264,14 @@ static void on_note(void *ctx, int error, struct slice text) {
         take_kept(f, kept);
         json_decref(kept);
         sts_memory_put(f->cache->memory, slice_of(f->domain), f->kept, clock_wall_ms());
-    } else if (error != STORE_NOT_FOUND) { /* not known: what this worker knows holds as long as its max_age */
+    } else if (error != STORE_NOT_FOUND) { /* the store is not available: the policy in this worker's memory applies
+                                              during its max_age */
         take_kept(f, sts_memory_get(f->cache->memory, slice_of(f->domain), clock_wall_ms(), INT64_MAX));
     }
     proceed(f);
 }
 
-/* All was known at once; the answer comes from the loop all the same. */
+/* Everything was known at once; done is nevertheless called from the loop. */
 static void on_soon(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
     struct find *f = ctx;
@@ -313,7 +314,8 @@ void sts_find(struct sts_cache *c, struct slice domain, sts_fn *done, void *ctx)
     f->lookup = lookup_create(c->verifier->resolver, f->arena, 3, on_dns, f);
     f->txt_name = slice_of(arena_printf(f->arena, "_mta-sts.%s", f->domain));
     lookup_add(f->lookup, f->txt_name, TYPE_TXT);
-    f->dns_known = lookup_run(f->lookup); /* what is kept comes later than this, so proceed() is not needed here */
+    f->dns_known =
+        lookup_run(f->lookup); /* the stored policy arrives later than this, so proceed() is not needed here */
     ask_kept(f);
 }
 

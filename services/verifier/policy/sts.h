@@ -1,5 +1,6 @@
-/* MTA-STS policies of other domains (RFC 8461): found, fetched, kept for their max_age. Kept in Redis, so that replicas
- * and restarts share them, and for a while in the worker, which also has them when Redis cannot be asked. */
+/* MTA-STS policies of other domains (RFC 8461): discovery, fetching and storing for their max_age. They are stored in
+ * Redis, which replicas share and which survives restarts, and for a while in the worker's memory, which is used when
+ * Redis is not available. */
 #ifndef POSTBUS_VERIFIER_STS_H
 #define POSTBUS_VERIFIER_STS_H
 
@@ -11,18 +12,17 @@ void sts_cache_destroy(struct sts_cache *c);
 
 struct sts_finding {
     json_t *policy; /* {"mode":"enforce"|"testing"|"none","mx":["*.example.com",…],"max_age":seconds}; NULL: the domain
-                       has none. The finder's. */
-    const char *result,
-        *reason; /* why the policy that the domain announces now cannot be had: "sts-policy-fetch-error",
-                    "sts-policy-invalid" or "sts-webpki-invalid" (RFC 8460 §4.3.2.2), and in words; NULL: nothing
-                    failed. An older policy may hold meanwhile. */
-    const char *
-        unknown; /* why it cannot be known now what the domain asks for, and no older policy holds; NULL: it is known */
-    bool bogus;  /* of unknown: DNSSEC says that the announcement is forged */
+                       has none. Owned by the finder. */
+    const char *result, *reason; /* the reason why the announced policy could not be fetched: "sts-policy-fetch-error",
+                                    "sts-policy-invalid" or "sts-webpki-invalid" (RFC 8460 §4.3.2.2), and in words;
+                                    NULL: nothing failed. An older policy may still apply. */
+    const char
+        *unknown; /* the reason why the domain's demand is unknown and no older policy applies; NULL: it is known */
+    bool bogus;   /* if unknown: DNSSEC validation of the announcement failed */
 };
 
 typedef void sts_fn(void *ctx, const struct sts_finding *found);
-/* Finds the policy of domain (A-labels). done comes exactly once, never before this returns. */
+/* Finds the policy of domain (A-labels). done is called exactly once, never before this returns. */
 void sts_find(struct sts_cache *c, struct slice domain, sts_fn *done, void *ctx);
 
 #endif

@@ -36,7 +36,7 @@ static struct place *place_of(struct sts_memory *m, struct slice domain) {
 
 void sts_memory_put(struct sts_memory *m, struct slice domain, json_t *kept, int64_t now_ms) {
     struct place *p = place_of(m, domain);
-    json_incref(kept); /* it may be the one that is there */
+    json_incref(kept); /* it may be the stored one */
     clear(p);
     *p = (struct place){memory_copy(domain), kept, now_ms};
 }

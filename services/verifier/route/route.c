@@ -1,4 +1,4 @@
-/* Where mail for a domain goes: MX, addresses, TLSA, MTA-STS (steps 4 and 5 of a mail). */
+/* The route of mail for a domain: MX, addresses, TLSA, MTA-STS (steps 4 and 5 of a mail). */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -34,7 +34,8 @@ static void answer(struct route *r) {
     r->reply = NULL;
 }
 
-/* Answers when both DNS and MTA-STS are done (or the time is up), and goes when nothing refers to the route any more.
+/* Answers when both DNS and MTA-STS are complete (or the time limit has expired), and frees the route when nothing
+ * refers to it any more.
  */
 static void settle(struct route *r) {
     if (!r->answered && r->reply && (r->sts_done || !r->dns_done)) {
@@ -68,7 +69,7 @@ static void on_policy(void *ctx, const struct sts_finding *found) {
     r->sts_done = true;
     r->policy = json_incref(found->policy);
     if (found->result) r->policy_failure = json_pack("{s:s,s:s}", "result", found->result, "reason", found->reason);
-    if (found->unknown && !r->answered) { /* what the domain asks of TLS is not guessed */
+    if (found->unknown && !r->answered) { /* the domain's demand for TLS must not be guessed */
         json_decref(r->reply);
         r->reply = reply_create("tempfail", found->bogus ? "bogus" : "insecure", found->unknown);
     }
@@ -79,7 +80,7 @@ static void on_timeout(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
     struct route *r = ctx;
     if (r->answered) return;
-    /* where the mail goes may be known by now, but not what the domain asks of TLS: that is not guessed either */
+    /* the hosts may be known by now, but not the domain's demand for TLS, which must not be guessed */
     const char *late = r->reply ? "the domain's MTA-STS policy is not known in time" : "no DNS answer in time";
     json_decref(r->reply);
     r->reply = reply_create("tempfail", "insecure", late);
@@ -119,7 +120,7 @@ static bool take_mx(struct route *r, const struct answer *mx) {
     qsort(mx->records, mx->count, sizeof *mx->records, by_preference);
     for (size_t i = 0; i < mx->count && r->count < ROUTE_HOSTS_MAX; i++) {
         struct slice name = mx->records[i].data;
-        /* This host is in the list: what is not preferred to it would only send the mail around (RFC 5321 §5.1). */
+        /* This host is in the list: hosts that are not preferred to it would cause a loop (RFC 5321 §5.1). */
         if (slice_is_nocase(name, r->verifier->worker->hostname)) {
             while (r->count && r->hosts[r->count - 1].preference == mx->records[i].preference) r->count--;
             if (r->count == 0) {
@@ -135,7 +136,7 @@ static bool take_mx(struct route *r, const struct answer *mx) {
     return true;
 }
 
-/* RFC 8460 §3: the text of the record when there is exactly one and it is well-formed. */
+/* RFC 8460 §3: the text of the record if there is exactly one and it is well-formed. */
 static json_t *tls_rpt_reply(const struct answer *txt) {
     struct slice only = SLICE(""), rua;
     size_t count = 0;

@@ -1,4 +1,4 @@
-/* What route.c (the steps of a route) and route_hosts.c (what is said of each host) share. */
+/* Shared declarations of route.c (the steps of a route) and route_hosts.c (the result for each host). */
 #ifndef POSTBUS_VERIFIER_ROUTE_H
 #define POSTBUS_VERIFIER_ROUTE_H
 
@@ -11,9 +11,9 @@ enum { TLSA_BASES_MAX = 2 };
 struct host {
     struct slice name;
     unsigned preference;
-    bool secure, aliased; /* its addresses and the way to them; it is an alias whose end is not secure: whether the
-                             alias itself is, is asked */
-    struct slice bases[TLSA_BASES_MAX]; /* TLSA base domains to look at, in this order; empty: none */
+    bool secure, aliased; /* secure: its addresses and the alias chain to them; aliased: it is an alias whose end is not
+                             secure, so a query tells whether the alias itself is */
+    struct slice bases[TLSA_BASES_MAX]; /* TLSA base domains to query, in this order; empty: none */
 };
 
 enum route_step { STEP_MX, STEP_ADDRESSES, STEP_ALIASES, STEP_TLSA };
@@ -26,7 +26,7 @@ struct route {
     struct event *timer;
     enum route_step step;
     char domain[DOMAIN_BYTES];
-    struct slice canonical, tls_rpt_name; /* canonical: where the domain's aliases end */
+    struct slice canonical, tls_rpt_name; /* canonical: the end of the domain's alias chain */
     bool mx_secure, implicit;
     size_t count;
     struct host hosts[ROUTE_HOSTS_MAX];
@@ -37,12 +37,12 @@ struct route {
 
 /* Asks for the addresses of all hosts. */
 void route_ask_addresses(struct route *r);
-/* Judges the addresses; where a host's alias leads out of what is secure, asks whether the alias itself is secure. */
+/* Evaluates the addresses; if a host's alias leads to an insecure name, queries whether the alias itself is secure. */
 void route_ask_aliases(struct route *r);
 /* Asks for the TLSA records of hosts that may have some. */
 void route_ask_tlsa(struct route *r);
-/* The host's part of the reply; NULL when it cannot be used: then r->unusable says why, and what a TLS report would say
- * of it (RFC 8460 §4.3.2) is added to left_out. */
+/* The host's part of the reply; NULL when it cannot be used: then r->unusable has the reason, and the result for a TLS
+ * report (RFC 8460 §4.3.2) is added to left_out. */
 json_t *route_host_reply(struct route *r, const struct host *h, json_t *left_out);
 /* "MX of a.test: SERVFAIL", in the route's arena. */
 char *route_reason(struct route *r, const char *what, struct slice name, const struct answer *a);

@@ -1,5 +1,5 @@
-/* How far each host of a route can be trusted: its addresses, and its TLSA records where DNSSEC vouches for the way to
- * them (RFC 7672 §2.2). */
+/* The addresses of each host of a route, and its TLSA records if DNSSEC validates the names that lead to them (RFC 7672
+ * §2.2). */
 #include <stdio.h>
 
 #include "libcommon/base/config.h"
@@ -21,8 +21,7 @@ void route_ask_addresses(struct route *r) {
 
 static bool is_secure(const struct answer *a) { return a->security == ANSWER_SECURE; }
 
-/* The addresses of either family that will be used are all secure; of a family that could not be looked up none is
- * used. */
+/* Whether all addresses that will be used are secure; a family whose lookup failed is not used. */
 static bool has_secure_addresses(const struct answer *a, const struct answer *aaaa) {
     return (a->status == ANSWER_OK || aaaa->status == ANSWER_OK) && (is_secure(a) || a->status == ANSWER_FAILED) &&
            (is_secure(aaaa) || aaaa->status == ANSWER_FAILED);
@@ -55,8 +54,8 @@ void route_ask_tlsa(struct route *r) {
     for (size_t i = 0; i < r->count; i++) {
         struct host *h = &r->hosts[i];
         const struct answer *alias = h->aliased ? lookup_answer(r->lookup, h->name, TYPE_CNAME) : NULL;
-        /* RFC 7672 §2.2.2: the alias is secure though what it leads to is not, so the host's own name may have TLSA
-         * records */
+        /* RFC 7672 §2.2.2: the alias is secure although its target is not, so the host's own name may have TLSA records
+         */
         if (alias && alias->status == ANSWER_OK && is_secure(alias)) h->bases[0] = h->name;
         for (size_t k = 0; k < TLSA_BASES_MAX && h->bases[k].n; k++)
             lookup_add(r->lookup, tlsa_name(r, h->bases[k]), TYPE_TLSA);
@@ -82,7 +81,7 @@ static json_t *tlsa_reply(struct arena *arena, const struct answer *a) {
     return list;
 }
 
-/* RFC 8460 §4.3.2.1: dnssec-invalid, where what DNSSEC should have vouched for could not be had. */
+/* RFC 8460 §4.3.2.1: dnssec-invalid, when data that DNSSEC should validate could not be resolved. */
 static void leave_out(struct route *r, const struct host *h, json_t *left_out, const char *what,
                       const struct answer *failed, bool for_dnssec) {
     r->unusable = route_reason(r, what, h->name, failed);
@@ -91,7 +90,7 @@ static void leave_out(struct route *r, const struct host *h, json_t *left_out, c
                                                   "dnssec-invalid", "reason", r->unusable));
 }
 
-/* The names that a certificate is held against, the TLSA base domain first. */
+/* The names with which a certificate is compared, the TLSA base domain first. */
 static json_t *names_reply(const struct route *r, struct slice base) {
     struct slice names[DANE_NAMES_MAX];
     size_t n = dane_reference_names(base, slice_of(r->domain), r->canonical, names);
@@ -110,16 +109,15 @@ json_t *route_host_reply(struct route *r, const struct host *h, json_t *left_out
         return NULL;
     }
     const struct answer *alias = h->aliased ? lookup_answer(r->lookup, h->name, TYPE_CNAME) : NULL;
-    if (alias &&
-        alias->status ==
-            ANSWER_FAILED) { /* RFC 7672 §2.1.1: whether DANE is for this host is unknown, so it must not be used */
+    if (alias && alias->status == ANSWER_FAILED) { /* RFC 7672 §2.1.1: it is unknown whether DANE applies to this host,
+                                                      so the host must not be used */
         leave_out(r, h, left_out, "CNAME", alias, true);
         return NULL;
     }
     json_t *tlsa = NULL, *names = NULL, *addresses = json_array();
     for (size_t k = 0; k < TLSA_BASES_MAX && h->bases[k].n && !tlsa; k++) {
         const struct answer *t = lookup_answer(r->lookup, tlsa_name(r, h->bases[k]), TYPE_TLSA);
-        if (!t || t->status == ANSWER_FAILED) { /* the same of its TLSA records */
+        if (!t || t->status == ANSWER_FAILED) { /* the same for its TLSA records */
             static const struct answer too_many = {.status = ANSWER_FAILED,
                                                    .reason = {"not asked: too many questions", 29}};
             leave_out(r, h, left_out, "TLSA", t ? t : &too_many, true);

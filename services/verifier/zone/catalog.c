@@ -7,7 +7,7 @@
 
 enum { POLL_MS = 50, MEMBER_BYTES = 512 };
 
-/* Any unique label will do (RFC 9432 §4.1), and a digest of the zone's name always is the same. */
+/* Any unique label is allowed (RFC 9432 §4.1); a digest of the zone's name is always the same. */
 static void member_name(const char *catalog, const char *zone, char out[MEMBER_BYTES]) {
     unsigned char digest[SHA256_DIGEST_LENGTH];
     char hex[41];
@@ -63,7 +63,7 @@ int catalog_remove(struct dns_server *s, const char *catalog, const char *zone, 
     member_name(catalog, zone, member);
     int known = is_member(s, member, reason);
     if (known <= 0) return known;
-    ldns_rr *rr = ldns_rr_new(); /* RFC 2136 §2.5.2: class ANY, no data: the whole RRset goes */
+    ldns_rr *rr = ldns_rr_new(); /* RFC 2136 §2.5.2: class ANY, no data: the whole RRset is deleted */
     ldns_rr_set_owner(rr, ldns_dname_new_frm_str(member));
     ldns_rr_set_type(rr, LDNS_RR_TYPE_PTR);
     ldns_rr_set_class(rr, LDNS_RR_CLASS_ANY);

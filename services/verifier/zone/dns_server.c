@@ -11,7 +11,7 @@
 enum {
     TSIG_FUDGE_SECONDS = 300 /* RFC 8945 §10 */,
     TSIG_MAC = 3,
-    TSIG_ERROR = 5 /* where they are in its RDATA, §4.2 */,
+    TSIG_ERROR = 5 /* positions in its RDATA, §4.2 */,
     TRANSFER_MESSAGES_MAX = 100000
 };
 enum { BADSIG = 16, BADKEY = 17, BADTIME = 18, BADTRUNC = 22 };
@@ -146,7 +146,8 @@ static bool send_message(struct dns_server *s, const ldns_pkt *message) {
     return sent;
 }
 
-/* One message to the server and its answer, both signed. NULL with the reason. about: what it is for. Takes message. */
+/* Sends one message to the server and receives the answer, both signed. NULL with the reason. about: the name in the
+ * reason. Takes ownership of message. */
 static ldns_pkt *exchange(struct dns_server *s, ldns_pkt *message, const char *about, char reason[DNS_REASON_MAX]) {
     ldns_pkt *answer = NULL;
     uint8_t *wire = NULL;
@@ -222,7 +223,7 @@ static bool read_name(const ldns_rdf *name, char out[DNS_NAME_BYTES]) {
     return fits;
 }
 
-/* The SOA is in the answer when name is an apex; else in the authority section of the zone that holds it (RFC 2308 §3).
+/* The SOA is in the answer section if name is an apex, otherwise in the authority section (RFC 2308 §3).
  */
 int dns_server_zone_of(struct dns_server *s, const char *name, char zone[DNS_NAME_BYTES], char reason[DNS_REASON_MAX]) {
     ldns_rdf *owner = ldns_dname_new_frm_str(name);
@@ -255,7 +256,7 @@ int dns_server_update(struct dns_server *s, const char *zone, const ldns_rr_list
                       char reason[DNS_REASON_MAX]) {
     ldns_rdf *name = ldns_dname_new_frm_str(zone);
     ldns_pkt *update = name ? ldns_update_pkt_new(name, LDNS_RR_CLASS_IN, NULL, changes, NULL)
-                            : NULL; /* name is its own then; changes are copied */
+                            : NULL; /* the update then owns name; changes are copied */
     if (!update) {
         ldns_rdf_deep_free(name);
         return failed(reason, zone, "the update cannot be written");
@@ -267,8 +268,8 @@ int dns_server_update(struct dns_server *s, const char *zone, const ldns_rr_list
     return done ? 0 : -1;
 }
 
-/* The transfer ends with the SOA it began with (RFC 5936 §2.2). The first message is verified; the later ones come over
- * the same connection. */
+/* The transfer ends with the SOA it began with (RFC 5936 §2.2). The signature of the first message is verified; the
+ * later ones arrive on the same connection. */
 int dns_server_transfer(struct dns_server *s, const char *zone, void (*each)(void *ctx, const ldns_rr *rr), void *ctx,
                         char reason[DNS_REASON_MAX]) {
     ldns_pkt *answer = dns_server_ask(s, zone, LDNS_RR_TYPE_AXFR, reason);

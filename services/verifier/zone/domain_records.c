@@ -5,18 +5,18 @@
 #include "libcommon/base/arena.h"
 #include "libcommon/mail/domain.h"
 
-/* One domain being asked about: first accounts.domain.get, then its keys. */
+/* The requests for one domain: first accounts.domain.get, then its keys. */
 struct domain_ask {
     struct verifier *verifier;
     struct domain_ask *next;
-    uint64_t ticket; /* of accounts.domain.get; 0: the keys are waited for */
+    uint64_t ticket; /* of accounts.domain.get; 0: waiting for the keys */
     char domain[DOMAIN_BYTES];
     json_t *own;
     domain_records_fn *done;
     void *ctx;
 };
 
-/* It is in no list any more. */
+/* It is no longer in a list. */
 static void end(struct domain_ask *a, struct domain_records *r, const char *code) {
     a->done(a->ctx, r, code);
     json_decref(a->own);
@@ -83,7 +83,7 @@ void domain_records_stop(struct verifier *v) {
     struct domain_ask **place = &v->domain_asks;
     while (*place) {
         struct domain_ask *a = *place;
-        if (!a->ticket) { /* those that wait for keys hear from the key cache */
+        if (!a->ticket) { /* the key cache calls those that wait for keys */
             place = &a->next;
             continue;
         }

@@ -21,7 +21,7 @@ static void next_task(struct publisher *p) {
 static void add_task(struct publisher *p, enum publish_kind kind, const char *domain) {
     for (struct publish_task *t = p->first; t; t = t->next) {
         if (strcmp(t->domain, domain) != 0) continue;
-        t->kind = kind; /* what was asked last counts */
+        t->kind = kind; /* the last request counts */
         return;
     }
     struct publish_task *t = memory_alloc(sizeof *t);
@@ -77,8 +77,8 @@ static int by_length(const void *x, const void *y) {
     return m < n ? -1 : m > n ? 1 : strcmp(*a, *b);
 }
 
-/* A domain above another comes first: the other's records then go into its zone, and no zone is made that its parent
- * does not know of. */
+/* Parent domains come first, so that the records of a child go into the parent's zone, and no zone is created without a
+ * delegation. */
 static void add_all(struct publisher *p) {
     size_t n = json_object_size(p->hosted), i = 0;
     const char **names = memory_alloc((n + 1) * sizeof *names), *name;
@@ -100,7 +100,7 @@ static void on_domain(void *ctx, const char *name) {
 
 static void on_domains(void *ctx, bool whole) {
     struct publisher *p = ctx;
-    if (!whole) { /* half a list is none */
+    if (!whole) { /* an incomplete list is not used */
         json_decref(p->listing);
         p->listing = NULL;
         try_again_later(p);
@@ -129,8 +129,8 @@ static void on_clock(evutil_socket_t fd, short what, void *ctx) {
     list_domains(p);
 }
 
-/* What failed goes to the end of the list, unless something newer is there for its domain; without a list of domains
- * yet, that is what failed. */
+/* A failed task goes to the end of the list, unless there is a newer one for its domain. If there is no list of domains
+ * yet, reading it is what failed. */
 static void on_again(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
     struct publisher *p = ctx;
@@ -158,7 +158,8 @@ static void on_account_changed(void *ctx, struct slice about, const json_t *data
         domain_normalise(member_slice(data, "domain"), domain))
         return;
     bool gone = slice_is(what, "domain") && slice_is(change, "deleted");
-    json_t *lists[] = {p->hosted, p->listing}; /* the clean-up must not take what was added since the list was read */
+    json_t *lists[] = {p->hosted,
+                       p->listing}; /* the clean-up must not remove domains that were added since the list was read */
     for (size_t i = 0; i < 2; i++) {
         if (!lists[i]) continue;
         if (gone)
@@ -213,5 +214,5 @@ void publisher_destroy(struct publisher *p) {
     free_tasks(&p->first);
     free_tasks(&p->failed);
     p->last = &p->first;
-    if (!p->busy) publisher_free(p); /* else what is under way does it */
+    if (!p->busy) publisher_free(p); /* otherwise the running task does this */
 }

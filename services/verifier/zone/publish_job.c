@@ -1,5 +1,5 @@
-/* One publication, removal or clean-up: what is wanted (accounts), what was published before (Redis), the servers told
- * (on the pool), what is published now (Redis). */
+/* One publication, removal or clean-up: reads the wanted records (accounts) and the former ones (Redis), updates the
+ * servers (on the pool), and records what is published (Redis). */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -17,20 +17,20 @@ static struct metric publish_failures =
 
 enum { ASK_TIMEOUT_MS = 5000 };
 
-/* A task under way, and all that it needs on the pool. */
+/* A running task, with all data that it needs on the pool. */
 struct job {
     struct publisher *publisher;
     struct publish_task *task;
     struct arena *arena;
     struct domain_records *made; /* PUBLISH_ZONE */
-    struct record_set wanted;    /* of made, less what is outside of all that is hosted here */
-    struct record_set former;    /* what was published before; of arena */
+    struct record_set wanted;    /* the records of made, without those outside of all hosted domains */
+    struct record_set former;    /* the records that were published before; in arena */
     size_t child_count;          /* hosted domains below this one */
     const char **children;
-    struct publish_servers *servers; /* the publisher's */
+    struct publish_servers *servers; /* owned by the publisher */
     size_t changed;
     struct buf left_out;
-    json_t *catalog; /* PUBLISH_CLEAN: the zones there are */
+    json_t *catalog; /* PUBLISH_CLEAN: the existing zones */
     int error;
     char reason[DNS_REASON_MAX + 128];
 };
@@ -66,7 +66,7 @@ static void add_records(json_t *list, struct record_set set) {
     }
 }
 
-/* Writes what is, or may be, on the servers from now on. */
+/* Records what is, or may be, on the servers from now on. */
 static void keep(struct job *j, bool with_former, domain_note_done_fn *done) {
     json_t *list = json_array();
     add_records(list, j->wanted);
@@ -178,7 +178,7 @@ static void start(struct job *j) { service_offload(j->publisher->verifier->worke
  * -----------------------------------------------------------------------------------------------------------------------------------
  */
 
-/* It is noted what will be there, before it is: what a kill leaves half done is found later. */
+/* The records are noted before they are published, so that an update that a kill interrupts is found later. */
 static void on_noted(void *ctx, int error) {
     struct job *j = ctx;
     if (j->publisher->closing)
@@ -208,8 +208,8 @@ static void on_former(void *ctx, int error, struct slice text) {
 
 static void get_former(struct job *j) { domain_note_read(store(j), NOTE_PUBLISHED, j->task->domain, on_former, j); }
 
-/* Records outside of the domain go where they belong when that is hosted here too; else they are somebody else's to
- * publish. */
+/* Records outside of the domain are published in their own domain if that is hosted here too; otherwise its owner must
+ * publish them. */
 static void choose_wanted(struct job *j) {
     struct dns_record *records = arena_alloc(j->arena, (j->made->n + 1) * sizeof *records);
     j->wanted.records = records;
@@ -220,7 +220,7 @@ static void choose_wanted(struct job *j) {
     }
 }
 
-/* Domains below this one, which may have zones of their own (they were there first): only where zones are made by us.
+/* Finds domains below this one, which may have zones of their own if they were added first; only when we create zones.
  */
 static void find_children(struct job *j) {
     const char *name;
@@ -252,7 +252,7 @@ static void on_records(void *ctx, struct domain_records *made, const char *code)
         if (j->task->kind == PUBLISH_REMOVE)
             get_former(j);
         else
-            finish(j, PUBLISH_DONE, NULL); /* gone meanwhile: its removal is another task */
+            finish(j, PUBLISH_DONE, NULL); /* deleted in the meantime: its removal is another task */
     } else {
         finish_failed(j, PUBLISH_PAUSE, "accounts cannot be asked for the domain and its keys");
     }
@@ -267,7 +267,7 @@ void publish_job_start(struct publisher *p, struct publish_task *task) {
     if (task->kind == PUBLISH_CLEAN) {
         j->catalog = json_array();
         start(j);
-    } else { /* also before a removal: accounts has the last word on whether the domain is gone */
+    } else { /* also before a removal: accounts decides whether the domain is deleted */
         domain_records_get(p->verifier, task->domain, true, on_records, j);
     }
 }

@@ -1,5 +1,4 @@
-/* The publisher's two halves: publish.c decides what is to be done and when, publish_job.c does one thing. Private to
- * them. */
+/* Shared by the two files of the publisher: publish.c schedules tasks, publish_job.c does one task. Private to them. */
 #ifndef POSTBUS_VERIFIER_PUBLISH_PRIVATE_H
 #define POSTBUS_VERIFIER_PUBLISH_PRIVATE_H
 
@@ -10,7 +9,7 @@
 
 enum publish_kind { PUBLISH_ZONE, PUBLISH_REMOVE, PUBLISH_CLEAN };
 
-/* Work to do; one kind of it a domain at a time in the list. */
+/* A task; the list has at most one of each kind for a domain. */
 struct publish_task {
     struct publish_task *next;
     enum publish_kind kind;
@@ -22,25 +21,25 @@ struct publisher {
     struct event *clock, *again;
     struct publish_servers servers;
     struct publish_task *first, **last;
-    struct publish_task *failed; /* to be tried again; meanwhile the others go on */
+    struct publish_task *failed; /* to be tried again; other tasks continue */
     bool busy, closing;
-    json_t *hosted;  /* the last whole list of domains, and what came since: {"<domain>":true} */
+    json_t *hosted;  /* the last complete list of domains, and those added since: {"<domain>":true} */
     json_t *listing; /* the list being read, page by page */
-    json_t *seen;    /* zones that were missed in the list, with when (ms): see publish_choose_gone */
+    json_t *seen;    /* zones that were missing from the list, with the time (ms): see publish_choose_gone */
     int64_t every_seconds, gone_seconds;
     struct domain_list list;
 };
 
-/* Begins a task; takes it. publish_finished is called when it is over. */
+/* Begins a task and takes ownership of it. publish_finished is called at its end. */
 void publish_job_start(struct publisher *p, struct publish_task *task);
 enum publish_end {
     PUBLISH_DONE,
-    PUBLISH_AGAIN, /* this one failed: it is tried again later */
-    PUBLISH_PAUSE, /* the store, accounts or the DNS server cannot be reached: so would all that follow */
+    PUBLISH_AGAIN, /* this task failed and is tried again later */
+    PUBLISH_PAUSE, /* the store, accounts or the DNS server cannot be reached, so all further tasks would fail too */
 };
 /* gone: zones that PUBLISH_CLEAN found, or NULL. */
 void publish_finished(struct publisher *p, struct publish_task *task, enum publish_end end, const json_t *gone);
-/* Whether a domain that is hosted here has this name, or is above it. */
+/* Whether a hosted domain has this name, or is above it. */
 bool publish_is_hosted(const struct publisher *p, const char *name);
 
 #endif

@@ -1,4 +1,4 @@
-/* Where zones are published, and with which keys. */
+/* The servers to which zones are published, and their keys. */
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"
@@ -46,7 +46,7 @@ bool publish_servers_read(struct publish_servers *out) {
             s->dns = s[-1].dns;
         }
         s->dns.address = address;
-        s->catalog = catalog ? catalog : "catalog.postbus"; /* set and empty: zones are not made by us */
+        s->catalog = catalog ? catalog : "catalog.postbus"; /* set and empty: zones are not created by us */
         out->count++;
     }
     return out->count > 0;

@@ -1,6 +1,6 @@
-/* The DNS records that a hosted domain should publish, each with what it is for. records_make is pure; its input comes
- * from the site's settings, the domain's own (accounts.domain.set) and its DKIM keys; domain_records.h puts all of that
- * together. */
+/* The DNS records that a hosted domain should publish, each with its purpose. records_make is pure; its input comes
+ * from the site's settings, the domain's own (accounts.domain.set) and its DKIM keys; domain_records.h collects all of
+ * these. */
 #ifndef POSTBUS_VERIFIER_RECORDS_H
 #define POSTBUS_VERIFIER_RECORDS_H
 
@@ -14,25 +14,26 @@ struct dns_record {
     const char *name, *type, *value;
     int ttl;
     const char *purpose; /* in words, for people */
-    bool needed; /* without it mail is lost or not believed; else it is a service to clients and other servers */
+    bool needed;         /* without it mail is lost or not authenticated; otherwise it is optional */
 };
 
 struct records_input {
     const char *domain;    /* A-labels */
     const char *mail_host; /* POSTBUS_HOSTNAME */
     const char *addresses; /* POSTBUS_PUBLIC_ADDRESSES: of the mail host, comma-separated; "" */
-    const char
-        *outgoing_name;   /* POSTBUS_OUTGOING_NAME: what delivery says in EHLO when that is not the mail host; "" */
-    const char *outgoing; /* POSTBUS_OUTGOING_ADDRESSES: where mail leaves from, when not from the mail host's; "" */
-    const char *ns_names; /* POSTBUS_NS_NAMES: comma-separated; "" */
+    const char *
+        outgoing_name; /* POSTBUS_OUTGOING_NAME: the name that delivery uses in EHLO if that is not the mail host; "" */
+    const char *
+        outgoing; /* POSTBUS_OUTGOING_ADDRESSES: addresses of outgoing connections, if not those of the mail host; "" */
+    const char *ns_names;     /* POSTBUS_NS_NAMES: comma-separated; "" */
     const char *ns_addresses; /* POSTBUS_NS_ADDRESSES: of those names that are inside the domain; "": the mail host's */
     const char *dmarc_policy; /* "none", "quarantine", "reject" */
-    const char *dmarc_rua;    /* where aggregate reports go: URIs; "" for nowhere */
-    const char *dmarc_ruf;    /* where failure reports go; "" */
-    const char *tlsrpt_rua;   /* where TLS reports go; "" */
+    const char *dmarc_rua;    /* URIs for aggregate reports; "": none */
+    const char *dmarc_ruf;    /* URIs for failure reports; "" */
+    const char *tlsrpt_rua;   /* URIs for TLS reports; "" */
     const char *mta_sts; /* "testing", "enforce" or "none" when a policy is served for the domain; "": no such record */
     const char *tlsa_hex;       /* SHA-256 of the mail host's public key (TLSA 3 1 1, RFC 7672 §3.1.1); "": unknown */
-    const char *tlsa_next_hex;  /* of the key that will follow it (RFC 7671 §8.4); "": none */
+    const char *tlsa_next_hex;  /* of the next key (RFC 7671 §8.4); "": none */
     const char *bimi_location;  /* of the logo, https; "": no BIMI record */
     const char *bimi_authority; /* of its certificate; "" */
     size_t caa_count;
@@ -40,7 +41,7 @@ struct records_input {
     const struct domain_keys *keys;   /* NULL: none */
 };
 
-/* Fills records (of arena) and answers how many. */
+/* Fills records (in arena) and returns their number. */
 size_t records_make(struct arena *arena, const struct records_input *in, struct dns_record records[RECORDS_MAX]);
 /* The settings' part of the input; text lives as long as arena. own: the domain's own settings (accounts.domain.get's
  * dns), NULL for none; they must live as long as arena too. The certificates are read again each time. */

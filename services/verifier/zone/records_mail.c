@@ -1,4 +1,4 @@
-/* Where a domain's mail goes to and comes from, and where its people's mail clients connect. */
+/* Records for a domain's incoming and outgoing mail, and for the mail clients of its users. */
 #include "services/verifier/zone/records_private.h"
 
 enum { SPF_BYTES_MAX = 400 };
@@ -32,7 +32,7 @@ static void add_alias(struct record_list *l, const struct records_input *in, con
         record_add(l, name, "CNAME", arena_printf(l->arena, "%s.", in->mail_host), RECORD_ADVISED, purpose);
 }
 
-/* RFC 6186 §3 and RFC 8314 §5.1: what a client should use is what has the least priority. */
+/* RFC 6186 §3 and RFC 8314 §5.1: a client should use the record with the lowest priority value. */
 void records_add_services(struct record_list *l, const struct records_input *in) {
     static const struct {
         const char *name;

@@ -1,4 +1,4 @@
-/* What a domain says about how its mail is to be believed, and where reports about that go. */
+/* The policies of a domain for authentication of its mail, and its addresses for reports. */
 #include <openssl/sha.h>
 
 #include "services/verifier/zone/records_private.h"
@@ -26,7 +26,7 @@ static const char *address_domain(struct arena *arena, const char *uri) {
     return domain;
 }
 
-/* Who gets reports about another domain has to agree to it (RFC 9990 §3; RFC 7489 §7.1). */
+/* A receiver of reports about another domain has to agree to this (RFC 9990 §3; RFC 7489 §7.1). */
 static void add_report_permission(struct record_list *l, const struct records_input *in, const char *uris) {
     struct slice left = slice_of(uris);
     const char *one;
@@ -67,7 +67,7 @@ static void add_mta_sts(struct record_list *l, const struct records_input *in) {
                RECORD_ADVISED, "MTA-STS: the host that serves the policy");
 }
 
-/* RFC 8659 §4: who may issue certificates for the domain's names. */
+/* RFC 8659 §4: the CAs that may issue certificates for the domain's names. */
 static void add_caa(struct record_list *l, const struct records_input *in) {
     for (size_t i = 0; i < in->caa_count; i++) {
         const char *word = in->caa[i], *tag = "issue";

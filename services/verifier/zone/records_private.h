@@ -1,4 +1,4 @@
-/* What the files that make records share. Private to them. */
+/* Shared declarations of the files that make records; private to them. */
 #ifndef POSTBUS_VERIFIER_RECORDS_PRIVATE_H
 #define POSTBUS_VERIFIER_RECORDS_PRIVATE_H
 
@@ -13,14 +13,14 @@ struct record_list {
 
 enum record_need { RECORD_NEEDED, RECORD_ADVISED };
 
-/* Adds a record; past RECORDS_MAX it is left out. All text of the arena or constant. */
+/* Adds a record; beyond RECORDS_MAX it is left out. All text is in the arena or constant. */
 void record_add(struct record_list *l, const char *name, const char *type, const char *value, enum record_need need,
                 const char *purpose);
 /* A TXT value: quoted strings of at most 255 bytes (RFC 1035 §3.3.14, §5.1). */
 const char *record_txt(struct arena *arena, const char *text);
 /* The next of a comma-separated list as a C string of arena; NULL at its end. */
 const char *record_next(struct arena *arena, struct slice *list);
-/* 4, 6, or 0 when it is no address. */
+/* 4, 6, or 0 when it is not an address. */
 int record_family(const char *address);
 
 void records_add_hosts(struct record_list *l, const struct records_input *in);

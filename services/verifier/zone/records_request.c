@@ -1,4 +1,5 @@
-/* verifier.dns.records: what a hosted domain should publish, and what the parent of its zone should, when we sign it.
+/* verifier.dns.records: the records that a hosted domain should publish, and the DS records for its parent zone if we
+ * sign the zone.
  */
 #include <stdlib.h>
 

@@ -9,9 +9,9 @@
 struct work {
     struct dns_server *server;
     const char *domain;
-    char home[DNS_NAME_BYTES]; /* the zone that holds domain */
+    char home[DNS_NAME_BYTES]; /* the zone that contains domain */
     struct record_set wanted, former;
-    ldns_rr_list *gone, *come; /* what to delete and what to add, of the zone being looked at */
+    ldns_rr_list *gone, *come; /* the records to delete and to add in the current zone */
     size_t changed;
     struct buf *left_out;
     char *reason;
@@ -59,7 +59,7 @@ static bool has(const ldns_rr_list *list, const ldns_rr *rr) {
     return false;
 }
 
-/* A TXT record's strings put together. */
+/* The concatenated strings of a TXT record. */
 static void read_text(const ldns_rr *rr, struct buf *out) {
     buf_reset(out);
     for (size_t i = 0; i < ldns_rr_rd_count(rr); i++) {
@@ -68,7 +68,7 @@ static void read_text(const ldns_rr *rr, struct buf *out) {
     }
 }
 
-/* The first word of "v=…": what kind of record a text is. */
+/* The first word of "v=…": it tells the kind of record. */
 static struct slice kind_of(struct slice text) {
     size_t n = 0;
     if (!slice_starts_nocase(text, SLICE("v="))) return SLICE("");
@@ -103,7 +103,7 @@ static void leave_out(struct work *w, const struct dns_record *r, const char *wh
         buf_printf(w->left_out, "%s%s %s is not published: %s", w->left_out->n ? "; " : "", r->name, r->type, why);
 }
 
-/* Whether the name holds nothing of others, so that an alias can be there (RFC 1034 §3.6.2). 1, 0 or -1. */
+/* Whether the name has no other records, so that an alias is possible (RFC 1034 §3.6.2). 1, 0 or -1. */
 static int is_free_for_alias(struct work *w, const struct dns_record *r) {
     ldns_pkt *answer = dns_server_ask(w->server, r->name, LDNS_RR_TYPE_ANY, w->reason);
     if (!answer) return -1;
@@ -119,16 +119,17 @@ static int is_free_for_alias(struct work *w, const struct dns_record *r) {
     return result;
 }
 
-static void push_deletion(struct work *w,
-                          const ldns_rr *rr) { /* RFC 2136 §2.5.4: class NONE, TTL 0: this record of the RRset goes */
+static void
+push_deletion(struct work *w,
+              const ldns_rr *rr) { /* RFC 2136 §2.5.4: class NONE, TTL 0: deletes this record of the RRset */
     ldns_rr *gone = ldns_rr_clone(rr);
     ldns_rr_set_class(gone, LDNS_RR_CLASS_NONE);
     ldns_rr_set_ttl(gone, 0);
     ldns_rr_list_push_rr(w->gone, gone);
 }
 
-/* What has to change in one RRset. there: as the server has it; alias: whether an alias of others is at the name. 0 or
- * -1. */
+/* Computes the changes of one RRset. there: the records on the server; alias: whether there is a CNAME that is not
+ * ours. 0 or -1. */
 static int compare_rrset(struct work *w, const struct dns_record *r, const ldns_rr_list *there,
                          const ldns_rr_list *alias) {
     ldns_rr_list *wanted = make_rrset(w, w->wanted, r, -1), *former = wanted ? make_rrset(w, w->former, r, -1) : NULL;
@@ -169,7 +170,7 @@ static int compare_rrset(struct work *w, const struct dns_record *r, const ldns_
         if (has(there, rr) && (foreign || !other_ttl)) continue;
         ldns_rr *come = ldns_rr_clone(rr);
         if (foreign || (kept && !other_ttl))
-            ldns_rr_set_ttl(come, ldns_rr_ttl(ldns_rr_list_rr(there, 0))); /* one TTL an RRset: RFC 2181 §5.2 */
+            ldns_rr_set_ttl(come, ldns_rr_ttl(ldns_rr_list_rr(there, 0))); /* an RRset has one TTL: RFC 2181 §5.2 */
         ldns_rr_list_push_rr(w->come, come);
     }
     if (ldns_rr_list_rr_count(w->gone) + ldns_rr_list_rr_count(w->come) > before) w->changed++;
@@ -178,7 +179,7 @@ static int compare_rrset(struct work *w, const struct dns_record *r, const ldns_
     return error;
 }
 
-/* Of an alias at the name: what is not among former, and so is not ours to remove. */
+/* A CNAME at the name that is not among former, and so must not be removed. */
 static ldns_rr_list *foreign_alias(struct work *w, const ldns_pkt *answer, const struct dns_record *r) {
     struct dns_record as_alias = {.name = r->name, .type = "CNAME"};
     ldns_rr_list *found = dns_server_records(answer, r->name, LDNS_RR_TYPE_CNAME, LDNS_SECTION_ANSWER),
@@ -215,7 +216,7 @@ static bool seen_before(const struct work *w, const struct dns_record *r) {
     return false;
 }
 
-/* All RRsets of one set that are in the zone and were not looked at yet. */
+/* Handles all RRsets of one set that are in the zone and were not handled yet. */
 static int look_at_all(struct work *w, struct record_set set, const char *zone, const char zones[][DNS_NAME_BYTES],
                        const int zone_index[]) {
     for (size_t i = 0; i < set.n; i++) {
@@ -225,7 +226,7 @@ static int look_at_all(struct work *w, struct record_set set, const char *zone, 
     return 0;
 }
 
-/* Which zone of the server each record belongs to, as an index into zones; -1: none. 0 or -1. */
+/* Finds the zone of the server for each record, as an index into zones; -1: none. 0 or -1. */
 static int find_zones(struct work *w, struct record_set set, char zones[UPDATE_ZONES_MAX][DNS_NAME_BYTES],
                       size_t *count, int index[]) {
     for (size_t i = 0; i < set.n; i++) {
@@ -255,7 +256,7 @@ static int publish_zone(struct work *w, const char *zone, const char zones[][DNS
     int error = look_at_all(w, w->wanted, zone, zones, wanted_zone);
     if (!error) error = look_at_all(w, w->former, zone, zones, former_zone);
     ldns_rr_list *changes =
-        ldns_rr_list_new(); /* deletions first: the server goes through them in order (RFC 2136 §3.4.2.7) */
+        ldns_rr_list_new(); /* deletions first: the server applies changes in order (RFC 2136 §3.4.2.7) */
     ldns_rr_list_push_rr_list(changes, w->gone);
     ldns_rr_list_push_rr_list(changes, w->come);
     if (!error && ldns_rr_list_rr_count(changes)) error = dns_server_update(w->server, zone, changes, w->reason);
@@ -303,7 +304,7 @@ int update_remove(const struct update_server *server, const char *domain, struct
     w.server = dns_server_open(&server->dns, reason);
     int removed = w.server && *server->catalog ? catalog_remove(w.server, server->catalog, domain, reason) : 0;
     int error = !w.server ? UPDATE_UNREACHABLE : removed < 0 ? UPDATE_FAILED : 0;
-    if (removed > 0) { /* with the zone its records go; those in other zones do not */
+    if (removed > 0) { /* the zone's records are removed with it; those in other zones remain */
         w.former = (struct record_set){0, outside};
         for (size_t i = 0; i < former.n; i++)
             if (!record_is_inside(former.records[i].name, domain)) outside[w.former.n++] = former.records[i];
@@ -311,7 +312,7 @@ int update_remove(const struct update_server *server, const char *domain, struct
         if (!error) error = update_undelegate(w.server, domain, reason);
     } else if (!error) {
         error = dns_server_zone_of(w.server, domain, w.home, reason);
-        error = error > 0 ? 0 : error ? -1 : publish(&w); /* no such zone: nothing of ours is there */
+        error = error > 0 ? 0 : error ? -1 : publish(&w); /* no such zone: there are no records of ours */
     }
     dns_server_close(w.server);
     free(outside);

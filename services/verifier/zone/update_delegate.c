@@ -1,6 +1,6 @@
-/* Zones of hosted domains below another hosted domain's zone, on one server: the upper zone has to say that they are
- * there (NS), and vouch for their keys (DS), or a validating resolver takes the upper zone's word that there is no such
- * name. */
+/* Zones of hosted domains below another hosted domain's zone, on one server: the upper zone has to delegate them (NS)
+ * and name their keys (DS); otherwise a validating resolver gets proof from the upper zone that the name does not
+ * exist. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -39,7 +39,7 @@ static int ask_records(struct dns_server *s, const char *name, ldns_rr_type type
 }
 
 /* Questions for DS are answered by the upper zone, all others by the lower (RFC 4035 §3.1.4.1): so the DS records tell
- * whether the delegation is there. */
+ * whether the delegation exists. */
 static int delegate(struct dns_server *s, const char *zone, const char *child, ldns_rr_list *ds,
                     char reason[DNS_REASON_MAX]) {
     ldns_rr_list *there = NULL, *ns = NULL, *changes = ldns_rr_list_new();
@@ -73,7 +73,7 @@ int update_delegate(const struct update_server *server, const char *domain, size
     for (size_t i = 0; i < n && own && !error; i++) {
         int found = dns_server_zone_of(s, children[i], zone, reason);
         if (found < 0) error = UPDATE_FAILED;
-        if (found != 0 || strcasecmp(zone, children[i]) != 0) continue; /* its records are in this zone */
+        if (found != 0 || strcasecmp(zone, children[i]) != 0) continue; /* the child's records are in this zone */
         struct listing l = {children[i], ldns_rr_list_new()};
         error = update_ds(server, children[i], add_ds, &l, reason);
         if (!error) error = delegate(s, domain, children[i], l.list, reason);
@@ -87,7 +87,7 @@ int update_undelegate(struct dns_server *s, const char *child, char reason[DNS_R
     char zone[DNS_NAME_BYTES];
     const char *dot = strchr(child, '.');
     int error = dot ? dns_server_zone_of(s, dot + 1, zone, reason) : 1;
-    if (error) return error < 0 ? UPDATE_FAILED : 0; /* nothing is above it here */
+    if (error) return error < 0 ? UPDATE_FAILED : 0; /* this server has no zone above it */
     ldns_rr_list *changes = ldns_rr_list_new();
     push_rrset_deletion(changes, child, LDNS_RR_TYPE_DS);
     push_rrset_deletion(changes, child, LDNS_RR_TYPE_NS);

@@ -1,4 +1,4 @@
-/* What the parent of a signed zone has to be told. */
+/* The DS records for the parent of a signed zone. */
 #include <stdlib.h>
 
 #include "services/verifier/zone/update.h"
