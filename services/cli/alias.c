@@ -23,7 +23,7 @@ static int finish(struct cli *c, int failed, json_t *answer) {
     return failed;
 }
 
-/* Targets are words of their own, or several in one, with commas between them. */
+/* Targets are separate words, or several in one word, separated by commas. */
 static int add(struct cli *c) {
     json_t *targets = json_array(), *answer;
     for (int i = 1; i < c->count; i++)

@@ -19,7 +19,7 @@ static size_t on_bytes(char *bytes, size_t size, size_t count, void *ctx) {
     return size * count;
 }
 
-/* The Authorization field; NULL after telling why there is none. */
+/* The Authorization field; NULL after printing the reason why there is none. */
 static char *authorization(const struct cli *c) {
     const char *path = c->token_file ? c->token_file : getenv("POSTBUS_TOKEN_FILE");
     if (!path || !*path) path = default_token_file;
@@ -50,7 +50,7 @@ static void tell_problem(long status, const json_t *problem) {
         fprintf(stderr, "         %s: %s\n", member_text(error, "pointer"), member_text(error, "detail"));
 }
 
-/* HTTP status in *status; 0 or the exit status. */
+/* Sets *status to the HTTP status; returns 0 or the exit status. */
 static int call(const struct cli *c, const char *method, const char *path, const char *accept, const char *body,
                 struct buf *out, long *status) {
     const char *url = c->url ? c->url : getenv("POSTBUS_API");

@@ -1,5 +1,4 @@
-/* postbus check …: the proofs of this system, from a shell and with no system up. Its commands are check_spf.c,
- * check_message.c, check_domain.c. */
+/* postbus check …: the verification of this system as shell commands, without a running site. The commands are in check_spf.c, check_message.c, check_domain.c. */
 #include <stdlib.h>
 
 #include "services/cli/check.h"

@@ -1,5 +1,4 @@
-/* postbus check domain: what a receiver or a sender sees of a domain's mail, part by part, with what to change. Of any
- * domain of the world, with no system up.
+/* postbus check domain: the mail records of any domain as receivers and senders see them, part by part, with the changes to make. Needs no running site.
  */
 #include "services/cli/check_domain.h"
 #include "libcommon/base/member.h"

@@ -23,7 +23,7 @@ static void reverse_name(const unsigned char *b, bool six, char out[80]) {
     snprintf(out + n, 80 - n, "ip6.arpa");
 }
 
-/* An address of a host, with its name: a host that sends too needs one that leads back (RFC 8601 §3). */
+/* An address of a host, with its name: a host that also sends mail needs a name that resolves to its address (RFC 8601 §3). */
 static void add_address(struct domain_check *c, json_t *list, const struct trust_record *r, bool six) {
     char text[INET6_ADDRSTRLEN], reverse[80];
     inet_ntop(six ? AF_INET6 : AF_INET, r->data.p, text, sizeof text);
@@ -82,7 +82,7 @@ void check_domain_mx(struct domain_check *c) {
  * -----------------------------------------------------------------------------------------------------------------------------------------
  */
 
-/* What a stranger gets: an address that no sensible record names. */
+/* The result for an unauthorized client, with an address that no reasonable record permits. */
 static void ask_stranger(struct domain_check *c, const char *ip, struct spf_verdict *out) {
     const char *sender = arena_printf(c->arena, "postmaster@%s", c->domain);
     struct spf_query q = {.ip = slice_of(ip),
@@ -132,7 +132,7 @@ void check_domain_spf(struct domain_check *c) {
                                     lookups));
     int gone = four.void_lookups < six.void_lookups
                    ? four.void_lookups
-                   : six.void_lookups; /* a host without one kind of address is not gone */
+                   : six.void_lookups; /* a host may have addresses of one family only */
     if (v->result != SPF_PERMERROR && gone)
         domain_problem(
             c, "spf", spf, PROBLEM_WARNING,
@@ -145,7 +145,7 @@ void check_domain_spf(struct domain_check *c) {
  * ----------------------------------------------------------------------------------------------------------------------------------------
  */
 
-/* The bits of a key record's key (RFC 6376 §3.6.1, RFC 8463 §4.2); 0 with the reason. */
+/* The size in bits of the key in a record (RFC 6376 §3.6.1, RFC 8463 §4.2); 0 with the reason. */
 static int key_bits(struct slice record, const char **reason) {
     struct slice p = tag_find(record, "p"), k = tag_find(record, "k");
     bool ed25519 = slice_is_nocase(k, "ed25519");

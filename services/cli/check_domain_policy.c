@@ -11,7 +11,7 @@ enum { TLSA_FIXED = 3, CAA_FIXED = 2, ADDRESSES_BYTES_MAX = 256 };
  * ---------------------------------------------------------------------------------------------------------------------------------------
  */
 
-/* What a stranger's mail in the domain's name gets: the same tree walk that a receiver does. */
+/* The DMARC result for unauthenticated mail in the domain's name, with the tree walk that a receiver does. */
 void check_domain_dmarc(struct domain_check *c) {
     struct dmarc_query stranger = {.from = slice_of(c->domain), .spf = SPF_NONE, .spf_domain = SLICE("")};
     struct dmarc_verdict v;
@@ -194,7 +194,7 @@ static void check_bimi(struct domain_check *c) {
                        "nobody shows the logo while the DMARC policy is not quarantine or reject");
 }
 
-/* RFC 8659 §3: of the domain, or the first above it that has any. */
+/* RFC 8659 §3: the CAA records of the domain, or of the first name above it that has any. */
 static void check_caa(struct domain_check *c) {
     json_t *found = json_array();
     for (const char *at = c->domain; at && strchr(at, '.') && !json_array_size(found); at = strchr(at, '.') + 1) {

@@ -1,11 +1,11 @@
-/* postbus check spf: may this client send for that domain. */
+/* postbus check spf: whether a client may send for a domain. */
 #include <arpa/inet.h>
 #include <time.h>
 
 #include "libcommon/base/clock.h"
 #include "services/cli/check.h"
 
-enum { CHECK_MS = 20000 }; /* of all DNS questions together (RFC 7208 §4.6.4) */
+enum { CHECK_MS = 20000 }; /* time for all DNS questions together (RFC 7208 §4.6.4) */
 
 int check_spf_status(enum spf_result r) {
     return r == SPF_TEMPERROR ? CLI_TEMPORARY : r == SPF_FAIL || r == SPF_PERMERROR ? CLI_FAILED : CLI_OK;
@@ -39,7 +39,7 @@ struct slice check_sender(const char *mail_from) {
     return s.n >= 2 && s.p[0] == '<' && s.p[s.n - 1] == '>' ? slice_make(s.p + 1, s.n - 2) : s;
 }
 
-/* A DNS whose time is up at some point. */
+/* DNS with a time limit for all questions. */
 struct timed_dns {
     struct trust_dns dns;
     int64_t until_us;

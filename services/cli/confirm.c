@@ -1,4 +1,4 @@
-/* A question before what cannot be undone. */
+/* Confirmation of actions that cannot be undone. */
 #include <string.h>
 #include <unistd.h>
 

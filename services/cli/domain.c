@@ -4,7 +4,7 @@
 #include "libcommon/base/member.h"
 #include "services/cli/cli.h"
 
-/* As domain set takes them. */
+/* Prints the settings in the form of domain set. */
 static void print_settings(json_t *dns) {
     const char *name;
     const json_t *value, *item;
@@ -71,7 +71,7 @@ static void domain_path(const struct cli *c, const char *tail, struct buf *path)
     buf_add_str(path, tail);
 }
 
-/* set NAME=VALUE …: only what is named changes (RFC 7396) */
+/* set NAME=VALUE …: changes only the named settings (RFC 7396) */
 static int set(struct cli *c) {
     struct buf path = {0};
     json_t *dns = json_object(), *answer = NULL;

@@ -1,4 +1,4 @@
-/* postbus: reads the line, finds the command, runs it. */
+/* postbus: reads the command line, finds the command and runs it. */
 #include <curl/curl.h>
 #include <getopt.h>
 #include <string.h>

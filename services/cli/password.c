@@ -1,4 +1,4 @@
-/* Where a password comes from: never from the command line, where every process sees it. */
+/* Reads a password: never from the command line, which every process can see. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

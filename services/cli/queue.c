@@ -1,4 +1,4 @@
-/* postbus queue …: what waits to be delivered, since when, until when, and why. */
+/* postbus queue …: the messages that wait for delivery, with their times and reasons. */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -7,7 +7,7 @@
 #include "services/cli/cli.h"
 #include "services/cli/verdict.h"
 
-/* "45s", "12m", "3h", "2d": how long something takes, for people. */
+/* "45s", "12m", "3h", "2d": a duration for people. */
 static const char *span(json_int_t ms, char out[24]) {
     json_int_t s = ms < 0 ? 0 : ms / 1000;
     if (s < 120)

@@ -1,4 +1,4 @@
-/* postbus report …: reports received and sent, by the API; and a report in a file, with no system up. */
+/* postbus report …: received and sent reports, through the API; and reports in files, without a running site. */
 #include <errno.h>
 #include <string.h>
 #include <time.h>
@@ -210,7 +210,7 @@ static int read_bytes(const char *path, struct buf *out) {
     return whole ? 0 : -1;
 }
 
-/* A stored mail may have its lines end with LF alone; an archive is never touched. */
+/* Converts line ends of a stored mail to CRLF; an archive is never changed. */
 static void with_crlf(const struct buf *in, struct buf *out) {
     for (size_t i = 0; i < in->n; i++) {
         if (in->data[i] == '\n' && (!i || in->data[i - 1] != '\r')) buf_add_char(out, '\r');

@@ -1,4 +1,4 @@
-/* How commands end, and untagged text. */
+/* The ends of commands, and untagged responses. */
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -15,7 +15,7 @@ __attribute__((format(printf, 2, 0))) static void add_formatted(struct buf *b, c
     va_end(again);
 }
 
-/* Writes the tagged line and makes the session ready for the next command, which begins from the loop. */
+/* Writes the tagged response and makes the session ready for the next command, which begins from the loop. */
 static void end_command(struct session *s) {
     buf_add_slice(&s->out, buf_slice(&s->tagged));
     buf_reset(&s->tagged);
@@ -30,7 +30,7 @@ static void end_command(struct session *s) {
     life_wake(&s->life);
 }
 
-/* refresh: 1: look; 0: look when news came, and tell no EXPUNGE but after a UID command; -1: do not. */
+/* refresh: 1: check for changes; 0: check if an event arrived, and report no EXPUNGE except after a UID command; -1: do not check. */
 __attribute__((format(printf, 4, 0))) static void finish(struct session *s, const char *word, int refresh,
                                                          const char *format, va_list ap) {
     buf_reset(&s->tagged);
@@ -120,7 +120,7 @@ void session_plus(struct session *s, const char *text) {
     session_flush(s);
 }
 
-/* What this session offers now (RFC 9051 §7.2.2). */
+/* The present capabilities of this session (RFC 9051 §7.2.2). */
 void session_capability(struct session *s, struct buf *out) {
     buf_add_str(out, "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE");
     if (s->state < SESSION_AUTHENTICATED) {

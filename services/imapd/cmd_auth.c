@@ -1,5 +1,4 @@
-/* STARTTLS, LOGIN, AUTHENTICATE PLAIN and LOGIN (RFC 9051 §6.2, RFC 4616, SASL-IR RFC 4959). A password is only taken
- * over TLS. */
+/* STARTTLS, LOGIN, AUTHENTICATE PLAIN and LOGIN (RFC 9051 §6.2, RFC 4616, SASL-IR RFC 4959). A password is accepted only over TLS. */
 #include <sodium.h>
 
 #include "libcommon/base/base64.h"
@@ -22,7 +21,7 @@ void cmd_starttls(struct session *s, struct parser *p) {
         session_bad(s, "TLS is there already");
         return;
     }
-    s->implicit_tls = true; /* nothing but TLS is spoken from here on */
+    s->implicit_tls = true; /* the connection uses TLS from here on */
     buf_printf(&s->out, "%.*s OK Begin TLS now\r\n", SLICE_FMT(s->tag));
     session_flush(s);
     buf_reset(&s->input);
@@ -82,7 +81,7 @@ static void on_login(void *ctx, int error, const json_t *reply) {
 static void check_login(struct session *s, struct slice name, struct slice password) {
     json_t *ask = json_pack("{s:s%, s:s%, s:s, s:s}", "login", name.p, name.n, "password", password.p, password.n,
                             "client_ip", stream_peer(s->stream), "protocol", "imap");
-    if (!ask) { /* not UTF-8: no account has such a name or password */
+    if (!ask) { /* not UTF-8: no account can have such a name or password */
         refuse(s);
         return;
     }
@@ -105,7 +104,7 @@ void cmd_login(struct session *s, struct parser *p) {
     check_login(s, name, password);
 }
 
-/* One answer of the client, in base 64. */
+/* Handles one response of the client, in base 64. */
 static void take_answer(struct session *s, struct slice line) {
     struct authentication *a = s->job;
     struct buf decoded = {0};
@@ -163,7 +162,7 @@ void cmd_authenticate(struct session *s, struct parser *p) {
     a->step = plain ? AUTH_PLAIN : AUTH_LOGIN_NAME;
     s->job = a;
     s->on_line = take_answer;
-    if (parse_space(p)) { /* SASL-IR: "=" is an empty first answer */
+    if (parse_space(p)) { /* SASL-IR: "=" is an empty initial response */
         struct slice first = slice_make(p->p, (size_t)(p->end - p->p));
         take_answer(s, slice_is(first, "=") ? slice_make("", 0) : first);
     } else if (!parse_end(p)) {

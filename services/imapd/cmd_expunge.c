@@ -1,4 +1,4 @@
-/* EXPUNGE and UID EXPUNGE (RFC 9051 §6.4.3, §6.4.9). What is gone is told by the look for changes at the command's end.
+/* EXPUNGE and UID EXPUNGE (RFC 9051 §6.4.3, §6.4.9). The removed messages are reported by the check for changes at the end of the command.
  */
 #include "services/imapd/imapd.h"
 

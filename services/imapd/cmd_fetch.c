@@ -1,7 +1,6 @@
 /* FETCH (RFC 9051 §6.4.5) with CHANGEDSINCE and VANISHED (RFC 7162 §3.1.4, §3.2.6), in the order in which it happens:
  * parse, filter by mod-sequence, set \Seen, then message by message. Metadata comes from the view; envelopes and
- * structures from the store's cache, a batch at a time; whole messages one by one, a few asked for ahead. Nothing is
- * made while the client has much to take. */
+ * structures from the store's cache, a batch at a time; whole messages one by one, with a few requested ahead. No output is produced while much of it is still unsent. */
 #include "services/imapd/fetch.h"
 
 struct slot {
@@ -17,7 +16,7 @@ struct fetch_job {
     struct fetch_items items;
     struct set set;
     uint32_t *uids;
-    bool *flagged; /* \Seen was set by this FETCH: tell FLAGS too */
+    bool *flagged; /* \Seen was set by this FETCH: report FLAGS too */
     size_t count, next;
     uint64_t changed_since;
     bool vanished;
@@ -56,7 +55,7 @@ static void write_message(struct session *s, uint32_t uid, const struct mailbox_
     const struct mailbox_record *r = view_find(&s->view, uid);
     if (!r) return;
     size_t low = 0, high = job->count;
-    while (high - low > 1) { /* where it is in the uids asked for */
+    while (high - low > 1) { /* its position in the requested uids */
         size_t mid = low + (high - low) / 2;
         if (job->uids[mid] <= uid)
             low = mid;
@@ -78,7 +77,7 @@ static void on_cached_batch(void *ctx, int error, size_t count, const struct mai
     struct session *s = ctx;
     if (!session_resume(s)) return;
     struct fetch_job *job = s->job;
-    size_t asked = job->bytes_in_flight; /* here: messages of the batch */
+    size_t asked = job->bytes_in_flight; /* here: the number of messages of the batch */
     job->in_flight = 0;
     job->bytes_in_flight = 0;
     if (error) job->error = error;
@@ -153,7 +152,7 @@ static void on_cached_one(void *ctx, int error, size_t count, const struct mailb
     mailbox_read(session_redis(s), session_user(s), s->view.folder_id, slot->uid, on_message, slot);
 }
 
-/* False when as much is under way as may be. */
+/* False when the bound of running requests is reached. */
 static bool ask_message(struct session *s) {
     struct fetch_job *job = s->job;
     struct slot *slot = job->slots;
@@ -209,7 +208,7 @@ static void run(struct session *s) {
     if (!job->in_flight) end(s);
 }
 
-/* Before: \Seen, the mod-sequence filter, what vanished
+/* Preparation: \Seen, the mod-sequence filter, vanished messages
  * ---------------------------------------------------------------------------------- */
 
 static void on_seen(void *ctx, int error, size_t changed_count, const struct mailbox_record changed[],
@@ -219,7 +218,7 @@ static void on_seen(void *ctx, int error, size_t changed_count, const struct mai
     if (!session_resume(s)) return;
     struct fetch_job *job = s->job;
     uint64_t modseq = 0;
-    if (error && error != STORE_FULL) { /* reading goes on when there is no room to write */
+    if (error && error != STORE_FULL) { /* reading continues when the store is full */
         job->error = error;
         end(s);
         return;
@@ -296,7 +295,7 @@ static void keep_changed(struct session *s) {
     job->count = n;
     if (job->items.has_modseq) return;
     job->items.items[job->items.count++] =
-        (struct fetch_item){.kind = FETCH_MODSEQ}; /* as if it were asked for (RFC 7162 §3.1.4.1) */
+        (struct fetch_item){.kind = FETCH_MODSEQ}; /* added implicitly (RFC 7162 §3.1.4.1) */
     job->items.has_modseq = true;
 }
 

@@ -21,7 +21,7 @@ static void on_created(void *ctx, int error, uint32_t folder_id, uint32_t uidval
     if (session_resume(s)) end(s, error);
 }
 
-/* One mailbox name and nothing else; answers the client when it is not that. */
+/* Reads one mailbox name without further arguments; answers the client on an error. */
 static bool take_name(struct session *s, struct parser *p, bool last, struct slice *name) {
     struct slice wire;
     if (!parse_space(p) || !parse_astring(p, &wire) || (last && !parse_end(p))) {

@@ -1,5 +1,4 @@
-/* IDLE (RFC 2177, RFC 9051 §6.3.13): the client waits, and hears at once. News comes to user.c, which calls
- * session_refresh. */
+/* IDLE (RFC 2177, RFC 9051 §6.3.13): the client waits and is told of changes at once. Events arrive in user.c, which calls session_refresh. */
 #include "services/imapd/imapd.h"
 
 static void on_line(struct session *s, struct slice line) {

@@ -1,6 +1,4 @@
-/* SEARCH and UID SEARCH (RFC 9051 §6.4.4) with RETURN (RFC 4731, SAVE of RFC 5182). Flags, dates and sizes are decided
- * from the view; header fields from the store's cache, a batch at a time; bodies are read one by one, and only of
- * messages that the rest of the search does not rule out. */
+/* SEARCH and UID SEARCH (RFC 9051 §6.4.4) with RETURN (RFC 4731, SAVE of RFC 5182). Flags, dates and sizes are compared in the view, header fields in the store's cache, a batch at a time. Bodies are read one by one, and only for messages that the other keys do not exclude. */
 #include <stdlib.h>
 
 #include "libcommon/mail/header.h"
@@ -13,7 +11,7 @@ struct search_job {
     size_t candidate_count, next, batch;
     uint32_t *found;
     size_t found_count;
-    uint64_t highest; /* modseq of what was found */
+    uint64_t highest; /* the highest modseq of the found messages */
     int error;
 };
 
@@ -42,7 +40,7 @@ static void write_result(struct session *s) {
         return;
     }
     if (job->save && !job->min && !job->max && !job->count && !job->all)
-        return; /* RFC 5182 §2.1: SAVE alone tells nothing */
+        return; /* RFC 5182 §2.1: SAVE alone returns no results */
     buf_printf(&s->out, "* ESEARCH (TAG \"%.*s\")%s", SLICE_FMT(s->tag), s->by_uid ? " UID" : "");
     if (job->min && job->found_count) buf_printf(&s->out, " MIN %u", number_of(s, job->found[0]));
     if (job->max && job->found_count) buf_printf(&s->out, " MAX %u", number_of(s, job->found[job->found_count - 1]));
@@ -122,8 +120,7 @@ static void run(struct session *s) {
     }
 }
 
-/* Whether the message may still fit when everything that needs its text is taken to fit: the keys at the top that the
- * record alone decides. */
+/* Whether the message may match, assuming that all keys which need its text match: evaluates the top-level keys that need only the record. */
 static bool may_fit(const struct search *search, const struct search_message *m) {
     for (const struct search_key *k = search->root->children; k; k = k->next) {
         bool by_record = k->kind != SEARCH_AND && k->kind != SEARCH_OR && k->kind != SEARCH_NOT &&
@@ -134,7 +131,7 @@ static bool may_fit(const struct search *search, const struct search_message *m)
     return true;
 }
 
-/* "RETURN (MIN COUNT …) " and "CHARSET x ". NULL, or why it is BAD; *charset: not one of ours. */
+/* "RETURN (MIN COUNT …) " and "CHARSET x ". NULL, or the reason of a BAD; *charset: the charset is not supported. */
 static const char *parse_options(struct session *s, struct parser *p, struct search_job *job, bool *charset) {
     struct slice name;
     (void)s;
@@ -186,7 +183,7 @@ void cmd_search(struct session *s, struct parser *p) {
     s->job = job;
     job->uids = arena_alloc(s->arena, (v->count + 1) * sizeof *job->uids);
     job->found = arena_alloc(s->arena, (v->count + 1) * sizeof *job->found);
-    if (job->search.has_modseq) s->condstore = true; /* RFC 7162 §3.1: naming MODSEQ enables it */
+    if (job->search.has_modseq) s->condstore = true; /* RFC 7162 §3.1: using MODSEQ enables it */
     for (size_t i = 0; i < v->count; i++) {
         struct search_message m = {v, &v->records[i], SLICE(""), SLICE("")};
         if (job->search.need == NEED_RECORD)

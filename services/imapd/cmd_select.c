@@ -10,7 +10,7 @@ struct select_job {
     uint32_t uidvalidity;
     uint64_t modseq;
     bool has_known;
-    struct set known; /* uids the client has */
+    struct set known; /* uids that the client knows */
 };
 
 /* "(CONDSTORE)" and "(QRESYNC (uidvalidity modseq [known [(sequences uids)]]))" */
@@ -73,7 +73,7 @@ static void end(struct session *s) {
     session_ok_quietly(s, "[%s] %.*s done", job->read_only ? "READ-ONLY" : "READ-WRITE", SLICE_FMT(s->name));
 }
 
-/* What a client that comes back has missed (RFC 7162 §3.2.5): vanished uids it may know, then the flags that changed.
+/* The changes since a client's last session (RFC 7162 §3.2.5): vanished uids that it may know, then changed flags.
  */
 static void on_resync(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count,
                       const struct mailbox_record records[], size_t vanished_count, const uint32_t vanished[]) {
@@ -155,7 +155,7 @@ static void select_folder(struct session *s, struct parser *p, bool read_only) {
         session_bad(s, "SELECT takes a mailbox name");
         return;
     }
-    /* Whatever comes of it, the mailbox before is closed (RFC 9051 §6.3.2). */
+    /* The previous mailbox is closed, even if this command fails (RFC 9051 §6.3.2). */
     job->had_selected = s->state == SESSION_SELECTED;
     session_unselect(s);
     if (!name_from_client(s, wire, &job->name)) {
@@ -182,7 +182,7 @@ static void on_close_expunged(void *ctx, int error, size_t count, const uint32_t
     session_ok(s, "CLOSE done");
 }
 
-/* Removes what has \Deleted without a word, and unselects (RFC 9051 §6.4.1). */
+/* Removes messages with \Deleted without untagged responses, and unselects (RFC 9051 §6.4.1). */
 void cmd_close(struct session *s, struct parser *p) {
     (void)p;
     if (s->view.read_only) {

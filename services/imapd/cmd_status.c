@@ -43,7 +43,7 @@ struct status_job {
     unsigned items;
 };
 
-/* DELETED is counted from the records: no total is kept for it. */
+/* DELETED is counted from the records, because the store has no total for it. */
 static void on_records(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count,
                        const struct mailbox_record records[], size_t vanished_count, const uint32_t vanished[]) {
     struct session *s = ctx;

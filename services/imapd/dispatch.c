@@ -1,4 +1,4 @@
-/* From a whole command to its function. */
+/* Finds the function of a complete command. */
 #include "services/imapd/imapd.h"
 
 struct command {
@@ -56,7 +56,7 @@ static const struct command *find(struct slice name) {
     return NULL;
 }
 
-/* Bytes that no command may have outside its literals. */
+/* Whether the line has bytes that are not allowed outside literals. */
 static bool has_bad_bytes(struct slice line) {
     return memchr(line.p, 0, line.n) || memchr(line.p, '\n', line.n) || memchr(line.p, '\r', line.n);
 }

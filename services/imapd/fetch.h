@@ -1,4 +1,4 @@
-/* What a FETCH asks for, and how a message answers it (RFC 9051 §6.4.5, §7.5.2). */
+/* The items of a FETCH, and their values for a message (RFC 9051 §6.4.5, §7.5.2). */
 #ifndef POSTBUS_IMAPD_FETCH_H
 #define POSTBUS_IMAPD_FETCH_H
 
@@ -13,7 +13,7 @@ enum fetch_kind {
     FETCH_ENVELOPE,
     FETCH_BODY,
     FETCH_BODYSTRUCTURE,
-    FETCH_SECTION, /* BODY[…], and RFC822, RFC822.HEADER, RFC822.TEXT, which differ in their label alone */
+    FETCH_SECTION, /* BODY[…], and RFC822, RFC822.HEADER, RFC822.TEXT, which differ only in their label */
     FETCH_BINARY,
     FETCH_BINARY_SIZE,
 };
@@ -41,7 +41,7 @@ struct fetch_item {
     struct section section;
     bool partial;
     uint32_t offset, length;
-    struct slice label; /* "BODY[1.TEXT]<0>" as it is answered */
+    struct slice label; /* "BODY[1.TEXT]<0>" as in the response */
 };
 
 struct fetch_items {
@@ -57,17 +57,17 @@ struct fetch_items {
 bool parse_fetch_items(struct parser *p, struct fetch_items *items);
 /* "[1.2.HEADER.FIELDS (From To)]" after BODY or BODY.PEEK. */
 bool parse_section(struct parser *p, struct section *section);
-/* Works out the needs; called once all items are there. */
+/* Determines what is needed; called when all items have been read. */
 void fetch_plan(struct fetch_items *items);
 
 /* The bytes of a section in a message, into out (which is emptied first). False when there is no such part. Pure. */
 bool section_read(struct slice message, const struct section *section, struct buf *out);
-/* A section of header fields out of the cached header. */
+/* Writes a section of header fields from the cached header. */
 void section_read_fields(struct slice header, const struct section *section, struct buf *out);
-/* The decoded bytes of a part (RFC 3516). 0; -1: no such part; -2: its encoding is not known. */
+/* The decoded bytes of a part (RFC 3516). 0; -1: no such part; -2: its encoding is unknown. */
 int section_read_binary(struct slice message, const struct section *section, struct buf *out);
 
-/* Writes "* n FETCH (…)". cached and message: NULL where not needed. with_flags: add FLAGS though not asked for. */
+/* Writes "* n FETCH (…)". cached and message: NULL if not needed. with_flags: add FLAGS even if not requested. */
 void fetch_write(struct session *s, const struct fetch_items *items, const struct mailbox_record *record,
                  const struct mailbox_cached *cached, const struct slice *message, bool with_flags);
 

@@ -1,15 +1,14 @@
 #include "services/imapd/fetch.h"
 #include "services/imapd/write.h"
 
-/* A section's bytes as nstring, cut to what was asked for. */
+/* Writes the bytes of a section as nstring, limited to the requested part. */
 static void write_bytes(struct buf *out, const struct fetch_item *item, struct slice bytes) {
     if (item->partial) bytes = slice_head(slice_skip(bytes, item->offset), item->length);
     if (item->kind == FETCH_BINARY && bytes.n && memchr(bytes.p, 0, bytes.n))
         write_literal8(out, bytes);
     else if (!bytes.n)
         buf_add_str(out, "\"\"");
-    else /* as it is stored, byte for byte: a message in the store may hold a NUL only if it came so, and is given back
-            so */
+    else /* byte for byte as stored: a NUL that the received message had is sent unchanged */
         buf_printf(out, "{%zu}\r\n", bytes.n), buf_add_slice(out, bytes);
 }
 

@@ -1,7 +1,6 @@
 #include "services/imapd/list_match.h"
 
-/* Backtracks to the last "*", and to the last "%" after it while no "/" was passed: enough, as an earlier wildcard can
- * only take less. A "%" that fails for a "/" gives way to the "*" before it. */
+/* Backtracks to the last "*", and to the last "%" after it if no "/" follows. This is sufficient, because an earlier wildcard can only match less. A "%" that fails at a "/" falls back to the "*" before it. */
 bool list_match(struct slice pattern, struct slice name) {
     size_t p = 0, n = 0, star_p = SIZE_MAX, star_n = 0, percent_p = SIZE_MAX, percent_n = 0;
     for (;;) {

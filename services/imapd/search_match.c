@@ -1,4 +1,4 @@
-/* Whether a message fits search keys. Texts are compared without regard to ASCII case, after decoding encoded words and
+/* Evaluates search keys for a message. Texts are compared case-insensitively for ASCII, after decoding encoded words and
  * transfer encodings. */
 #include "libcommon/mail/date.h"
 #include "libcommon/mail/encoded_word.h"
@@ -53,7 +53,7 @@ static bool body_has(struct slice message, struct slice text) {
     return has;
 }
 
-/* The day of the Date field, as it stands there, time and zone disregarded (RFC 9051 §6.4.4 SENTON). */
+/* The day of the Date field as written, without time and zone (RFC 9051 §6.4.4 SENTON). */
 static bool sent_day(struct slice header, int64_t *day) {
     struct header_field f;
     struct date date;

@@ -32,7 +32,7 @@ static struct search_key *negate(struct parser *p, struct search_key *k) {
     return not;
 }
 
-/* Keys that are one word. */
+/* Keys without arguments. */
 static struct search_key *parse_simple(struct context *c, struct parser *p) {
     static const struct {
         const char *word;
@@ -50,7 +50,7 @@ static struct search_key *parse_simple(struct context *c, struct parser *p) {
                  {"UNDRAFT", SEARCH_FLAG, MAILBOX_DRAFT, true},
                  {"UNFLAGGED", SEARCH_FLAG, MAILBOX_FLAGGED, true},
                  {"UNSEEN", SEARCH_FLAG, MAILBOX_SEEN, true},
-                 {"OLD", SEARCH_ALL, 0, false}, /* \Recent does not exist here: nothing is new, everything is old */
+                 {"OLD", SEARCH_ALL, 0, false}, /* \Recent does not exist here: no message is new, all are old */
                  {"NEW", SEARCH_NEVER, 0, false},
                  {"RECENT", SEARCH_NEVER, 0, false}};
     (void)c;
@@ -63,7 +63,7 @@ static struct search_key *parse_simple(struct context *c, struct parser *p) {
     return NULL;
 }
 
-/* Keys with a date, a number or a text. *bad: the key is known and its argument is wrong. */
+/* Keys with a date, a number or a text. *bad: the key is known and its argument is invalid. */
 static struct search_key *parse_with_argument(struct context *c, struct parser *p, bool *bad) {
     static const struct {
         const char *word;
@@ -148,7 +148,7 @@ static struct search_key *parse_numbers(struct context *c, struct parser *p, enu
     struct search_key *k = key_create(p, kind);
     const struct view *v = &c->session->view;
     if (!parse_set(p, &k->set)) return NULL;
-    if (k->set.saved) { /* "$" holds uids (RFC 5182) */
+    if (k->set.saved) { /* "$" has uids (RFC 5182) */
         k->kind = SEARCH_UID;
         k->set.count = 0;
         k->set.ranges = arena_alloc(p->arena, (c->session->saved_count + 1) * sizeof *k->set.ranges);
@@ -160,7 +160,7 @@ static struct search_key *parse_numbers(struct context *c, struct parser *p, enu
     return k;
 }
 
-/* Keys parted by spaces, as one AND, up to `end` (')' or 0 for the command's end). */
+/* Keys separated by spaces, as one AND, up to `end` (')' or 0 for the command's end). */
 static const char *parse_list(struct context *c, struct parser *p, int depth, bool in_parentheses,
                               struct search_key **out) {
     struct search_key *and = key_create(p, SEARCH_AND), **last = &and->children;

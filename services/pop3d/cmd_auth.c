@@ -1,5 +1,4 @@
-/* Before login: CAPA, STLS, USER and PASS, AUTH (RFC 2449, 2595, 5034, 4616). Nobody says a password in plain text,
- * from wherever he comes. */
+/* Before login: CAPA, STLS, USER and PASS, AUTH (RFC 2449, 2595, 5034, 4616). Passwords are never accepted in plain text, from any address. */
 #include <openssl/crypto.h>
 #include <stdlib.h>
 
@@ -30,7 +29,7 @@ void cmd_stls(struct session *s) {
         return;
     }
     session_ok(s, "begin TLS");
-    free(s->name); /* what was said before counts no longer (RFC 2595 §4) */
+    free(s->name); /* earlier commands are void (RFC 2595 §4) */
     s->name = NULL;
     stream_start_tls(s->stream, SSL_new(s->pop3d->worker->tls), true);
 }
@@ -74,7 +73,7 @@ static void on_login(void *ctx, int error, const json_t *reply) {
 static void log_in(struct session *s, struct slice name, struct slice password) {
     json_t *ask = json_pack("{s:s%, s:s%, s:s, s:s}", "login", name.p, name.n, "password", password.p, password.n,
                             "client_ip", stream_peer(s->stream), "protocol", "pop3");
-    if (!ask || !name.n || !password.n) { /* no UTF-8, so nobody's */
+    if (!ask || !name.n || !password.n) { /* not UTF-8: no account can have it */
         json_decref(ask);
         metric_add(&failures, 1);
         if (++s->failures >= POP3_FAILURES_MAX)
@@ -110,7 +109,7 @@ void cmd_pass(struct session *s, const struct pop3_command *c) {
     s->name = NULL;
 }
 
-/* authorization-identity NUL name NUL password (RFC 4616 §2); acting for another is not offered. */
+/* authorization-identity NUL name NUL password (RFC 4616 §2); authorization as another user is not supported. */
 static void take_plain(struct session *s, struct slice text) {
     struct slice identity, name;
     if (!slice_cut(&text, '\0', &identity) || !slice_cut(&text, '\0', &name) || slice_find(text, '\0') >= 0) {
@@ -147,7 +146,7 @@ void auth_line(struct session *s, struct slice line) {
 }
 
 void cmd_auth(struct session *s, const struct pop3_command *c) {
-    if (c->count == 0) { /* what there is (RFC 1734 clients ask so) */
+    if (c->count == 0) { /* lists the mechanisms (RFC 1734) */
         session_ok(s, "mechanisms follow");
         stream_write(s->stream, has_tls(s) ? SLICE("PLAIN\r\nLOGIN\r\n.\r\n") : SLICE(".\r\n"));
         return;

@@ -1,4 +1,4 @@
-/* The INBOX as it is at login, and its deletions at QUIT (RFC 1939 §4, §6). */
+/* The state of INBOX at login, and the deletions at QUIT (RFC 1939 §4, §6). */
 #include <stdlib.h>
 
 #include "libcommon/base/log.h"
