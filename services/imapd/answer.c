@@ -84,12 +84,12 @@ void session_bad(struct session *s, const char *text) {
 
 void session_no_store(struct session *s, int error) {
     switch (error) {
-    case STORE_FULL: session_no(s, "[UNAVAILABLE] The store has no room now; reading and deleting go on"); break;
+    case STORE_FULL: session_no(s, "[UNAVAILABLE] The message store is full; reading and deleting are possible"); break;
     case STORE_OVER_QUOTA: session_no(s, "[OVERQUOTA] The mailbox is full"); break;
     case STORE_NOT_FOUND: session_no(s, "[NONEXISTENT] No such mailbox or message"); break;
-    case STORE_EXISTS: session_no(s, "[ALREADYEXISTS] It exists"); break;
+    case STORE_EXISTS: session_no(s, "[ALREADYEXISTS] Mailbox already exists"); break;
     case STORE_INVALID: session_no(s, "[CANNOT] Not allowed"); break;
-    case STORE_CONFLICT: session_no(s, "[INUSE] Changed by another meanwhile, or in use"); break;
+    case STORE_CONFLICT: session_no(s, "[INUSE] Changed by another session, or in use"); break;
     default: session_no(s, "[UNAVAILABLE] The mail store cannot be reached; try again later"); break;
     }
 }

@@ -18,7 +18,7 @@ struct authentication {
 void cmd_starttls(struct session *s, struct parser *p) {
     (void)p;
     if (s->tls || s->implicit_tls) {
-        session_bad(s, "TLS is there already");
+        session_bad(s, "TLS is already active");
         return;
     }
     s->implicit_tls = true; /* the connection uses TLS from here on */
@@ -58,11 +58,11 @@ static void on_login(void *ctx, int error, const json_t *reply) {
         return;
     }
     if (login_end_came(s->imapd->login_end, user, s->login_asked_us)) {
-        session_no(s, "[UNAVAILABLE] The account was changed meanwhile; log in again");
+        session_no(s, "[UNAVAILABLE] The account was changed during the login; log in again");
         return;
     }
     if (!user_join(s, slice_of(user))) {
-        session_no(s, "[LIMIT] Too many sessions of this user");
+        session_no(s, "[LIMIT] Too many sessions for this user");
         return;
     }
     metric_add(&logins, 1);
@@ -94,7 +94,7 @@ void cmd_login(struct session *s, struct parser *p) {
     struct slice name, password;
     if (!parse_space(p) || !parse_astring(p, &name) || !parse_space(p) || !parse_astring(p, &password) ||
         !parse_end(p)) {
-        session_bad(s, "LOGIN takes a name and a password");
+        session_bad(s, "LOGIN requires a user name and a password");
         return;
     }
     if (!s->tls) {
@@ -114,7 +114,7 @@ static void take_answer(struct session *s, struct slice line) {
     }
     if (base64_decode(line, false, &decoded) != 0) {
         buf_free(&decoded);
-        session_bad(s, "This is not base 64");
+        session_bad(s, "Invalid base64");
         return;
     }
     struct slice text = arena_slice(s->arena, buf_slice(&decoded)), authorize, name;
@@ -123,9 +123,9 @@ static void take_answer(struct session *s, struct slice line) {
     switch (a->step) {
     case AUTH_PLAIN:
         if (!slice_cut(&text, 0, &authorize) || !slice_cut(&text, 0, &name) || slice_find(text, 0) >= 0) {
-            session_bad(s, "PLAIN is: authorization NUL name NUL password");
+            session_bad(s, "PLAIN requires: authorization identity, NUL, user name, NUL, password");
         } else if (authorize.n && !slice_equal(authorize, name)) {
-            session_no(s, "[AUTHORIZATIONFAILED] Nobody may act for another here");
+            session_no(s, "[AUTHORIZATIONFAILED] Authorization as another user is not supported");
         } else {
             s->on_line = NULL;
             check_login(s, name, text);
@@ -147,12 +147,12 @@ void cmd_authenticate(struct session *s, struct parser *p) {
     struct authentication *a = arena_alloc(s->arena, sizeof *a);
     struct slice mechanism;
     if (!parse_space(p) || !parse_atom(p, &mechanism)) {
-        session_bad(s, "AUTHENTICATE takes a mechanism");
+        session_bad(s, "AUTHENTICATE requires a mechanism");
         return;
     }
     bool plain = slice_is_nocase(mechanism, "PLAIN");
     if (!plain && !slice_is_nocase(mechanism, "LOGIN")) {
-        session_no(s, "[CANNOT] No such mechanism");
+        session_no(s, "[CANNOT] Unsupported mechanism");
         return;
     }
     if (!s->tls) {
@@ -166,7 +166,7 @@ void cmd_authenticate(struct session *s, struct parser *p) {
         struct slice first = slice_make(p->p, (size_t)(p->end - p->p));
         take_answer(s, slice_is(first, "=") ? slice_make("", 0) : first);
     } else if (!parse_end(p)) {
-        session_bad(s, "AUTHENTICATE takes a mechanism and perhaps a first answer");
+        session_bad(s, "AUTHENTICATE requires a mechanism and accepts an initial response");
     } else {
         session_plus(s, plain ? "" : "VXNlcm5hbWU6");
     }

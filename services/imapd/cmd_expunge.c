@@ -21,7 +21,7 @@ void cmd_expunge(struct session *s, struct parser *p) {
     uint32_t *uids = NULL;
     size_t count = 0;
     if (s->by_uid ? !parse_space(p) || command_set(s, p, &uids, &count) != 0 || !parse_end(p) : !parse_end(p)) {
-        session_bad(s, s->by_uid ? "UID EXPUNGE takes a set of UIDs" : "EXPUNGE has no arguments");
+        session_bad(s, s->by_uid ? "UID EXPUNGE requires a set of UIDs" : "EXPUNGE has no arguments");
         return;
     }
     if (s->view.read_only) {

@@ -34,7 +34,7 @@ static void end(struct session *s) {
     if (job->error)
         session_no_store(s, job->error);
     else if (job->missing)
-        session_no(s, "[EXPUNGEISSUED] Some of these messages exist no longer");
+        session_no(s, "[EXPUNGEISSUED] Some of these messages no longer exist");
     else
         session_ok_quietly(s, "%sFETCH done", s->by_uid ? "UID " : "");
 }
@@ -305,7 +305,7 @@ void cmd_fetch(struct session *s, struct parser *p) {
     bool ok = parse_space(p) && parse_set(p, &job->set) && parse_space(p) && parse_fetch_items(p, &job->items);
     if (ok && parse_space(p)) ok = parse_modifiers(p, job);
     if (!ok || !parse_end(p) || (job->vanished && (!s->by_uid || !s->qresync))) {
-        session_bad(s, "FETCH takes a set of messages and data items");
+        session_bad(s, "FETCH requires a message set and data items");
         return;
     }
     fetch_plan(&job->items);

@@ -6,7 +6,7 @@ static void on_line(struct session *s, struct slice line) {
     if (slice_is_nocase(line, "DONE"))
         session_ok(s, "IDLE done");
     else
-        session_bad(s, "DONE was expected");
+        session_bad(s, "Expected DONE");
 }
 
 void cmd_idle(struct session *s, struct parser *p) {

@@ -139,7 +139,7 @@ static void list(struct session *s, struct parser *p, bool lsub) {
     }
     if (ok && !lsub && parse_space(p)) ok = parse_return(p, job);
     if (!ok || !parse_end(p)) {
-        session_bad(s, "LIST takes a reference and a pattern");
+        session_bad(s, "LIST requires a reference and a pattern");
         return;
     }
     if (only_delimiter) { /* LIST "" "": asks for the hierarchy delimiter (RFC 9051 §6.3.9) */

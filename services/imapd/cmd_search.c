@@ -138,7 +138,7 @@ static const char *parse_options(struct session *s, struct parser *p, struct sea
     *charset = false;
     if (parse_word(p, "RETURN")) {
         job->esearch = true;
-        if (!parse_space(p) || !parse_char(p, '(')) return "RETURN needs a list of options";
+        if (!parse_space(p) || !parse_char(p, '(')) return "RETURN requires a list of options";
         while (!parse_char(p, ')')) {
             if (parse_word(p, "MIN"))
                 job->min = true;
@@ -151,13 +151,13 @@ static const char *parse_options(struct session *s, struct parser *p, struct sea
             else if (parse_word(p, "SAVE"))
                 job->save = true;
             else if (!parse_space(p))
-                return "an option of RETURN is not known";
+                return "unknown option of RETURN";
         }
         if (!job->min && !job->max && !job->count && !job->save) job->all = true; /* RFC 4731 §3.1 */
-        if (!parse_space(p)) return "SEARCH needs search keys";
+        if (!parse_space(p)) return "SEARCH requires search keys";
     }
     if (parse_word(p, "CHARSET")) {
-        if (!parse_space(p) || !parse_astring(p, &name) || !parse_space(p)) return "CHARSET needs a name";
+        if (!parse_space(p) || !parse_astring(p, &name) || !parse_space(p)) return "CHARSET requires a name";
         *charset = !slice_is_nocase(name, "UTF-8") && !slice_is_nocase(name, "US-ASCII");
     }
     return NULL;
@@ -166,9 +166,9 @@ static const char *parse_options(struct session *s, struct parser *p, struct sea
 void cmd_search(struct session *s, struct parser *p) {
     struct search_job *job = arena_alloc(s->arena, sizeof *job);
     bool unknown_charset = false;
-    const char *wrong = parse_space(p) ? parse_options(s, p, job, &unknown_charset) : "SEARCH needs search keys";
+    const char *wrong = parse_space(p) ? parse_options(s, p, job, &unknown_charset) : "SEARCH requires search keys";
     if (!wrong && unknown_charset) {
-        session_no(s, "[BADCHARSET (UTF-8 US-ASCII)] This charset is not known");
+        session_no(s, "[BADCHARSET (UTF-8 US-ASCII)] Unsupported charset");
         return;
     }
     if (!wrong) wrong = parse_search(p, s, &job->search);

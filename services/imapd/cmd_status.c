@@ -81,7 +81,7 @@ void cmd_status(struct session *s, struct parser *p) {
     s->job = job;
     if (!parse_space(p) || !parse_astring(p, &wire) || !parse_space(p) || !(job->items = parse_status_items(p)) ||
         !parse_end(p)) {
-        session_bad(s, "STATUS takes a mailbox and a list of items");
+        session_bad(s, "STATUS requires a mailbox and a list of items");
         return;
     }
     if (!name_from_client(s, wire, &job->name)) {

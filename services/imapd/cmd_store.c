@@ -100,7 +100,7 @@ void cmd_store(struct session *s, struct parser *p) {
     }
     if (set || !parse_space(p) || (parse_char(p, '(') && !parse_modifier(p, job)) || !parse_action(p, job) ||
         !parse_end(p)) {
-        session_bad(s, "STORE takes a set of messages, FLAGS, +FLAGS or -FLAGS, and flags");
+        session_bad(s, "STORE requires a message set, FLAGS, +FLAGS or -FLAGS, and flags");
         return;
     }
     if (job->conditional) s->condstore = true;

@@ -77,7 +77,7 @@ void dispatch(struct session *s) {
         return;
     }
     if (has_bad_bytes(first)) {
-        session_bad(s, "A line ends with CRLF, and has no NUL, CR or LF in it");
+        session_bad(s, "A line must end with CRLF and must not contain NUL, CR or LF");
         return;
     }
     if (!parse_space(&p) || !parse_atom(&p, &s->name)) {
@@ -87,7 +87,7 @@ void dispatch(struct session *s) {
     if (slice_is_nocase(s->name, "UID")) {
         s->by_uid = true;
         if (!parse_space(&p) || !parse_atom(&p, &s->name)) {
-            session_bad(s, "UID of what?");
+            session_bad(s, "UID requires a command");
             return;
         }
     }

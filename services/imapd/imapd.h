@@ -67,7 +67,7 @@ struct session {
     bool tls;
     bool counted;     /* counted among its client's connections that have not logged in */
     bool login_ended; /* its account's password was changed, or the account was deleted */
-    bool drained;     /* the client has taken what was written */
+    bool drained;     /* all output was sent */
     bool look;        /* an event arrived during IDLE */
     int64_t accepted_us, login_asked_us;
     int64_t command_since_us; /* time at which an incomplete command began; 0: there is none */

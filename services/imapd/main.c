@@ -52,7 +52,7 @@ static void start(struct worker *w) {
 /* The worker is drained when the last session is freed. */
 static void drain(struct worker *w) {
     struct imapd *i = w->state;
-    while (i->sessions) session_bye(i->sessions, "[UNAVAILABLE] Server shutting down; come again");
+    while (i->sessions) session_bye(i->sessions, "[UNAVAILABLE] Server shutting down; try again later");
     if (!i->session_count) service_drained(w);
 }
 

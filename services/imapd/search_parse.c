@@ -169,7 +169,7 @@ static const char *parse_list(struct context *c, struct parser *p, int depth, bo
         if (wrong) return wrong;
         last = &(*last)->next;
     } while (parse_space(p));
-    if (in_parentheses && !parse_char(p, ')')) return "a parenthesis is not closed";
+    if (in_parentheses && !parse_char(p, ')')) return "unclosed parenthesis";
     *out = and;
     return NULL;
 }
@@ -182,26 +182,26 @@ static const char *parse_key(struct context *c, struct parser *p, int depth, str
     if (parse_char(p, '(')) return parse_list(c, p, depth + 1, true, out);
     if (parse_word(p, "NOT")) {
         *out = key_create(p, SEARCH_NOT);
-        return parse_space(p) ? parse_key(c, p, depth + 1, &(*out)->children) : "NOT needs a search key";
+        return parse_space(p) ? parse_key(c, p, depth + 1, &(*out)->children) : "NOT requires a search key";
     }
     if (parse_word(p, "OR")) {
         *out = key_create(p, SEARCH_OR);
-        if (!parse_space(p)) return "OR needs two search keys";
+        if (!parse_space(p)) return "OR requires two search keys";
         if ((wrong = parse_key(c, p, depth + 1, &(*out)->children))) return wrong;
-        return parse_space(p) ? parse_key(c, p, depth + 1, &(*out)->children->next) : "OR needs two search keys";
+        return parse_space(p) ? parse_key(c, p, depth + 1, &(*out)->children->next) : "OR requires two search keys";
     }
     if ((*out = parse_simple(c, p))) return NULL;
     if ((*out = parse_with_argument(c, p, &bad))) return NULL;
-    if (bad) return "the argument of a search key is wrong";
-    if (parse_word(p, "MODSEQ")) return (*out = parse_modseq(c, p)) ? NULL : "MODSEQ needs a number";
+    if (bad) return "invalid argument of a search key";
+    if (parse_word(p, "MODSEQ")) return (*out = parse_modseq(c, p)) ? NULL : "MODSEQ requires a number";
     if (parse_word(p, "UID"))
-        return parse_space(p) && (*out = parse_numbers(c, p, SEARCH_UID)) ? NULL : "UID needs a set of numbers";
+        return parse_space(p) && (*out = parse_numbers(c, p, SEARCH_UID)) ? NULL : "UID requires a set of numbers";
     if ((*out = parse_numbers(c, p, SEARCH_SEQUENCE))) return NULL;
-    return "a search key is not known";
+    return "unknown search key";
 }
 
 const char *parse_search(struct parser *p, struct session *s, struct search *out) {
     struct context c = {.session = s, .search = out};
     const char *wrong = parse_list(&c, p, 0, false, &out->root);
-    return wrong ? wrong : parse_end(p) ? NULL : "there is something behind the search keys";
+    return wrong ? wrong : parse_end(p) ? NULL : "unexpected text after the search keys";
 }

@@ -140,7 +140,7 @@ static void begin_literal(struct session *s, const struct literal *literal) {
     if (append                             ? literal->size > LIMIT_APPEND
         : s->state < SESSION_AUTHENTICATED ? literal->size > LIMIT_LOGIN_LITERAL
                                            : literal->size > LIMIT_COMMAND)
-        refusal = append ? "NO [TOOBIG] The message is larger than this server takes" : "BAD [TOOBIG] Literal too long";
+        refusal = append ? "NO [TOOBIG] Message exceeds the size limit" : "BAD [TOOBIG] Literal too long";
     else if (!append && s->input.n + literal->size > LIMIT_COMMAND)
         refusal = "BAD [TOOBIG] Command too long";
     if (refusal && !literal->plus) {
@@ -220,9 +220,9 @@ static void take_input(struct session *s) {
 static void session_run(void *ctx) {
     struct session *s = ctx;
     if (s->login_ended) {
-        log_info("session ended: the password changed, or the account is gone", "session", s->trace, "user",
+        log_info("session ended: the password was changed or the account was deleted", "session", s->trace, "user",
                  s->user ? s->user->id : "", NULL);
-        session_bye(s, "The password was changed or the account was removed; log in again");
+        session_bye(s, "The password was changed or the account was deleted; log in again");
         return;
     }
     if (s->drained) {

@@ -1,4 +1,4 @@
-/* The compact copy of a selected folder: sequence number → record. Brought up to date by what mailbox_sync answers. */
+/* The compact copy of a selected folder: sequence number → record. Updated with the answers of mailbox_sync. */
 #ifndef POSTBUS_IMAPD_VIEW_H
 #define POSTBUS_IMAPD_VIEW_H
 
