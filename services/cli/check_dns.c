@@ -180,7 +180,7 @@ struct check_dns *check_dns_create(const char *resolver, bool trace) {
         take_given_server(d, slice_of(resolver));
     if (d->server_count) return d;
     fprintf(stderr,
-            "postbus: no resolver can be asked at %s: give ADDRESS:PORT, such as 192.0.2.1:53 or [2001:db8::1]:53\n",
+            "postbus: %s is not a usable resolver: give ADDRESS:PORT, such as 192.0.2.1:53 or [2001:db8::1]:53\n",
             resolver ? resolver : "this machine");
     check_dns_destroy(d);
     return NULL;

@@ -21,7 +21,7 @@ static int read_message(const char *path, struct buf *out) {
     }
     bool whole = feof(f) && !ferror(f);
     fclose(f);
-    if (!whole) fprintf(stderr, "postbus: %s: cannot be read whole, or is over 64 MiB\n", path);
+    if (!whole) fprintf(stderr, "postbus: %s: cannot be read completely, or is larger than 64 MiB\n", path);
     return whole ? 0 : -1;
 }
 
@@ -86,7 +86,7 @@ static json_t *verdict_of(const struct trust_result *r, bool envelope) {
 
 int check_message(struct cli *c) {
     if (c->ip && !check_is_address(c->ip)) {
-        fputs("postbus: --ip is no IPv4 and no IPv6 address\nusage: postbus check message FILE [--ip A --helo H "
+        fputs("postbus: --ip is not an IPv4 or IPv6 address\nusage: postbus check message FILE [--ip A --helo H "
               "--mail-from M] [--resolver ADDR:PORT] [--json]\n",
               stderr);
         return CLI_USAGE;

@@ -13,7 +13,7 @@ int check_spf_status(enum spf_result r) {
 
 void check_print_spf(const struct spf_verdict *v) {
     for (size_t i = 0; i < v->step_count; i++) printf("spf    %s\n", v->steps[i]);
-    printf("spf    %s: %s (%d terms asked DNS, %d lookups in vain)\n", spf_result_text(v->result), v->reason,
+    printf("spf    %s: %s (%d DNS lookups, %d void lookups)\n", spf_result_text(v->result), v->reason,
            v->lookups, v->void_lookups);
     if (*v->explanation) printf("spf    the domain explains: %s\n", v->explanation);
 }
@@ -60,7 +60,7 @@ static int usage(const char *why) {
 
 int check_spf(struct cli *c) {
     if (!c->ip) return usage("--ip is missing: the address of the client");
-    if (!check_is_address(c->ip)) return usage("--ip is no IPv4 and no IPv6 address");
+    if (!check_is_address(c->ip)) return usage("--ip is not an IPv4 or IPv6 address");
     struct spf_query q = {.ip = slice_of(c->ip),
                           .helo = slice_of(c->helo),
                           .sender = check_sender(c->mail_from),

@@ -47,7 +47,7 @@ static char *from_terminal(void) {
     password_free(two);
     if (same) return one;
     password_free(one);
-    fputs("postbus: the two are not the same\n", stderr);
+    fputs("postbus: the passwords differ\n", stderr);
     return NULL;
 }
 

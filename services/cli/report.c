@@ -206,7 +206,7 @@ static int read_bytes(const char *path, struct buf *out) {
         out->n += fread(buf_reserve(out, 1 << 16), 1, 1 << 16, f);
     bool whole = feof(f) && !ferror(f);
     fclose(f);
-    if (!whole) fprintf(stderr, "postbus: %s: cannot be read whole, or is over 64 MiB\n", path);
+    if (!whole) fprintf(stderr, "postbus: %s: cannot be read completely, or is larger than 64 MiB\n", path);
     return whole ? 0 : -1;
 }
 
@@ -255,8 +255,8 @@ static int read_file(struct cli *c) {
 
 const struct command report_commands[] = {
     {"report", "list", "[KIND [DOMAIN]]", "reports received: dmarc, tls, failures, unreadable", 0, 2, list},
-    {"report", "show", "KIND ID", "one of them", 2, 2, show},
-    {"report", "summary", "DOMAIN [DAYS]", "who sends for a domain, as DMARC reports tell", 1, 2, summary},
+    {"report", "show", "KIND ID", "one report", 2, 2, show},
+    {"report", "summary", "DOMAIN [DAYS]", "the sources of a domain's mail in DMARC reports", 1, 2, summary},
     {"report", "sent", "", "reports sent to other sites", 0, 0, sent},
     {"report", "read", "FILE", "a report in a file: XML, JSON, gzip, zip or a mail", 1, 1, read_file},
     {0},
