@@ -364,6 +364,14 @@ void stream_resume(struct stream *s) {
         bufferevent_trigger(s->bev, EV_READ, BEV_TRIG_IGNORE_WATERMARKS | BEV_TRIG_DEFER_CALLBACKS);
 }
 
+void stream_keep_alive(struct stream *s) {
+    int on = 1, silent_s = 120, every_s = 30, probes = 4;
+    setsockopt(s->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    setsockopt(s->fd, IPPROTO_TCP, TCP_KEEPIDLE, &silent_s, sizeof silent_s);
+    setsockopt(s->fd, IPPROTO_TCP, TCP_KEEPINTVL, &every_s, sizeof every_s);
+    setsockopt(s->fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+}
+
 void stream_set_timeout(struct stream *s, int ms) {
     s->timeout_ms = ms;
     s->progress_us = clock_monotonic_us();

@@ -69,6 +69,10 @@ size_t stream_pending_output(const struct stream *s);
 void stream_pause(struct stream *s);
 void stream_resume(struct stream *s);
 
+/* The kernel asks a silent peer whether it is still there (TCP keepalive, after 2 minutes): STREAM_CLOSED when it is
+ * not, and networks between keep the connection in mind. */
+void stream_keep_alive(struct stream *s);
+
 /* Time without input or output progress until STREAM_TIMEOUT; 0: none. */
 void stream_set_timeout(struct stream *s, int ms);
 

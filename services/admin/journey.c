@@ -82,6 +82,21 @@ static void add_verdict(struct step *s, const json_t *verdict) {
         add_result(&s->what, parts[i].name, json_object_get(verdict, parts[i].field));
 }
 
+/* Where it is already, of each recipient that smtpd delivered to directly. */
+static void delivered_at_once(struct step *s) {
+    static const char *const names[] = {"user", "folder", "uid", "modseq", NULL};
+    size_t i;
+    json_t *each;
+    json_array_foreach(json_object_get(s->data, "rcpts"), i, each) {
+        if (!json_is_string(json_object_get(each, "folder"))) continue;
+        json_t *data = fields_of(each, names);
+        json_object_set(data, "rcpt", json_object_get(each, "address"));
+        buf_printf(&s->what, "stored for %s in %s as uid %lld", member_text(each, "address"),
+                   member_text(each, "folder"), json_integer_value(json_object_get(each, "uid")));
+        add(s, 8, "delivered", data);
+    }
+}
+
 static void on_submission(struct step *s) {
     static const char *const written[] = {"from", "message_id", "size", NULL},
                              *const submitted[] = {"client", "reply", "origin", "verdict", NULL},
@@ -114,6 +129,7 @@ static void on_submission(struct step *s) {
         buf_add_str(&s->what, json_array_size(rcpts) ? "all recipients are report addresses" : "it has no recipients");
     words_of_recipients(s->details, s->data);
     add(s, 3, "sorted", fields_of(s->data, sorted));
+    delivered_at_once(s);
     json_decref(local);
     json_decref(remote);
 }
@@ -146,6 +162,7 @@ static void on_accepted(struct step *s) {
                                                                             : " and on disk in the queue");
     words_of_recipients(s->details, s->data);
     add(s, 8, "accepted", fields_of(s->data, accepted));
+    delivered_at_once(s);
 }
 
 static void on_refused(struct step *s) {

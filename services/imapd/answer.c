@@ -21,7 +21,8 @@ static void end_command(struct session *s) {
     buf_reset(&s->tagged);
     session_flush(s);
     s->running = false;
-    s->job = NULL;
+    session_release_job(s);
+    budget_give(&s->imapd->process->budget, &s->input_taken);
     s->on_line = NULL;
     s->on_drained = NULL;
     s->tag = slice_make("", 0);
@@ -30,16 +31,27 @@ static void end_command(struct session *s) {
     life_wake(&s->life);
 }
 
-/* refresh: 1: check for changes; 0: check if an event arrived, and report no EXPUNGE except after a UID command; -1: do not check. */
-__attribute__((format(printf, 4, 0))) static void finish(struct session *s, const char *word, int refresh,
+/* What a command's end does about the selected folder's changes. */
+enum look {
+    LOOK_NOT,
+    LOOK_FOR_NEWS, /* when news came; tells no EXPUNGE but after a UID command */
+    LOOK_QUIETLY,  /* in any case; tells no EXPUNGE but after a UID command */
+    LOOK,
+};
+
+__attribute__((format(printf, 4, 0))) static void finish(struct session *s, const char *word, enum look look,
                                                          const char *format, va_list ap) {
+    s->on_line = NULL;
     buf_reset(&s->tagged);
     buf_printf(&s->tagged, "%.*s %s ", SLICE_FMT(s->tag), word);
     add_formatted(&s->tagged, format, ap);
     buf_add_str(&s->tagged, "\r\n");
-    s->hold_expunges = refresh <= 0 && !s->by_uid;
-    if (s->state == SESSION_SELECTED && (refresh > 0 || (refresh == 0 && s->stale)))
+    s->hold_expunges = look != LOOK && !s->by_uid;
+    bool looks = look >= LOOK_QUIETLY || (look == LOOK_FOR_NEWS && s->stale);
+    if (s->state == SESSION_SELECTED && looks)
         session_refresh(s, end_command);
+    else if (s->refreshing) /* an IDLE's look: its answer must not meet the next command */
+        s->after_refresh = end_command;
     else
         end_command(s);
 }
@@ -48,7 +60,7 @@ void session_ok(struct session *s, const char *format, ...) {
     va_list ap;
     s->bad_commands = 0;
     va_start(ap, format);
-    finish(s, "OK", 1, format, ap);
+    finish(s, "OK", LOOK, format, ap);
     va_end(ap);
 }
 
@@ -56,21 +68,29 @@ void session_ok_quietly(struct session *s, const char *format, ...) {
     va_list ap;
     s->bad_commands = 0;
     va_start(ap, format);
-    finish(s, "OK", s->held_count && s->by_uid ? 1 : 0, format, ap);
+    finish(s, "OK", s->held_count && s->by_uid ? LOOK : LOOK_FOR_NEWS, format, ap);
+    va_end(ap);
+}
+
+void session_ok_looking(struct session *s, const char *format, ...) {
+    va_list ap;
+    s->bad_commands = 0;
+    va_start(ap, format);
+    finish(s, "OK", LOOK_QUIETLY, format, ap);
     va_end(ap);
 }
 
 void session_no(struct session *s, const char *format, ...) {
     va_list ap;
     va_start(ap, format);
-    finish(s, "NO", -1, format, ap);
+    finish(s, "NO", LOOK_NOT, format, ap);
     va_end(ap);
 }
 
 __attribute__((format(printf, 2, 3))) static void bad(struct session *s, const char *format, ...) {
     va_list ap;
     va_start(ap, format);
-    finish(s, "BAD", -1, format, ap);
+    finish(s, "BAD", LOOK_NOT, format, ap);
     va_end(ap);
 }
 

@@ -7,6 +7,7 @@ struct slot {
     struct session *s;
     bool busy, has_cached;
     uint32_t uid, size;
+    size_t taken;                 /* of the process's memory */
     struct mailbox_cached cached; /* copied into room */
     char *room;
     size_t cap;
@@ -20,11 +21,14 @@ struct fetch_job {
     size_t count, next;
     uint64_t changed_since;
     bool vanished;
-    bool missing, unknown_encoding;
+    bool missing, unknown_encoding, no_room;
     int error;
-    int in_flight;
+    int in_flight; /* messages asked for and not yet written, or 1: a batch was asked for */
     size_t bytes_in_flight;
+    size_t batch, batch_asked;
+    int waits; /* for room, in seconds */
     struct slot slots[LIMIT_READ_AHEAD];
+    struct fetch_writer *first, **last; /* what is there to be written; the first may have begun */
 };
 
 static void run(struct session *s);
@@ -33,11 +37,20 @@ static void end(struct session *s) {
     struct fetch_job *job = s->job;
     if (job->error)
         session_no_store(s, job->error);
+    else if (job->no_room)
+        session_no(s, "[LIMIT] Too many large messages are being read now; try again later");
+    else if (job->unknown_encoding)
+        session_no(s, "[UNKNOWN-CTE] The encoding of a part is not known");
+    else if (job->missing && s->by_uid)
+        session_ok(s, "UID FETCH done"); /* with the EXPUNGEs */
     else if (job->missing)
         session_no(s, "[EXPUNGEISSUED] Some of these messages no longer exist");
     else
         session_ok_quietly(s, "%sFETCH done", s->by_uid ? "UID " : "");
 }
+
+/* Writing
+ * ------------------------------------------------------------------------------------------------ */
 
 static bool reads_body(const struct fetch_items *items) {
     for (size_t i = 0; i < items->count; i++) {
@@ -49,12 +62,9 @@ static bool reads_body(const struct fetch_items *items) {
     return false;
 }
 
-static void write_message(struct session *s, uint32_t uid, const struct mailbox_cached *cached,
-                          const struct slice *message) {
-    struct fetch_job *job = s->job;
-    const struct mailbox_record *r = view_find(&s->view, uid);
-    if (!r) return;
+static bool is_flagged(const struct fetch_job *job, uint32_t uid) {
     size_t low = 0, high = job->count;
+    if (!job->flagged) return false;
     while (high - low > 1) { /* its position in the requested uids */
         size_t mid = low + (high - low) / 2;
         if (job->uids[mid] <= uid)
@@ -62,12 +72,77 @@ static void write_message(struct session *s, uint32_t uid, const struct mailbox_
         else
             high = mid;
     }
-    fetch_write(s, &job->items, r, cached, message, job->flagged && job->flagged[low]);
-    if (message && reads_body(&job->items)) {
-        bool *told = &s->view.fetched[r - s->view.records];
-        if (!*told) publish_fetched(s, r);
-        *told = true;
+    return job->flagged[low];
+}
+
+/* The event, once per message and session. */
+static void tell_fetched(struct session *s, const struct mailbox_record *r) {
+    bool *told = &s->view.fetched[r - s->view.records];
+    if (!*told) publish_fetched(s, r);
+    *told = true;
+}
+
+static void written(struct session *s, struct fetch_writer *w) {
+    struct fetch_job *job = s->job;
+    job->unknown_encoding |= w->unknown_encoding;
+    if (w->bytes) {
+        job->in_flight--;
+        job->bytes_in_flight -= w->bytes;
     }
+    budget_give(&s->imapd->process->budget, &w->taken);
+    fetch_writer_end(w);
+}
+
+/* Writes a message, or keeps it until the client has taken what came before. slot: NULL where it holds none. */
+static void write_message(struct session *s, uint32_t uid, const struct mailbox_cached *cached,
+                          const struct slice *message, struct slot *slot) {
+    struct fetch_job *job = s->job;
+    const struct mailbox_record *r = view_find(&s->view, uid);
+    struct fetch_writer w = {
+        .session = s, .items = &job->items, .uid = uid, .with_flags = is_flagged(job, uid), .has_message = message};
+    if (cached) w.cached = *cached;
+    if (message) w.message = *message;
+    if (slot) {
+        w.bytes = slot->size;
+        w.taken = slot->taken;
+        slot->taken = 0;
+        slot->busy = false;
+    }
+    if (message && r && reads_body(&job->items)) tell_fetched(s, r);
+    if (!job->first && fetch_writer_step(&w)) {
+        written(s, &w);
+        return;
+    }
+    fetch_writer_keep(&w);
+    struct fetch_writer *kept = memory_alloc(sizeof *kept);
+    *kept = w;
+    *job->last = kept;
+    job->last = &kept->following;
+}
+
+/* False: the client has much to take. */
+static bool write_kept(struct session *s) {
+    struct fetch_job *job = s->job;
+    while (job->first) {
+        struct fetch_writer *w = job->first;
+        if (!fetch_writer_step(w)) return false;
+        job->first = w->following;
+        if (!job->first) job->last = &job->first;
+        written(s, w);
+        free(w);
+    }
+    return true;
+}
+
+static void release(struct session *s) {
+    struct fetch_job *job = s->job;
+    for (size_t i = 0; i < LIMIT_READ_AHEAD; i++) budget_give(&s->imapd->process->budget, &job->slots[i].taken);
+    for (struct fetch_writer *w = job->first, *next; w; w = next) {
+        next = w->following;
+        written(s, w);
+        free(w);
+    }
+    job->first = NULL;
 }
 
 /* Envelopes and so on, a batch at a time
@@ -77,23 +152,25 @@ static void on_cached_batch(void *ctx, int error, size_t count, const struct mai
     struct session *s = ctx;
     if (!session_resume(s)) return;
     struct fetch_job *job = s->job;
-    size_t asked = job->bytes_in_flight; /* here: the number of messages of the batch */
+    size_t bytes = 0;
     job->in_flight = 0;
-    job->bytes_in_flight = 0;
     if (error) job->error = error;
-    if (count < asked) job->missing = true;
-    for (size_t i = 0; i < count; i++) write_message(s, cached[i].uid, &cached[i], NULL);
-    session_flush(s);
+    if (count < job->batch_asked) job->missing = true;
+    for (size_t i = 0; i < count; i++) {
+        bytes += cached[i].envelope.n + cached[i].body.n + cached[i].bodystructure.n + cached[i].header.n;
+        write_message(s, cached[i].uid, &cached[i], NULL, NULL);
+    }
+    job->batch = fetch_next_batch(job->batch_asked, bytes);
     run(s);
 }
 
 static void ask_batch(struct session *s) {
     struct fetch_job *job = s->job;
-    size_t n = job->count - job->next < LIMIT_CACHED_BATCH ? job->count - job->next : LIMIT_CACHED_BATCH;
+    size_t n = job->count - job->next < job->batch ? job->count - job->next : job->batch;
     const uint32_t *uids = job->uids + job->next;
     job->next += n;
     job->in_flight = 1;
-    job->bytes_in_flight = n;
+    job->batch_asked = n;
     session_wait(s);
     mailbox_cached(session_redis(s), session_user(s), s->view.folder_id, n, uids, on_cached_batch, s);
 }
@@ -101,28 +178,28 @@ static void ask_batch(struct session *s) {
 /* Whole messages, a few ahead
  * ------------------------------------------------------------------------------------------------------------ */
 
-static void slot_end(struct slot *slot, int error) {
+static void slot_failed(struct slot *slot, int error) {
     struct session *s = slot->s;
     struct fetch_job *job = s->job;
     if (error == STORE_NOT_FOUND)
         job->missing = true;
-    else if (error)
+    else
         job->error = error;
     slot->busy = false;
     job->in_flight--;
     job->bytes_in_flight -= slot->size;
-    run(s);
+    budget_give(&s->imapd->process->budget, &slot->taken);
 }
 
 static void on_message(void *ctx, int error, struct slice message) {
     struct slot *slot = ctx;
     struct session *s = slot->s;
     if (!session_resume(s)) return;
-    if (!error) {
-        write_message(s, slot->uid, slot->has_cached ? &slot->cached : NULL, &message);
-        session_flush(s);
-    }
-    slot_end(slot, error);
+    if (error)
+        slot_failed(slot, error);
+    else
+        write_message(s, slot->uid, slot->has_cached ? &slot->cached : NULL, &message, slot);
+    run(s);
 }
 
 static struct slice keep(struct slot *slot, size_t *used, struct slice part) {
@@ -137,7 +214,8 @@ static void on_cached_one(void *ctx, int error, size_t count, const struct mailb
     struct session *s = slot->s;
     if (!session_resume(s)) return;
     if (error || !count) {
-        slot_end(slot, error ? error : STORE_NOT_FOUND);
+        slot_failed(slot, error ? error : STORE_NOT_FOUND);
+        run(s);
         return;
     }
     size_t need = cached->envelope.n + cached->body.n + cached->bodystructure.n + cached->header.n + 1, used = 0;
@@ -165,6 +243,18 @@ static bool ask_message(struct session *s) {
         (job->in_flight && job->bytes_in_flight + r->size > LIMIT_READ_AHEAD_BYTES))
         return false;
     while (slot->busy) slot++;
+    if (!budget_take(&s->imapd->process->budget, r->size, &slot->taken)) {
+        if (job->in_flight) return false;
+        if (job->waits++ < LIMIT_ROOM_WAIT_S) {
+            s->waits_for_room = true;
+            s->on_drained = run;
+            return false;
+        }
+        job->no_room = true;
+        job->next = job->count;
+        return true;
+    }
+    job->waits = 0;
     job->next++;
     slot->s = s;
     slot->busy = true;
@@ -184,28 +274,27 @@ static bool ask_message(struct session *s) {
 /* -----------------------------------------------------------------------------------------------------------------------------------------
  */
 
-enum { FLUSH_BYTES = 32 * 1024 };
-
 static void run(struct session *s) {
     struct fetch_job *job = s->job;
-    while (job->next < job->count && !job->error) {
-        if (s->out.n > FLUSH_BYTES) session_flush(s);
-        if (stream_pending_output(s->stream) > LIMIT_OUTPUT_PENDING) {
+    s->on_drained = NULL;
+    for (;;) {
+        if (!write_kept(s) || stream_pending_output(s->stream) > LIMIT_OUTPUT_PENDING) {
             s->on_drained = run;
             return;
         }
+        if (job->next == job->count || job->error) break;
         if (job->items.needs_message) {
-            if (!ask_message(s)) return;
+            if (!ask_message(s)) break;
         } else if (job->items.needs_cached) {
-            if (job->in_flight) return;
+            if (job->in_flight) break;
             ask_batch(s);
         } else {
-            write_message(s, job->uids[job->next], NULL, NULL);
+            write_message(s, job->uids[job->next], NULL, NULL, NULL);
             job->next++;
         }
     }
-    s->on_drained = NULL;
-    if (!job->in_flight) end(s);
+    session_flush(s);
+    if (!job->in_flight && !s->on_drained && (job->next == job->count || job->error)) end(s);
 }
 
 /* Preparation: \Seen, the mod-sequence filter, vanished messages
@@ -302,6 +391,9 @@ static void keep_changed(struct session *s) {
 void cmd_fetch(struct session *s, struct parser *p) {
     struct fetch_job *job = arena_alloc(s->arena, sizeof *job);
     s->job = job;
+    s->release = release;
+    job->last = &job->first;
+    job->batch = LIMIT_CACHED_FIRST;
     bool ok = parse_space(p) && parse_set(p, &job->set) && parse_space(p) && parse_fetch_items(p, &job->items);
     if (ok && parse_space(p)) ok = parse_modifiers(p, job);
     if (!ok || !parse_end(p) || (job->vanished && (!s->by_uid || !s->qresync))) {

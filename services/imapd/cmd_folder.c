@@ -64,11 +64,20 @@ void cmd_create(struct session *s, struct parser *p) {
     mailbox_folder_create(session_redis(s), session_user(s), name, use, on_created, s);
 }
 
+static void on_deleted(void *ctx, int error) {
+    struct session *s = ctx;
+    if (!session_resume(s)) return;
+    if (error == STORE_CONFLICT)
+        session_no(s, "[HASCHILDREN] The mailbox has mailboxes below it"); /* RFC 9051 §6.3.5 */
+    else
+        end(s, error);
+}
+
 void cmd_delete(struct session *s, struct parser *p) {
     struct slice name;
     if (!take_name(s, p, true, &name)) return;
     session_wait(s);
-    mailbox_folder_delete(session_redis(s), session_user(s), name, on_done, s);
+    mailbox_folder_delete(session_redis(s), session_user(s), name, on_deleted, s);
 }
 
 void cmd_rename(struct session *s, struct parser *p) {

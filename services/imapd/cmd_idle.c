@@ -1,4 +1,5 @@
 /* IDLE (RFC 2177, RFC 9051 §6.3.13): the client waits and is told of changes at once. Events arrive in user.c, which calls session_refresh. */
+#include "libcommon/base/clock.h"
 #include "services/imapd/imapd.h"
 
 static void on_line(struct session *s, struct slice line) {
@@ -13,6 +14,15 @@ void cmd_idle(struct session *s, struct parser *p) {
     (void)p;
     s->on_line = on_line;
     s->idling = true;
+    s->hold_expunges = false;
+    s->idle_told_us = clock_monotonic_us();
     session_plus(s, "Waiting");
     if (s->state == SESSION_SELECTED) session_refresh(s, NULL);
+}
+
+void idle_keep_alive(struct session *s, int64_t now) {
+    if (!s->idling || now - s->idle_told_us < s->imapd->process->keepalive_us) return;
+    s->idle_told_us = now;
+    session_untagged(s, "OK Still here\r\n");
+    session_flush(s);
 }

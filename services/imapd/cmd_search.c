@@ -2,27 +2,45 @@
 #include <stdlib.h>
 
 #include "libcommon/mail/header.h"
+#include "services/imapd/fetch.h"
 #include "services/imapd/search.h"
+#include "services/imapd/search_text.h"
 
 struct search_job {
     struct search search;
     bool esearch, min, max, count, all, save;
     uint32_t *uids; /* candidates */
-    size_t candidate_count, next, batch;
+    size_t candidate_count, next, batch, batch_asked;
+    size_t scanned; /* records of the view */
+    /* the message whose text is looked at, when that takes more than one turn of the loop */
+    struct text_search *text;
+    char *message;
+    size_t message_bytes, taken;
+    bool *found_texts;
+    bool no_room;
     uint32_t *found;
     size_t found_count;
-    uint64_t highest; /* the highest modseq of the found messages */
+    uint64_t highest, first_modseq, last_modseq; /* modseqs of what was found: of all, the first and the last one */
     int error;
 };
 
 static void run(struct session *s);
 
-static void take(struct session *s, const struct mailbox_record *r, struct slice header, struct slice message) {
+static void take(struct session *s, const struct mailbox_record *r, struct slice header, const bool *found_texts) {
     struct search_job *job = s->job;
-    struct search_message m = {&s->view, r, header, message};
+    struct search_message m = {&s->view, r, header, found_texts};
     if (!search_fits(job->search.root, &m)) return;
     job->found[job->found_count++] = r->uid;
     if (r->modseq > job->highest) job->highest = r->modseq;
+    if (job->found_count == 1) job->first_modseq = r->modseq;
+    job->last_modseq = r->modseq;
+}
+
+/* RFC 7162 §3.1.5 with RFC 4731 §3.2: of the messages that MIN and MAX tell, when nothing else is told. */
+static uint64_t told_modseq(const struct search_job *job) {
+    if (job->all || job->count || (!job->min && !job->max)) return job->highest;
+    if (!job->max) return job->first_modseq;
+    return job->min && job->first_modseq > job->last_modseq ? job->first_modseq : job->last_modseq;
 }
 
 static uint32_t number_of(struct session *s, uint32_t uid) {
@@ -52,7 +70,7 @@ static void write_result(struct session *s) {
         set_write(&s->out, job->found_count, numbers);
     }
     if (job->search.has_modseq && job->found_count)
-        buf_printf(&s->out, " MODSEQ %llu", (unsigned long long)job->highest);
+        buf_printf(&s->out, " MODSEQ %llu", (unsigned long long)told_modseq(job));
     buf_add_str(&s->out, "\r\n");
 }
 
@@ -70,7 +88,13 @@ static void save(struct session *s) {
 static void end(struct session *s) {
     struct search_job *job = s->job;
     if (job->error) {
+        if (job->save) s->saved_count = 0; /* RFC 5182 §2.1 */
         session_no_store(s, job->error);
+        return;
+    }
+    if (job->no_room) {
+        if (job->save) s->saved_count = 0;
+        session_no(s, "[LIMIT] Too many large messages are being read now; try again later");
         return;
     }
     if (job->save) save(s);
@@ -82,37 +106,98 @@ static void on_cached(void *ctx, int error, size_t count, const struct mailbox_c
     struct session *s = ctx;
     if (!session_resume(s)) return;
     struct search_job *job = s->job;
+    size_t bytes = 0;
     if (error) job->error = error;
     for (size_t i = 0; i < count; i++) {
         const struct mailbox_record *r = view_find(&s->view, cached[i].uid);
-        if (r) take(s, r, cached[i].header, SLICE(""));
+        bytes += cached[i].envelope.n + cached[i].body.n + cached[i].bodystructure.n + cached[i].header.n;
+        if (r) take(s, r, cached[i].header, NULL);
     }
+    job->batch = fetch_next_batch(job->batch_asked, bytes);
     run(s);
+}
+
+/* The message's text parts, a step a turn of the loop
+ * ------------------------------------------------------------------------------------------------ */
+
+static void text_end(struct session *s) {
+    struct search_job *job = s->job;
+    text_search_destroy(job->text);
+    free(job->message);
+    budget_give(&s->imapd->process->budget, &job->taken);
+    job->text = NULL;
+    job->message = NULL;
+}
+
+static void on_turn(evutil_socket_t fd, short what, void *ctx) {
+    struct session *s = ctx;
+    (void)fd, (void)what;
+    if (session_resume(s)) run(s);
+}
+
+/* Goes on after everything else that is due on this loop had its turn. */
+static void run_later(struct session *s) {
+    const struct timeval soon = {0, 1};
+    session_wait(s);
+    if (event_base_once(s->imapd->worker->base, -1, EV_TIMEOUT, on_turn, s, &soon) != 0) memory_exhausted();
+}
+
+static void text_done(struct session *s, struct slice message) {
+    struct search_job *job = s->job;
+    const struct mailbox_record *r = view_find(&s->view, job->uids[job->next - 1]);
+    size_t body_at;
+    if (r) take(s, r, header_block(message, &body_at), job->found_texts);
 }
 
 static void on_message(void *ctx, int error, struct slice message) {
     struct session *s = ctx;
     if (!session_resume(s)) return;
     struct search_job *job = s->job;
-    const struct mailbox_record *r = view_find(&s->view, job->uids[job->next - 1]);
-    size_t body_at;
     if (error && error != STORE_NOT_FOUND) job->error = error;
-    if (!error && r) take(s, r, header_block(message, &body_at), message);
+    if (error) {
+        run(s);
+        return;
+    }
+    memset(job->found_texts, 0, job->search.text_count);
+    if (!job->search.text_count) { /* a header field that is not in the store's cache */
+        text_done(s, message);
+    } else if (message.n <= TEXT_STEP) {
+        struct text_search *text =
+            text_search_create(message, job->search.text_count, job->search.texts, job->found_texts);
+        while (text_search_step(text)) continue;
+        text_search_destroy(text);
+        text_done(s, message);
+    } else if (budget_take(&s->imapd->process->budget, message.n, &job->taken)) {
+        job->message = memory_alloc(message.n);
+        job->message_bytes = message.n;
+        memcpy(job->message, message.p, message.n);
+        job->text = text_search_create(slice_make(job->message, message.n), job->search.text_count, job->search.texts,
+                                       job->found_texts);
+    } else {
+        job->no_room = true;
+    }
     run(s);
 }
 
-static void run(struct session *s) {
+/* Whether there is more to be done in another turn. */
+static bool text_step(struct session *s) {
     struct search_job *job = s->job;
-    if (job->error || job->next == job->candidate_count) {
-        end(s);
-        return;
-    }
+    if (text_search_step(job->text)) return true;
+    text_done(s, slice_make(job->message, job->message_bytes));
+    text_end(s);
+    return false;
+}
+
+static void ask(struct session *s) {
+    struct search_job *job = s->job;
     const uint32_t *uids = job->uids + job->next;
-    size_t left = job->candidate_count - job->next;
+    size_t left = job->candidate_count - job->next, most = LIMIT_SEARCH_WORK / 100 / (size_t)job->search.key_count + 1;
     session_wait(s);
     if (job->search.need == NEED_HEADER) {
-        size_t n = left < LIMIT_CACHED_BATCH ? left : LIMIT_CACHED_BATCH;
+        size_t n = left < job->batch ? left : job->batch;
+        if (n > most) n = most;
         job->next += n;
+        job->batch_asked = n;
         mailbox_cached(session_redis(s), session_user(s), s->view.folder_id, n, uids, on_cached, s);
     } else {
         job->next++;
@@ -130,6 +215,34 @@ static bool may_fit(const struct search *search, const struct search_message *m)
     }
     return true;
 }
+
+/* Decides by the records alone, or which messages are to be looked into. False when another turn is needed. */
+static bool scan(struct session *s) {
+    struct search_job *job = s->job;
+    const struct view *v = &s->view;
+    size_t end = job->scanned + LIMIT_SEARCH_WORK / (size_t)job->search.key_count + 1;
+    for (; job->scanned < v->count && job->scanned < end; job->scanned++) {
+        const struct mailbox_record *r = &v->records[job->scanned];
+        struct search_message m = {v, r, SLICE(""), NULL};
+        if (job->search.need == NEED_RECORD)
+            take(s, r, SLICE(""), NULL);
+        else if (may_fit(&job->search, &m))
+            job->uids[job->candidate_count++] = r->uid;
+    }
+    return job->scanned == v->count;
+}
+
+static void run(struct session *s) {
+    struct search_job *job = s->job;
+    if (!scan(s) || (job->text && text_step(s)))
+        run_later(s);
+    else if (job->error || job->no_room || job->next == job->candidate_count)
+        end(s);
+    else
+        ask(s);
+}
+
+static void release(struct session *s) { text_end(s); }
 
 /* "RETURN (MIN COUNT …) " and "CHARSET x ". NULL, or the reason of a BAD; *charset: the charset is not supported. */
 static const char *parse_options(struct session *s, struct parser *p, struct search_job *job, bool *charset) {
@@ -168,6 +281,7 @@ void cmd_search(struct session *s, struct parser *p) {
     bool unknown_charset = false;
     const char *wrong = parse_space(p) ? parse_options(s, p, job, &unknown_charset) : "SEARCH requires search keys";
     if (!wrong && unknown_charset) {
+        if (job->save) s->saved_count = 0;
         session_no(s, "[BADCHARSET (UTF-8 US-ASCII)] Unsupported charset");
         return;
     }
@@ -184,12 +298,8 @@ void cmd_search(struct session *s, struct parser *p) {
     job->uids = arena_alloc(s->arena, (v->count + 1) * sizeof *job->uids);
     job->found = arena_alloc(s->arena, (v->count + 1) * sizeof *job->found);
     if (job->search.has_modseq) s->condstore = true; /* RFC 7162 §3.1: using MODSEQ enables it */
-    for (size_t i = 0; i < v->count; i++) {
-        struct search_message m = {v, &v->records[i], SLICE(""), SLICE("")};
-        if (job->search.need == NEED_RECORD)
-            take(s, &v->records[i], SLICE(""), SLICE(""));
-        else if (may_fit(&job->search, &m))
-            job->uids[job->candidate_count++] = v->records[i].uid;
-    }
+    job->found_texts = arena_alloc(s->arena, job->search.text_count + 1);
+    job->batch = LIMIT_CACHED_FIRST;
+    s->release = release;
     run(s);
 }

@@ -28,6 +28,16 @@ static bool has_unknown_keyword(const struct view *v, uint64_t flags) {
     return v->keyword_count < MAILBOX_KEYWORDS_MAX && flags >> (MAILBOX_KEYWORD_SHIFT + v->keyword_count);
 }
 
+/* What the record's flags become when nobody else changed them meanwhile. */
+static uint64_t flags_expected(const struct view *v, const struct store_job *job, uint64_t before) {
+    uint64_t bits = job->flags.system;
+    for (size_t i = 0; i < job->flags.keyword_count; i++)
+        for (size_t k = 0; k < v->keyword_count; k++)
+            if (slice_equal_nocase(job->flags.keywords[i], slice_of(v->keywords[k])))
+                bits |= (uint64_t)1 << (MAILBOX_KEYWORD_SHIFT + k);
+    return job->how == MAILBOX_ADD ? before | bits : job->how == MAILBOX_REMOVE ? before & ~bits : bits;
+}
+
 static void on_stored(void *ctx, int error, size_t changed_count, const struct mailbox_record changed[],
                       size_t refused_count, const uint32_t refused[]) {
     struct session *s = ctx;
@@ -47,8 +57,9 @@ static void on_stored(void *ctx, int error, size_t changed_count, const struct m
             new_keyword = true;
             continue;
         }
+        bool foreign = changed[i].flags != flags_expected(&s->view, job, r->flags); /* another session's, to be told */
         *r = changed[i];
-        if (!job->silent) {
+        if (!job->silent || foreign) {
             tell_flags(s, r);
         } else if (s->condstore) { /* SILENT still reports the mod-sequence (RFC 7162 §3.1.3) */
             session_untagged(s, "%zu FETCH (UID %u MODSEQ (%llu))\r\n", view_sequence(&s->view, r), r->uid,
@@ -59,7 +70,7 @@ static void on_stored(void *ctx, int error, size_t changed_count, const struct m
     struct buf code = {0};
     write_modified(s, &code, refused_count, refused);
     if (new_keyword)
-        session_ok(s, "%sSTORE done", buf_str(&code));
+        session_ok_looking(s, "%sSTORE done", buf_str(&code));
     else
         session_ok_quietly(s, "%sSTORE done", buf_str(&code));
     buf_free(&code);

@@ -2,6 +2,7 @@
 #ifndef POSTBUS_IMAPD_FETCH_H
 #define POSTBUS_IMAPD_FETCH_H
 
+#include "libcommon/mail/mime.h"
 #include "services/imapd/imapd.h"
 
 enum fetch_kind {
@@ -46,29 +47,57 @@ struct fetch_item {
 
 struct fetch_items {
     size_t count;
-    struct fetch_item *items;
-    bool sets_seen;    /* one of them is BODY[…] without PEEK */
-    bool needs_cached; /* envelope, structure or only header fields that are cached */
+    struct fetch_item *items; /* room for LIMIT_FETCH_ITEMS and the MODSEQ that CHANGEDSINCE adds */
+    bool sets_seen;           /* one of them is BODY[…] without PEEK */
+    bool needs_cached;        /* envelope, structure or only header fields that are cached */
     bool needs_message;
     bool has_uid, has_flags, has_modseq;
 };
 
 /* "ALL", "FLAGS" or "(UID BODY.PEEK[])": false for bad syntax. */
 bool parse_fetch_items(struct parser *p, struct fetch_items *items);
+/* How many listings to ask for after a batch of `asked` that had so many bytes: about LIMIT_CACHED_BYTES of them, so
+ * that large ones do not add up. Pure. */
+size_t fetch_next_batch(size_t asked, size_t bytes);
 /* "[1.2.HEADER.FIELDS (From To)]" after BODY or BODY.PEEK. */
 bool parse_section(struct parser *p, struct section *section);
 /* Determines what is needed; called when all items have been read. */
 void fetch_plan(struct fetch_items *items);
 
-/* The bytes of a section in a message, into out (which is emptied first). False when there is no such part. Pure. */
-bool section_read(struct slice message, const struct section *section, struct buf *out);
-/* Writes a section of header fields from the cached header. */
+/* The bytes of a section: a view of the message, or of `made` where they had to be put together. False when there is no
+ * such part. Pure. */
+bool section_find(const struct mime *m, const struct section *section, struct buf *made, struct slice *bytes);
+/* A section of header fields out of a header block without its empty line. */
 void section_read_fields(struct slice header, const struct section *section, struct buf *out);
-/* The decoded bytes of a part (RFC 3516). 0; -1: no such part; -2: its encoding is unknown. */
-int section_read_binary(struct slice message, const struct section *section, struct buf *out);
+/* The decoded bytes of a part (RFC 3516). 0; -1: no such part; -2: its encoding is not known, or broken. */
+int section_find_binary(const struct mime *m, const struct section *section, struct buf *out);
 
-/* Writes "* n FETCH (…)". cached and message: NULL if not needed. with_flags: add FLAGS even if not requested. */
-void fetch_write(struct session *s, const struct fetch_items *items, const struct mailbox_record *record,
-                 const struct mailbox_cached *cached, const struct slice *message, bool with_flags);
+/* Writes one message's "* n FETCH (...)" in pieces: no more is made than the client takes. A zeroed writer with the
+ * fields of the first group set is ready. */
+struct fetch_writer {
+    struct session *session;
+    const struct fetch_items *items;
+    uint32_t uid;
+    bool with_flags; /* FLAGS is added though not asked for */
+    bool has_message;
+    struct mailbox_cached cached; /* where needed */
+    struct slice message;
+
+    bool begun, spaced, binary;
+    bool unknown_encoding; /* BINARY met an encoding that it does not know */
+    size_t next;           /* item */
+    struct slice rest;     /* of the item before it */
+    struct buf made;
+    struct arena *arena;
+    struct mime *mime;   /* in arena */
+    char *room;          /* what fetch_writer_keep copied */
+    size_t bytes, taken; /* for cmd_fetch.c's bounds */
+    struct fetch_writer *following;
+};
+/* True when all is written (also when the message is gone); false: again when the client has taken what there is. */
+bool fetch_writer_step(struct fetch_writer *w);
+/* Copies what the writer was given, which is about to go. */
+void fetch_writer_keep(struct fetch_writer *w);
+void fetch_writer_end(struct fetch_writer *w);
 
 #endif

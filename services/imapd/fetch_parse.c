@@ -136,7 +136,7 @@ static bool parse_item(struct parser *p, struct fetch_items *items) {
 }
 
 bool parse_fetch_items(struct parser *p, struct fetch_items *items) {
-    *items = (struct fetch_items){.items = arena_alloc(p->arena, LIMIT_FETCH_ITEMS * sizeof *items->items)};
+    *items = (struct fetch_items){.items = arena_alloc(p->arena, (LIMIT_FETCH_ITEMS + 1) * sizeof *items->items)};
     bool all = parse_word(p, "ALL"), full = !all && parse_word(p, "FULL");
     if (all || full || parse_word(p, "FAST")) { /* a macro must be the only item */
         add(items, FETCH_FLAGS);
@@ -183,4 +183,10 @@ void fetch_plan(struct fetch_items *items) {
         case FETCH_SIZE: break;
         }
     }
+}
+
+size_t fetch_next_batch(size_t asked, size_t bytes) {
+    size_t each = asked ? bytes / asked + 1 : 1, fit = LIMIT_CACHED_BYTES / each, twice = asked * 2;
+    size_t next = fit < twice ? fit : twice;
+    return next < 1 ? 1 : next > LIMIT_CACHED_BATCH ? LIMIT_CACHED_BATCH : next;
 }

@@ -1,53 +1,64 @@
+/* One message's answer to FETCH, written as far as the client takes it. */
+#include <stdlib.h>
+
 #include "services/imapd/fetch.h"
 #include "services/imapd/write.h"
 
-/* Writes the bytes of a section as nstring, limited to the requested part. */
-static void write_bytes(struct buf *out, const struct fetch_item *item, struct slice bytes) {
+enum { PIECE = 64 * 1024 };
+
+static struct mime *mime_of(struct fetch_writer *w) {
+    if (w->mime) return w->mime;
+    w->arena = arena_create();
+    return w->mime = mime_parse(w->arena, w->message);
+}
+
+/* Announces an item's bytes as nstring, cut to what was asked for; fetch_writer_step writes them. */
+static void begin_bytes(struct fetch_writer *w, const struct fetch_item *item, struct slice bytes) {
+    struct buf *out = &w->session->out;
     if (item->partial) bytes = slice_head(slice_skip(bytes, item->offset), item->length);
-    if (item->kind == FETCH_BINARY && bytes.n && memchr(bytes.p, 0, bytes.n))
-        write_literal8(out, bytes);
-    else if (!bytes.n)
+    if (!bytes.n && item->partial) {
         buf_add_str(out, "\"\"");
-    else /* byte for byte as stored: a NUL that the received message had is sent unchanged */
-        buf_printf(out, "{%zu}\r\n", bytes.n), buf_add_slice(out, bytes);
-}
-
-static void write_section(struct session *s, const struct fetch_item *item, const struct mailbox_cached *cached,
-                          const struct slice *message) {
-    struct buf bytes = {0};
-    const struct section *section = &item->section;
-    buf_add_slice(&s->out, item->label);
-    buf_add_char(&s->out, ' ');
-    if (message && !section->depth && section->text == SECTION_ALL) {
-        write_bytes(&s->out, item, *message);
-    } else if (message) {
-        if (section_read(*message, section, &bytes))
-            write_bytes(&s->out, item, buf_slice(&bytes));
-        else
-            buf_add_str(&s->out, "NIL");
-    } else {
-        section_read_fields(cached->header, section, &bytes);
-        write_bytes(&s->out, item, buf_slice(&bytes));
+        return;
     }
-    buf_free(&bytes);
+    w->binary = item->kind == FETCH_BINARY && bytes.n && memchr(bytes.p, 0, bytes.n);
+    buf_printf(out, w->binary ? "~{%zu}\r\n" : "{%zu}\r\n", bytes.n);
+    w->rest = bytes;
 }
 
-static void write_binary(struct session *s, const struct fetch_item *item, struct slice message) {
-    struct buf bytes = {0};
-    int error = section_read_binary(message, &item->section, &bytes);
-    buf_add_slice(&s->out, item->label);
-    buf_add_char(&s->out, ' ');
+static void write_section(struct fetch_writer *w, const struct fetch_item *item) {
+    struct buf *out = &w->session->out;
+    const struct section *section = &item->section;
+    struct slice bytes;
+    buf_add_slice(out, item->label);
+    buf_add_char(out, ' ');
+    if (!w->has_message) {
+        section_read_fields(w->cached.header, section, &w->made);
+        begin_bytes(w, item, buf_slice(&w->made));
+    } else if (!section->depth && section->text == SECTION_ALL) {
+        begin_bytes(w, item, w->message);
+    } else if (section_find(mime_of(w), section, &w->made, &bytes)) {
+        begin_bytes(w, item, bytes);
+    } else {
+        buf_add_str(out, "NIL");
+    }
+}
+
+static void write_binary(struct fetch_writer *w, const struct fetch_item *item) {
+    struct buf *out = &w->session->out;
+    int error = section_find_binary(mime_of(w), &item->section, &w->made);
+    buf_add_slice(out, item->label);
+    buf_add_char(out, ' ');
+    if (error == -2) w->unknown_encoding = true;
     if (item->kind == FETCH_BINARY_SIZE)
-        buf_printf(&s->out, "%zu", error ? 0 : bytes.n);
+        buf_printf(out, "%zu", error ? 0 : w->made.n);
     else if (error)
-        buf_add_str(&s->out, "NIL");
+        buf_add_str(out, "NIL");
     else
-        write_bytes(&s->out, item, buf_slice(&bytes));
-    buf_free(&bytes);
+        begin_bytes(w, item, buf_slice(&w->made));
 }
 
-static void write_item(struct session *s, const struct fetch_item *item, const struct mailbox_record *r,
-                       const struct mailbox_cached *cached, const struct slice *message) {
+static void write_item(struct fetch_writer *w, const struct fetch_item *item, const struct mailbox_record *r) {
+    struct session *s = w->session;
     switch (item->kind) {
     case FETCH_UID: buf_printf(&s->out, "UID %u", r->uid); break;
     case FETCH_FLAGS: write_flags(s, r->flags); break;
@@ -59,39 +70,101 @@ static void write_item(struct session *s, const struct fetch_item *item, const s
         break;
     case FETCH_ENVELOPE:
         buf_add_str(&s->out, "ENVELOPE ");
-        buf_add_slice(&s->out, cached->envelope);
+        buf_add_slice(&s->out, w->cached.envelope);
         break;
     case FETCH_BODY:
         buf_add_str(&s->out, "BODY ");
-        buf_add_slice(&s->out, cached->body);
+        buf_add_slice(&s->out, w->cached.body);
         break;
     case FETCH_BODYSTRUCTURE:
         buf_add_str(&s->out, "BODYSTRUCTURE ");
-        buf_add_slice(&s->out, cached->bodystructure);
+        buf_add_slice(&s->out, w->cached.bodystructure);
         break;
-    case FETCH_SECTION: write_section(s, item, cached, message); break;
+    case FETCH_SECTION: write_section(w, item); break;
     case FETCH_BINARY:
-    case FETCH_BINARY_SIZE: write_binary(s, item, *message); break;
+    case FETCH_BINARY_SIZE: write_binary(w, item); break;
     }
 }
 
-void fetch_write(struct session *s, const struct fetch_items *items, const struct mailbox_record *r,
-                 const struct mailbox_cached *cached, const struct slice *message, bool with_flags) {
-    const char *space = "";
-    session_untagged(s, "%zu FETCH (", view_sequence(&s->view, r));
-    if (s->by_uid && !items->has_uid) { /* RFC 9051 §6.4.9 */
-        buf_printf(&s->out, "UID %u", r->uid);
-        space = " ";
+/* Whether the client has taken so much that more may be made. */
+static bool may_write(struct session *s) {
+    if (s->out.n >= PIECE) session_flush(s);
+    return stream_pending_output(s->stream) <= LIMIT_OUTPUT_PENDING;
+}
+
+/* A plain literal may hold no NUL (RFC 9051 §9, CHAR8): 0x80 stands in its place, so that the size stays right. */
+static void write_piece(struct fetch_writer *w) {
+    struct slice piece = slice_head(w->rest, PIECE);
+    struct buf *out = &w->session->out;
+    size_t from = out->n;
+    buf_add_slice(out, piece);
+    w->rest = slice_skip(w->rest, piece.n);
+    if (w->binary) return;
+    for (char *nul = memchr(out->data + from, 0, piece.n); nul;
+         nul = memchr(nul, 0, (size_t)(out->data + out->n - nul)))
+        *nul = (char)0x80;
+}
+
+bool fetch_writer_step(struct fetch_writer *w) {
+    struct session *s = w->session;
+    const struct mailbox_record *r = view_find(&s->view, w->uid);
+    if (!r) return true;
+    if (!w->begun) {
+        if (!may_write(s)) return false;
+        w->begun = true;
+        session_untagged(s, "%zu FETCH (", view_sequence(&s->view, r));
+        if (s->by_uid && !w->items->has_uid) { /* RFC 9051 §6.4.9 */
+            buf_printf(&s->out, "UID %u", r->uid);
+            w->spaced = true;
+        }
     }
-    for (size_t i = 0; i < items->count; i++) {
-        buf_add_str(&s->out, space);
-        write_item(s, &items->items[i], r, cached, message);
-        space = " ";
+    for (;;) {
+        while (w->rest.n) {
+            if (!may_write(s)) return false;
+            write_piece(w);
+        }
+        if (w->next == w->items->count) break;
+        if (!may_write(s)) return false;
+        if (w->spaced) buf_add_char(&s->out, ' ');
+        w->spaced = true;
+        write_item(w, &w->items->items[w->next++], r);
     }
-    if (with_flags && !items->has_flags) {
-        buf_add_str(&s->out, space);
+    if (w->with_flags && !w->items->has_flags) {
+        buf_add_str(&s->out, w->spaced ? " " : "");
         write_flags(s, r->flags);
-        if (s->condstore && !items->has_modseq) buf_printf(&s->out, " MODSEQ (%llu)", (unsigned long long)r->modseq);
+        if (s->condstore && !w->items->has_modseq) buf_printf(&s->out, " MODSEQ (%llu)", (unsigned long long)r->modseq);
     }
     buf_add_str(&s->out, ")\r\n");
+    return true;
+}
+
+static struct slice keep(char *room, size_t *used, struct slice part) {
+    struct slice kept = {room + *used, part.n};
+    if (part.n) memcpy(room + *used, part.p, part.n);
+    *used += part.n;
+    return kept;
+}
+
+void fetch_writer_keep(struct fetch_writer *w) {
+    const struct slice message = w->message, cached = w->cached.header;
+    size_t used = 0;
+    w->room = memory_alloc(w->message.n + w->cached.envelope.n + w->cached.body.n + w->cached.bodystructure.n +
+                           w->cached.header.n + 1);
+    w->message = keep(w->room, &used, w->message);
+    w->cached.envelope = keep(w->room, &used, w->cached.envelope);
+    w->cached.body = keep(w->room, &used, w->cached.body);
+    w->cached.bodystructure = keep(w->room, &used, w->cached.bodystructure);
+    w->cached.header = keep(w->room, &used, cached);
+    if (w->rest.n && message.n && w->rest.p >= message.p && w->rest.p < message.p + message.n)
+        w->rest.p = w->message.p + (w->rest.p - message.p);
+    arena_destroy(w->arena); /* what was read from the message points to where it was */
+    w->arena = NULL;
+    w->mime = NULL;
+}
+
+void fetch_writer_end(struct fetch_writer *w) {
+    arena_destroy(w->arena);
+    buf_free(&w->made);
+    free(w->room);
+    *w = (struct fetch_writer){0};
 }

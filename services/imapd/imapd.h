@@ -14,6 +14,7 @@
 #include "libcommon/service/login_end.h"
 #include "libcommon/service/service.h"
 #include "libcommon/store/mailbox.h"
+#include "services/imapd/budget.h"
 #include "services/imapd/limits.h"
 #include "services/imapd/parse.h"
 #include "services/imapd/set.h"
@@ -35,7 +36,8 @@ enum { USER_BUCKETS = 1024 };
 
 /* Shared by all workers of the process: settings, and the clients that have not logged in. */
 struct imapd_process {
-    int64_t login_us, command_us; /* see limits.h */
+    int64_t login_us, command_us, keepalive_us; /* see limits.h */
+    struct budget budget;
     int64_t rate_min;
     struct clients *clients;
 };
@@ -65,10 +67,11 @@ struct session {
     char trace[27]; /* identifies the session in logs */
     bool implicit_tls;
     bool tls;
-    bool counted;     /* counted among its client's connections that have not logged in */
-    bool login_ended; /* its account's password was changed, or the account was deleted */
-    bool drained;     /* all output was sent */
-    bool look;        /* an event arrived during IDLE */
+    bool counted;        /* counted among its client's connections that have not logged in */
+    bool login_ended;    /* its account's password was changed, or the account was deleted */
+    bool drained;        /* the client has taken what was written */
+    bool waits_for_room; /* in the process's memory: on_drained is called in a second */
+    bool look;           /* an event arrived during IDLE */
     int64_t accepted_us, login_asked_us;
     int64_t command_since_us; /* time at which an incomplete command began; 0: there is none */
     int64_t command_more_us;  /* additional time for its literals */
@@ -78,6 +81,7 @@ struct session {
     uint64_t literal_left;
     bool literal_refused; /* the next literal (LITERAL+) is discarded together with the command */
     const char *refusal;  /* the response to such a command */
+    size_t input_taken;   /* of the process's memory */
 
     /* The running command. */
     bool running;
@@ -87,6 +91,7 @@ struct session {
     void *job;                                             /* the command's own state, in the arena */
     void (*on_line)(struct session *s, struct slice line); /* receives lines while the command runs (IDLE, AUTHENTICATE) */
     void (*on_drained)(struct session *s);                 /* continues when all output was sent */
+    void (*release)(struct session *s);                    /* frees what `job` has outside the arena */
     struct buf tagged;                                     /* its response during a check for changes */
     void (*after_refresh)(struct session *s);
 
@@ -101,7 +106,10 @@ struct session {
     bool hold_expunges;
     bool stale; /* an event arrived: check before the next response */
     bool idling;
-    bool refreshing; /* a check is running */
+    bool tell_exists; /* new mail was told with another command's answer: IDLE tells it again, as there are clients that
+                         look for it nowhere else */
+    int64_t idle_told_us; /* when IDLE last told something */
+    bool refreshing;      /* a check is running */
     int64_t refreshed_us;
     uint32_t *saved; /* "$" as uids */
     size_t saved_count;
@@ -115,6 +123,8 @@ void session_wait(struct session *s);
 bool session_resume(struct session *s);
 /* Sends s->out. */
 void session_flush(struct session *s);
+/* The command's state is freed: s->release is called, and s->job is NULL. */
+void session_release_job(struct session *s);
 /* Sets the limits of a session that is logged in. */
 void session_logged_in(struct session *s);
 /* Ends sessions that take too long to log in, or to complete a command. */
@@ -126,6 +136,8 @@ void session_no(struct session *s, const char *format, ...) __attribute__((forma
 void session_bad(struct session *s, const char *text);
 /* As session_ok, but reports no EXPUNGE (FETCH, STORE and SEARCH by sequence number, RFC 9051 §7.5.1), and checks for other changes only if an event has arrived. */
 void session_ok_quietly(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* As session_ok_quietly, but looks in any case. */
+void session_ok_looking(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* NO with the text of a store error (negative enum store_error). */
 void session_no_store(struct session *s, int error);
 /* Finds the folder of this name among those of mailbox_folders(). NULL: the command was answered: NO with the store's error, or with this response code (RFC 5530 §3, RFC 9051 §7.1) if there is no such folder. */
@@ -182,6 +194,9 @@ struct flag_list {
 bool parse_flag_list(struct parser *p, struct flag_list *list);
 /* The same for a set already parsed. */
 int resolve_set(struct session *s, struct set *set, uint32_t **uids, size_t *count);
+
+/* cmd_idle.c: a word for an idling client that has heard nothing for long. */
+void idle_keep_alive(struct session *s, int64_t now);
 
 /* Each command's function; p is after the name. */
 typedef void command_fn(struct session *s, struct parser *p);

@@ -20,6 +20,13 @@ static void on_clock(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
     sessions_check_time(i);
     for (struct session *s = i->sessions; s; s = s->next) {
+        idle_keep_alive(s, now);
+        if (!s->waits_for_room) continue;
+        s->waits_for_room = false;
+        s->drained = true;
+        life_wake(&s->life);
+    }
+    for (struct session *s = i->sessions; s; s = s->next) {
         if (s->state != SESSION_SELECTED || now - s->refreshed_us < (int64_t)LIMIT_RESYNC_S * 1000000) continue;
         s->stale = true;
         s->look = s->idling;
@@ -31,6 +38,8 @@ static void configure(void) {
     const int64_t day = 86400, second = 1000000;
     process.login_us = config_seconds("POSTBUS_IMAP_LOGIN_TIME", LIMIT_LOGIN_TIME, 1, day) * second;
     process.command_us = config_seconds("POSTBUS_IMAP_COMMAND_TIME", LIMIT_COMMAND_TIME, 1, day) * second;
+    process.keepalive_us = config_seconds("POSTBUS_IMAP_IDLE_KEEPALIVE", LIMIT_IDLE_KEEPALIVE, 1, day) * second;
+    process.budget.max = (size_t)config_number("POSTBUS_IMAP_MEMORY", LIMIT_MEMORY, LIMIT_APPEND, INT64_MAX);
     process.rate_min = config_number("POSTBUS_IMAP_RATE_MIN", LIMIT_RATE_MIN, 1, 1 << 30);
     process.clients = clients_create((size_t)config_number("POSTBUS_IMAP_CONNECTIONS_PER_CLIENT",
                                                            LIMIT_LOGINS_PER_CLIENT, 1, LIMIT_SESSIONS_PER_WORKER));

@@ -52,7 +52,7 @@ void session_unselect(struct session *s) {
     free(s->held);
     s->saved = s->held = NULL;
     s->saved_count = s->held_count = 0;
-    s->stale = false;
+    s->stale = s->tell_exists = false;
     if (s->state == SESSION_SELECTED) s->state = SESSION_AUTHENTICATED;
 }
 
@@ -131,7 +131,23 @@ static void tell_changes(struct session *s, const struct mailbox_folder *folder,
     }
     if (v->count == before) return;
     session_untagged(s, "%zu EXISTS\r\n", v->count);
+    s->tell_exists = !s->idling;
     for (size_t i = before; i < v->count; i++) publish_announced(s, &v->records[i], folder->name);
+}
+
+/* The selected folder was deleted, by this session's own command or by somebody else, who is not asked whether this
+ * session still needs it: then it ends, after the answer to its command. */
+static void folder_gone(struct session *s, void (*after)(struct session *s)) {
+    bool own = s->running && slice_is_nocase(s->name, "DELETE");
+    session_unselect(s);
+    if (own) {
+        session_untagged(s, "OK [CLOSED] The selected mailbox was deleted\r\n");
+    } else {
+        buf_add_slice(&s->out, buf_slice(&s->tagged));
+        session_bye(s, "The selected mailbox was deleted");
+        return;
+    }
+    if (after) after(s);
 }
 
 static void on_sync(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count,
@@ -142,16 +158,21 @@ static void on_sync(void *ctx, int error, const struct mailbox_folder *folder, b
     s->refreshing = false;
     s->after_refresh = NULL;
     if (error == STORE_NOT_FOUND) {
-        session_bye(s, "The selected mailbox was deleted");
+        folder_gone(s, after);
         return;
     }
     /* If the store is not available, changes are reported later: s->stale stays set. */
     if (!error) {
         s->refreshed_us = clock_monotonic_us();
         tell_changes(s, folder, full, count, records, vanished_count, vanished);
+        if (s->idling && s->tell_exists) {
+            session_untagged(s, "%zu EXISTS\r\n", s->view.count);
+            s->tell_exists = false;
+        }
     } else {
         s->stale = true;
     }
+    if (s->idling && s->out.n) s->idle_told_us = s->refreshed_us;
     session_flush(s);
     if (after)
         after(s);

@@ -35,7 +35,8 @@ struct search_key {
     enum search_kind kind;
     struct search_key *next, *children;
     uint64_t number;
-    struct slice field, text; /* text in lower case */
+    struct slice field, text; /* text folded (search_text.h), but a keyword's */
+    size_t index;             /* BODY and TEXT: in search_message.found */
     struct set set;
 };
 
@@ -43,6 +44,9 @@ struct search {
     struct search_key *root;
     enum search_need need;
     bool has_modseq;
+    int key_count;
+    size_t text_count; /* what BODY and TEXT look for */
+    struct slice *texts;
 };
 
 /* Reads search keys up to the end of the command. NULL, or the reason of a BAD. */
@@ -51,7 +55,8 @@ const char *parse_search(struct parser *p, struct session *s, struct search *out
 struct search_message {
     const struct view *view;
     const struct mailbox_record *record;
-    struct slice header, message; /* as far as needed */
+    struct slice header; /* as far as needed */
+    const bool *found;   /* which of search.texts are in the message's text parts; NULL: none */
 };
 bool search_fits(const struct search_key *key, const struct search_message *m);
 

@@ -1,29 +1,27 @@
-/* Evaluates search keys for a message. Texts are compared case-insensitively for ASCII, after decoding encoded words and
- * transfer encodings. */
+/* Whether a message fits search keys. Header texts are compared without regard to case, after decoding encoded words;
+ * what the body's texts hold is found before (search_text.h). */
 #include "libcommon/mail/date.h"
 #include "libcommon/mail/encoded_word.h"
 #include "libcommon/mail/header.h"
-#include "libcommon/mail/mime.h"
 #include "services/imapd/search.h"
+#include "services/imapd/search_text.h"
 
 enum { DAY = 86400 };
 
-static bool contains(struct slice hay, struct slice needle) {
-    if (!needle.n) return true;
-    if (needle.n > hay.n) return false;
-    char first = needle.p[0], upper = first >= 'a' && first <= 'z' ? (char)(first & ~0x20) : first;
-    for (size_t i = 0; i + needle.n <= hay.n; i++)
-        if ((hay.p[i] == first || hay.p[i] == upper) && strncasecmp(hay.p + i, needle.p, needle.n) == 0) return true;
-    return false;
-}
-
 static bool field_has(struct slice value, struct slice text) {
-    struct buf unfolded = {0}, decoded = {0};
+    struct buf unfolded = {0}, decoded = {0}, folded = {0};
     header_unfold(value, &unfolded);
     encoded_word_decode(buf_slice(&unfolded), &decoded);
-    bool has = contains(buf_slice(&decoded), text) || contains(buf_slice(&unfolded), text);
+    text_fold(buf_slice(&decoded), &folded);
+    bool has = text_has(buf_slice(&folded), text);
+    if (!has && !slice_equal(buf_slice(&decoded), buf_slice(&unfolded))) { /* as it was sent */
+        buf_reset(&folded);
+        text_fold(buf_slice(&unfolded), &folded);
+        has = text_has(buf_slice(&folded), text);
+    }
     buf_free(&unfolded);
     buf_free(&decoded);
+    buf_free(&folded);
     return has;
 }
 
@@ -33,24 +31,6 @@ static bool header_has(struct slice header, struct slice name, struct slice text
     while (header_next(header, &at, &f) == 1)
         if ((!name.n || slice_equal_nocase(f.name, name)) && field_has(f.value, text)) return true;
     return false;
-}
-
-static bool body_has(struct slice message, struct slice text) {
-    struct arena *arena = arena_create();
-    struct mime *m = mime_parse(arena, message);
-    struct buf decoded = {0};
-    bool has = false;
-    for (uint32_t i = 0; i < m->count && !has; i++) {
-        if (m->parts[i].is_multipart || m->parts[i].is_message ||
-            !(slice_is_nocase(m->parts[i].type, "text") || !m->parts[i].type.n))
-            continue;
-        buf_reset(&decoded);
-        has = mime_decode_body(m, i, &decoded) == 0 ? contains(buf_slice(&decoded), text)
-                                                    : contains(mime_body(m, i), text);
-    }
-    buf_free(&decoded);
-    arena_destroy(arena);
-    return has;
 }
 
 /* The day of the Date field as written, without time and zone (RFC 9051 §6.4.4 SENTON). */
@@ -101,8 +81,8 @@ bool search_fits(const struct search_key *key, const struct search_message *m) {
     case SEARCH_SMALLER: return r->size < key->number;
     case SEARCH_MODSEQ: return r->modseq >= key->number;
     case SEARCH_HEADER: return header_has(m->header, key->field, key->text);
-    case SEARCH_BODY: return body_has(m->message, key->text);
-    case SEARCH_TEXT: return header_has(m->header, SLICE(""), key->text) || body_has(m->message, key->text);
+    case SEARCH_BODY: return m->found && m->found[key->index];
+    case SEARCH_TEXT: return (m->found && m->found[key->index]) || header_has(m->header, SLICE(""), key->text);
     }
     return false;
 }

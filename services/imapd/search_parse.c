@@ -1,10 +1,10 @@
 /* The grammar of search keys (RFC 9051 §9 search-key; RFC 3501 for OLD, NEW, RECENT). Depth and number are bounded. */
 #include "services/imapd/search.h"
+#include "services/imapd/search_text.h"
 
 struct context {
     struct session *session;
     struct search *search;
-    int keys;
 };
 
 static const char *parse_key(struct context *c, struct parser *p, int depth, struct search_key **out);
@@ -19,11 +19,19 @@ static void need(struct context *c, enum search_need n) {
     if (n > c->search->need) c->search->need = n;
 }
 
-static struct slice lower(struct parser *p, struct slice s) {
-    char *text = arena_copy(p->arena, s);
-    for (size_t i = 0; i < s.n; i++)
-        if (text[i] >= 'A' && text[i] <= 'Z') text[i] = (char)(text[i] | 0x20);
-    return slice_make(text, s.n);
+static struct slice fold(struct parser *p, struct slice s) {
+    struct buf folded = {0};
+    text_fold(s, &folded);
+    struct slice text = arena_slice(p->arena, buf_slice(&folded));
+    buf_free(&folded);
+    return text;
+}
+
+static void add_text(struct context *c, struct parser *p, struct search_key *k) {
+    struct search *search = c->search;
+    if (!search->texts) search->texts = arena_alloc(p->arena, LIMIT_SEARCH_KEYS * sizeof *search->texts);
+    k->index = search->text_count++;
+    search->texts[k->index] = k->text;
 }
 
 static struct search_key *negate(struct parser *p, struct search_key *k) {
@@ -114,15 +122,16 @@ static struct search_key *parse_with_argument(struct context *c, struct parser *
             break;
         case 'f':
             if (!parse_astring(p, &k->field) || !parse_space(p) || !parse_astring(p, &text)) return NULL;
-            k->text = lower(p, text);
+            k->text = fold(p, text);
             break;
         default:
             if (!parse_astring(p, &text)) return NULL;
             k->field = slice_of(words[i].field);
-            k->text = lower(p, text);
+            k->text = fold(p, text);
             break;
         }
         *bad = false;
+        if (k->kind == SEARCH_BODY || k->kind == SEARCH_TEXT) add_text(c, p, k);
         need(c, k->kind == SEARCH_HEADER && !mailbox_header_is_cached(k->field) ? NEED_MESSAGE : words[i].need);
         return words[i].negated ? negate(p, k) : k;
     }
@@ -178,7 +187,7 @@ static const char *parse_key(struct context *c, struct parser *p, int depth, str
     const char *wrong;
     bool bad;
     if (depth > LIMIT_SEARCH_DEPTH) return "the search is nested too deep";
-    if (++c->keys > LIMIT_SEARCH_KEYS) return "the search has too many keys";
+    if (++c->search->key_count > LIMIT_SEARCH_KEYS) return "the search has too many keys";
     if (parse_char(p, '(')) return parse_list(c, p, depth + 1, true, out);
     if (parse_word(p, "NOT")) {
         *out = key_create(p, SEARCH_NOT);

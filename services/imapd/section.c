@@ -1,6 +1,5 @@
 /* The bytes of BODY[section] and BINARY[section] (RFC 9051 §6.4.5.1, RFC 3516). Pure. */
 #include "libcommon/mail/header.h"
-#include "libcommon/mail/mime.h"
 #include "services/imapd/fetch.h"
 
 static bool is_named(const struct section *section, struct slice name) {
@@ -19,42 +18,31 @@ void section_read_fields(struct slice header, const struct section *section, str
     buf_add_str(out, "\r\n"); /* the empty line is always included */
 }
 
-bool section_read(struct slice message, const struct section *section, struct buf *out) {
-    struct arena *arena = arena_create();
-    struct mime *m = mime_parse(arena, message);
+bool section_find(const struct mime *m, const struct section *section, struct buf *made, struct slice *bytes) {
     static const enum mime_section kinds[] = {[SECTION_ALL] = MIME_SECTION_BODY,
                                               [SECTION_HEADER] = MIME_SECTION_HEADER,
                                               [SECTION_HEADER_FIELDS] = MIME_SECTION_HEADER,
                                               [SECTION_HEADER_FIELDS_NOT] = MIME_SECTION_HEADER,
                                               [SECTION_TEXT] = MIME_SECTION_TEXT,
                                               [SECTION_MIME] = MIME_SECTION_MIME};
-    struct slice bytes;
-    bool found = mime_section(m, section->depth, section->path, kinds[section->text], &bytes);
-    buf_reset(out);
-    if (found && (section->text == SECTION_HEADER_FIELDS || section->text == SECTION_HEADER_FIELDS_NOT)) {
-        if (bytes.n >= 2 && memcmp(bytes.p + bytes.n - 2, "\r\n", 2) == 0 &&
-            (bytes.n == 2 || memcmp(bytes.p + bytes.n - 4, "\r\n", 2) == 0))
-            bytes.n -= 2; /* its own empty line */
-        section_read_fields(bytes, section, out);
-    } else if (found) {
-        buf_add_slice(out, bytes);
+    if (!mime_section(m, section->depth, section->path, kinds[section->text], bytes)) return false;
+    if (section->text == SECTION_HEADER_FIELDS || section->text == SECTION_HEADER_FIELDS_NOT) {
+        if (bytes->n >= 2 && memcmp(bytes->p + bytes->n - 2, "\r\n", 2) == 0 &&
+            (bytes->n == 2 || memcmp(bytes->p + bytes->n - 4, "\r\n", 2) == 0))
+            bytes->n -= 2; /* its own empty line */
+        section_read_fields(*bytes, section, made);
+        *bytes = buf_slice(made);
     }
-    arena_destroy(arena);
-    return found;
+    return true;
 }
 
-int section_read_binary(struct slice message, const struct section *section, struct buf *out) {
-    struct arena *arena = arena_create();
-    struct mime *m = mime_parse(arena, message);
+int section_find_binary(const struct mime *m, const struct section *section, struct buf *out) {
     uint32_t part = mime_find(m, section->depth, section->path);
-    int result = -1;
     buf_reset(out);
-    if (part != MIME_NONE && !section->depth) { /* BINARY[] is the whole message */
-        buf_add_slice(out, message);
-        result = 0;
-    } else if (part != MIME_NONE) {
-        result = mime_decode_body(m, part, out) == 0 ? 0 : -2;
+    if (part == MIME_NONE) return -1;
+    if (!section->depth) { /* BINARY[] is the whole message */
+        buf_add_slice(out, m->message);
+        return 0;
     }
-    arena_destroy(arena);
-    return result;
+    return mime_decode_body(m, part, out) == 0 ? 0 : -2;
 }

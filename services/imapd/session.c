@@ -14,6 +14,8 @@ static struct metric open_sessions = METRIC_GAUGE("postbus_imapd_sessions", "IMA
 static void session_free(void *ctx) {
     struct session *s = ctx;
     struct imapd *i = s->imapd;
+    session_release_job(s);
+    budget_give(&i->process->budget, &s->input_taken);
     arena_destroy(s->arena);
     buf_free(&s->input);
     buf_free(&s->out);
@@ -57,6 +59,12 @@ void session_bye(struct session *s, const char *text) {
     leave_client(s);
     stream_finish(s->stream);
     session_detach(s);
+}
+
+void session_release_job(struct session *s) {
+    if (s->release) s->release(s);
+    s->release = NULL;
+    s->job = NULL;
 }
 
 void session_wait(struct session *s) { life_hold(&s->life); }
@@ -130,7 +138,15 @@ static void refuse_input(struct session *s, const char *answer) {
     buf_printf(&s->out, "%.*s %s\r\n", SLICE_FMT(s->tag), answer);
     session_flush(s);
     buf_reset(&s->input);
-    if (++s->bad_commands >= LIMIT_BAD_COMMANDS) session_bye(s, "Too many bad commands");
+    budget_give(&s->imapd->process->budget, &s->input_taken);
+    if (answer[0] == 'B' && ++s->bad_commands >= LIMIT_BAD_COMMANDS) session_bye(s, "Too many bad commands");
+}
+
+/* Room in the process's memory for a command of n bytes, instead of what it had. */
+static bool take_room(struct session *s, size_t n) {
+    struct budget *b = &s->imapd->process->budget;
+    budget_give(b, &s->input_taken);
+    return budget_take(b, n, &s->input_taken);
 }
 
 /* A literal follows this line: sends "+" if the client waits, and decides whether to store its bytes. */
@@ -141,8 +157,10 @@ static void begin_literal(struct session *s, const struct literal *literal) {
         : s->state < SESSION_AUTHENTICATED ? literal->size > LIMIT_LOGIN_LITERAL
                                            : literal->size > LIMIT_COMMAND)
         refusal = append ? "NO [TOOBIG] Message exceeds the size limit" : "BAD [TOOBIG] Literal too long";
-    else if (!append && s->input.n + literal->size > LIMIT_COMMAND)
-        refusal = "BAD [TOOBIG] Command too long";
+    else if (s->input.n + literal->size > (append ? (size_t)LIMIT_APPEND + LIMIT_COMMAND : (size_t)LIMIT_COMMAND))
+        refusal = append ? "NO [TOOBIG] Message exceeds the size limit" : "BAD [TOOBIG] Command too long";
+    else if (!take_room(s, s->input.n + (size_t)literal->size))
+        refusal = "NO [LIMIT] Too many large messages are on their way; try again later";
     if (refusal && !literal->plus) {
         refuse_input(s, refusal);
         return;
@@ -183,7 +201,7 @@ static bool take_line(struct session *s) {
         refuse_input(s, "BAD [TOOBIG] Line too long");
         return true;
     }
-    if (s->input.n + line.n > LIMIT_COMMAND && !is_append(s)) {
+    if (s->input.n + line.n > (is_append(s) ? (size_t)LIMIT_APPEND + 2 * LIMIT_COMMAND : (size_t)LIMIT_COMMAND)) {
         refuse_input(s, "BAD [TOOBIG] Command too long");
         return true;
     }
@@ -286,6 +304,7 @@ void session_accept(struct imapd *i, evutil_socket_t fd, bool implicit_tls) {
     i->session_count++;
     life_start(&s->life, i->worker->base, session_run, session_free, s);
     s->stream = stream_accept(i->worker->base, fd, on_stream, s);
+    stream_keep_alive(s->stream);
     stream_set_timeout(s->stream, LIMIT_PRE_LOGIN_MS);
     log_debug("connection", "session", s->trace, "peer", stream_peer(s->stream), NULL);
     if (i->session_count > LIMIT_SESSIONS_PER_WORKER)

@@ -9,7 +9,9 @@ static bool take_number(struct parser *p, uint32_t *n) {
         *n = UINT32_MAX;
         return true;
     }
-    return parse_u32(p, n) && *n > 0;
+    if (!parse_u32(p, n)) return false;
+    if (*n == UINT32_MAX) *n = UINT32_MAX - 1; /* a number, not "*"; no message has either */
+    return *n > 0;
 }
 
 bool parse_set(struct parser *p, struct set *set) {

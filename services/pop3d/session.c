@@ -237,6 +237,7 @@ void session_accept(struct pop3d *p, evutil_socket_t fd, bool implicit_tls) {
     ulid_create(s->trace);
     metric_add(&connections, 1);
     metric_add(&open_sessions, 1);
+    stream_keep_alive(s->stream);
     stream_set_timeout(s->stream, POP3_LOGIN_TIMEOUT_MS);
     log_debug("connection", "session", s->trace, "peer", stream_peer(s->stream), NULL);
     if (p->count > POP3_SESSIONS_MAX) {

@@ -27,10 +27,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         set_resolve(&set, 100);
         set_has(&set, 5);
         if (parse_space(&p) && parse_fetch_items(&p, &items)) {
+            const struct mime *m = mime_parse(arena, slice_make(text, size));
             fetch_plan(&items);
             for (size_t i = 0; i < items.count; i++) {
-                section_read(slice_make(text, size), &items.items[i].section, &out);
-                section_read_binary(slice_make(text, size), &items.items[i].section, &out);
+                struct slice bytes;
+                section_find(m, &items.items[i].section, &out, &bytes);
+                section_find_binary(m, &items.items[i].section, &out);
             }
         }
     }

@@ -67,6 +67,12 @@ static const struct {
      {6},
      "deleted from the queue by an administrator, without a report: b@y and c@y"},
     {"delivered", "{\"rcpt\":\"b@y\",\"folder\":\"INBOX\",\"uid\":7}", {8}, "stored for b@y in INBOX as uid 7"},
+    {"accepted",
+     "{\"origin\":\"bounce\",\"queued\":false,\"rcpts\":[{\"address\":\"b@y\",\"user\":\"U\",\"folder\":\"Junk\","
+     "\"uid\":7,"
+     "\"modseq\":9}]}",
+     {8, 8},
+     "a report to b@y and in the mailbox at once"},
     {"announced",
      "{\"folder\":\"INBOX\",\"uid\":7,\"client\":{\"ip\":\"192.0.2.5\"},\"protocol\":\"imap\",\"tls\":\"TLSv1.3\"}",
      {9, 10},
