@@ -112,12 +112,14 @@ static void on_door(void *ctx, const char *why) {
     char remedy[512];
     if (d->target.kind == PROBE_SOA)
         snprintf(remedy, sizeof remedy,
-                 "start the name server %s (port %d), or read its log and the verifier's; check that POSTBUS_DNS_SERVER names it and that the zone was published",
+                 "start the name server %s (port %d), or read its log and the verifier's; check that "
+                 "POSTBUS_DNS_SERVER names it and that the zone was published",
                  d->host, d->target.port);
     else
-        snprintf(remedy, sizeof remedy,
-                 "start the service at %s (port %d), or read its log; if it has another address, set POSTBUS_HEALTH_DOORS",
-                 d->host, d->target.port);
+        snprintf(
+            remedy, sizeof remedy,
+            "start the service at %s (port %d), or read its log; if it has another address, set POSTBUS_HEALTH_DOORS",
+            d->host, d->target.port);
     set(o->health, d->name, why ? "down" : "up", why, why ? remedy : NULL);
     one_done(o->health);
     free(o);

@@ -69,8 +69,9 @@ static bool pair_load(const struct certificate_files *f, struct pair *out) {
     if (key.data) explicit_bzero(key.data, key.size);
     gnutls_free(key.data);
     if (error)
-        log_error("cannot use this TLS certificate and key: both must be PEM files, and the key must belong to the certificate", "certificate",
-                  f->certificate, "key", f->key, "reason", gnutls_strerror(error), NULL);
+        log_error("cannot use this TLS certificate and key: both must be PEM files, and the key must belong to the "
+                  "certificate",
+                  "certificate", f->certificate, "key", f->key, "reason", gnutls_strerror(error), NULL);
     return !error;
 }
 

@@ -205,8 +205,7 @@ static void on_tls(struct step *s) {
         if (strcmp(kind, kinds[i].type) == 0) kind = kinds[i].name;
     buf_printf(&s->what, "TLS with %s", member_text(s->data, "mx"));
     if (*ip) buf_printf(&s->what, " [%s]", ip);
-    buf_printf(&s->what, ", policy %s of %s: %s", kind, member_text(policy, "domain"),
-               member_text(s->data, "result"));
+    buf_printf(&s->what, ", policy %s of %s: %s", kind, member_text(policy, "domain"), member_text(s->data, "result"));
     if (*reason) buf_printf(&s->what, ": %s", reason);
     json_t *lines = json_object_get(policy, "string"), *line;
     size_t i;
@@ -231,7 +230,8 @@ static void on_deferred(struct step *s) {
 
 static void on_bounced(struct step *s) {
     buf_printf(&s->what, "failed permanently for %s: %s", member_text(s->data, "rcpt"), member_text(s->data, "reason"));
-    if (*member_text(s->data, "dsn")) buf_printf(&s->what, "; report %s was sent to the sender", member_text(s->data, "dsn"));
+    if (*member_text(s->data, "dsn"))
+        buf_printf(&s->what, "; report %s was sent to the sender", member_text(s->data, "dsn"));
     whole(s, 6, "bounced");
 }
 

@@ -146,8 +146,8 @@ void route_request(struct request *r) {
         request_problem(r, 405, "see the Allow header for the methods of this resource");
         request_header(r, "Allow", buf_str(&allow));
     } else if (!found) {
-        request_problem(
-            r, 404, web ? "this path does not exist" : "this path does not exist: see /api/v1/openapi.json");
+        request_problem(r, 404,
+                        web ? "this path does not exist" : "this path does not exist: see /api/v1/openapi.json");
     } else {
         r->part = memory_copy(part);
         if (!found->fields || take_body(r, found)) found->handle(r);

@@ -100,13 +100,13 @@ void words_of_recipients(json_t *lines, const json_t *accepted) {
             put(lines, &line);
         }
         if (strcmp(member_text(each, "user"), "reporter") == 0) {
-            buf_printf(&line, "%s is a report address: for the reporter, not for a mailbox", member_text(each, "address"));
+            buf_printf(&line, "%s is a report address: for the reporter, not for a mailbox",
+                       member_text(each, "address"));
             put(lines, &line);
         }
     }
     if (*member_text(accepted, "sealed")) {
-        buf_printf(&line, "ARC seal of %s added with these results",
-                   member_text(accepted, "sealed"));
+        buf_printf(&line, "ARC seal of %s added with these results", member_text(accepted, "sealed"));
         put(lines, &line);
     }
     buf_free(&line);

@@ -26,7 +26,8 @@ static char *authorization(const struct cli *c) {
     FILE *f = fopen(path, "re");
     if (!f) {
         fprintf(stderr,
-                "postbus: cannot read the admin token from %s: %s\n         set its file with --token-file or POSTBUS_TOKEN_FILE\n",
+                "postbus: cannot read the admin token from %s: %s\n         set its file with --token-file or "
+                "POSTBUS_TOKEN_FILE\n",
                 path, strerror(errno));
         return NULL;
     }
@@ -80,9 +81,10 @@ static int call(const struct cli *c, const char *method, const char *path, const
     CURLcode result = curl_easy_perform(curl);
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, status);
     if (result != CURLE_OK)
-        fprintf(stderr,
-                "postbus: no answer from %.*s: %s\n         set the address of the admin API with --url or POSTBUS_API\n",
-                (int)n, url, *error ? error : curl_easy_strerror(result));
+        fprintf(
+            stderr,
+            "postbus: no answer from %.*s: %s\n         set the address of the admin API with --url or POSTBUS_API\n",
+            (int)n, url, *error ? error : curl_easy_strerror(result));
     curl_slist_free_all(headers);
     curl_easy_cleanup(curl);
     explicit_bzero(header, strlen(header));

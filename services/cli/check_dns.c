@@ -1,8 +1,12 @@
-/* The DNS client of `postbus check`: sends one question after the other to the given server, or to the system's, and waits. It is not a resolver: it follows aliases, but leaves recursion and DNSSEC to the server (an answer is secure if the server sets AD). So any DNS server can be used: one that only serves zones, one without EDNS, a script.
+/* The DNS client of `postbus check`: sends one question after the other to the given server, or to the system's, and
+ * waits. It is not a resolver: it follows aliases, but leaves recursion and DNSSEC to the server (an answer is secure
+ * if the server sets AD). So any DNS server can be used: one that only serves zones, one without EDNS, a script.
  *
- * A server that serves zones without recursion refuses the questions of a DMARC tree walk for names above its zones; such names count as nonexistent. Every other refusal is a failure.
+ * A server that serves zones without recursion refuses the questions of a DMARC tree walk for names above its zones;
+ * such names count as nonexistent. Every other refusal is a failure.
  *
- * Bounds: UDP_TRIES attempts for a question, at all servers; TCP_MS over TCP; ALIASES_MAX aliases. When WASTED_MS were spent on waiting for missing answers, or when no answer ever arrived, further questions fail at once. */
+ * Bounds: UDP_TRIES attempts for a question, at all servers; TCP_MS over TCP; ALIASES_MAX aliases. When WASTED_MS were
+ * spent on waiting for missing answers, or when no answer ever arrived, further questions fail at once. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -51,13 +55,13 @@ static void print_answer(const struct known *k) {
         if (k->type == TRUST_MX) printf("%u ", r->preference);
         struct slice s = k->type == TRUST_A || k->type == TRUST_AAAA ? wire_address_text(r->data, line) : r->data;
         for (size_t b = 0; b < s.n; b++)
-            putchar(s.p[b] >= ' ' && s.p[b] < 0x7f ? s.p[b]
-                                                   : '?'); /* text from DNS must not control the terminal */
+            putchar(s.p[b] >= ' ' && s.p[b] < 0x7f ? s.p[b] : '?'); /* text from DNS must not control the terminal */
         putchar('\n');
     }
 }
 
-/* Gets an answering packet in d->last: from any server, over UDP, then over TCP if it was truncated. False when there was none except SERVFAIL or REFUSED. */
+/* Gets an answering packet in d->last: from any server, over UDP, then over TCP if it was truncated. False when there
+ * was none except SERVFAIL or REFUSED. */
 static bool exchange(struct check_dns *d, struct slice name, int type, struct wire_answer *out) {
     bool got = false;
     for (int round = 0; round < UDP_TRIES; round++)

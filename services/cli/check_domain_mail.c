@@ -23,7 +23,8 @@ static void reverse_name(const unsigned char *b, bool six, char out[80]) {
     snprintf(out + n, 80 - n, "ip6.arpa");
 }
 
-/* An address of a host, with its name: a host that also sends mail needs a name that resolves to its address (RFC 8601 §3). */
+/* An address of a host, with its name: a host that also sends mail needs a name that resolves to its address (RFC 8601
+ * §3). */
 static void add_address(struct domain_check *c, json_t *list, const struct trust_record *r, bool six) {
     char text[INET6_ADDRSTRLEN], reverse[80];
     inet_ntop(six ? AF_INET6 : AF_INET, r->data.p, text, sizeof text);
@@ -72,7 +73,8 @@ void check_domain_mx(struct domain_check *c) {
         for (size_t i = 0; i < a->count; i++) add_host(c, mx, a->records[i].preference, a->records[i].data);
     } else if (a->status == TRUST_DNS_NODATA) { /* RFC 5321 §5.1: without an MX the domain itself is the host */
         domain_problem(c, "mx", NULL, PROBLEM_WARNING,
-                       "there is no MX record, so mail is sent to the domain's own address, if it has one: publish an MX, or a null MX (RFC 7505)");
+                       "there is no MX record, so mail is sent to the domain's own address, if it has one: publish an "
+                       "MX, or a null MX (RFC 7505)");
         add_host(c, mx, 0, slice_of(c->domain));
     }
 }
@@ -108,12 +110,12 @@ void check_domain_spf(struct domain_check *c) {
     json_object_set_new(c->out, "spf", spf);
     c->unanswered = c->unanswered || v->result == SPF_TEMPERROR;
     if (json_array_size(found) > 1)
-        domain_problem(
-            c, "spf", spf, PROBLEM_ERROR,
-            "there are several SPF records, which is an error (RFC 7208 §4.5): merge them into one");
+        domain_problem(c, "spf", spf, PROBLEM_ERROR,
+                       "there are several SPF records, which is an error (RFC 7208 §4.5): merge them into one");
     else if (v->result == SPF_NONE)
         domain_problem(c, "spf", spf, PROBLEM_ERROR,
-                       "there is no SPF record, so any client may send in this name: publish v=spf1 with the addresses that send, and -all (only v=spf1 -all when the domain sends no mail)");
+                       "there is no SPF record, so any client may send in this name: publish v=spf1 with the addresses "
+                       "that send, and -all (only v=spf1 -all when the domain sends no mail)");
     else if (v->result == SPF_PERMERROR)
         domain_problem(c, "spf", spf, PROBLEM_ERROR,
                        arena_printf(c->arena, "receivers cannot use the record: %s", reason));
@@ -123,19 +125,22 @@ void check_domain_spf(struct domain_check *c) {
         domain_problem(c, "spf", spf, PROBLEM_WARNING,
                        "the record has no result for other addresses: end it with -all or ~all");
     if (v->result != SPF_PERMERROR && lookups > 8) /* §4.6.4 */
-        domain_problem(c, "spf", spf, PROBLEM_WARNING,
-                       arena_printf(c->arena,
-                                    "the record needs %d of at most 10 lookups: replace includes by addresses before the limit is exceeded",
-                                    lookups));
+        domain_problem(
+            c, "spf", spf, PROBLEM_WARNING,
+            arena_printf(
+                c->arena,
+                "the record needs %d of at most 10 lookups: replace includes by addresses before the limit is exceeded",
+                lookups));
     int gone = four.void_lookups < six.void_lookups
                    ? four.void_lookups
                    : six.void_lookups; /* a host may have addresses of one family only */
     if (v->result != SPF_PERMERROR && gone)
         domain_problem(
             c, "spf", spf, PROBLEM_WARNING,
-            arena_printf(c->arena,
-                         "%d of its lookups have no result, and more than 2 are an error: remove names that no longer exist",
-                         gone));
+            arena_printf(
+                c->arena,
+                "%d of its lookups have no result, and more than 2 are an error: remove names that no longer exist",
+                gone));
 }
 
 /* DKIM

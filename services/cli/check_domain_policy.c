@@ -45,7 +45,8 @@ void check_domain_dmarc(struct domain_check *c) {
                        "the policy is none: unauthenticated mail is delivered; when reports show that your own "
                        "mail passes, change p= to quarantine or reject");
     if (has && !v.record.rua.n)
-        domain_problem(c, "dmarc", dmarc, PROBLEM_WARNING, "there is no rua=: you get no reports about mail in this name");
+        domain_problem(c, "dmarc", dmarc, PROBLEM_WARNING,
+                       "there is no rua=: you get no reports about mail in this name");
 }
 
 /* MTA-STS
@@ -66,9 +67,9 @@ static void check_policy(struct domain_check *c, json_t *sts) {
     }
     long status = addresses.n ? check_domain_fetch(host, buf_str(&addresses), &body, reason) : 0;
     if (status == 0) {
-        domain_problem(
-            c, "mta_sts", sts, PROBLEM_ERROR,
-            arena_printf(c->arena, "the policy at https://%s/.well-known/mta-sts.txt cannot be fetched: %s", host, reason));
+        domain_problem(c, "mta_sts", sts, PROBLEM_ERROR,
+                       arena_printf(c->arena, "the policy at https://%s/.well-known/mta-sts.txt cannot be fetched: %s",
+                                    host, reason));
     } else if (status != 200) {
         domain_problem(c, "mta_sts", sts, PROBLEM_ERROR,
                        arena_printf(c->arena, "the policy's host answers with HTTP status %ld instead of 200", status));
@@ -102,7 +103,8 @@ void check_domain_mta_sts(struct domain_check *c) {
     if (!text.n) {
         if (!c->takes_no_mail)
             domain_problem(c, "mta_sts", sts, PROBLEM_WARNING,
-                           "there is no MTA-STS policy: an attacker on the network can prevent TLS from servers that do not use DANE");
+                           "there is no MTA-STS policy: an attacker on the network can prevent TLS from servers that "
+                           "do not use DANE");
         return;
     }
     json_object_set_new(sts, "result", json_string("permerror"));

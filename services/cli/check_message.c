@@ -25,7 +25,8 @@ static int read_message(const char *path, struct buf *out) {
     return whole ? 0 : -1;
 }
 
-/* The message without a byte order mark, which some editors add, and without the "From " line of an mbox file (RFC 4155). */
+/* The message without a byte order mark, which some editors add, and without the "From " line of an mbox file (RFC
+ * 4155). */
 static struct slice mail_of(struct slice file) {
     if (slice_starts(file, SLICE("\xef\xbb\xbf"))) file = slice_skip(file, 3);
     if (!slice_starts(file, SLICE("From "))) return file;

@@ -13,8 +13,8 @@ int check_spf_status(enum spf_result r) {
 
 void check_print_spf(const struct spf_verdict *v) {
     for (size_t i = 0; i < v->step_count; i++) printf("spf    %s\n", v->steps[i]);
-    printf("spf    %s: %s (%d DNS lookups, %d void lookups)\n", spf_result_text(v->result), v->reason,
-           v->lookups, v->void_lookups);
+    printf("spf    %s: %s (%d DNS lookups, %d void lookups)\n", spf_result_text(v->result), v->reason, v->lookups,
+           v->void_lookups);
     if (*v->explanation) printf("spf    the domain explains: %s\n", v->explanation);
 }
 

@@ -156,8 +156,7 @@ int wire_ask_udp(struct wire_server *s, struct slice name, int type, int millise
             if (n < 0 && errno != EAGAIN) break; /* no server listens there */
             if (n <= 0) continue;
             packet->n = (size_t)n;
-            if (!answers(buf_slice(packet), buf_slice(&question), name.n + 6))
-                continue; /* a forged or late answer */
+            if (!answers(buf_slice(packet), buf_slice(&question), name.n + 6)) continue; /* a forged or late answer */
             said = (unsigned char)packet->data[2] & FLAG_TC ? WIRE_CUT : WIRE_ANSWERED;
         }
     }

@@ -39,7 +39,8 @@ struct wire_answer {
     struct trust_record *records; /* of the queried type, at the end of the aliases in the packet */
     struct slice alias;           /* the end of the aliases if it differs from the name; otherwise empty */
 };
-/* Reads a packet: 0, or -1 when it is malformed. TXT: its strings concatenated; MX, PTR, NS, CNAME: the name, lower case; other types in wire format. */
+/* Reads a packet: 0, or -1 when it is malformed. TXT: its strings concatenated; MX, PTR, NS, CNAME: the name, lower
+ * case; other types in wire format. */
 int wire_read(struct arena *arena, struct slice packet, struct slice name, int type, struct wire_answer *out);
 
 #endif

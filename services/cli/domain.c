@@ -111,8 +111,8 @@ static void print_table(const json_t *answer) {
                member_text(one, "value"),
                json_is_true(json_object_get(one, "outside")) ? "  (in that domain's own zone)" : "");
     }
-    json_array_foreach(json_object_get(answer, "ds"), i, one)
-        printf("DNSSEC: DS record for the parent's zone, to enter at your registrar\n  DS %s\n", json_string_value(one));
+    json_array_foreach(json_object_get(answer, "ds"), i, one) printf(
+        "DNSSEC: DS record for the parent's zone, to enter at your registrar\n  DS %s\n", json_string_value(one));
 }
 
 static int dns(struct cli *c) {
@@ -173,7 +173,8 @@ const struct command domain_commands[] = {
     {"domain", "list", "", "all domains", 0, 0, list},
     {"domain", "get", "DOMAIN", "one domain", 1, 1, get},
     {"domain", "set", "DOMAIN NAME=VALUE…",
-     "set dmarc_policy, dmarc_rua, dmarc_ruf, mta_sts, bimi_location, bimi_authority, caa; =default: the site's setting",
+     "set dmarc_policy, dmarc_rua, dmarc_ruf, mta_sts, bimi_location, bimi_authority, caa; =default: the site's "
+     "setting",
      2, 9, set},
     {"domain", "delete", "DOMAIN [--force [--yes]]", "remove a domain; with --force also its accounts and their mail",
      1, 1, delete},

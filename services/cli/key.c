@@ -42,7 +42,7 @@ static int rotate(struct cli *c) { return call(c, "POST", c->now ? "/keys/rotate
 
 const struct command key_commands[] = {
     {"key", "list", "DOMAIN", "a domain's DKIM keys: state, record, what to do", 1, 1, list},
-    {"key", "rotate", "DOMAIN [--now]", "create new DKIM keys; --now: the present ones are compromised and are revoked", 1, 1,
-     rotate},
+    {"key", "rotate", "DOMAIN [--now]", "create new DKIM keys; --now: the present ones are compromised and are revoked",
+     1, 1, rotate},
     {0},
 };

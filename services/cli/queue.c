@@ -130,7 +130,8 @@ static int priority(struct cli *c) {
 }
 
 const struct command queue_commands[] = {
-    {"queue", "list", "[--domain D] [--held | --dead]", "messages that wait for delivery, with the reasons", 0, 0, list},
+    {"queue", "list", "[--domain D] [--held | --dead]", "messages that wait for delivery, with the reasons", 0, 0,
+     list},
     {"queue", "retry", "ID | --domain D", "try a message, or all to a domain, again now", 0, 1, retry},
     {"queue", "hold", "ID", "suspend the delivery of a message", 1, 1, hold},
     {"queue", "release", "ID", "end that", 1, 1, release},

@@ -1,4 +1,6 @@
-/* SEARCH and UID SEARCH (RFC 9051 §6.4.4) with RETURN (RFC 4731, SAVE of RFC 5182). Flags, dates and sizes are compared in the view, header fields in the store's cache, a batch at a time. Bodies are read one by one, and only for messages that the other keys do not exclude. */
+/* SEARCH and UID SEARCH (RFC 9051 §6.4.4) with RETURN (RFC 4731, SAVE of RFC 5182). Flags, dates and sizes are compared
+ * in the view, header fields in the store's cache, a batch at a time. Bodies are read one by one, and only for messages
+ * that the other keys do not exclude. */
 #include <stdlib.h>
 
 #include "libcommon/mail/header.h"
@@ -205,7 +207,8 @@ static void ask(struct session *s) {
     }
 }
 
-/* Whether the message may match, assuming that all keys which need its text match: evaluates the top-level keys that need only the record. */
+/* Whether the message may match, assuming that all keys which need its text match: evaluates the top-level keys that
+ * need only the record. */
 static bool may_fit(const struct search *search, const struct search_message *m) {
     for (const struct search_key *k = search->root->children; k; k = k->next) {
         bool by_record = k->kind != SEARCH_AND && k->kind != SEARCH_OR && k->kind != SEARCH_NOT &&

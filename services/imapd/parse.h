@@ -1,4 +1,7 @@
-/* The grammar of IMAP commands (RFC 9051 §9, RFC 3501 §9) as pure functions over bytes. A whole command, including its literals as sent ("{5}\r\nhello"), is in memory; a parser is a position in it. Every function reads the item in its name and advances, or returns false and does not advance. Results point into the command, or into the arena where quotes had to be removed. */
+/* The grammar of IMAP commands (RFC 9051 §9, RFC 3501 §9) as pure functions over bytes. A whole command, including its
+ * literals as sent ("{5}\r\nhello"), is in memory; a parser is a position in it. Every function reads the item in its
+ * name and advances, or returns false and does not advance. Results point into the command, or into the arena where
+ * quotes had to be removed. */
 #ifndef POSTBUS_IMAPD_PARSE_H
 #define POSTBUS_IMAPD_PARSE_H
 
@@ -10,7 +13,8 @@ struct parser {
     struct arena *arena;
 };
 
-/* The announcement of a literal at the end of a line: "{n}", "{n+}" (RFC 7888), with or without "~" before it (RFC 3516). */
+/* The announcement of a literal at the end of a line: "{n}", "{n+}" (RFC 7888), with or without "~" before it (RFC
+ * 3516). */
 struct literal {
     uint64_t size;
     bool plus; /* non-synchronizing */

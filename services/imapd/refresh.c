@@ -180,7 +180,9 @@ static void on_sync(void *ctx, int error, const struct mailbox_folder *folder, b
         session_refresh(s, NULL); /* further events arrived in the meantime */
 }
 
-/* One check at a time: a running refresh is followed by another if events arrived in the meantime. `after` is set only between the work of a command and its response, when no refresh is running except that of an IDLE, whose end waits for it. */
+/* One check at a time: a running refresh is followed by another if events arrived in the meantime. `after` is set only
+ * between the work of a command and its response, when no refresh is running except that of an IDLE, whose end waits
+ * for it. */
 void session_refresh(struct session *s, void (*after)(struct session *s)) {
     if (after) s->after_refresh = after;
     if (s->refreshing) return;

@@ -29,7 +29,8 @@ void view_reserve(struct view *v, size_t count);
 static inline size_t view_sequence(const struct view *v, const struct mailbox_record *record) {
     return (size_t)(record - v->records) + 1;
 }
-/* Removes messages: `gone` in ascending order; uids that are not in the view are ignored. told(sequence, uid) is called for each removed message, with its sequence number at that moment. */
+/* Removes messages: `gone` in ascending order; uids that are not in the view are ignored. told(sequence, uid) is called
+ * for each removed message, with its sequence number at that moment. */
 void view_remove(struct view *v, size_t count, const uint32_t gone[],
                  void (*told)(void *ctx, size_t sequence, uint32_t uid), void *ctx);
 

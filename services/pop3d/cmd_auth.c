@@ -1,4 +1,5 @@
-/* Before login: CAPA, STLS, USER and PASS, AUTH (RFC 2449, 2595, 5034, 4616). Passwords are never accepted in plain text, from any address. */
+/* Before login: CAPA, STLS, USER and PASS, AUTH (RFC 2449, 2595, 5034, 4616). Passwords are never accepted in plain
+ * text, from any address. */
 #include <openssl/crypto.h>
 #include <stdlib.h>
 

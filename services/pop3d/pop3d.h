@@ -99,7 +99,9 @@ void sessions_check_time(struct pop3d *p);
 /* One line: "+OK text" or "-ERR text". */
 void session_ok(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void session_err(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Must be called before a request to the bus or the store. Its callback begins with session_resume, which returns false when the session has ended; the callback must then return. If the callback starts no further request, the session continues from its loop (libcommon/service/life.h). */
+/* Must be called before a request to the bus or the store. Its callback begins with session_resume, which returns false
+ * when the session has ended; the callback must then return. If the callback starts no further request, the session
+ * continues from its loop (libcommon/service/life.h). */
 void session_wait(struct session *s);
 bool session_resume(struct session *s);
 /* "-ERR …" for an error of the store. */
@@ -126,7 +128,8 @@ void maildrop_quit(struct session *s);
 /* cmd_retr.c */
 void cmd_retr(struct session *s, const struct pop3_command *c);
 void cmd_top(struct session *s, const struct pop3_command *c);
-/* Writes a message as a multi-line response: lines that begin with "." get another ".", a last line without CRLF gets one, then "." CRLF (RFC 1939 §3). body_lines: the number of lines of the body, or SIZE_MAX. */
+/* Writes a message as a multi-line response: lines that begin with "." get another ".", a last line without CRLF gets
+ * one, then "." CRLF (RFC 1939 §3). body_lines: the number of lines of the body, or SIZE_MAX. */
 void pop3_stuff(struct slice message, size_t body_lines, struct buf *out);
 
 #endif

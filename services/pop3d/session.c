@@ -187,8 +187,8 @@ static void watch_command(struct session *s) {
 static void session_run(void *ctx) {
     struct session *s = ctx;
     if (s->login_ended) {
-        log_info("session ended: the password was changed or the account was deleted", "session", s->trace, "user", s->user,
-                 NULL);
+        log_info("session ended: the password was changed or the account was deleted", "session", s->trace, "user",
+                 s->user, NULL);
         session_close(s, "[AUTH] the password was changed or the account was deleted, log in again");
         return;
     }

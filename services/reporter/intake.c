@@ -66,7 +66,8 @@ static void on_counted(void *ctx, int error, long long value) {
     } else {
         if (value == REPORT_COUNTED) metric_add(&reporter_counted, 1);
         if (value == REPORT_LATE) metric_add(&reporter_late, 1);
-        if (value == REPORT_NO_ROOM) log_warn("a fact is not counted: there are too many domains with open reports", NULL);
+        if (value == REPORT_NO_ROOM)
+            log_warn("a fact is not counted: there are too many domains with open reports", NULL);
         bus_consumer_ack(in->consumer, c->event);
     }
     free(c);

@@ -45,8 +45,7 @@ static void on_message(void *ctx, int error, struct slice message) {
     size_t body_at;
     if (error) {
         bus_refuse(e->call, error == STORE_NOT_FOUND ? "not_found" : "unavailable",
-                   error == STORE_NOT_FOUND ? "the message is not in the store"
-                                            : "the store cannot be read now");
+                   error == STORE_NOT_FOUND ? "the message is not in the store" : "the store cannot be read now");
         verifier_end(e->verifier);
         arena_destroy(e->arena);
     } else {

@@ -87,7 +87,8 @@ static void judge_spf(struct check_finding *f, const struct check_context *c) {
         set(f, CHECK_RIGHT, "it has another text, but permits all addresses of outgoing connections");
     else if (c->spf_covers == 0)
         set(f, CHECK_WRONG,
-            "it does not permit all addresses of outgoing connections: receivers may refuse mail; publish this instead, "
+            "it does not permit all addresses of outgoing connections: receivers may refuse mail; publish this "
+            "instead, "
             "or add the addresses");
     else if (c->spf_covers == -2)
         set(f, CHECK_UNKNOWN, "the record differs, and DNS did not answer for what it refers to");
@@ -168,12 +169,14 @@ static void judge_mx(struct arena *arena, struct check_finding *f, const struct 
         set(f, CHECK_RIGHT, "");
     else if (ours)
         set(f, CHECK_CONFLICTING,
-            arena_printf(arena, "mail is also sent to %s: remove that record, unless that host forwards all mail to this site",
+            arena_printf(arena,
+                         "mail is also sent to %s: remove that record, unless that host forwards all mail to this site",
                          others));
     else if (strcmp(others, ".") == 0)
         set(f, CHECK_WRONG, "a null MX (RFC 7505) says that the domain does not accept mail: publish this instead");
     else
-        set(f, CHECK_WRONG, arena_printf(arena, "mail is sent to %s instead of this site: publish this instead", others));
+        set(f, CHECK_WRONG,
+            arena_printf(arena, "mail is sent to %s instead of this site: publish this instead", others));
 }
 
 static void judge_addresses(struct arena *arena, struct check_finding *f) {
@@ -216,7 +219,8 @@ static void judge_tlsa(struct check_finding *f, const struct answer *a) {
     bool secure = a->security == ANSWER_SECURE;
     if (!contains(f->found, f->wanted.text[0]))
         set(f, CHECK_WRONG,
-            "no record is for the key in use: servers that check DANE do not deliver mail to this site (RFC 7672 §2.2); "
+            "no record is for the key in use: servers that check DANE do not deliver mail to this site (RFC 7672 "
+            "§2.2); "
             "publish these instead");
     else if (common(f->wanted, f->found) < f->wanted.n)
         set(f, CHECK_WRONG,

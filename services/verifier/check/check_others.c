@@ -74,11 +74,11 @@ struct check_finding check_ds(struct arena *arena, const char *domain, struct ch
     f.found = found_in(arena, TYPE_DS, answer);
     if (soa->status == ANSWER_FAILED && soa->security == ANSWER_BOGUS) {
         f.state = CHECK_WRONG;
-        f.say = arena_printf(
-            arena, "DNSSEC validation fails, so validating resolvers do not answer for this domain: %.*s. %s",
-            SLICE_FMT(soa->reason),
-            ds.n ? "At your registrar, replace the DS records by these"
-                 : "Remove the DS records at your registrar, or sign the zone");
+        f.say = arena_printf(arena,
+                             "DNSSEC validation fails, so validating resolvers do not answer for this domain: %.*s. %s",
+                             SLICE_FMT(soa->reason),
+                             ds.n ? "At your registrar, replace the DS records by these"
+                                  : "Remove the DS records at your registrar, or sign the zone");
         return f;
     }
     if (take_failure(arena, &f, answer)) return f;
@@ -86,7 +86,8 @@ struct check_finding check_ds(struct arena *arena, const char *domain, struct ch
     for (size_t i = 0; i < ds.n; i++) same += contains(f.found, ds.text[i]);
     if (ds.n && !f.found.n) {
         f.state = CHECK_MISSING;
-        f.say = "the zone is signed, but the parent has no DS records: enter these at your registrar; until then DNSSEC and DANE have no effect";
+        f.say = "the zone is signed, but the parent has no DS records: enter these at your registrar; until then "
+                "DNSSEC and DANE have no effect";
     } else if (ds.n && same == 0) {
         f.state = CHECK_WRONG;
         f.say = "the parent's DS records are of other keys: at your registrar, replace them by these";
@@ -112,7 +113,8 @@ struct check_finding check_ptr(struct arena *arena, const char *address, const c
     if (take_failure(arena, &f, answer)) return f;
     if (!f.found.n) {
         f.state = CHECK_MISSING;
-        f.say = "the address has no name, and many servers refuse mail from such addresses: ask its provider to set this";
+        f.say =
+            "the address has no name, and many servers refuse mail from such addresses: ask its provider to set this";
     } else if (!contains(f.found, f.wanted.text[0])) {
         f.state = CHECK_WRONG;
         f.say = "the address has another name than the one in EHLO: ask its provider to set this";
@@ -135,7 +137,8 @@ struct check_finding check_policy(struct arena *arena, const char *domain, const
     add(&f.wanted, arena_printf(arena, "mode: %s, mx: %s", mode, mail_host));
     if (status == 0) {
         f.say = arena_printf(arena,
-                             "the policy cannot be fetched: %s; the host must answer HTTPS with a publicly trusted certificate for mta-sts.%s (RFC 8461 §3.3)",
+                             "the policy cannot be fetched: %s; the host must answer HTTPS with a publicly trusted "
+                             "certificate for mta-sts.%s (RFC 8461 §3.3)",
                              reason, domain);
     } else if (status != 200) {
         f.say = arena_printf(

@@ -15,8 +15,8 @@ static struct metric questions_asked =
     METRIC_COUNTER("postbus_verifier_dns_questions_total", "Questions sent by the resolver");
 static struct metric questions_known =
     METRIC_COUNTER("postbus_verifier_dns_cached_total", "Questions answered from the cache of parsed answers");
-static struct metric questions_failed =
-    METRIC_COUNTER("postbus_verifier_dns_failed_total", "Questions without a usable answer: SERVFAIL, no answer, malformed");
+static struct metric questions_failed = METRIC_COUNTER(
+    "postbus_verifier_dns_failed_total", "Questions without a usable answer: SERVFAIL, no answer, malformed");
 static struct metric questions_bogus =
     METRIC_COUNTER("postbus_verifier_dns_bogus_total", "Answers that failed DNSSEC validation");
 

@@ -15,8 +15,8 @@
 #include "services/verifier/keys/keys.h"
 #include "services/verifier/keys/rotation.h"
 
-static struct metric steps_done =
-    METRIC_COUNTER("postbus_verifier_dkim_rotation_steps_total", "Steps of DKIM key roll-overs requested from accounts");
+static struct metric steps_done = METRIC_COUNTER("postbus_verifier_dkim_rotation_steps_total",
+                                                 "Steps of DKIM key roll-overs requested from accounts");
 static struct metric waiting =
     METRIC_GAUGE("postbus_verifier_dkim_rotations_waiting", "Domains whose new DKIM keys are not in DNS yet");
 

@@ -37,9 +37,8 @@ static void add_report_permission(struct record_list *l, const struct records_in
         bool known = false;
         for (size_t i = 0; i < l->n; i++) known = known || strcasecmp(l->records[i].name, name) == 0;
         if (!known)
-            record_add(
-                l, name, "TXT", "\"v=DMARC1\"", RECORD_ADVISED,
-                "the permission of another domain for this domain's DMARC reports, in that domain's zone");
+            record_add(l, name, "TXT", "\"v=DMARC1\"", RECORD_ADVISED,
+                       "the permission of another domain for this domain's DMARC reports, in that domain's zone");
     }
 }
 

@@ -141,8 +141,9 @@ static int compare_rrset(struct work *w, const struct dns_record *r, const ldns_
     bool is_alias = strcmp(r->type, "CNAME") == 0, wants = ldns_rr_list_rr_count(wanted) > 0, other_ttl = false;
     int error = 0;
     if (wants && !is_alias && ldns_rr_list_rr_count(alias)) {
-        leave_out(w, r,
-                  "there is another alias (CNAME) at this name; remove it, or maintain this record by hand at its target");
+        leave_out(
+            w, r,
+            "there is another alias (CNAME) at this name; remove it, or maintain this record by hand at its target");
         wants = false;
     } else if (wants && is_alias && !ldns_rr_list_rr_count(there)) {
         int is_free = is_free_for_alias(w, r);

@@ -148,7 +148,8 @@ static const struct {
      "reports@z\",\"user\":\"reporter\"},"
      "{\"address\":\"c@z\",\"user\":\"U\"}]}",
      1,
-     {"b@y: its copy is forwarded from <SRS0=a@z>", "tls-reports@z is a report address: for the reporter, not for a mailbox",
+     {"b@y: its copy is forwarded from <SRS0=a@z>",
+      "tls-reports@z is a report address: for the reporter, not for a mailbox",
       "ARC seal of z added with these results"}},
     {"accepted", "{\"origin\":\"mx\",\"verdict\":null,\"rcpts\":[{\"address\":\"c@z\",\"user\":\"U\"}]}", 0, {NULL}},
     {"refused", "{\"verdict\":{\"dkim\":[]}}", 0, {"DKIM: none: the message carries no signature"}},
