@@ -23,6 +23,11 @@ static void put_rcpts(struct json_put *j, size_t count, const struct mail_event_
         json_put_text(j, "address", rcpts[i].address);
         if (rcpts[i].user.p) json_put_text(j, "user", rcpts[i].user);
         if (rcpts[i].from.p) json_put_text(j, "from", rcpts[i].from);
+        if (rcpts[i].folder.p) {
+            json_put_text(j, "folder", rcpts[i].folder);
+            json_put_integer(j, "uid", rcpts[i].uid);
+            json_put_integer(j, "modseq", rcpts[i].modseq);
+        }
         json_put_end(j, '}');
     }
     json_put_end(j, ']');

@@ -8,6 +8,8 @@
 
 struct mail_event_rcpt {
     struct slice address, user, from; /* user, from: {NULL, 0} when it has none */
+    struct slice folder;              /* where the message is already; {NULL, 0}: not in a mailbox yet */
+    int64_t uid, modseq;              /* with folder */
 };
 
 /* Who was connected. */
@@ -40,7 +42,7 @@ struct mail_refused {
 };
 bool mail_refused_write(const struct mail_refused *e, struct buf *out);
 
-/* mail.delivered */
+/* mail.delivered: a message of the queue is in a mailbox (of direct deliveries mail.accepted tells) */
 struct mail_delivered {
     struct slice rcpt, user, folder;
     int64_t uid, modseq;

@@ -5,12 +5,12 @@
 
 struct list_job {
     bool lsub;
-    bool extended;                                           /* the client spoke LIST-EXTENDED */
+    bool extended;                                           /* the client used LIST-EXTENDED */
     bool only_subscribed, only_special, recursive;           /* selection */
     bool return_subscribed, return_children, return_special; /* return options */
     unsigned status;
     size_t pattern_count;
-    struct slice patterns[LIMIT_LIST_PATTERNS]; /* with the reference before them, as the store writes names */
+    struct slice patterns[LIMIT_LIST_PATTERNS]; /* after the reference, in the encoding of the store */
     size_t gone_count;
     struct slice *gone; /* subscribed names that do not exist */
 };
@@ -39,7 +39,7 @@ static void write_attributes(struct session *s, const struct list_job *job, size
     if (f->special_use.n && !job->lsub) buf_printf(&s->out, " %.*s", SLICE_FMT(f->special_use));
 }
 
-/* RECURSIVEMATCH: a folder that is not wanted itself, with a child that is and that no pattern names (RFC 5258 §3.5).
+/* RECURSIVEMATCH: a folder that is not selected itself, with a selected child that matches no pattern (RFC 5258 §3.5).
  */
 static bool has_wanted_child(const struct list_job *job, size_t count, const struct mailbox_folder folders[],
                              struct slice parent) {
@@ -208,10 +208,10 @@ static void list(struct session *s, struct parser *p, bool lsub) {
     }
     if (ok && !lsub && parse_space(p)) ok = parse_return(p, job);
     if (!ok || !parse_end(p)) {
-        session_bad(s, "LIST takes a reference and a pattern");
+        session_bad(s, "LIST requires a reference and a pattern");
         return;
     }
-    if (only_delimiter) { /* LIST "" "": what parts levels (RFC 9051 §6.3.9) */
+    if (only_delimiter) { /* LIST "" "": asks for the hierarchy delimiter (RFC 9051 §6.3.9) */
         session_untagged(s, "LIST (\\Noselect) \"/\" \"\"\r\n");
         session_ok(s, "%.*s done", SLICE_FMT(s->name));
         return;

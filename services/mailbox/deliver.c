@@ -24,7 +24,9 @@ static void tell(struct deliver_message *d, const struct deliver_rcpt *r) {
     metric_add(r->duplicate ? &duplicates : &delivered, 1);
     log_info(r->duplicate ? "delivered before" : "delivered", "id", d->id.p, "rcpt", r->rcpt.p, "user", r->user.p,
              "folder", r->folder.p, NULL);
-    /* Also after a duplicate: whoever did it may have died before he could say so. */
+    /* A first direct delivery is told by its asker, in mail.accepted. A duplicate is told again: whoever delivered it
+     * may have died before the event. */
+    if (d->held && !r->duplicate) return;
     struct mail_delivered event = {r->rcpt, r->user, r->folder, (int64_t)r->uid, (int64_t)r->modseq};
     struct buf *text = &d->request->m->scratch;
     buf_reset(text);

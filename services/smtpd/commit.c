@@ -159,19 +159,26 @@ static void end_refused(struct commit *c, const char *result) {
         end(c, 550, "5.2.0", "The mailbox does not accept this message");
 }
 
-static void on_delivered(void *ctx, const char *const results[]) {
+static void on_delivered(void *ctx, const struct deliver_outcome *const outcomes[]) {
     struct commit *c = ctx;
     struct envelope *e = &c->envelope;
+    struct transaction *t = &c->session->t;
+    struct rcpt *r = t->rcpts; /* the envelope's, in its order */
     size_t refused = 0, full = 0, left = 0, count = e->rcpt_count;
-    const char *first = results[0];
-    for (size_t i = 0; i < count; i++) {
-        if (results[i] && strcmp(results[i], "delivered") == 0) continue;
-        if (!is_temporary(results[i])) refused++;
-        if (results[i] && strcmp(results[i], "full") == 0) full++;
+    for (size_t i = 0; i < count; i++, r = r->next) {
+        const char *result = outcomes[i] ? outcomes[i]->result.p : NULL;
+        if (result && strcmp(result, "delivered") == 0) {
+            r->folder = arena_slice(t->arena, outcomes[i]->folder);
+            r->uid = outcomes[i]->uid;
+            r->modseq = outcomes[i]->modseq;
+            continue;
+        }
+        if (!is_temporary(result)) refused++;
+        if (result && strcmp(result, "full") == 0) full++;
         e->rcpts[left++] = e->rcpts[i];
     }
     if (refused == count) {
-        end_refused(c, first);
+        end_refused(c, outcomes[0]->result.p);
     } else if (full == count) {
         end_unstored(c, STORE_FULL);
     } else if (left == 0) {

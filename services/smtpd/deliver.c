@@ -35,12 +35,12 @@ static struct deliver_ask_message message_of(struct arena *arena, const struct d
                                         .rcpts = rcpts};
 }
 
-/* The results that a message's part of the answer tells; NULL where there is none. */
+/* The outcomes that a message's part of the answer tells; NULL where there is none. */
 static void tell(struct delivery *d, const struct deliver_reply_message *m) {
-    const char *results[ENVELOPE_RCPTS_MAX] = {0};
+    const struct deliver_outcome *outcomes[ENVELOPE_RCPTS_MAX] = {0};
     for (size_t i = 0; m && i < m->count && i < d->envelope->rcpt_count; i++)
-        if (m->rcpts[i].result.n) results[i] = m->rcpts[i].result.p;
-    d->done(d->ctx, results);
+        if (m->rcpts[i].result.n) outcomes[i] = &m->rcpts[i];
+    d->done(d->ctx, outcomes);
 }
 
 static void on_delivered(void *ctx, int error, struct slice text) {

@@ -148,6 +148,9 @@ struct mail_event_rcpt *message_event_rcpts(const struct transaction *t) {
         list[i].address = r->address;
         if (r->user) list[i].user = slice_of(r->user);
         if (r->from) list[i].from = slice_of(r->from);
+        list[i].folder = r->folder;
+        list[i].uid = r->uid;
+        list[i].modseq = r->modseq;
     }
     return list;
 }

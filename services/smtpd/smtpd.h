@@ -19,6 +19,7 @@
 #include <stdatomic.h>
 
 #include "libcommon/base/arena.h"
+#include "libcommon/codec/deliver.h"
 #include "libcommon/codec/events.h"
 #include "libcommon/codec/resolve.h"
 #include "libcommon/codec/verify.h"
@@ -68,8 +69,10 @@ struct rcpt {
     struct slice address; /* as it is delivered to: an account's own address, or a remote one */
     const char *user;     /* NULL: remote */
     const char *orcpt, *notify;
-    const char *via;  /* of our domains the one that handed the message on to here; NULL: nobody did */
-    const char *from; /* the reverse-path it goes on with; NULL: the message's */
+    const char *via;     /* of our domains the one that handed the message on to here; NULL: nobody did */
+    const char *from;    /* the reverse-path it goes on with; NULL: the message's */
+    struct slice folder; /* where it was delivered; p NULL: nowhere yet */
+    int64_t uid, modseq;
 };
 
 /* What becomes of the text's header (message.c). */
@@ -321,8 +324,8 @@ struct delivery {
     const struct envelope *envelope; /* all recipients have a mailbox here */
     struct slice listing;            /* of mailbox_listing_build */
     const char *attempt;
-    /* results: of each recipient, "delivered", "over_quota" …, NULL: nobody knows (of the answer, valid during done) */
-    void (*done)(void *ctx, const char *const results[]);
+    /* outcomes: of each recipient, as mailbox.deliver answers it; NULL: nobody knows (valid during done) */
+    void (*done)(void *ctx, const struct deliver_outcome *const outcomes[]);
     void *ctx;
 };
 struct deliverer *deliverer_create(struct smtpd *d);

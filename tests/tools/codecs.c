@@ -83,8 +83,9 @@ static void write_deliver(struct buf *out) {
 }
 
 static void write_events(struct buf *out) {
-    static const struct mail_event_rcpt rcpts[] = {{{"a@x.test", 8}, {ID, 26}, {NULL, 0}},
-                                                   {{"b@y.test", 8}, {NULL, 0}, {"srs0=x@x.test", 13}}};
+    static const struct mail_event_rcpt rcpts[] = {
+        {{"a@x.test", 8}, {ID, 26}, {NULL, 0}, {"INBOX", 5}, 4294967295, 7},
+        {{"b@y.test", 8}, {NULL, 0}, {"srs0=x@x.test", 13}, {NULL, 0}, 0, 0}};
     static const struct mail_event_client client = {.ip = {"192.0.2.1", 9},
                                                     .port = 65535,
                                                     .helo = {"mx", 2},
@@ -111,7 +112,7 @@ static void write_events(struct buf *out) {
     line("events/mail.accepted", mail_accepted_write(&accepted, out), out);
     struct mail_refused refused = {SLICE(UTF8), SLICE("5.7.1"), SLICE("no \"way\""),
                                    550,         &client,        SLICE("{\"disposition\":\"reject\"}"),
-                                   2,           rcpts};
+                                   1,           rcpts + 1};
     line("events/mail.refused", mail_refused_write(&refused, out), out);
     struct mail_delivered delivered = {SLICE("a@x.test"), SLICE(ID), SLICE("Entw\xc3\xbcrfe"), 4294967295, 1};
     line("events/mail.delivered", mail_delivered_write(&delivered, out), out);
