@@ -4,7 +4,7 @@
 
 static struct metric counts[COST_KINDS] = {
     [COST_BUS_SENT] = METRIC_COUNTER("postbus_bus_messages_sent_total", "Messages published on the bus"),
-    [COST_BUS_RECEIVED] = METRIC_COUNTER("postbus_bus_messages_received_total", "Messages that came from the bus"),
+    [COST_BUS_RECEIVED] = METRIC_COUNTER("postbus_bus_messages_received_total", "Messages received from the bus"),
     [COST_BUS_REQUESTS] = METRIC_COUNTER("postbus_bus_requests_total", "Requests published on the bus"),
     [COST_JSON_WRITTEN] = METRIC_COUNTER("postbus_json_written_total", "JSON texts written"),
     [COST_JSON_READ] = METRIC_COUNTER("postbus_json_read_total", "JSON texts decoded"),

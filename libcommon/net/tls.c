@@ -19,8 +19,9 @@ SSL_CTX *tls_server_context(const char *certificate_file, const char *key_file) 
     if (!c || SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION) != 1 ||
         SSL_CTX_use_certificate_chain_file(c, certificate_file) != 1 ||
         SSL_CTX_use_PrivateKey_file(c, key_file, SSL_FILETYPE_PEM) != 1 || SSL_CTX_check_private_key(c) != 1) {
-        log_error("cannot use this TLS certificate and key: both must be PEM files that fit each other", "certificate",
-                  certificate_file, "key", key_file, "reason", tls_error_text(why), NULL);
+        log_error("cannot use this TLS certificate and key: both must be PEM files, and the key must belong to the "
+                  "certificate",
+                  "certificate", certificate_file, "key", key_file, "reason", tls_error_text(why), NULL);
         SSL_CTX_free(c);
         return NULL;
     }

@@ -133,7 +133,7 @@ static void on_start(void *ctx, const char *full_name, const char **attributes) 
         return;
     }
     if (r->depth == 1 && strcmp(name, "feedback") != 0) {
-        refuse(r, "the XML is no DMARC report: its root is not <feedback>");
+        refuse(r, "the XML is not a DMARC report: its root is not <feedback>");
         return;
     }
     buf_reset(&r->text);
@@ -199,7 +199,7 @@ static void on_end(void *ctx, const char *name) {
 
 static void on_doctype(void *ctx, const char *name, const char *system, const char *public, int internal) {
     (void)name, (void)system, (void)public, (void)internal;
-    refuse(ctx, "the XML has a document type, which no report needs");
+    refuse(ctx, "the XML has a document type declaration, which is refused");
 }
 
 /* Encodings that expat does not support are read as ISO 8859-1: in all encodings in use, the names and numbers of a
@@ -220,11 +220,11 @@ static int complete(struct reader *r) {
     json_t *record;
     const json_t *begin = json_object_get(r->report, "begin"), *end = json_object_get(r->report, "end");
     if (!json_object_get(json_object_get(r->report, "policy"), "domain")) {
-        snprintf(r->why, 160, "the report does not say whose policy it is about");
+        snprintf(r->why, 160, "the report does not name the domain of the policy");
         return -1;
     }
     if (!begin || !end || json_integer_value(begin) > json_integer_value(end)) {
-        snprintf(r->why, 160, "the report does not say for which time it is");
+        snprintf(r->why, 160, "the report has no date range");
         return -1;
     }
     if (!json_object_get(r->report, "org")) json_object_set_new(r->report, "org", json_string(""));

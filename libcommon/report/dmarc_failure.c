@@ -79,7 +79,7 @@ json_t *dmarc_failure_read(struct slice block, struct slice original, char why[1
             if (slice_is_nocase(field.name, fields[i].name)) take(report, &fields[i], field.value);
     const char *type = json_string_value(json_object_get(report, "feedback_type"));
     if (!type)
-        snprintf(why, 160, "the feedback report does not say of which type it is");
+        snprintf(why, 160, "the feedback report has no Feedback-Type");
     else if (strcasecmp(type, "auth-failure") != 0)
         snprintf(why, 160, "the feedback report is not about authentication: its type is %.60s", type);
     if (*why) {

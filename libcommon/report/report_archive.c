@@ -22,7 +22,7 @@ static int take_entry(struct archive *a, struct buf *out, const char **why) {
         }
         out->n += (size_t)n;
         if (out->n - before > REPORT_BYTES_MAX) {
-            *why = "the archive holds more than 32 MiB";
+            *why = "the archive contains more than 32 MiB";
             break;
         }
     }

@@ -69,7 +69,7 @@ static void add_attachment(const struct report_mail *m, const char *type, const 
 void report_mail_aggregate(const struct report_mail *m, struct slice gzip, struct buf *out) {
     add_header(m, out);
     buf_printf(out, "Content-Type: multipart/mixed;\r\n\tboundary=\"report-%s\"\r\n\r\n", m->id);
-    add_text_part(m, "This is a DMARC aggregate report (RFC 9990). The attachment holds it, as XML.\r\n", out);
+    add_text_part(m, "This is a DMARC aggregate report (RFC 9990). The attachment contains it as XML.\r\n", out);
     add_attachment(m, "application/gzip", "xml.gz", gzip, out);
     buf_printf(out, "--report-%s--\r\n", m->id);
 }
@@ -82,7 +82,7 @@ void report_mail_tls(const struct report_mail *m, struct slice gzip, struct buf 
                                                  RFC 8689 §3) */
     buf_printf(out, "Content-Type: multipart/report; report-type=\"tlsrpt\";\r\n\tboundary=\"report-%s\"\r\n\r\n",
                m->id);
-    add_text_part(m, "This is an aggregate TLS report (RFC 8460). The attachment holds it, as JSON.\r\n", out);
+    add_text_part(m, "This is an aggregate TLS report (RFC 8460). The attachment contains it as JSON.\r\n", out);
     add_attachment(m, "application/tlsrpt+gzip", "json.gz", gzip, out);
     buf_printf(out, "--report-%s--\r\n", m->id);
 }

@@ -30,7 +30,7 @@ static void refuse(struct report_read *out, const char *why) {
 static void take_domain(struct report_read *out, const char *domain) {
     struct slice s = slice_of(domain);
     if (s.n && s.p[s.n - 1] == '.') s.n--;
-    if (domain_normalise(s, out->domain) != 0) refuse(out, "the domain it is about is no domain name");
+    if (domain_normalise(s, out->domain) != 0) refuse(out, "the domain in the report is not a domain name");
 }
 
 /* Removes records until the JSON is within the bounds of the bus and the store. */

@@ -103,7 +103,7 @@ json_t *tls_report_read(struct slice json, char why[160]) {
     size_t i;
     why[0] = 0;
     if (!json_is_object(whole)) {
-        snprintf(why, 160, "the report is not JSON: %.100s (line %d)", whole ? "it is no object" : error.text,
+        snprintf(why, 160, "the report is not JSON: %.100s (line %d)", whole ? "it is not an object" : error.text,
                  error.line);
         json_decref(whole);
         json_decref(policies);
@@ -121,9 +121,9 @@ json_t *tls_report_read(struct slice json, char why[160]) {
     copy_text(json_object_get(report, "date-range"), range, "end-datetime");
     int64_t begin, end;
     if (tls_report_range(report, &begin, &end) != 0)
-        snprintf(why, 160, "the report does not say for which time it is");
+        snprintf(why, 160, "the report has no date range");
     else if (!*tls_report_domain(report))
-        snprintf(why, 160, "the report does not say whose policy it is about");
+        snprintf(why, 160, "the report does not name the domain of the policy");
     json_decref(whole);
     if (*why) {
         json_decref(report);

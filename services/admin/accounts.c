@@ -37,7 +37,7 @@ static void made(struct request *r, int error, const json_t *reply, const char *
 static void list(struct request *r, const char *verb) {
     const char *domain = request_query(r, "domain");
     if (!domain) {
-        request_problem(r, 400, "say which domain: ?domain=example.org");
+        request_problem(r, 400, "name the domain: ?domain=example.org");
         return;
     }
     json_t *ask = json_pack("{s:s}", "domain", domain);

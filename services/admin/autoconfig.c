@@ -94,7 +94,7 @@ void autoconfig_get(struct request *r) {
     if (find_domain(r, request_query(r, "emailaddress"), domain))
         ask_for_domain(r, domain, on_autoconfig);
     else
-        request_problem(r, 400, "say which domain: ?emailaddress=name@example.org");
+        request_problem(r, 400, "name the address: ?emailaddress=name@example.org");
 }
 
 /* autodiscover

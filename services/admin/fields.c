@@ -38,7 +38,7 @@ json_t *fields_check(const json_t *body, const struct field *fields, size_t coun
         } else if (fields[i].type == FIELD_TEXT && (!json_is_string(value) || json_string_length(value) == 0)) {
             complain(&errors, fields[i].name, "a text that is not empty is expected");
         } else if (fields[i].type == FIELD_BYTES && (!json_is_integer(value) || json_integer_value(value) < 0)) {
-            complain(&errors, fields[i].name, "a whole number of bytes is expected, 0 for no bound");
+            complain(&errors, fields[i].name, "a whole number of bytes is expected, 0 for no quota");
         } else if (fields[i].type == FIELD_NUMBER && !json_is_integer(value)) {
             complain(&errors, fields[i].name, "a whole number is expected");
         } else if (fields[i].type == FIELD_TEXTS && !all_texts(value)) {
@@ -51,7 +51,7 @@ json_t *fields_check(const json_t *body, const struct field *fields, size_t coun
          at = json_object_iter_next((json_t *)(uintptr_t)body, at)) {
         bool known = false;
         for (size_t i = 0; i < count; i++) known = known || strcmp(fields[i].name, json_object_iter_key(at)) == 0;
-        if (!known) complain(&errors, json_object_iter_key(at), "there is no such field");
+        if (!known) complain(&errors, json_object_iter_key(at), "unknown field");
         if (json_array_size(errors) >= 20) break;
     }
     return errors;

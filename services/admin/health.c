@@ -69,21 +69,21 @@ static void finish(struct health *h) {
         set(h, "bus", "up", NULL, NULL);
     else
         set(h, "bus", "down", "NATS cannot be reached",
-            "start the service nats, and read its log: mail is deferred meanwhile");
+            "start the service nats, and read its log: mail is deferred until then");
     if (h->store_full)
-        set(h, "store", "failing", "Redis is at the bound of its memory or its disk: mail is refused with 452",
+        set(h, "store", "failing", "Redis has reached the limit of its memory or its disk: mail is refused with 452",
             "read the log of the service redis; give it more memory or disk, or delete mail (docs/deploying.md, Memory "
             "and disk)");
     else if (h->store)
         set(h, "store", "up", NULL, NULL);
     else
         set(h, "store", "down", "Redis does not answer",
-            "start the service redis, and read its log: nothing is accepted meanwhile");
+            "start the service redis, and read its log: nothing is accepted until then");
     if (a->journal_ready)
         set(h, "journal", "up", NULL, NULL);
     else
         set(h, "journal", "down", "the stream of mail events cannot be reached",
-            "wait a minute, then read the logs of admin and nats: is the disk of nats full? Mail itself goes on");
+            "wait a minute, then read the logs of admin and nats: the disk of nats may be full. Mail is not affected");
     json_object_foreach(h->components, key, component) all =
         all && strcmp(json_string_value(json_object_get(component, "state")), "up") == 0;
     json_decref(h->last);
@@ -112,14 +112,14 @@ static void on_door(void *ctx, const char *why) {
     char remedy[512];
     if (d->target.kind == PROBE_SOA)
         snprintf(remedy, sizeof remedy,
-                 "start the name server %s (port %d), or read its log and the verifier's: does POSTBUS_DNS_SERVER "
-                 "name it, and was the zone published?",
+                 "start the name server %s (port %d), or read its log and the verifier's; check that "
+                 "POSTBUS_DNS_SERVER names it and that the zone was published",
                  d->host, d->target.port);
     else
-        snprintf(remedy, sizeof remedy,
-                 "start the service at %s (port %d), or read its log; if it is elsewhere, say so in "
-                 "POSTBUS_HEALTH_DOORS",
-                 d->host, d->target.port);
+        snprintf(
+            remedy, sizeof remedy,
+            "start the service at %s (port %d), or read its log; if it has another address, set POSTBUS_HEALTH_DOORS",
+            d->host, d->target.port);
     set(o->health, d->name, why ? "down" : "up", why, why ? remedy : NULL);
     one_done(o->health);
     free(o);
@@ -159,7 +159,7 @@ static void on_answer(void *ctx, int error, const json_t *reply) {
         : reply ? "failing"
                 : "down",
         up      ? NULL
-        : reply ? message ? message : "it says that it cannot work"
+        : reply ? message ? message : "it reports that it cannot work"
                 : "it does not answer on the bus",
         up ? NULL : remedy);
     if (strcmp(o->name, "accounts") == 0) {

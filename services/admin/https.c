@@ -69,8 +69,9 @@ static bool pair_load(const struct certificate_files *f, struct pair *out) {
     if (key.data) explicit_bzero(key.data, key.size);
     gnutls_free(key.data);
     if (error)
-        log_error("cannot use this TLS certificate and key: both must be PEM files that fit each other", "certificate",
-                  f->certificate, "key", f->key, "reason", gnutls_strerror(error), NULL);
+        log_error("cannot use this TLS certificate and key: both must be PEM files, and the key must belong to the "
+                  "certificate",
+                  "certificate", f->certificate, "key", f->key, "reason", gnutls_strerror(error), NULL);
     return !error;
 }
 
@@ -107,7 +108,7 @@ static void on_check(evutil_socket_t fd, short what, void *ctx) {
     h->mark = files.mark;
     struct loaded *made = load(&files);
     if (!made) {
-        log_error("the TLS certificates have changed and cannot be used: new connections get the former ones", NULL);
+        log_error("the changed TLS certificates cannot be used: new connections get the previous ones", NULL);
         return;
     }
     loaded_free(h->former);

@@ -32,7 +32,7 @@ static void look_for_stream(void *job) { /* on a pool thread */
 static void looked(void *job) {
     struct look *l = job;
     struct admin *a = l->admin;
-    if (l->made) log_info("the stream of mail events was made", "stream", STREAM, NULL);
+    if (l->made) log_info("the stream of mail events was created", "stream", STREAM, NULL);
     if (!l->there)
         log_warn("the stream of mail events cannot be reached", "stream", STREAM, "reason", buf_str(&l->why), NULL);
     a->journal_ready = l->there;

@@ -126,7 +126,7 @@ static void on_submission(struct step *s) {
         buf_add_str(&s->what, json_array_size(remote) == 1 ? " is at another site" : " are at other sites");
     }
     if (!s->what.n)
-        buf_add_str(&s->what, json_array_size(rcpts) ? "every recipient is a report address" : "nobody is to get it");
+        buf_add_str(&s->what, json_array_size(rcpts) ? "all recipients are report addresses" : "it has no recipients");
     words_of_recipients(s->details, s->data);
     add(s, 3, "sorted", fields_of(s->data, sorted));
     delivered_at_once(s);
@@ -147,7 +147,7 @@ static void on_accepted(struct step *s) {
         return;
     }
     if (strcmp(origin, "mx") == 0) {
-        buf_printf(&s->what, "%s (%s) brought it from <%s> ", or_none(member_text(client, "helo"), "a server"),
+        buf_printf(&s->what, "%s (%s) delivered it from <%s> ", or_none(member_text(client, "helo"), "a server"),
                    member_text(client, "ip"), member_text(s->data, "from"));
         add_tls(&s->what, client);
         buf_add_str(&s->what, "; ");
@@ -205,8 +205,7 @@ static void on_tls(struct step *s) {
         if (strcmp(kind, kinds[i].type) == 0) kind = kinds[i].name;
     buf_printf(&s->what, "TLS with %s", member_text(s->data, "mx"));
     if (*ip) buf_printf(&s->what, " [%s]", ip);
-    buf_printf(&s->what, ", held against %s of %s: %s", kind, member_text(policy, "domain"),
-               member_text(s->data, "result"));
+    buf_printf(&s->what, ", policy %s of %s: %s", kind, member_text(policy, "domain"), member_text(s->data, "result"));
     if (*reason) buf_printf(&s->what, ": %s", reason);
     json_t *lines = json_object_get(policy, "string"), *line;
     size_t i;
@@ -215,7 +214,7 @@ static void on_tls(struct step *s) {
 }
 
 static void on_sent(struct step *s) {
-    buf_printf(&s->what, "%s [%s]:%lld took it for %s ", member_text(s->data, "host"), member_text(s->data, "ip"),
+    buf_printf(&s->what, "%s [%s]:%lld accepted it for %s ", member_text(s->data, "host"), member_text(s->data, "ip"),
                json_integer_value(json_object_get(s->data, "port")), member_text(s->data, "rcpt"));
     add_tls(&s->what, s->data);
     buf_printf(&s->what, ", identity proved by %s: %s", or_none(member_text(s->data, "tls_verified"), "none"),
@@ -230,13 +229,14 @@ static void on_deferred(struct step *s) {
 }
 
 static void on_bounced(struct step *s) {
-    buf_printf(&s->what, "given up for %s: %s", member_text(s->data, "rcpt"), member_text(s->data, "reason"));
-    if (*member_text(s->data, "dsn")) buf_printf(&s->what, "; report %s tells the sender", member_text(s->data, "dsn"));
+    buf_printf(&s->what, "failed permanently for %s: %s", member_text(s->data, "rcpt"), member_text(s->data, "reason"));
+    if (*member_text(s->data, "dsn"))
+        buf_printf(&s->what, "; report %s was sent to the sender", member_text(s->data, "dsn"));
     whole(s, 6, "bounced");
 }
 
 static void on_deleted(struct step *s) {
-    buf_add_str(&s->what, "deleted from the queue by an administrator; given up without a report: ");
+    buf_add_str(&s->what, "deleted from the queue by an administrator, without a report: ");
     add_list(&s->what, json_object_get(s->data, "rcpts"), "");
     whole(s, 6, "deleted");
 }

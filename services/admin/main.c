@@ -27,7 +27,7 @@ static void admin_start(struct worker *w) {
         http_listen(a, SITE_API, true, "POSTBUS_APIS_LISTEN", "[::]:8443");
         http_listen(a, SITE_WEB, true, "POSTBUS_WEBS_LISTEN", "[::]:8444");
     } else if (w->index == 0) {
-        log_warn("there is no usable tls.crt and tls.key: no listener has TLS", NULL);
+        log_warn("there is no usable tls.crt and tls.key: TLS is off on all listeners", NULL);
     }
     journal_start(a);
 }

@@ -62,7 +62,7 @@ static void read_greeting(struct probe *p) {
     bool smtp = whole > 0 && slice_starts(line, SLICE("220")), pop3 = whole > 0 && slice_starts(line, SLICE("+OK")),
          imap = whole > 0 && slice_starts(line, SLICE("* OK"));
     if (!smtp && !pop3 && !imap) {
-        finish_text(p, "it greets with ", whole > 0 ? line : SLICE("a line without an end"));
+        finish_text(p, "it greets with ", whole > 0 ? line : SLICE("an unterminated line"));
         return;
     }
     stream_write(p->stream, imap ? SLICE("a LOGOUT\r\n") : SLICE("QUIT\r\n"));
@@ -79,7 +79,7 @@ static void begin_tls(struct probe *p) {
 static void check_certificate(struct probe *p) {
     X509 *certificate = SSL_get0_peer_certificate(stream_ssl(p->stream));
     if (!certificate || X509_cmp_current_time(X509_get0_notAfter(certificate)) < 0)
-        finish(p, "its certificate has ended");
+        finish(p, "its certificate has expired");
 }
 
 /* DNS
@@ -123,13 +123,13 @@ static void read_soa(struct probe *p) {
     struct slice got = stream_bytes(p->stream, 2 + DNS_HEADER);
     const unsigned char *m = (const unsigned char *)got.p;
     if (got.n >= 2 && (u16(m) < DNS_HEADER || u16(m) > DNS_TCP_MAX - 1)) {
-        finish(p, "what it says is not an answer of DNS");
+        finish(p, "its answer is not a DNS message");
         return;
     }
     if (got.n < 2 + DNS_HEADER) return;
     unsigned code = m[5] & 15u, answers = u16(m + 8);
     if (u16(m + 2) != DNS_ID || !(m[4] & 0x80))
-        finish(p, "what it says is not an answer of DNS");
+        finish(p, "its answer is not a DNS message");
     else if (!p->target->server_name || (code == 0 && answers))
         finish(p, NULL);
     else if (code == 0)
@@ -196,7 +196,7 @@ static void on_addresses(int error, struct evutil_addrinfo *found, void *ctx) {
     if (found)
         connect_next(p);
     else if (error == EVUTIL_EAI_NONAME)
-        finish(p, "its name is not known: is the service started?");
+        finish(p, "its name does not resolve: check that the service is started");
     else
         finish_text(p, "its name cannot be resolved: ", slice_of(evutil_gai_strerror(error)));
 }
@@ -206,7 +206,7 @@ static void on_clock(evutil_socket_t fd, short what, void *ctx) {
     struct probe *p = ctx;
     (void)fd, (void)what;
     if (p->begun) {
-        finish(p, p->connected ? "it takes connections, but there is no greeting" : "no answer");
+        finish(p, p->connected ? "it accepts connections, but sends no greeting" : "no answer");
         return;
     }
     struct evutil_addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_protocol = IPPROTO_TCP};

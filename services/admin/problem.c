@@ -10,13 +10,13 @@ static const struct {
     {400, "bad-request", "The request is not valid"},
     {401, "unauthorized", "The admin token is missing or wrong"},
     {403, "forbidden", "Not allowed"},
-    {404, "not-found", "There is no such thing"},
-    {405, "method-not-allowed", "The method is not for this resource"},
-    {409, "conflict", "It conflicts with what is there"},
+    {404, "not-found", "Not found"},
+    {405, "method-not-allowed", "The resource does not support this method"},
+    {409, "conflict", "The request conflicts with the present state"},
     {413, "too-large", "The request is too large"},
     {415, "not-json", "The body must be application/json"},
     {422, "invalid", "A value is not valid"},
-    {503, "unavailable", "Not available right now"},
+    {503, "unavailable", "Temporarily unavailable"},
     {500, "internal", "Internal error"},
 };
 

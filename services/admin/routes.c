@@ -112,12 +112,12 @@ static bool take_body(struct request *r, const struct route *route) {
     if (!json_is_object(r->json)) {
         char detail[256];
         snprintf(detail, sizeof detail, "the body is not a JSON object: %.160s (line %d)",
-                 r->json ? "it is another value" : error.text, error.line);
+                 r->json ? "it is not an object" : error.text, error.line);
         request_problem(r, 400, r->json ? "the body is not a JSON object" : detail);
         return false;
     }
     json_t *errors = fields_check(r->json, route->fields, route->field_count);
-    if (errors) request_problem_fields(r, 422, "the body does not have the fields that are expected", errors);
+    if (errors) request_problem_fields(r, 422, "the body does not have the expected fields", errors);
     return !errors;
 }
 
@@ -146,8 +146,8 @@ void route_request(struct request *r) {
         request_problem(r, 405, "see the Allow header for the methods of this resource");
         request_header(r, "Allow", buf_str(&allow));
     } else if (!found) {
-        request_problem(
-            r, 404, web ? "there is nothing at this path" : "there is nothing at this path: see /api/v1/openapi.json");
+        request_problem(r, 404,
+                        web ? "this path does not exist" : "this path does not exist: see /api/v1/openapi.json");
     } else {
         r->part = memory_copy(part);
         if (!found->fields || take_body(r, found)) found->handle(r);

@@ -40,7 +40,7 @@ static void on_events(struct request *r, const json_t *events) {
     const json_t *event = find_arrival(events), *data = json_object_get(event, "data"),
                  *client = json_object_get(data, "client");
     if (!event) {
-        request_problem(r, 404, "this message did not come from outside, so that nothing was verified");
+        request_problem(r, 404, "this message was submitted here, so it was not verified");
         return;
     }
     bool refused = strcmp(member_text(event, "type"), "postbus.mail.refused") == 0;
@@ -48,7 +48,7 @@ static void on_events(struct request *r, const json_t *events) {
                          refused ? "refused" : "accepted", "from", member_text(data, "from"), "client", client,
                          "verdict", json_object_get(data, "verdict"));
     if (refused) {
-        answer(r, NULL, "the message was refused, and is not here");
+        answer(r, NULL, "the message was refused, so it is not in the store");
         return;
     }
     json_t *ask = json_pack("{s:s,s:s,s:s,s:s}", "id", r->part, "client_ip", member_text(client, "ip"), "helo",

@@ -96,17 +96,17 @@ void words_of_recipients(json_t *lines, const json_t *accepted) {
     json_array_foreach(json_object_get(accepted, "rcpts"), i, each) {
         const char *from = json_string_value(json_object_get(each, "from"));
         if (from) {
-            buf_printf(&line, "%s: its copy goes on from <%s>", member_text(each, "address"), from);
+            buf_printf(&line, "%s: its copy is forwarded from <%s>", member_text(each, "address"), from);
             put(lines, &line);
         }
         if (strcmp(member_text(each, "user"), "reporter") == 0) {
-            buf_printf(&line, "%s takes reports: for the reporter, not for a mailbox", member_text(each, "address"));
+            buf_printf(&line, "%s is a report address: for the reporter, not for a mailbox",
+                       member_text(each, "address"));
             put(lines, &line);
         }
     }
     if (*member_text(accepted, "sealed")) {
-        buf_printf(&line, "what was found is sealed for those who come after us: ARC seal of %s",
-                   member_text(accepted, "sealed"));
+        buf_printf(&line, "ARC seal of %s added with these results", member_text(accepted, "sealed"));
         put(lines, &line);
     }
     buf_free(&line);

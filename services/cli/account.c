@@ -16,7 +16,7 @@ static int call(struct cli *c, const char *method, const char *path, json_t *bod
         if (answer)
             print_account(answer);
         else
-            printf("%s is gone\n", c->words[0]);
+            printf("%s was deleted\n", c->words[0]);
     }
     json_decref(answer);
     return failed;
@@ -36,7 +36,7 @@ static bool add_quota(const struct cli *c, json_t *body) {
     if (!c->quota) return true;
     long long bytes = strtoll(c->quota, &end, 10);
     if (*end || end == c->quota || bytes < 0) {
-        fputs("postbus: --quota is a number of bytes, 0 for no bound\n", stderr);
+        fputs("postbus: --quota must be a number of bytes, 0 for no quota\n", stderr);
         return false;
     }
     json_object_set_new(body, "quota_bytes", json_integer(bytes));
@@ -96,11 +96,11 @@ static int list(struct cli *c) {
 }
 
 const struct command account_commands[] = {
-    {"account", "add", "ADDRESS [--quota BYTES]", "make an account; asks for its password", 1, 1, add},
+    {"account", "add", "ADDRESS [--quota BYTES]", "add an account; asks for its password", 1, 1, add},
     {"account", "list", "DOMAIN", "accounts of a domain: address, user id, quota, created", 1, 1, list},
     {"account", "get", "ADDRESS", "one account", 1, 1, get},
     {"account", "delete", "ADDRESS [--yes]", "remove an account and all its mail", 1, 1, delete},
     {"account", "passwd", "ADDRESS", "set a new password", 1, 1, passwd},
-    {"account", "quota", "ADDRESS BYTES", "set a quota; 0: no bound", 2, 2, quota},
+    {"account", "quota", "ADDRESS BYTES", "set a quota; 0: no quota", 2, 2, quota},
     {0},
 };

@@ -17,13 +17,13 @@ static int finish(struct cli *c, int failed, json_t *answer) {
         if (answer)
             print_alias(answer);
         else
-            printf("%s is gone\n", c->words[0]);
+            printf("%s was deleted\n", c->words[0]);
     }
     json_decref(answer);
     return failed;
 }
 
-/* Targets are words of their own, or several in one, with commas between them. */
+/* Targets are separate words, or several in one word, separated by commas. */
 static int add(struct cli *c) {
     json_t *targets = json_array(), *answer;
     for (int i = 1; i < c->count; i++)
@@ -65,7 +65,7 @@ static int list(struct cli *c) {
 }
 
 const struct command alias_commands[] = {
-    {"alias", "add", "ADDRESS TARGET…", "make or replace an alias; @DOMAIN is the catch-all", 2, 501, add},
+    {"alias", "add", "ADDRESS TARGET…", "add or replace an alias; @DOMAIN is the catch-all", 2, 501, add},
     {"alias", "list", "DOMAIN", "aliases of a domain", 1, 1, list},
     {"alias", "get", "ADDRESS", "one alias", 1, 1, get},
     {"alias", "delete", "ADDRESS", "remove an alias", 1, 1, delete},

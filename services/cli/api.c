@@ -19,14 +19,14 @@ static size_t on_bytes(char *bytes, size_t size, size_t count, void *ctx) {
     return size * count;
 }
 
-/* The Authorization field; NULL after telling why there is none. */
+/* The Authorization field; NULL after printing the reason why there is none. */
 static char *authorization(const struct cli *c) {
     const char *path = c->token_file ? c->token_file : getenv("POSTBUS_TOKEN_FILE");
     if (!path || !*path) path = default_token_file;
     FILE *f = fopen(path, "re");
     if (!f) {
         fprintf(stderr,
-                "postbus: cannot read the admin token from %s: %s\n         name its file with --token-file or "
+                "postbus: cannot read the admin token from %s: %s\n         set its file with --token-file or "
                 "POSTBUS_TOKEN_FILE\n",
                 path, strerror(errno));
         return NULL;
@@ -50,7 +50,7 @@ static void tell_problem(long status, const json_t *problem) {
         fprintf(stderr, "         %s: %s\n", member_text(error, "pointer"), member_text(error, "detail"));
 }
 
-/* HTTP status in *status; 0 or the exit status. */
+/* Sets *status to the HTTP status; returns 0 or the exit status. */
 static int call(const struct cli *c, const char *method, const char *path, const char *accept, const char *body,
                 struct buf *out, long *status) {
     const char *url = c->url ? c->url : getenv("POSTBUS_API");
@@ -81,10 +81,10 @@ static int call(const struct cli *c, const char *method, const char *path, const
     CURLcode result = curl_easy_perform(curl);
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, status);
     if (result != CURLE_OK)
-        fprintf(stderr,
-                "postbus: no answer from %.*s: %s\n         is this the address of the admin API? name it with --url "
-                "or POSTBUS_API\n",
-                (int)n, url, *error ? error : curl_easy_strerror(result));
+        fprintf(
+            stderr,
+            "postbus: no answer from %.*s: %s\n         set the address of the admin API with --url or POSTBUS_API\n",
+            (int)n, url, *error ? error : curl_easy_strerror(result));
     curl_slist_free_all(headers);
     curl_easy_cleanup(curl);
     explicit_bzero(header, strlen(header));

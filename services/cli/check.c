@@ -1,5 +1,5 @@
-/* postbus check …: the proofs of this system, from a shell and with no system up. Its commands are check_spf.c,
- * check_message.c, check_domain.c. */
+/* postbus check …: the verification of this system as shell commands, without a running site. The commands are in
+ * check_spf.c, check_message.c, check_domain.c. */
 #include <stdlib.h>
 
 #include "services/cli/check.h"
@@ -11,10 +11,9 @@ void check_print(const json_t *object) {
 }
 
 const struct command check_commands[] = {
-    {"check", "spf", "--ip A --helo H --mail-from M", "may this client send for that domain", 0, 0, check_spf},
-    {"check", "message", "FILE", "the proofs of a stored message (- for standard input)", 1, 1, check_message},
+    {"check", "spf", "--ip A --helo H --mail-from M", "check whether a client may send for a domain", 0, 0, check_spf},
+    {"check", "message", "FILE", "verify a stored message (- for standard input)", 1, 1, check_message},
     {"check", "domain", "DOMAIN [--selector S,…]",
-     "what others see of a domain's mail: MX, SPF, DKIM, DMARC, MTA-STS, TLS-RPT, TLSA, BIMI, CAA; what to change", 1,
-     1, check_domain},
+     "check a domain's mail records: MX, SPF, DKIM, DMARC, MTA-STS, TLS-RPT, TLSA, BIMI, CAA", 1, 1, check_domain},
     {0},
 };

@@ -1,12 +1,12 @@
-/* The DNS of `postbus check`: asks the given server, or the system's, one question after the other, and waits. It is no
- * resolver: it follows aliases, but leaves recursion and DNSSEC to the server (an answer is as secure as the server
- * says: AD). So any server can be asked that speaks DNS: one that only serves zones, one without EDNS, a script.
+/* The DNS client of `postbus check`: sends one question after the other to the given server, or to the system's, and
+ * waits. It is not a resolver: it follows aliases, but leaves recursion and DNSSEC to the server (an answer is secure
+ * if the server sets AD). So any DNS server can be used: one that only serves zones, one without EDNS, a script.
  *
- * A server that serves zones and does not recurse is all the DNS there is for a check. What a DMARC tree walk asks for
- * above its zones it refuses; that counts as not there. Every other refusal is a failure.
+ * A server that serves zones without recursion refuses the questions of a DMARC tree walk for names above its zones;
+ * such names count as nonexistent. Every other refusal is a failure.
  *
- * Bounds: a question UDP_TRIES times, at all servers; TCP_MS over TCP; aliases ALIASES_MAX. When WASTED_MS have gone by
- * in waiting for answers that did not come, or when nothing ever came, further questions fail at once. */
+ * Bounds: UDP_TRIES attempts for a question, at all servers; TCP_MS over TCP; ALIASES_MAX aliases. When WASTED_MS were
+ * spent on waiting for missing answers, or when no answer ever arrived, further questions fail at once. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -37,9 +37,9 @@ struct check_dns {
     size_t server_count;
     struct wire_server servers[SERVERS_MAX];
     bool trace;
-    bool dead;       /* a whole question was asked in vain, and nothing was ever heard */
-    bool heard;      /* a server has answered something */
-    int64_t waited;  /* milliseconds, in vain */
+    bool dead;       /* a question had no answer, and no answer ever arrived */
+    bool heard;      /* a server has sent an answer */
+    int64_t waited;  /* milliseconds spent on waiting for missing answers */
     struct buf last; /* the last packet */
 };
 
@@ -55,14 +55,13 @@ static void print_answer(const struct known *k) {
         if (k->type == TRUST_MX) printf("%u ", r->preference);
         struct slice s = k->type == TRUST_A || k->type == TRUST_AAAA ? wire_address_text(r->data, line) : r->data;
         for (size_t b = 0; b < s.n; b++)
-            putchar(s.p[b] >= ' ' && s.p[b] < 0x7f ? s.p[b]
-                                                   : '?'); /* foreign text: nothing of it may steer the terminal */
+            putchar(s.p[b] >= ' ' && s.p[b] < 0x7f ? s.p[b] : '?'); /* text from DNS must not control the terminal */
         putchar('\n');
     }
 }
 
-/* One packet that answers, in d->last: from any server, over UDP, then over TCP if it was cut. False when none came
- * that says more than SERVFAIL or REFUSED. */
+/* Gets an answering packet in d->last: from any server, over UDP, then over TCP if it was truncated. False when there
+ * was none except SERVFAIL or REFUSED. */
 static bool exchange(struct check_dns *d, struct slice name, int type, struct wire_answer *out) {
     bool got = false;
     for (int round = 0; round < UDP_TRIES; round++)
@@ -73,7 +72,7 @@ static bool exchange(struct check_dns *d, struct slice name, int type, struct wi
             if (said == WIRE_CUT) {
                 d->heard = true;
                 said = wire_ask_tcp(&d->servers[i], name, type, TCP_MS, &d->last);
-                round = UDP_TRIES; /* it was there; asking again over UDP would bring no more */
+                round = UDP_TRIES; /* the server answered; further attempts over UDP are useless */
             }
             if (said != WIRE_ANSWERED) {
                 d->waited += wire_now_ms() - begin;
@@ -88,7 +87,7 @@ static bool exchange(struct check_dns *d, struct slice name, int type, struct wi
     return got;
 }
 
-/* Whether a server without recursion was asked for _dmarc of a name above one that it answers for. */
+/* Whether the question to a server without recursion is for _dmarc of a name above one of its zones. */
 static bool is_above_its_zones(const struct check_dns *d, struct slice name) {
     static const char label[] = "_dmarc.";
     if (!slice_starts_nocase(name, slice_of(label))) return false;
@@ -105,7 +104,7 @@ static void resolve(struct check_dns *d, struct known *k) {
     struct slice name = k->name;
     struct wire_answer a;
     for (int aliases = 0; aliases <= ALIASES_MAX; aliases++) {
-        if (!wire_name_is_valid(name)) { /* a name that DNS cannot hold is one that is not there */
+        if (!wire_name_is_valid(name)) { /* a name that is invalid in DNS counts as nonexistent */
             k->answer.status = TRUST_DNS_NXDOMAIN;
             return;
         }
@@ -121,7 +120,7 @@ static void resolve(struct check_dns *d, struct known *k) {
             k->answer.records = a.records;
             return;
         }
-        name = a.alias; /* the answer ends with an alias: what it leads to may be this server's to know, or not */
+        name = a.alias; /* the answer ends with an alias, whose target may be in another zone of this server */
     }
 }
 
@@ -185,7 +184,7 @@ struct check_dns *check_dns_create(const char *resolver, bool trace) {
         take_given_server(d, slice_of(resolver));
     if (d->server_count) return d;
     fprintf(stderr,
-            "postbus: no resolver can be asked at %s: give ADDRESS:PORT, such as 192.0.2.1:53 or [2001:db8::1]:53\n",
+            "postbus: %s is not a usable resolver: give ADDRESS:PORT, such as 192.0.2.1:53 or [2001:db8::1]:53\n",
             resolver ? resolver : "this machine");
     check_dns_destroy(d);
     return NULL;

@@ -1,5 +1,5 @@
-/* postbus check domain: what a receiver or a sender sees of a domain's mail, part by part, with what to change. Of any
- * domain of the world, with no system up.
+/* postbus check domain: the mail records of any domain as receivers and senders see them, part by part, with the
+ * changes to make. Needs no running site.
  */
 #include "services/cli/check_domain.h"
 #include "libcommon/base/member.h"
@@ -71,7 +71,7 @@ static void print_all(const struct domain_check *c) {
     printf("%-8s %s\n", "dnssec", member_text(c->out, "dnssec"));
     json_array_foreach(c->problems, i, one)
         printf("%-8s %s: %s\n", member_text(one, "verdict"), member_text(one, "part"), member_text(one, "say"));
-    if (!json_array_size(c->problems) && !c->unanswered) puts("nothing to mend");
+    if (!json_array_size(c->problems) && !c->unanswered) puts("no problems found");
 }
 
 int check_domain(struct cli *cli) {
@@ -99,7 +99,7 @@ int check_domain(struct cli *cli) {
     check_domain_others(&c);
     if (c.unanswered)
         json_array_append_new(c.problems, json_pack("{s:s,s:s,s:s}", "part", "dns", "verdict", "temperror", "say",
-                                                    "DNS did not answer everything: look again later"));
+                                                    "some DNS queries had no answer: check again later"));
     json_object_set_new(c.out, "resolved", json_boolean(!c.unanswered));
     json_object_set_new(c.out, "problems", json_incref(c.problems));
     if (cli->json)

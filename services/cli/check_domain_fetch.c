@@ -19,7 +19,7 @@ long check_domain_fetch(const char *host, const char *addresses, struct buf *out
     long status = 0;
     char error[CURL_ERROR_SIZE] = "";
     buf_printf(&url, "https://%s/.well-known/mta-sts.txt", host);
-    buf_printf(&resolve, "%s:443:%s", host, addresses); /* the DNS that was asked is the only one */
+    buf_printf(&resolve, "%s:443:%s", host, addresses); /* no other DNS is used */
     struct curl_slist *list = curl_slist_append(NULL, buf_str(&resolve));
     CURL *curl = curl_easy_init();
     curl_easy_setopt(curl, CURLOPT_URL, buf_str(&url));

@@ -23,7 +23,8 @@ static void reverse_name(const unsigned char *b, bool six, char out[80]) {
     snprintf(out + n, 80 - n, "ip6.arpa");
 }
 
-/* An address of a host, with its name: a host that sends too needs one that leads back (RFC 8601 §3). */
+/* An address of a host, with its name: a host that also sends mail needs a name that resolves to its address (RFC 8601
+ * §3). */
 static void add_address(struct domain_check *c, json_t *list, const struct trust_record *r, bool six) {
     char text[INET6_ADDRSTRLEN], reverse[80];
     inet_ntop(six ? AF_INET6 : AF_INET, r->data.p, text, sizeof text);
@@ -62,7 +63,7 @@ void check_domain_mx(struct domain_check *c) {
     json_t *mx = json_array();
     json_object_set_new(c->out, "mx", mx);
     if (a->status == TRUST_DNS_NXDOMAIN) {
-        domain_problem(c, "mx", NULL, PROBLEM_ERROR, "there is no such domain in DNS");
+        domain_problem(c, "mx", NULL, PROBLEM_ERROR, "the domain does not exist in DNS");
     } else if (a->status == TRUST_DNS_OK && a->count == 1 &&
                (!a->records[0].data.n || slice_is(a->records[0].data, "."))) { /* RFC 7505 §3 */
         c->takes_no_mail = true;
@@ -72,8 +73,8 @@ void check_domain_mx(struct domain_check *c) {
         for (size_t i = 0; i < a->count; i++) add_host(c, mx, a->records[i].preference, a->records[i].data);
     } else if (a->status == TRUST_DNS_NODATA) { /* RFC 5321 §5.1: without an MX the domain itself is the host */
         domain_problem(c, "mx", NULL, PROBLEM_WARNING,
-                       "there is no MX record, so that mail goes to the domain's own address, if anywhere: publish "
-                       "one, or a null MX (RFC 7505)");
+                       "there is no MX record, so mail is sent to the domain's own address, if it has one: publish an "
+                       "MX, or a null MX (RFC 7505)");
         add_host(c, mx, 0, slice_of(c->domain));
     }
 }
@@ -82,7 +83,7 @@ void check_domain_mx(struct domain_check *c) {
  * -----------------------------------------------------------------------------------------------------------------------------------------
  */
 
-/* What a stranger gets: an address that no sensible record names. */
+/* The result for an unauthorized client, with an address that no reasonable record permits. */
 static void ask_stranger(struct domain_check *c, const char *ip, struct spf_verdict *out) {
     const char *sender = arena_printf(c->arena, "postmaster@%s", c->domain);
     struct spf_query q = {.ip = slice_of(ip),
@@ -109,43 +110,44 @@ void check_domain_spf(struct domain_check *c) {
     json_object_set_new(c->out, "spf", spf);
     c->unanswered = c->unanswered || v->result == SPF_TEMPERROR;
     if (json_array_size(found) > 1)
-        domain_problem(
-            c, "spf", spf, PROBLEM_ERROR,
-            "there are several SPF records, which receivers take for an error (RFC 7208 §4.5): make one of them");
+        domain_problem(c, "spf", spf, PROBLEM_ERROR,
+                       "there are several SPF records, which is an error (RFC 7208 §4.5): merge them into one");
     else if (v->result == SPF_NONE)
         domain_problem(c, "spf", spf, PROBLEM_ERROR,
-                       "there is no SPF record: anybody may send in this name; publish v=spf1 with the addresses that "
-                       "send, and -all (v=spf1 -all when nothing does)");
+                       "there is no SPF record, so any client may send in this name: publish v=spf1 with the addresses "
+                       "that send, and -all (only v=spf1 -all when the domain sends no mail)");
     else if (v->result == SPF_PERMERROR)
         domain_problem(c, "spf", spf, PROBLEM_ERROR,
                        arena_printf(c->arena, "receivers cannot use the record: %s", reason));
     else if (v->result == SPF_PASS)
-        domain_problem(c, "spf", spf, PROBLEM_ERROR, "the record permits every address of the world: end it with -all");
+        domain_problem(c, "spf", spf, PROBLEM_ERROR, "the record permits every address: end it with -all");
     else if (v->result == SPF_NEUTRAL)
         domain_problem(c, "spf", spf, PROBLEM_WARNING,
-                       "the record says nothing of addresses that it does not name: end it with -all or ~all");
+                       "the record has no result for other addresses: end it with -all or ~all");
     if (v->result != SPF_PERMERROR && lookups > 8) /* §4.6.4 */
-        domain_problem(c, "spf", spf, PROBLEM_WARNING,
-                       arena_printf(c->arena,
-                                    "the record needs %d of at most 10 lookups: replace includes by addresses before "
-                                    "one more makes it an error",
-                                    lookups));
+        domain_problem(
+            c, "spf", spf, PROBLEM_WARNING,
+            arena_printf(
+                c->arena,
+                "the record needs %d of at most 10 lookups: replace includes by addresses before the limit is exceeded",
+                lookups));
     int gone = four.void_lookups < six.void_lookups
                    ? four.void_lookups
-                   : six.void_lookups; /* a host without one kind of address is not gone */
+                   : six.void_lookups; /* a host may have addresses of one family only */
     if (v->result != SPF_PERMERROR && gone)
         domain_problem(
             c, "spf", spf, PROBLEM_WARNING,
-            arena_printf(c->arena,
-                         "%d of its lookups find nothing, and more than 2 are an error: remove names that are gone",
-                         gone));
+            arena_printf(
+                c->arena,
+                "%d of its lookups have no result, and more than 2 are an error: remove names that no longer exist",
+                gone));
 }
 
 /* DKIM
  * ----------------------------------------------------------------------------------------------------------------------------------------
  */
 
-/* The bits of a key record's key (RFC 6376 §3.6.1, RFC 8463 §4.2); 0 with the reason. */
+/* The size in bits of the key in a record (RFC 6376 §3.6.1, RFC 8463 §4.2); 0 with the reason. */
 static int key_bits(struct slice record, const char **reason) {
     struct slice p = tag_find(record, "p"), k = tag_find(record, "k");
     bool ed25519 = slice_is_nocase(k, "ed25519");
@@ -188,7 +190,7 @@ static void check_selector(struct domain_check *c, json_t *list, const char *sel
                 c, "dkim", one, PROBLEM_ERROR,
                 arena_printf(
                     c->arena,
-                    "the key of selector %s has %d bits, and receivers must not take less than 1024 (RFC 8301 §3.2)",
+                    "the key of selector %s has %d bits, and receivers must not accept less than 1024 (RFC 8301 §3.2)",
                     selector, bits));
         else if (bits && bits < RSA_BITS_GOOD && bits != 256)
             domain_problem(c, "dkim", one, PROBLEM_WARNING,

@@ -11,7 +11,7 @@ enum { TLSA_FIXED = 3, CAA_FIXED = 2, ADDRESSES_BYTES_MAX = 256 };
  * ---------------------------------------------------------------------------------------------------------------------------------------
  */
 
-/* What a stranger's mail in the domain's name gets: the same tree walk that a receiver does. */
+/* The DMARC result for unauthenticated mail in the domain's name, with the tree walk that a receiver does. */
 void check_domain_dmarc(struct domain_check *c) {
     struct dmarc_query stranger = {.from = slice_of(c->domain), .spf = SPF_NONE, .spf_domain = SLICE("")};
     struct dmarc_verdict v;
@@ -30,7 +30,7 @@ void check_domain_dmarc(struct domain_check *c) {
         c->unanswered = true;
     else if (json_array_size(found) > 1)
         domain_problem(c, "dmarc", dmarc, PROBLEM_ERROR,
-                       "there are several DMARC records, which count as none: leave one");
+                       "there are several DMARC records, so all are ignored: keep one");
     else if (!has && text.n)
         domain_problem(c, "dmarc", dmarc, PROBLEM_ERROR,
                        "the DMARC record cannot be used: it needs v=DMARC1; and then p=none, quarantine or reject");
@@ -42,10 +42,11 @@ void check_domain_dmarc(struct domain_check *c) {
                                     c->domain, c->domain));
     else if (v.policy == DMARC_POLICY_NONE)
         domain_problem(c, "dmarc", dmarc, PROBLEM_WARNING,
-                       "the policy is none: mail that proves nothing is delivered; when reports show that your own "
+                       "the policy is none: unauthenticated mail is delivered; when reports show that your own "
                        "mail passes, change p= to quarantine or reject");
     if (has && !v.record.rua.n)
-        domain_problem(c, "dmarc", dmarc, PROBLEM_WARNING, "there is no rua=: you do not see who sends in this name");
+        domain_problem(c, "dmarc", dmarc, PROBLEM_WARNING,
+                       "there is no rua=: you get no reports about mail in this name");
 }
 
 /* MTA-STS
@@ -66,12 +67,12 @@ static void check_policy(struct domain_check *c, json_t *sts) {
     }
     long status = addresses.n ? check_domain_fetch(host, buf_str(&addresses), &body, reason) : 0;
     if (status == 0) {
-        domain_problem(
-            c, "mta_sts", sts, PROBLEM_ERROR,
-            arena_printf(c->arena, "the policy at https://%s/.well-known/mta-sts.txt cannot be had: %s", host, reason));
+        domain_problem(c, "mta_sts", sts, PROBLEM_ERROR,
+                       arena_printf(c->arena, "the policy at https://%s/.well-known/mta-sts.txt cannot be fetched: %s",
+                                    host, reason));
     } else if (status != 200) {
         domain_problem(c, "mta_sts", sts, PROBLEM_ERROR,
-                       arena_printf(c->arena, "the policy's host answers with HTTP status %ld: 200 is needed", status));
+                       arena_printf(c->arena, "the policy's host answers with HTTP status %ld instead of 200", status));
     } else if (mta_sts_policy_parse(c->arena, buf_slice(&body), &policy)) {
         domain_problem(c, "mta_sts", sts, PROBLEM_ERROR, "the policy is malformed (RFC 8461 §3.2)");
     } else {
@@ -102,14 +103,14 @@ void check_domain_mta_sts(struct domain_check *c) {
     if (!text.n) {
         if (!c->takes_no_mail)
             domain_problem(c, "mta_sts", sts, PROBLEM_WARNING,
-                           "there is no MTA-STS policy: servers that do not know DANE deliver without TLS when "
-                           "somebody on the way wants so");
+                           "there is no MTA-STS policy: an attacker on the network can prevent TLS from servers that "
+                           "do not use DANE");
         return;
     }
     json_object_set_new(sts, "result", json_string("permerror"));
     if (json_array_size(found) > 1) /* RFC 8461 §3.1 */
         domain_problem(c, "mta_sts", sts, PROBLEM_ERROR,
-                       "there are several MTA-STS records, which count as none: leave one");
+                       "there are several MTA-STS records, so all are ignored: keep one");
     else if (mta_sts_record_parse(text, &id))
         domain_problem(c, "mta_sts", sts, PROBLEM_ERROR,
                        "the record has no usable id: v=STSv1; id= and up to 32 letters and digits");
@@ -134,7 +135,7 @@ void check_domain_tls_rpt(struct domain_check *c) {
     json_object_set_new(c->out, "tls_rpt", rpt);
     if (json_array_size(found) > 1)
         domain_problem(c, "tls_rpt", rpt, PROBLEM_ERROR,
-                       "there are several TLS-RPT records, which count as none: leave one");
+                       "there are several TLS-RPT records, so all are ignored: keep one");
     else if (text.n && !usable)
         domain_problem(c, "tls_rpt", rpt, PROBLEM_ERROR, "the record has no usable rua=: mailto: or https:");
 }
@@ -191,10 +192,10 @@ static void check_bimi(struct domain_check *c) {
         domain_problem(c, "bimi", bimi, PROBLEM_ERROR, "the logo (l=) must be at an https URL");
     else if (!c->dmarc_is_enforced)
         domain_problem(c, "bimi", bimi, PROBLEM_WARNING,
-                       "nobody shows the logo while the DMARC policy is not quarantine or reject");
+                       "the logo is not shown unless the DMARC policy is quarantine or reject");
 }
 
-/* RFC 8659 §3: of the domain, or the first above it that has any. */
+/* RFC 8659 §3: the CAA records of the domain, or of the first name above it that has any. */
 static void check_caa(struct domain_check *c) {
     json_t *found = json_array();
     for (const char *at = c->domain; at && strchr(at, '.') && !json_array_size(found); at = strchr(at, '.') + 1) {

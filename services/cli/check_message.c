@@ -1,4 +1,4 @@
-/* postbus check message: what a receiver would say of a stored message. */
+/* postbus check message: the verification of a stored message as a receiver would do it. */
 #include <errno.h>
 #include <time.h>
 
@@ -8,7 +8,7 @@
 
 enum { MESSAGE_BYTES_MAX = 64 << 20 };
 
-/* The file with CRLF line ends (a stored message may have LF alone): 0 or -1. */
+/* Reads the file and converts line ends to CRLF (a stored message may have LF): 0 or -1. */
 static int read_message(const char *path, struct buf *out) {
     FILE *f = fopen(strcmp(path, "-") == 0 ? "/dev/stdin" : path, "rb");
     if (!f) {
@@ -21,22 +21,22 @@ static int read_message(const char *path, struct buf *out) {
     }
     bool whole = feof(f) && !ferror(f);
     fclose(f);
-    if (!whole) fprintf(stderr, "postbus: %s: cannot be read whole, or is over 64 MiB\n", path);
+    if (!whole) fprintf(stderr, "postbus: %s: cannot be read completely, or is larger than 64 MiB\n", path);
     return whole ? 0 : -1;
 }
 
-/* What is mail in there: not the byte order mark that an editor has set before it, nor the "From " line that mbox files
- * have (RFC 4155), which no reader of fields would get past. */
+/* The message without a byte order mark, which some editors add, and without the "From " line of an mbox file (RFC
+ * 4155). */
 static struct slice mail_of(struct slice file) {
     if (slice_starts(file, SLICE("\xef\xbb\xbf"))) file = slice_skip(file, 3);
     if (!slice_starts(file, SLICE("From "))) return file;
     struct slice rest = slice_trim(slice_skip(file, strlen("From")));
-    if (rest.n && rest.p[0] == ':') return file; /* "From :", a field that RFC 5322 section 4.5 has still */
+    if (rest.n && rest.p[0] == ':') return file; /* "From :", an obsolete form of the field (RFC 5322 §4.5) */
     ptrdiff_t end = slice_find(file, '\n');
     return slice_skip(file, end < 0 ? file.n : (size_t)end + 1);
 }
 
-/* The worst of the proofs: something that cannot be known now, before what failed. */
+/* The worst of the results: temporary errors before failures. */
 static int status_of(const struct trust_result *r, bool envelope) {
     bool temporary = r->dmarc.result == DMARC_TEMPERROR,
          failed = r->dmarc.result == DMARC_FAIL || r->dmarc.result == DMARC_PERMERROR;
@@ -52,7 +52,7 @@ static int status_of(const struct trust_result *r, bool envelope) {
     return temporary ? CLI_TEMPORARY : failed ? CLI_FAILED : CLI_OK;
 }
 
-/* The digests that the message's signatures ask for: how many. */
+/* Computes the digests that the message's signatures need; returns their number. */
 static size_t hash_body(struct slice header, struct slice body, struct body_digest digests[BODY_HASHES_MAX]) {
     struct body_hash_kind kinds[BODY_HASHES_MAX];
     size_t count = body_hash_wanted(header, kinds);
@@ -65,7 +65,7 @@ static size_t hash_body(struct slice header, struct slice body, struct body_dige
     return count;
 }
 
-/* The verdict as JSON; what a receiver would do with the message is part of it. */
+/* The verdict as JSON, including a receiver's disposition. */
 static json_t *verdict_of(const struct trust_result *r, bool envelope) {
     struct buf text = {0};
     struct json_put j = json_put_begin(&text);
@@ -77,7 +77,7 @@ static json_t *verdict_of(const struct trust_result *r, bool envelope) {
     json_object_set_new(o, "disposition", json_string(trust_disposition_text(r->disposition)));
     json_object_set_new(o, "enhanced", json_string(r->enhanced));
     json_object_set_new(o, "reason", json_string(r->reason));
-    if (!envelope) { /* without an envelope there is nothing these could be about */
+    if (!envelope) { /* these need an envelope */
         json_object_set_new(json_object_get(o, "spf"), "reason", json_string("no client and sender were given"));
         json_object_del(o, "spf_helo");
         json_object_del(o, "iprev");
@@ -87,7 +87,7 @@ static json_t *verdict_of(const struct trust_result *r, bool envelope) {
 
 int check_message(struct cli *c) {
     if (c->ip && !check_is_address(c->ip)) {
-        fputs("postbus: --ip is no IPv4 and no IPv6 address\nusage: postbus check message FILE [--ip A --helo H "
+        fputs("postbus: --ip is not an IPv4 or IPv6 address\nusage: postbus check message FILE [--ip A --helo H "
               "--mail-from M] [--resolver ADDR:PORT] [--json]\n",
               stderr);
         return CLI_USAGE;

@@ -1,11 +1,11 @@
-/* postbus check spf: may this client send for that domain. */
+/* postbus check spf: whether a client may send for a domain. */
 #include <arpa/inet.h>
 #include <time.h>
 
 #include "libcommon/base/clock.h"
 #include "services/cli/check.h"
 
-enum { CHECK_MS = 20000 }; /* of all DNS questions together (RFC 7208 §4.6.4) */
+enum { CHECK_MS = 20000 }; /* time for all DNS questions together (RFC 7208 §4.6.4) */
 
 int check_spf_status(enum spf_result r) {
     return r == SPF_TEMPERROR ? CLI_TEMPORARY : r == SPF_FAIL || r == SPF_PERMERROR ? CLI_FAILED : CLI_OK;
@@ -13,8 +13,8 @@ int check_spf_status(enum spf_result r) {
 
 void check_print_spf(const struct spf_verdict *v) {
     for (size_t i = 0; i < v->step_count; i++) printf("spf    %s\n", v->steps[i]);
-    printf("spf    %s: %s (%d terms asked DNS, %d lookups in vain)\n", spf_result_text(v->result), v->reason,
-           v->lookups, v->void_lookups);
+    printf("spf    %s: %s (%d DNS lookups, %d void lookups)\n", spf_result_text(v->result), v->reason, v->lookups,
+           v->void_lookups);
     if (*v->explanation) printf("spf    the domain explains: %s\n", v->explanation);
 }
 
@@ -39,7 +39,7 @@ struct slice check_sender(const char *mail_from) {
     return s.n >= 2 && s.p[0] == '<' && s.p[s.n - 1] == '>' ? slice_make(s.p + 1, s.n - 2) : s;
 }
 
-/* A DNS whose time is up at some point. */
+/* DNS with a time limit for all questions. */
 struct timed_dns {
     struct trust_dns dns;
     int64_t until_us;
@@ -60,7 +60,7 @@ static int usage(const char *why) {
 
 int check_spf(struct cli *c) {
     if (!c->ip) return usage("--ip is missing: the address of the client");
-    if (!check_is_address(c->ip)) return usage("--ip is no IPv4 and no IPv6 address");
+    if (!check_is_address(c->ip)) return usage("--ip is not an IPv4 or IPv6 address");
     struct spf_query q = {.ip = slice_of(c->ip),
                           .helo = slice_of(c->helo),
                           .sender = check_sender(c->mail_from),

@@ -78,7 +78,7 @@ static void add_u16(struct buf *out, unsigned n) {
     buf_add_char(out, (char)(n & 0xff));
 }
 
-/* RD and AD (RFC 6840 §5.7); an OPT record unless the server does not know it. */
+/* RD and AD (RFC 6840 §5.7); an OPT record unless the server does not support it. */
 static void write_question(struct buf *out, struct slice name, int type, unsigned id, bool edns) {
     struct slice label;
     add_u16(out, id);
@@ -111,13 +111,13 @@ static bool answers(struct slice packet, struct slice question, size_t question_
     bool has_question = packet.p[4] == 0 && packet.p[5] == 1;
     if (!has_question)
         return packet.p[4] == 0 && packet.p[5] == 0 &&
-               (packet.p[3] & 0x0f) != WIRE_NOERROR; /* FORMERR may come without it */
+               (packet.p[3] & 0x0f) != WIRE_NOERROR; /* FORMERR may have no question section */
     struct slice asked = slice_make(question.p + HEADER_BYTES, question_bytes);
     return packet.n >= HEADER_BYTES + question_bytes &&
            slice_equal_nocase(slice_make(packet.p + HEADER_BYTES, question_bytes), asked);
 }
 
-/* Waits for the descriptor until the moment; false when it has passed. */
+/* Waits for the descriptor until this time; false when it has passed. */
 static bool wait_for(int fd, short what, int64_t until) {
     for (;;) {
         int64_t left = until - wire_now_ms();
@@ -153,25 +153,24 @@ int wire_ask_udp(struct wire_server *s, struct slice name, int type, int millise
         while (said == WIRE_SILENT && wait_for(fd, POLLIN, until)) {
             buf_reset(packet);
             ssize_t n = recv(fd, buf_reserve(packet, PACKET_MAX), PACKET_MAX, 0);
-            if (n < 0 && errno != EAGAIN) break; /* nobody listens there */
+            if (n < 0 && errno != EAGAIN) break; /* no server listens there */
             if (n <= 0) continue;
             packet->n = (size_t)n;
-            if (!answers(buf_slice(packet), buf_slice(&question), name.n + 6))
-                continue; /* a lie, or an answer that comes late */
+            if (!answers(buf_slice(packet), buf_slice(&question), name.n + 6)) continue; /* a forged or late answer */
             said = (unsigned char)packet->data[2] & FLAG_TC ? WIRE_CUT : WIRE_ANSWERED;
         }
     }
     if (fd >= 0) close(fd);
     buf_free(&question);
     int rcode = said == WIRE_ANSWERED ? packet->data[3] & 0x0f : WIRE_NOERROR;
-    if (!s->plain && (rcode == WIRE_FORMERR || rcode == WIRE_NOTIMP)) { /* RFC 6891 §7: a server of before EDNS */
+    if (!s->plain && (rcode == WIRE_FORMERR || rcode == WIRE_NOTIMP)) { /* RFC 6891 §7: a server without EDNS */
         s->plain = true;
         return wire_ask_udp(s, name, type, milliseconds, packet);
     }
     return said;
 }
 
-/* Moves n bytes; false at the end, an error, or when the time has passed. */
+/* Sends or receives n bytes; false at end of file, on an error, or when the time has passed. */
 static bool move_all(int fd, char *bytes, size_t n, bool out, int64_t until) {
     while (n) {
         if (!wait_for(fd, out ? POLLOUT : POLLIN, until)) return false;
@@ -226,7 +225,7 @@ static struct slice name_text(struct arena *arena, const ldns_rdf *rdf) {
     return slice_make(text, n);
 }
 
-/* A TXT record's strings without anything between them (RFC 7208 §3.3, RFC 6376 §3.6.2.2); other data as on the wire.
+/* A TXT record's strings without anything between them (RFC 7208 §3.3, RFC 6376 §3.6.2.2); other data in wire format.
  */
 static struct slice joined(struct arena *arena, const ldns_rr *rr, bool strings) {
     struct buf all = {0};

@@ -11,12 +11,12 @@
 static inline int64_t wire_now_ms(void) { return clock_monotonic_us() / 1000; }
 
 enum { WIRE_NOERROR = 0, WIRE_FORMERR = 1, WIRE_NXDOMAIN = 3, WIRE_NOTIMP = 4, WIRE_REFUSED = 5 };
-enum { WIRE_ANSWERED, WIRE_CUT /* truncated: ask over TCP */, WIRE_SILENT };
+enum { WIRE_ANSWERED, WIRE_CUT /* truncated: send again over TCP */, WIRE_SILENT };
 
 struct wire_server {
     struct sockaddr_storage address;
     socklen_t size;
-    bool plain; /* it does not know EDNS */
+    bool plain; /* it does not support EDNS */
 };
 /* host: an IPv4 or IPv6 address. 0 or -1. */
 int wire_server_set(struct wire_server *s, struct slice host, uint16_t port);
@@ -25,11 +25,10 @@ int wire_server_set(struct wire_server *s, struct slice host, uint16_t port);
 bool wire_name_is_valid(struct slice name);
 /* "TXT", "TYPE65" … valid until the next call. */
 const char *wire_type_text(int type);
-/* An A or AAAA record's text, in out. */
+/* The text of an A or AAAA record, in out. */
 struct slice wire_address_text(struct slice address, char out[80]);
 
-/* Asks and waits; the packet in *packet. Only one that answers this question counts: another id, name or sender is
- * passed over. */
+/* Sends the question and waits for the answer in *packet. Packets with another id, name or sender are ignored. */
 int wire_ask_udp(struct wire_server *s, struct slice name, int type, int milliseconds, struct buf *packet);
 int wire_ask_tcp(struct wire_server *s, struct slice name, int type, int milliseconds, struct buf *packet);
 
@@ -37,11 +36,11 @@ struct wire_answer {
     int rcode;
     bool secure /* AD */, recursive /* RA */;
     size_t count;
-    struct trust_record *records; /* of the asked type, at the end of the aliases in the packet */
-    struct slice alias;           /* where the aliases end, when that is not the name itself; else empty */
+    struct trust_record *records; /* of the queried type, at the end of the aliases in the packet */
+    struct slice alias;           /* the end of the aliases if it differs from the name; otherwise empty */
 };
-/* Reads a packet: 0, or -1 when it is malformed. TXT: its strings put together; MX, PTR, NS, CNAME: the name, lower
- * case; other types as on the wire. */
+/* Reads a packet: 0, or -1 when it is malformed. TXT: its strings concatenated; MX, PTR, NS, CNAME: the name, lower
+ * case; other types in wire format. */
 int wire_read(struct arena *arena, struct slice packet, struct slice name, int type, struct wire_answer *out);
 
 #endif

@@ -4,7 +4,7 @@
 #include "libcommon/base/member.h"
 #include "services/cli/cli.h"
 
-/* As domain set takes them. */
+/* Prints the settings in the form of domain set. */
 static void print_settings(json_t *dns) {
     const char *name;
     const json_t *value, *item;
@@ -71,7 +71,7 @@ static void domain_path(const struct cli *c, const char *tail, struct buf *path)
     buf_add_str(path, tail);
 }
 
-/* set NAME=VALUE …: only what is named changes (RFC 7396) */
+/* set NAME=VALUE …: changes only the named settings (RFC 7396) */
 static int set(struct cli *c) {
     struct buf path = {0};
     json_t *dns = json_object(), *answer = NULL;
@@ -97,7 +97,7 @@ static int set(struct cli *c) {
     }
     domain_path(c, "", &path);
     int failed = api_call(c, "PATCH", buf_str(&path), json_pack("{s:o}", "dns", dns), &answer);
-    if (!failed && !print_json(c, answer)) printf("%s is changed\n", c->words[0]);
+    if (!failed && !print_json(c, answer)) printf("%s was changed\n", c->words[0]);
     json_decref(answer);
     buf_free(&path);
     return failed;
@@ -111,8 +111,8 @@ static void print_table(const json_t *answer) {
                member_text(one, "value"),
                json_is_true(json_object_get(one, "outside")) ? "  (in that domain's own zone)" : "");
     }
-    json_array_foreach(json_object_get(answer, "ds"), i, one)
-        printf("DNSSEC: for your registrar, to put into the parent's zone\n  DS %s\n", json_string_value(one));
+    json_array_foreach(json_object_get(answer, "ds"), i, one) printf(
+        "DNSSEC: DS record for the parent's zone, to enter at your registrar\n  DS %s\n", json_string_value(one));
 }
 
 static int dns(struct cli *c) {
@@ -121,7 +121,7 @@ static int dns(struct cli *c) {
     const char *format = c->json ? "json" : c->format ? c->format : "zone";
     bool table = strcmp(format, "table") == 0, json = strcmp(format, "json") == 0;
     if (!table && !json && strcmp(format, "zone") != 0) {
-        fputs("postbus: --format is zone, json or table\n", stderr);
+        fputs("postbus: --format must be zone, json or table\n", stderr);
         return CLI_USAGE;
     }
     domain_path(c, "/dns", &path);
@@ -159,7 +159,7 @@ static int check(struct cli *c) {
               unknown = json_integer_value(json_object_get(answer, "unknown"));
     if (!failed && !print_json(c, answer)) {
         json_array_foreach(json_object_get(answer, "findings"), i, one) print_finding(one);
-        printf("%s: %lld to mend, %lld not answered, DNSSEC %s\n", c->words[0], wrong, unknown,
+        printf("%s: %lld to correct, %lld without an answer, DNSSEC %s\n", c->words[0], wrong, unknown,
                member_text(answer, "dnssec"));
     }
     if (!failed) failed = wrong ? CLI_FAILED : unknown ? CLI_TEMPORARY : CLI_OK;
@@ -169,17 +169,17 @@ static int check(struct cli *c) {
 }
 
 const struct command domain_commands[] = {
-    {"domain", "add", "DOMAIN", "add a domain; its DKIM keys are made", 1, 1, add},
+    {"domain", "add", "DOMAIN", "add a domain and create its DKIM keys", 1, 1, add},
     {"domain", "list", "", "all domains", 0, 0, list},
     {"domain", "get", "DOMAIN", "one domain", 1, 1, get},
     {"domain", "set", "DOMAIN NAME=VALUE…",
-     "what it publishes: dmarc_policy, dmarc_rua, dmarc_ruf, mta_sts, bimi_location, bimi_authority, caa; =default: as "
-     "the site",
+     "set dmarc_policy, dmarc_rua, dmarc_ruf, mta_sts, bimi_location, bimi_authority, caa; =default: the site's "
+     "setting",
      2, 9, set},
     {"domain", "delete", "DOMAIN [--force [--yes]]", "remove a domain; with --force also its accounts and their mail",
      1, 1, delete},
-    {"domain", "dns", "DOMAIN [--format F]", "the records it should publish, as lines of a zone file", 1, 1, dns},
+    {"domain", "dns", "DOMAIN [--format F]", "the records that it should publish, as lines of a zone file", 1, 1, dns},
     {"domain", "check", "DOMAIN",
-     "how its DNS looks from outside, and what to change; exit status 1 when something is wrong", 1, 1, check},
+     "check its DNS from outside, with the changes to make; exit status 1 when something is wrong", 1, 1, check},
     {0},
 };

@@ -4,7 +4,7 @@
 #include "libcommon/base/member.h"
 #include "services/cli/cli.h"
 
-/* As a zone file has it: strings of at most 255 bytes (RFC 1035 §3.3.14). */
+/* Prints a record as in a zone file: strings of at most 255 bytes (RFC 1035 §3.3.14). */
 static void print_record(const char *name, const char *value) {
     printf("    %s. TXT", name);
     for (size_t at = 0, n = strlen(value); at == 0 || at < n; at += 255)
@@ -42,7 +42,7 @@ static int rotate(struct cli *c) { return call(c, "POST", c->now ? "/keys/rotate
 
 const struct command key_commands[] = {
     {"key", "list", "DOMAIN", "a domain's DKIM keys: state, record, what to do", 1, 1, list},
-    {"key", "rotate", "DOMAIN [--now]", "new DKIM keys; --now: the present ones are compromised and are revoked", 1, 1,
-     rotate},
+    {"key", "rotate", "DOMAIN [--now]", "create new DKIM keys; --now: the present ones are compromised and are revoked",
+     1, 1, rotate},
     {0},
 };

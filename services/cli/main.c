@@ -1,4 +1,4 @@
-/* postbus: reads the line, finds the command, runs it. */
+/* postbus: reads the command line, finds the command and runs it. */
 #include <curl/curl.h>
 #include <getopt.h>
 #include <string.h>
@@ -18,19 +18,19 @@ static void help(FILE *out) {
             fprintf(out, "  %-36s %s\n", line, k->help);
         }
     fputs("\noptions, anywhere on the line:\n"
-          "  --url URL             the admin API; else POSTBUS_API, else http://127.0.0.1:8080\n"
+          "  --url URL             the admin API; default POSTBUS_API, or http://127.0.0.1:8080\n"
           "  --token-file FILE     the admin token; else POSTBUS_TOKEN_FILE, else /run/secrets/postbus/admin.token\n"
           "  --json                print the answer as JSON\n"
           "  --password-file FILE  the password is the first line of FILE\n"
           "  --password-stdin      the password is the first line of standard input\n"
-          "  --yes                 do not ask before what cannot be undone\n"
+          "  --yes                 do not ask for confirmation\n"
           "  --limit N --after X   a page of a listing\n"
           "  --domain D            of queue list and queue retry: mail to this domain\n"
-          "  --held, --dead        of queue list: what is held; what is damaged and was put aside\n"
-          "  --ip A --helo H --mail-from M   the envelope that check looks at\n"
+          "  --held, --dead        of queue list: messages that are held; damaged entries\n"
+          "  --ip A --helo H --mail-from M   the envelope for check\n"
           "  --format F            of domain dns: zone, json or table\n"
-          "  --selector S,…        DKIM selectors that check domain looks at, beside the common ones\n"
-          "  --resolver ADDR:PORT  the DNS that check asks; else the system's\n",
+          "  --selector S,…        DKIM selectors for check domain, in addition to the common ones\n"
+          "  --resolver ADDR:PORT  the DNS server for check; default: the system's\n",
           out);
 }
 

@@ -46,10 +46,10 @@ static int verdict(struct cli *c) {
                member_text(received, "time"), member_text(json_object_get(received, "client"), "ip"));
         verdict_print(json_object_get(received, "verdict"));
         if (json_is_object(now)) {
-            puts("\nthe same proofs now:\n");
+            puts("\nthe results of a new verification:\n");
             verdict_print(now);
         } else {
-            printf("\nthe proofs cannot be made again: %s\n", member_text(answer, "now_reason"));
+            printf("\nthe message cannot be verified again: %s\n", member_text(answer, "now_reason"));
         }
     }
     json_decref(answer);
@@ -58,8 +58,8 @@ static int verdict(struct cli *c) {
 }
 
 const struct command message_commands[] = {
-    {"journey", NULL, "ID", "what happened to a message, step by step", 1, 1, journey},
-    {"message", "verdict", "ID", "what was found about a message's sender, and is found now", 1, 1, verdict},
+    {"journey", NULL, "ID", "the journey of a message, step by step", 1, 1, journey},
+    {"message", "verdict", "ID", "the verification of a message's sender at its arrival and now", 1, 1, verdict},
     {0},
 };
 
@@ -83,6 +83,6 @@ static int health(struct cli *c) {
 }
 
 const struct command system_commands[] = {
-    {"health", NULL, "", "how each part of the site is", 0, 0, health},
+    {"health", NULL, "", "the state of each part of the site", 0, 0, health},
     {0},
 };

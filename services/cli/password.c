@@ -1,4 +1,4 @@
-/* Where a password comes from: never from the command line, where every process sees it. */
+/* Reads a password: never from the command line, which every process can see. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,7 +47,7 @@ static char *from_terminal(void) {
     password_free(two);
     if (same) return one;
     password_free(one);
-    fputs("postbus: the two are not the same\n", stderr);
+    fputs("postbus: the passwords differ\n", stderr);
     return NULL;
 }
 

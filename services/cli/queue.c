@@ -1,4 +1,4 @@
-/* postbus queue …: what waits to be delivered, since when, until when, and why. */
+/* postbus queue …: the messages that wait for delivery, with their times and reasons. */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -7,7 +7,7 @@
 #include "services/cli/cli.h"
 #include "services/cli/verdict.h"
 
-/* "45s", "12m", "3h", "2d": how long something takes, for people. */
+/* "45s", "12m", "3h", "2d": a duration for people. */
 static const char *span(json_int_t ms, char out[24]) {
     json_int_t s = ms < 0 ? 0 : ms / 1000;
     if (s < 120)
@@ -78,7 +78,7 @@ static int list(struct cli *c) {
         json_int_t now = (json_int_t)time(NULL) * 1000;
         json_array_foreach(json_object_get(answer, "entries"), i, each) print_entry(each, now);
         if (json_array_size(json_object_get(answer, "entries")) == 0)
-            fputs(more ? "no such message is in the queue\n" : "the queue is empty\n", stderr);
+            fputs(more ? "the message is not in the queue\n" : "the queue is empty\n", stderr);
         print_next(answer);
     }
     json_decref(answer);
@@ -103,38 +103,39 @@ static int retry_domain(struct cli *c) {
     json_t *answer;
     int failed = api_call(c, "POST", "/api/v1/queue/retry", json_pack("{s:s}", "domain", c->domain), &answer);
     if (!failed && !print_json(c, answer))
-        printf("%lld messages to %s are tried again now\n", number_of(answer, "entries"), c->domain);
+        printf("%lld messages to %s are due now\n", number_of(answer, "entries"), c->domain);
     json_decref(answer);
     return failed;
 }
 
 static int retry(struct cli *c) {
     if (c->domain && c->count == 0) return retry_domain(c);
-    if (!c->domain && c->count == 1) return change(c, "POST", "/retry", NULL, "is tried again now");
+    if (!c->domain && c->count == 1) return change(c, "POST", "/retry", NULL, "is due now");
     fputs("usage: postbus queue retry ID, or postbus queue retry --domain DOMAIN\n", stderr);
     return CLI_USAGE;
 }
 
 static int hold(struct cli *c) { return change(c, "POST", "/hold", NULL, "is held until it is released"); }
 static int release(struct cli *c) { return change(c, "POST", "/release", NULL, "is no longer held"); }
-static int delete(struct cli *c) { return change(c, "DELETE", "", NULL, "is gone; its sender gets no report"); }
+static int delete(struct cli *c) { return change(c, "DELETE", "", NULL, "was deleted; its sender gets no report"); }
 
 static int priority(struct cli *c) {
     char *end;
     long n = strtol(c->words[1], &end, 10);
     if (*end || !*c->words[1] || n < -9 || n > 9) {
-        fputs("a priority is a number from -9 to 9\n", stderr);
+        fputs("the priority must be a number from -9 to 9\n", stderr);
         return CLI_USAGE;
     }
     return change(c, "PATCH", "", json_pack("{s:I}", "priority", (json_int_t)n), "has this priority now");
 }
 
 const struct command queue_commands[] = {
-    {"queue", "list", "[--domain D] [--held | --dead]", "messages that wait to be delivered, and why", 0, 0, list},
+    {"queue", "list", "[--domain D] [--held | --dead]", "messages that wait for delivery, with the reasons", 0, 0,
+     list},
     {"queue", "retry", "ID | --domain D", "try a message, or all to a domain, again now", 0, 1, retry},
-    {"queue", "hold", "ID", "keep a message from being tried", 1, 1, hold},
+    {"queue", "hold", "ID", "suspend the delivery of a message", 1, 1, hold},
     {"queue", "release", "ID", "end that", 1, 1, release},
-    {"queue", "priority", "ID N", "how urgent a message is, -9 to 9", 2, 2, priority},
-    {"queue", "delete", "ID", "give a message up without a report", 1, 1, delete},
+    {"queue", "priority", "ID N", "set the priority of a message, -9 to 9", 2, 2, priority},
+    {"queue", "delete", "ID", "delete a message without a report", 1, 1, delete},
     {0},
 };

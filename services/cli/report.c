@@ -1,4 +1,4 @@
-/* postbus report …: reports received and sent, by the API; and a report in a file, with no system up. */
+/* postbus report …: received and sent reports, through the API; and reports in files, without a running site. */
 #include <errno.h>
 #include <string.h>
 #include <time.h>
@@ -206,11 +206,11 @@ static int read_bytes(const char *path, struct buf *out) {
         out->n += fread(buf_reserve(out, 1 << 16), 1, 1 << 16, f);
     bool whole = feof(f) && !ferror(f);
     fclose(f);
-    if (!whole) fprintf(stderr, "postbus: %s: cannot be read whole, or is over 64 MiB\n", path);
+    if (!whole) fprintf(stderr, "postbus: %s: cannot be read completely, or is larger than 64 MiB\n", path);
     return whole ? 0 : -1;
 }
 
-/* A stored mail may have its lines end with LF alone; an archive is never touched. */
+/* Converts line ends of a stored mail to CRLF; an archive is never changed. */
 static void with_crlf(const struct buf *in, struct buf *out) {
     for (size_t i = 0; i < in->n; i++) {
         if (in->data[i] == '\n' && (!i || in->data[i - 1] != '\r')) buf_add_char(out, '\r');
@@ -255,8 +255,8 @@ static int read_file(struct cli *c) {
 
 const struct command report_commands[] = {
     {"report", "list", "[KIND [DOMAIN]]", "reports received: dmarc, tls, failures, unreadable", 0, 2, list},
-    {"report", "show", "KIND ID", "one of them", 2, 2, show},
-    {"report", "summary", "DOMAIN [DAYS]", "who sends for a domain, as DMARC reports tell", 1, 2, summary},
+    {"report", "show", "KIND ID", "one report", 2, 2, show},
+    {"report", "summary", "DOMAIN [DAYS]", "the sources of a domain's mail in DMARC reports", 1, 2, summary},
     {"report", "sent", "", "reports sent to other sites", 0, 0, sent},
     {"report", "read", "FILE", "a report in a file: XML, JSON, gzip, zip or a mail", 1, 1, read_file},
     {0},

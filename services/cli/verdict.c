@@ -5,7 +5,7 @@
 
 #include "services/cli/cli.h"
 
-/* Foreign text: control characters, those of C1 too, are not passed on. */
+/* Control characters, including C1, are replaced. */
 void print_foreign(const char *text) {
     for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
         bool c1 = c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0;

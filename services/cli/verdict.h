@@ -4,10 +4,10 @@
 
 #include <jansson.h>
 
-/* Prints each proof that is there: a headline, then its steps. Bytes that could steer a terminal are printed as "?". */
+/* Prints each result with its steps. Bytes that could control a terminal are printed as "?". */
 void verdict_print(const json_t *verdict);
 
-/* Prints foreign text; bytes that could steer a terminal are printed as "?". */
+/* Prints text from outside; bytes that could control a terminal are printed as "?". */
 void print_foreign(const char *text);
 
 #endif

@@ -1,4 +1,4 @@
-/* How commands end, and untagged text. */
+/* The ends of commands, and untagged responses. */
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -15,7 +15,7 @@ __attribute__((format(printf, 2, 0))) static void add_formatted(struct buf *b, c
     va_end(again);
 }
 
-/* Writes the tagged line and makes the session ready for the next command, which begins from the loop. */
+/* Writes the tagged response and makes the session ready for the next command, which begins from the loop. */
 static void end_command(struct session *s) {
     buf_add_slice(&s->out, buf_slice(&s->tagged));
     buf_reset(&s->tagged);
@@ -104,12 +104,12 @@ void session_bad(struct session *s, const char *text) {
 
 void session_no_store(struct session *s, int error) {
     switch (error) {
-    case STORE_FULL: session_no(s, "[UNAVAILABLE] The store has no room now; reading and deleting go on"); break;
+    case STORE_FULL: session_no(s, "[UNAVAILABLE] The message store is full; reading and deleting are possible"); break;
     case STORE_OVER_QUOTA: session_no(s, "[OVERQUOTA] The mailbox is full"); break;
     case STORE_NOT_FOUND: session_no(s, "[NONEXISTENT] No such mailbox or message"); break;
-    case STORE_EXISTS: session_no(s, "[ALREADYEXISTS] It exists"); break;
+    case STORE_EXISTS: session_no(s, "[ALREADYEXISTS] Mailbox already exists"); break;
     case STORE_INVALID: session_no(s, "[CANNOT] Not allowed"); break;
-    case STORE_CONFLICT: session_no(s, "[INUSE] Changed by another meanwhile, or in use"); break;
+    case STORE_CONFLICT: session_no(s, "[INUSE] Changed by another session, or in use"); break;
     default: session_no(s, "[UNAVAILABLE] The mail store cannot be reached; try again later"); break;
     }
 }
@@ -140,7 +140,7 @@ void session_plus(struct session *s, const char *text) {
     session_flush(s);
 }
 
-/* What this session offers now (RFC 9051 §7.2.2). */
+/* The present capabilities of this session (RFC 9051 §7.2.2). */
 void session_capability(struct session *s, struct buf *out) {
     buf_add_str(out, "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE");
     if (s->state < SESSION_AUTHENTICATED) {

@@ -1,5 +1,5 @@
-/* APPEND with UIDPLUS (RFC 9051 §6.3.12, RFC 4315). The message came as the command's last literal, and is stored as it
- * is, to the byte. */
+/* APPEND with UIDPLUS (RFC 9051 §6.3.12, RFC 4315). The message is the command's last literal, and is stored byte for
+ * byte. */
 #include <stdio.h>
 
 #include "libcommon/base/clock.h"
@@ -51,7 +51,7 @@ void cmd_append(struct session *s, struct parser *p) {
     if (ok && parse_peek(p) == '(') ok = parse_flag_list(p, &job->flags) && parse_space(p);
     if (ok && parse_peek(p) == '"') ok = parse_date_time(p, &job->date) && parse_space(p);
     if (!ok || !take_message(p, &job->message) || !parse_end(p)) {
-        session_bad(s, "APPEND takes a mailbox, perhaps flags and a date, and one message");
+        session_bad(s, "APPEND requires a mailbox, optional flags and date, and one message");
         return;
     }
     if (!name_from_client(s, wire, &job->name)) {
@@ -63,5 +63,5 @@ void cmd_append(struct session *s, struct parser *p) {
         return;
     }
     session_wait(s);
-    mailbox_folders(session_redis(s), session_user(s), on_folders, s);
+    mailbox_folder_find(session_redis(s), session_user(s), job->name, on_folders, s);
 }

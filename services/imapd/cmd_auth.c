@@ -1,5 +1,5 @@
-/* STARTTLS, LOGIN, AUTHENTICATE PLAIN and LOGIN (RFC 9051 §6.2, RFC 4616, SASL-IR RFC 4959). A password is only taken
- * over TLS. */
+/* STARTTLS, LOGIN, AUTHENTICATE PLAIN and LOGIN (RFC 9051 §6.2, RFC 4616, SASL-IR RFC 4959). A password is accepted
+ * only over TLS. */
 #include <sodium.h>
 
 #include "libcommon/base/base64.h"
@@ -19,10 +19,10 @@ struct authentication {
 void cmd_starttls(struct session *s, struct parser *p) {
     (void)p;
     if (s->tls || s->implicit_tls) {
-        session_bad(s, "TLS is there already");
+        session_bad(s, "TLS is already active");
         return;
     }
-    s->implicit_tls = true; /* nothing but TLS is spoken from here on */
+    s->implicit_tls = true; /* the connection uses TLS from here on */
     buf_printf(&s->out, "%.*s OK Begin TLS now\r\n", SLICE_FMT(s->tag));
     session_flush(s);
     buf_reset(&s->input);
@@ -59,11 +59,11 @@ static void on_login(void *ctx, int error, const json_t *reply) {
         return;
     }
     if (login_end_came(s->imapd->login_end, user, s->login_asked_us)) {
-        session_no(s, "[UNAVAILABLE] The account was changed meanwhile; log in again");
+        session_no(s, "[UNAVAILABLE] The account was changed during the login; log in again");
         return;
     }
     if (!user_join(s, slice_of(user))) {
-        session_no(s, "[LIMIT] Too many sessions of this user");
+        session_no(s, "[LIMIT] Too many sessions for this user");
         return;
     }
     metric_add(&logins, 1);
@@ -82,7 +82,7 @@ static void on_login(void *ctx, int error, const json_t *reply) {
 static void check_login(struct session *s, struct slice name, struct slice password) {
     json_t *ask = json_pack("{s:s%, s:s%, s:s, s:s}", "login", name.p, name.n, "password", password.p, password.n,
                             "client_ip", stream_peer(s->stream), "protocol", "imap");
-    if (!ask) { /* not UTF-8: no account has such a name or password */
+    if (!ask) { /* not UTF-8: no account can have such a name or password */
         refuse(s);
         return;
     }
@@ -95,7 +95,7 @@ void cmd_login(struct session *s, struct parser *p) {
     struct slice name, password;
     if (!parse_space(p) || !parse_astring(p, &name) || !parse_space(p) || !parse_astring(p, &password) ||
         !parse_end(p)) {
-        session_bad(s, "LOGIN takes a name and a password");
+        session_bad(s, "LOGIN requires a user name and a password");
         return;
     }
     if (!s->tls) {
@@ -105,7 +105,7 @@ void cmd_login(struct session *s, struct parser *p) {
     check_login(s, name, password);
 }
 
-/* One answer of the client, in base 64. */
+/* Handles one response of the client, in base 64. */
 static void take_answer(struct session *s, struct slice line) {
     struct authentication *a = s->job;
     struct buf decoded = {0};
@@ -115,7 +115,7 @@ static void take_answer(struct session *s, struct slice line) {
     }
     if (base64_decode(line, false, &decoded) != 0) {
         buf_free(&decoded);
-        session_bad(s, "This is not base 64");
+        session_bad(s, "Invalid base64");
         return;
     }
     struct slice text = arena_slice(s->arena, buf_slice(&decoded)), authorize, name;
@@ -124,9 +124,9 @@ static void take_answer(struct session *s, struct slice line) {
     switch (a->step) {
     case AUTH_PLAIN:
         if (!slice_cut(&text, 0, &authorize) || !slice_cut(&text, 0, &name) || slice_find(text, 0) >= 0) {
-            session_bad(s, "PLAIN is: authorization NUL name NUL password");
+            session_bad(s, "PLAIN requires: authorization identity, NUL, user name, NUL, password");
         } else if (authorize.n && !slice_equal(authorize, name)) {
-            session_no(s, "[AUTHORIZATIONFAILED] Nobody may act for another here");
+            session_no(s, "[AUTHORIZATIONFAILED] Authorization as another user is not supported");
         } else {
             s->on_line = NULL;
             check_login(s, name, text);
@@ -148,12 +148,12 @@ void cmd_authenticate(struct session *s, struct parser *p) {
     struct authentication *a = arena_alloc(s->arena, sizeof *a);
     struct slice mechanism;
     if (!parse_space(p) || !parse_atom(p, &mechanism)) {
-        session_bad(s, "AUTHENTICATE takes a mechanism");
+        session_bad(s, "AUTHENTICATE requires a mechanism");
         return;
     }
     bool plain = slice_is_nocase(mechanism, "PLAIN");
     if (!plain && !slice_is_nocase(mechanism, "LOGIN")) {
-        session_no(s, "[CANNOT] No such mechanism");
+        session_no(s, "[CANNOT] Unsupported mechanism");
         return;
     }
     if (!s->tls) {
@@ -163,11 +163,11 @@ void cmd_authenticate(struct session *s, struct parser *p) {
     a->step = plain ? AUTH_PLAIN : AUTH_LOGIN_NAME;
     s->job = a;
     s->on_line = take_answer;
-    if (parse_space(p)) { /* SASL-IR: "=" is an empty first answer */
+    if (parse_space(p)) { /* SASL-IR: "=" is an empty initial response */
         struct slice first = slice_make(p->p, (size_t)(p->end - p->p));
         take_answer(s, slice_is(first, "=") ? slice_make("", 0) : first);
     } else if (!parse_end(p)) {
-        session_bad(s, "AUTHENTICATE takes a mechanism and perhaps a first answer");
+        session_bad(s, "AUTHENTICATE requires a mechanism and accepts an initial response");
     } else {
         session_plus(s, plain ? "" : "VXNlcm5hbWU6");
     }

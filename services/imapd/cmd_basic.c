@@ -31,7 +31,7 @@ void cmd_id(struct session *s, struct parser *p) {
         ok = ok && parse_word(p, "NIL");
     }
     if (!ok || !parse_end(p)) {
-        session_bad(s, "ID takes NIL or a list of pairs");
+        session_bad(s, "ID requires NIL or a list of pairs");
         return;
     }
     session_untagged(s, "ID (\"name\" \"Postbus\")\r\n");
@@ -62,7 +62,7 @@ void cmd_enable(struct session *s, struct parser *p) {
         session_untagged(s, "ENABLED%s\r\n", buf_str(&enabled));
         session_ok(s, "ENABLE done");
     } else {
-        session_bad(s, "ENABLE takes the names of extensions");
+        session_bad(s, "ENABLE requires the names of extensions");
     }
     buf_free(&enabled);
 }

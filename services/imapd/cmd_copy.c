@@ -52,7 +52,7 @@ static void copy(struct session *s, struct parser *p, bool move) {
         return;
     }
     if (set || !parse_space(p) || !parse_astring(p, &wire) || !parse_end(p)) {
-        session_bad(s, "A set of messages and a mailbox are expected");
+        session_bad(s, "A message set and a mailbox are required");
         return;
     }
     if (move && s->view.read_only) {

@@ -1,4 +1,5 @@
-/* EXPUNGE and UID EXPUNGE (RFC 9051 §6.4.3, §6.4.9). What is gone is told by the look for changes at the command's end.
+/* EXPUNGE and UID EXPUNGE (RFC 9051 §6.4.3, §6.4.9). The removed messages are reported by the check for changes at the
+ * end of the command.
  */
 #include "services/imapd/imapd.h"
 
@@ -21,7 +22,7 @@ void cmd_expunge(struct session *s, struct parser *p) {
     uint32_t *uids = NULL;
     size_t count = 0;
     if (s->by_uid ? !parse_space(p) || command_set(s, p, &uids, &count) != 0 || !parse_end(p) : !parse_end(p)) {
-        session_bad(s, s->by_uid ? "UID EXPUNGE takes a set of UIDs" : "EXPUNGE has no arguments");
+        session_bad(s, s->by_uid ? "UID EXPUNGE requires a set of UIDs" : "EXPUNGE has no arguments");
         return;
     }
     if (s->view.read_only) {

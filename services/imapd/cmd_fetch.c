@@ -1,7 +1,10 @@
 /* FETCH (RFC 9051 §6.4.5) with CHANGEDSINCE and VANISHED (RFC 7162 §3.1.4, §3.2.6), in the order in which it happens:
  * parse, filter by mod-sequence, set \Seen, then message by message. Metadata comes from the view; envelopes and
- * structures from the store's cache, a batch at a time; whole messages one by one, a few asked for ahead. Nothing is
- * made while the client has much to take. */
+ * structures from the store's cache, a batch at a time; whole messages one by one, with a few requested ahead. No
+ * output is produced while much of it is still unsent. */
+#include <stdlib.h>
+
+#include "libcommon/base/clock.h"
 #include "services/imapd/fetch.h"
 
 struct slot {
@@ -18,7 +21,7 @@ struct fetch_job {
     struct fetch_items items;
     struct set set;
     uint32_t *uids;
-    bool *flagged; /* \Seen was set by this FETCH: tell FLAGS too */
+    bool *flagged; /* \Seen was set by this FETCH: report FLAGS too */
     size_t count, next;
     uint64_t changed_since;
     bool vanished;
@@ -45,7 +48,7 @@ static void end(struct session *s) {
     else if (job->missing && s->by_uid)
         session_ok(s, "UID FETCH done"); /* with the EXPUNGEs */
     else if (job->missing)
-        session_no(s, "[EXPUNGEISSUED] Some of these messages exist no longer");
+        session_no(s, "[EXPUNGEISSUED] Some of these messages no longer exist");
     else
         session_ok_quietly(s, "%sFETCH done", s->by_uid ? "UID " : "");
 }
@@ -66,7 +69,7 @@ static bool reads_body(const struct fetch_items *items) {
 static bool is_flagged(const struct fetch_job *job, uint32_t uid) {
     size_t low = 0, high = job->count;
     if (!job->flagged) return false;
-    while (high - low > 1) { /* where it is in the uids asked for */
+    while (high - low > 1) { /* its position in the requested uids */
         size_t mid = low + (high - low) / 2;
         if (job->uids[mid] <= uid)
             low = mid;
@@ -76,11 +79,17 @@ static bool is_flagged(const struct fetch_job *job, uint32_t uid) {
     return job->flagged[low];
 }
 
-/* The event, once per message and session. */
+/* The event, once per message and session; a client that reads a whole mailbox is not told of message by message. */
 static void tell_fetched(struct session *s, const struct mailbox_record *r) {
     bool *told = &s->view.fetched[r - s->view.records];
-    if (!*told) publish_fetched(s, r);
+    if (*told) return;
     *told = true;
+    int64_t now = clock_monotonic_us();
+    if (now - s->fetched_since_us > 60 * 1000000) {
+        s->fetched_since_us = now;
+        s->fetched_told = 0;
+    }
+    if (s->fetched_told++ < LIMIT_FETCHED_EVENTS) publish_fetched(s, r);
 }
 
 static void written(struct session *s, struct fetch_writer *w) {
@@ -231,7 +240,7 @@ static void on_cached_one(void *ctx, int error, size_t count, const struct mailb
     mailbox_read(session_redis(s), session_user(s), s->view.folder_id, slot->uid, on_message, slot);
 }
 
-/* False when as much is under way as may be. */
+/* False when the bound of running requests is reached. */
 static bool ask_message(struct session *s) {
     struct fetch_job *job = s->job;
     struct slot *slot = job->slots;
@@ -298,7 +307,7 @@ static void run(struct session *s) {
     if (!job->in_flight && !s->on_drained && (job->next == job->count || job->error)) end(s);
 }
 
-/* Before: \Seen, the mod-sequence filter, what vanished
+/* Preparation: \Seen, the mod-sequence filter, vanished messages
  * ---------------------------------------------------------------------------------- */
 
 static void on_seen(void *ctx, int error, size_t changed_count, const struct mailbox_record changed[],
@@ -308,7 +317,7 @@ static void on_seen(void *ctx, int error, size_t changed_count, const struct mai
     if (!session_resume(s)) return;
     struct fetch_job *job = s->job;
     uint64_t modseq = 0;
-    if (error && error != STORE_FULL) { /* reading goes on when there is no room to write */
+    if (error && error != STORE_FULL) { /* reading continues when the store is full */
         job->error = error;
         end(s);
         return;
@@ -385,7 +394,7 @@ static void keep_changed(struct session *s) {
     job->count = n;
     if (job->items.has_modseq) return;
     job->items.items[job->items.count++] =
-        (struct fetch_item){.kind = FETCH_MODSEQ}; /* as if it were asked for (RFC 7162 §3.1.4.1) */
+        (struct fetch_item){.kind = FETCH_MODSEQ}; /* added implicitly (RFC 7162 §3.1.4.1) */
     job->items.has_modseq = true;
 }
 
@@ -398,7 +407,7 @@ void cmd_fetch(struct session *s, struct parser *p) {
     bool ok = parse_space(p) && parse_set(p, &job->set) && parse_space(p) && parse_fetch_items(p, &job->items);
     if (ok && parse_space(p)) ok = parse_modifiers(p, job);
     if (!ok || !parse_end(p) || (job->vanished && (!s->by_uid || !s->qresync))) {
-        session_bad(s, "FETCH takes a set of messages and data items");
+        session_bad(s, "FETCH requires a message set and data items");
         return;
     }
     fetch_plan(&job->items);

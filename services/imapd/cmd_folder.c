@@ -21,15 +21,15 @@ static void on_created(void *ctx, int error, uint32_t folder_id, uint32_t uidval
     if (session_resume(s)) end(s, error);
 }
 
-/* One mailbox name and nothing else; answers the client when it is not that. */
+/* Reads one mailbox name without further arguments; answers the client on an error. */
 static bool take_name(struct session *s, struct parser *p, bool last, struct slice *name) {
     struct slice wire;
     if (!parse_space(p) || !parse_astring(p, &wire) || (last && !parse_end(p))) {
-        session_bad(s, "A mailbox name is expected");
+        session_bad(s, "A mailbox name is required");
         return false;
     }
     if (!name_from_client(s, wire, name) || !name->n) {
-        session_no(s, "[CANNOT] This is not a possible mailbox name");
+        session_no(s, "[CANNOT] Invalid mailbox name");
         return false;
     }
     return true;
@@ -45,19 +45,19 @@ void cmd_create(struct session *s, struct parser *p) {
             for (size_t i = 0; i < sizeof uses / sizeof *uses; i++)
                 if (slice_is_nocase(flag, uses[i])) use = slice_of(uses[i]);
             if (!use.n || !parse_char(p, ')')) {
-                session_no(s, "[USEATTR] This special use is not offered");
+                session_no(s, "[USEATTR] Special use not supported");
                 return;
             }
         } else {
             ok = ok && parse_char(p, ')');
         }
         if (!ok || !parse_char(p, ')')) {
-            session_bad(s, "CREATE takes a mailbox name and perhaps (USE (…))");
+            session_bad(s, "CREATE requires a mailbox name and accepts (USE (…))");
             return;
         }
     }
     if (!parse_end(p)) {
-        session_bad(s, "CREATE takes a mailbox name");
+        session_bad(s, "CREATE requires a mailbox name");
         return;
     }
     session_wait(s);

@@ -1,5 +1,5 @@
-/* IDLE (RFC 2177, RFC 9051 §6.3.13): the client waits, and hears at once. News comes to user.c, which calls
- * session_refresh. */
+/* IDLE (RFC 2177, RFC 9051 §6.3.13): the client waits and is told of changes at once. Events arrive in user.c, which
+ * calls session_refresh. */
 #include "libcommon/base/clock.h"
 #include "services/imapd/imapd.h"
 
@@ -8,7 +8,7 @@ static void on_line(struct session *s, struct slice line) {
     if (slice_is_nocase(line, "DONE"))
         session_ok(s, "IDLE done");
     else
-        session_bad(s, "DONE was expected");
+        session_bad(s, "Expected DONE");
 }
 
 void cmd_idle(struct session *s, struct parser *p) {

@@ -26,7 +26,7 @@ static void on_stat(void *ctx, int error, const struct mailbox_stat *stat) {
 void cmd_getquota(struct session *s, struct parser *p) {
     struct slice root;
     if (!parse_space(p) || !parse_astring(p, &root) || !parse_end(p)) {
-        session_bad(s, "GETQUOTA takes a quota root");
+        session_bad(s, "GETQUOTA requires a quota root");
         return;
     }
     if (root.n) {
@@ -41,7 +41,7 @@ void cmd_getquotaroot(struct session *s, struct parser *p) {
     struct slice wire, *name = arena_alloc(s->arena, sizeof *name);
     s->job = name;
     if (!parse_space(p) || !parse_astring(p, &wire) || !parse_end(p)) {
-        session_bad(s, "GETQUOTAROOT takes a mailbox");
+        session_bad(s, "GETQUOTAROOT requires a mailbox");
         return;
     }
     if (!name_from_client(s, wire, name)) {

@@ -1,6 +1,6 @@
-/* SEARCH and UID SEARCH (RFC 9051 §6.4.4) with RETURN (RFC 4731, SAVE of RFC 5182). Flags, dates and sizes are decided
- * from the view; header fields from the store's cache, a batch at a time; bodies are read one by one, and only of
- * messages that the rest of the search does not rule out. */
+/* SEARCH and UID SEARCH (RFC 9051 §6.4.4) with RETURN (RFC 4731, SAVE of RFC 5182). Flags, dates and sizes are compared
+ * in the view, header fields in the store's cache, a batch at a time. Bodies are read one by one, and only for messages
+ * that the other keys do not exclude. */
 #include <stdlib.h>
 
 #include "libcommon/mail/header.h"
@@ -60,7 +60,7 @@ static void write_result(struct session *s) {
         return;
     }
     if (job->save && !job->min && !job->max && !job->count && !job->all)
-        return; /* RFC 5182 §2.1: SAVE alone tells nothing */
+        return; /* RFC 5182 §2.1: SAVE alone returns no results */
     buf_printf(&s->out, "* ESEARCH (TAG \"%.*s\")%s", SLICE_FMT(s->tag), s->by_uid ? " UID" : "");
     if (job->min && job->found_count) buf_printf(&s->out, " MIN %u", number_of(s, job->found[0]));
     if (job->max && job->found_count) buf_printf(&s->out, " MAX %u", number_of(s, job->found[job->found_count - 1]));
@@ -207,8 +207,8 @@ static void ask(struct session *s) {
     }
 }
 
-/* Whether the message may still fit when everything that needs its text is taken to fit: the keys at the top that the
- * record alone decides. */
+/* Whether the message may match, assuming that all keys which need its text match: evaluates the top-level keys that
+ * need only the record. */
 static bool may_fit(const struct search *search, const struct search_message *m) {
     for (const struct search_key *k = search->root->children; k; k = k->next) {
         bool by_record = k->kind != SEARCH_AND && k->kind != SEARCH_OR && k->kind != SEARCH_NOT &&
@@ -247,14 +247,14 @@ static void run(struct session *s) {
 
 static void release(struct session *s) { text_end(s); }
 
-/* "RETURN (MIN COUNT …) " and "CHARSET x ". NULL, or why it is BAD; *charset: not one of ours. */
+/* "RETURN (MIN COUNT …) " and "CHARSET x ". NULL, or the reason of a BAD; *charset: the charset is not supported. */
 static const char *parse_options(struct session *s, struct parser *p, struct search_job *job, bool *charset) {
     struct slice name;
     (void)s;
     *charset = false;
     if (parse_word(p, "RETURN")) {
         job->esearch = true;
-        if (!parse_space(p) || !parse_char(p, '(')) return "RETURN needs a list of options";
+        if (!parse_space(p) || !parse_char(p, '(')) return "RETURN requires a list of options";
         while (!parse_char(p, ')')) {
             if (parse_word(p, "MIN"))
                 job->min = true;
@@ -267,13 +267,13 @@ static const char *parse_options(struct session *s, struct parser *p, struct sea
             else if (parse_word(p, "SAVE"))
                 job->save = true;
             else if (!parse_space(p))
-                return "an option of RETURN is not known";
+                return "unknown option of RETURN";
         }
         if (!job->min && !job->max && !job->count && !job->save) job->all = true; /* RFC 4731 §3.1 */
-        if (!parse_space(p)) return "SEARCH needs search keys";
+        if (!parse_space(p)) return "SEARCH requires search keys";
     }
     if (parse_word(p, "CHARSET")) {
-        if (!parse_space(p) || !parse_astring(p, &name) || !parse_space(p)) return "CHARSET needs a name";
+        if (!parse_space(p) || !parse_astring(p, &name) || !parse_space(p)) return "CHARSET requires a name";
         *charset = !slice_is_nocase(name, "UTF-8") && !slice_is_nocase(name, "US-ASCII");
     }
     return NULL;
@@ -282,10 +282,10 @@ static const char *parse_options(struct session *s, struct parser *p, struct sea
 void cmd_search(struct session *s, struct parser *p) {
     struct search_job *job = arena_alloc(s->arena, sizeof *job);
     bool unknown_charset = false;
-    const char *wrong = parse_space(p) ? parse_options(s, p, job, &unknown_charset) : "SEARCH needs search keys";
+    const char *wrong = parse_space(p) ? parse_options(s, p, job, &unknown_charset) : "SEARCH requires search keys";
     if (!wrong && unknown_charset) {
         if (job->save) s->saved_count = 0;
-        session_no(s, "[BADCHARSET (UTF-8 US-ASCII)] This charset is not known");
+        session_no(s, "[BADCHARSET (UTF-8 US-ASCII)] Unsupported charset");
         return;
     }
     if (!wrong) wrong = parse_search(p, s, &job->search);
@@ -300,7 +300,7 @@ void cmd_search(struct session *s, struct parser *p) {
     s->job = job;
     job->uids = arena_alloc(s->arena, (v->count + 1) * sizeof *job->uids);
     job->found = arena_alloc(s->arena, (v->count + 1) * sizeof *job->found);
-    if (job->search.has_modseq) s->condstore = true; /* RFC 7162 §3.1: naming MODSEQ enables it */
+    if (job->search.has_modseq) s->condstore = true; /* RFC 7162 §3.1: using MODSEQ enables it */
     job->found_texts = arena_alloc(s->arena, job->search.text_count + 1);
     job->batch = LIMIT_CACHED_FIRST;
     s->release = release;

@@ -10,7 +10,7 @@ struct select_job {
     uint32_t uidvalidity;
     uint64_t modseq;
     bool has_known;
-    struct set known; /* uids the client has */
+    struct set known; /* uids that the client knows */
 };
 
 /* "(CONDSTORE)" and "(QRESYNC (uidvalidity modseq [known [(sequences uids)]]))" */
@@ -50,17 +50,17 @@ static void write_selected(struct session *s, const struct mailbox_folder *folde
     } else {
         buf_add_str(&s->out, "* OK [PERMANENTFLAGS (");
         write_flag_names(s, ~(uint64_t)0);
-        buf_add_str(&s->out, " \\*)] These are kept\r\n");
+        buf_add_str(&s->out, " \\*)] Flags permitted\r\n");
     }
     session_untagged(s, "%zu EXISTS\r\n", v->count);
     if (!s->rev2) {
         session_untagged(s, "0 RECENT\r\n");
         while (unseen < v->count && v->records[unseen].flags & MAILBOX_SEEN) unseen++;
-        if (unseen < v->count) session_untagged(s, "OK [UNSEEN %zu] The first that is unseen\r\n", unseen + 1);
+        if (unseen < v->count) session_untagged(s, "OK [UNSEEN %zu] First unseen message\r\n", unseen + 1);
     }
     session_untagged(s, "OK [UIDVALIDITY %u] UIDs are valid\r\n", v->uidvalidity);
-    session_untagged(s, "OK [UIDNEXT %u] The next UID\r\n", v->uidnext);
-    session_untagged(s, "OK [HIGHESTMODSEQ %llu] The highest mod-sequence\r\n", (unsigned long long)v->modseq);
+    session_untagged(s, "OK [UIDNEXT %u] Predicted next UID\r\n", v->uidnext);
+    session_untagged(s, "OK [HIGHESTMODSEQ %llu] Highest mod-sequence\r\n", (unsigned long long)v->modseq);
     if (s->rev2) {
         buf_add_str(&s->out, "* LIST () \"/\" ");
         name_to_client(s, folder->name);
@@ -73,7 +73,7 @@ static void end(struct session *s) {
     session_ok_quietly(s, "[%s] %.*s done", job->read_only ? "READ-ONLY" : "READ-WRITE", SLICE_FMT(s->name));
 }
 
-/* What a client that comes back has missed (RFC 7162 §3.2.5): vanished uids it may know, then the flags that changed.
+/* The changes since a client's last session (RFC 7162 §3.2.5): vanished uids that it may know, then changed flags.
  */
 static void on_resync(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count,
                       const struct mailbox_record records[], size_t vanished_count, const uint32_t vanished[]) {
@@ -125,7 +125,7 @@ static void on_sync(void *ctx, int error, const struct mailbox_folder *folder, b
     s->state = SESSION_SELECTED;
     s->stale = false;
     s->refreshed_us = clock_monotonic_us();
-    if (job->had_selected) session_untagged(s, "OK [CLOSED] The mailbox before is closed\r\n");
+    if (job->had_selected) session_untagged(s, "OK [CLOSED] Previous mailbox closed\r\n");
     write_selected(s, folder);
     if (!job->resync || job->uidvalidity != v->uidvalidity) {
         end(s);
@@ -152,10 +152,10 @@ static void select_folder(struct session *s, struct parser *p, bool read_only) {
     job->read_only = read_only;
     if (!parse_space(p) || !parse_astring(p, &wire) || (parse_space(p) && !parse_parameters(s, p, job)) ||
         !parse_end(p)) {
-        session_bad(s, "SELECT takes a mailbox name");
+        session_bad(s, "SELECT requires a mailbox name");
         return;
     }
-    /* Whatever comes of it, the mailbox before is closed (RFC 9051 §6.3.2). */
+    /* The previous mailbox is closed, even if this command fails (RFC 9051 §6.3.2). */
     job->had_selected = s->state == SESSION_SELECTED;
     session_unselect(s);
     if (!name_from_client(s, wire, &job->name)) {
@@ -163,7 +163,7 @@ static void select_folder(struct session *s, struct parser *p, bool read_only) {
         return;
     }
     session_wait(s);
-    mailbox_folders(session_redis(s), session_user(s), on_folders, s);
+    mailbox_folder_find(session_redis(s), session_user(s), job->name, on_folders, s);
 }
 
 void cmd_select(struct session *s, struct parser *p) { select_folder(s, p, false); }
@@ -182,7 +182,7 @@ static void on_close_expunged(void *ctx, int error, size_t count, const uint32_t
     session_ok(s, "CLOSE done");
 }
 
-/* Removes what has \Deleted without a word, and unselects (RFC 9051 §6.4.1). */
+/* Removes messages with \Deleted without untagged responses, and unselects (RFC 9051 §6.4.1). */
 void cmd_close(struct session *s, struct parser *p) {
     (void)p;
     if (s->view.read_only) {

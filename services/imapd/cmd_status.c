@@ -43,7 +43,7 @@ struct status_job {
     unsigned items;
 };
 
-/* DELETED is counted from the records: no total is kept for it. */
+/* DELETED is counted from the records, because the store has no total for it. */
 static void on_records(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count,
                        const struct mailbox_record records[], size_t vanished_count, const uint32_t vanished[]) {
     struct session *s = ctx;
@@ -81,7 +81,7 @@ void cmd_status(struct session *s, struct parser *p) {
     s->job = job;
     if (!parse_space(p) || !parse_astring(p, &wire) || !parse_space(p) || !(job->items = parse_status_items(p)) ||
         !parse_end(p)) {
-        session_bad(s, "STATUS takes a mailbox and a list of items");
+        session_bad(s, "STATUS requires a mailbox and a list of items");
         return;
     }
     if (!name_from_client(s, wire, &job->name)) {
@@ -90,5 +90,5 @@ void cmd_status(struct session *s, struct parser *p) {
     }
     if (job->items & STATUS_HIGHESTMODSEQ) s->condstore = true; /* RFC 7162 §3.1 */
     session_wait(s);
-    mailbox_folders(session_redis(s), session_user(s), on_folders, s);
+    mailbox_folder_find(session_redis(s), session_user(s), job->name, on_folders, s);
 }

@@ -23,8 +23,8 @@ static void write_modified(struct session *s, struct buf *out, size_t count, con
     buf_add_str(out, "] ");
 }
 
-/* A keyword that is new to the folder is known by name after the next look only: records with bits beyond what the view
- * knows wait for it. */
+/* The name of a new keyword is known only after the next check for changes: records with bits unknown to the view wait
+ * for it. */
 static bool has_unknown_keyword(const struct view *v, uint64_t flags) {
     return v->keyword_count < MAILBOX_KEYWORDS_MAX && flags >> (MAILBOX_KEYWORD_SHIFT + v->keyword_count);
 }
@@ -62,7 +62,7 @@ static void on_stored(void *ctx, int error, size_t changed_count, const struct m
         *r = changed[i];
         if (!job->silent || foreign) {
             tell_flags(s, r);
-        } else if (s->condstore) { /* SILENT still tells the mod-sequence (RFC 7162 §3.1.3) */
+        } else if (s->condstore) { /* SILENT still reports the mod-sequence (RFC 7162 §3.1.3) */
             session_untagged(s, "%zu FETCH (UID %u MODSEQ (%llu))\r\n", view_sequence(&s->view, r), r->uid,
                              (unsigned long long)r->modseq);
         }
@@ -92,7 +92,7 @@ static bool parse_modifier(struct parser *p, struct store_job *job) {
            parse_char(p, ')') && parse_space(p);
 }
 
-/* UNCHANGEDSINCE 0 lets nothing through that exists (RFC 7162 §3.1.3). */
+/* UNCHANGEDSINCE 0 fails for all existing messages (RFC 7162 §3.1.3). */
 static void refuse_all(struct session *s, size_t count, const uint32_t uids[]) {
     struct buf code = {0};
     write_modified(s, &code, count, uids);
@@ -112,7 +112,7 @@ void cmd_store(struct session *s, struct parser *p) {
     }
     if (set || !parse_space(p) || (parse_char(p, '(') && !parse_modifier(p, job)) || !parse_action(p, job) ||
         !parse_end(p)) {
-        session_bad(s, "STORE takes a set of messages, FLAGS, +FLAGS or -FLAGS, and flags");
+        session_bad(s, "STORE requires a message set, FLAGS, +FLAGS or -FLAGS, and flags");
         return;
     }
     if (job->conditional) s->condstore = true;

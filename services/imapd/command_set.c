@@ -1,4 +1,4 @@
-/* From a sequence set to uids of the selected folder. */
+/* Converts a sequence set to uids of the selected folder. */
 #include "services/imapd/imapd.h"
 
 int resolve_set(struct session *s, struct set *set, uint32_t **uids, size_t *count) {
@@ -13,7 +13,7 @@ int resolve_set(struct session *s, struct set *set, uint32_t **uids, size_t *cou
     }
     bool star = false;
     for (size_t i = 0; i < set->count; i++) star = star || set->ranges[i].last == UINT32_MAX;
-    if (!s->by_uid && !v->count && star) { /* "1:*" of an empty folder: clients ask it, and nothing is what there is */
+    if (!s->by_uid && !v->count && star) { /* "1:*" in an empty folder: clients use it, and it means no messages */
         *uids = arena_alloc(s->arena, sizeof **uids);
         *count = 0;
         return 0;

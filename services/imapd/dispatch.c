@@ -1,4 +1,4 @@
-/* From a whole command to its function. */
+/* Finds the function of a complete command. */
 #include "services/imapd/imapd.h"
 
 struct command {
@@ -56,7 +56,7 @@ static const struct command *find(struct slice name) {
     return NULL;
 }
 
-/* Bytes that no command may have outside its literals. */
+/* Whether the line has bytes that are not allowed outside literals. */
 static bool has_bad_bytes(struct slice line) {
     return memchr(line.p, 0, line.n) || memchr(line.p, '\n', line.n) || memchr(line.p, '\r', line.n);
 }
@@ -77,7 +77,7 @@ void dispatch(struct session *s) {
         return;
     }
     if (has_bad_bytes(first)) {
-        session_bad(s, "A line ends with CRLF, and has no NUL, CR or LF in it");
+        session_bad(s, "A line must end with CRLF and must not contain NUL, CR or LF");
         return;
     }
     if (!parse_space(&p) || !parse_atom(&p, &s->name)) {
@@ -87,7 +87,7 @@ void dispatch(struct session *s) {
     if (slice_is_nocase(s->name, "UID")) {
         s->by_uid = true;
         if (!parse_space(&p) || !parse_atom(&p, &s->name)) {
-            session_bad(s, "UID of what?");
+            session_bad(s, "UID requires a command");
             return;
         }
     }

@@ -1,4 +1,4 @@
-/* What a FETCH asks for, and how a message answers it (RFC 9051 §6.4.5, §7.5.2). */
+/* The items of a FETCH, and their values for a message (RFC 9051 §6.4.5, §7.5.2). */
 #ifndef POSTBUS_IMAPD_FETCH_H
 #define POSTBUS_IMAPD_FETCH_H
 
@@ -14,7 +14,7 @@ enum fetch_kind {
     FETCH_ENVELOPE,
     FETCH_BODY,
     FETCH_BODYSTRUCTURE,
-    FETCH_SECTION, /* BODY[…], and RFC822, RFC822.HEADER, RFC822.TEXT, which differ in their label alone */
+    FETCH_SECTION, /* BODY[…], and RFC822, RFC822.HEADER, RFC822.TEXT, which differ only in their label */
     FETCH_BINARY,
     FETCH_BINARY_SIZE,
 };
@@ -42,7 +42,7 @@ struct fetch_item {
     struct section section;
     bool partial;
     uint32_t offset, length;
-    struct slice label; /* "BODY[1.TEXT]<0>" as it is answered */
+    struct slice label; /* "BODY[1.TEXT]<0>" as in the response */
 };
 
 struct fetch_items {
@@ -61,7 +61,7 @@ bool parse_fetch_items(struct parser *p, struct fetch_items *items);
 size_t fetch_next_batch(size_t asked, size_t bytes);
 /* "[1.2.HEADER.FIELDS (From To)]" after BODY or BODY.PEEK. */
 bool parse_section(struct parser *p, struct section *section);
-/* Works out the needs; called once all items are there. */
+/* Determines what is needed; called when all items have been read. */
 void fetch_plan(struct fetch_items *items);
 
 /* The bytes of a section: a view of the message, or of `made` where they had to be put together. False when there is no

@@ -138,7 +138,7 @@ static bool parse_item(struct parser *p, struct fetch_items *items) {
 bool parse_fetch_items(struct parser *p, struct fetch_items *items) {
     *items = (struct fetch_items){.items = arena_alloc(p->arena, (LIMIT_FETCH_ITEMS + 1) * sizeof *items->items)};
     bool all = parse_word(p, "ALL"), full = !all && parse_word(p, "FULL");
-    if (all || full || parse_word(p, "FAST")) { /* macros stand alone */
+    if (all || full || parse_word(p, "FAST")) { /* a macro must be the only item */
         add(items, FETCH_FLAGS);
         add(items, FETCH_INTERNALDATE);
         add(items, FETCH_SIZE);

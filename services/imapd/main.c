@@ -13,7 +13,7 @@ static struct imapd_process process;
 
 static void on_login_end(void *ctx, const char *user) { user_end(ctx, user); }
 
-/* Deadlines; and the safety net: waiting sessions that heard nothing for a while look themselves. */
+/* Deadlines; and waiting sessions without an event for a while check for changes. */
 static void on_clock(evutil_socket_t fd, short what, void *ctx) {
     struct imapd *i = ctx;
     int64_t now = clock_monotonic_us();
@@ -61,7 +61,7 @@ static void start(struct worker *w) {
 /* The worker is drained when the last session is freed. */
 static void drain(struct worker *w) {
     struct imapd *i = w->state;
-    while (i->sessions) session_bye(i->sessions, "[UNAVAILABLE] Server shutting down; come again");
+    while (i->sessions) session_bye(i->sessions, "[UNAVAILABLE] Server shutting down; try again later");
     if (!i->session_count) service_drained(w);
 }
 

@@ -145,7 +145,7 @@ bool parse_flag(struct parser *p, struct slice *flag) {
     return true;
 }
 
-/* Howard Hinnant's arithmetic on a year that begins in March. */
+/* Howard Hinnant's algorithm, with years that begin in March. */
 int64_t days_from_civil(int64_t year, int month, int day) {
     year -= month <= 2;
     int64_t era = (year >= 0 ? year : year - 399) / 400;

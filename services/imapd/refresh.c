@@ -1,4 +1,4 @@
-/* The selected folder's news: what changed since the client was last told, from the store to the client. */
+/* Reports the changes of the selected folder since the last report, from the store to the client. */
 #include <stdlib.h>
 
 #include "libcommon/base/clock.h"
@@ -69,7 +69,7 @@ void tell_flags(struct session *s, const struct mailbox_record *r) {
     buf_add_str(&s->out, ")\r\n");
 }
 
-/* Everything came: what the view has and the answer has not is gone. */
+/* The answer has all messages: those in the view that are not in the answer were removed. */
 static size_t gone_from(const struct view *v, size_t count, const struct mailbox_record records[], uint32_t *gone) {
     size_t n = 0, at = 0;
     for (size_t i = 0; i < v->count; i++) {
@@ -161,7 +161,7 @@ static void on_sync(void *ctx, int error, const struct mailbox_folder *folder, b
         folder_gone(s, after);
         return;
     }
-    /* When the store is away the client is told at the next chance: s->stale stays. */
+    /* If the store is not available, changes are reported later: s->stale stays set. */
     if (!error) {
         s->refreshed_us = clock_monotonic_us();
         tell_changes(s, folder, full, count, records, vanished_count, vanished);
@@ -177,11 +177,12 @@ static void on_sync(void *ctx, int error, const struct mailbox_folder *folder, b
     if (after)
         after(s);
     else if (s->stale && s->idling && !error)
-        session_refresh(s, NULL); /* more news came meanwhile */
+        session_refresh(s, NULL); /* further events arrived in the meantime */
 }
 
-/* One look at a time: a refresh that is under way is followed by another when news came meanwhile. `after` is only
- * given between commands' work and their answer, when none is under way but an IDLE's, whose end waits for it. */
+/* One check at a time: a running refresh is followed by another if events arrived in the meantime. `after` is set only
+ * between the work of a command and its response, when no refresh is running except that of an IDLE, whose end waits
+ * for it. */
 void session_refresh(struct session *s, void (*after)(struct session *s)) {
     if (after) s->after_refresh = after;
     if (s->refreshing) return;

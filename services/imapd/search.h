@@ -1,11 +1,11 @@
-/* SEARCH criteria (RFC 9051 §6.4.4) as a tree, and whether a message fits it. */
+/* SEARCH criteria (RFC 9051 §6.4.4) as a tree, and their evaluation for a message. */
 #ifndef POSTBUS_IMAPD_SEARCH_H
 #define POSTBUS_IMAPD_SEARCH_H
 
 #include "services/imapd/imapd.h"
 
 enum search_kind {
-    SEARCH_AND, /* of its children */
+    SEARCH_AND, /* all of its children */
     SEARCH_OR,
     SEARCH_NOT,
     SEARCH_ALL,
@@ -13,10 +13,10 @@ enum search_kind {
     SEARCH_KEYWORD,  /* text */
     SEARCH_SEQUENCE, /* set, of sequence numbers */
     SEARCH_UID,      /* set, of uids */
-    SEARCH_BEFORE,   /* number: a day, against INTERNALDATE */
+    SEARCH_BEFORE,   /* number: a day, compared with INTERNALDATE */
     SEARCH_ON,
     SEARCH_SINCE,
-    SEARCH_SENT_BEFORE, /* against the Date field */
+    SEARCH_SENT_BEFORE, /* compared with the Date field */
     SEARCH_SENT_ON,
     SEARCH_SENT_SINCE,
     SEARCH_LARGER,
@@ -28,7 +28,7 @@ enum search_kind {
     SEARCH_NEVER,
 };
 
-/* What must be at hand to decide. */
+/* The data that the evaluation needs. */
 enum search_need { NEED_RECORD, NEED_HEADER, NEED_MESSAGE };
 
 struct search_key {
@@ -49,7 +49,7 @@ struct search {
     struct slice *texts;
 };
 
-/* Takes search keys up to the end of the command. NULL, or why it is BAD. */
+/* Reads search keys up to the end of the command. NULL, or the reason of a BAD. */
 const char *parse_search(struct parser *p, struct session *s, struct search *out);
 
 struct search_message {

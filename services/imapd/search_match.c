@@ -33,7 +33,7 @@ static bool header_has(struct slice header, struct slice name, struct slice text
     return false;
 }
 
-/* The day of the Date field, as it stands there, time and zone disregarded (RFC 9051 §6.4.4 SENTON). */
+/* The day of the Date field as written, without time and zone (RFC 9051 §6.4.4 SENTON). */
 static bool sent_day(struct slice header, int64_t *day) {
     struct header_field f;
     struct date date;

@@ -40,7 +40,7 @@ static struct search_key *negate(struct parser *p, struct search_key *k) {
     return not;
 }
 
-/* Keys that are one word. */
+/* Keys without arguments. */
 static struct search_key *parse_simple(struct context *c, struct parser *p) {
     static const struct {
         const char *word;
@@ -58,7 +58,7 @@ static struct search_key *parse_simple(struct context *c, struct parser *p) {
                  {"UNDRAFT", SEARCH_FLAG, MAILBOX_DRAFT, true},
                  {"UNFLAGGED", SEARCH_FLAG, MAILBOX_FLAGGED, true},
                  {"UNSEEN", SEARCH_FLAG, MAILBOX_SEEN, true},
-                 {"OLD", SEARCH_ALL, 0, false}, /* \Recent does not exist here: nothing is new, everything is old */
+                 {"OLD", SEARCH_ALL, 0, false}, /* \Recent does not exist here: no message is new, all are old */
                  {"NEW", SEARCH_NEVER, 0, false},
                  {"RECENT", SEARCH_NEVER, 0, false}};
     (void)c;
@@ -71,7 +71,7 @@ static struct search_key *parse_simple(struct context *c, struct parser *p) {
     return NULL;
 }
 
-/* Keys with a date, a number or a text. *bad: the key is known and its argument is wrong. */
+/* Keys with a date, a number or a text. *bad: the key is known and its argument is invalid. */
 static struct search_key *parse_with_argument(struct context *c, struct parser *p, bool *bad) {
     static const struct {
         const char *word;
@@ -157,7 +157,7 @@ static struct search_key *parse_numbers(struct context *c, struct parser *p, enu
     struct search_key *k = key_create(p, kind);
     const struct view *v = &c->session->view;
     if (!parse_set(p, &k->set)) return NULL;
-    if (k->set.saved) { /* "$" holds uids (RFC 5182) */
+    if (k->set.saved) { /* "$" has uids (RFC 5182) */
         k->kind = SEARCH_UID;
         k->set.count = 0;
         k->set.ranges = arena_alloc(p->arena, (c->session->saved_count + 1) * sizeof *k->set.ranges);
@@ -169,7 +169,7 @@ static struct search_key *parse_numbers(struct context *c, struct parser *p, enu
     return k;
 }
 
-/* Keys parted by spaces, as one AND, up to `end` (')' or 0 for the command's end). */
+/* Keys separated by spaces, as one AND, up to `end` (')' or 0 for the command's end). */
 static const char *parse_list(struct context *c, struct parser *p, int depth, bool in_parentheses,
                               struct search_key **out) {
     struct search_key *and = key_create(p, SEARCH_AND), **last = &and->children;
@@ -178,7 +178,7 @@ static const char *parse_list(struct context *c, struct parser *p, int depth, bo
         if (wrong) return wrong;
         last = &(*last)->next;
     } while (parse_space(p));
-    if (in_parentheses && !parse_char(p, ')')) return "a parenthesis is not closed";
+    if (in_parentheses && !parse_char(p, ')')) return "unclosed parenthesis";
     *out = and;
     return NULL;
 }
@@ -191,26 +191,26 @@ static const char *parse_key(struct context *c, struct parser *p, int depth, str
     if (parse_char(p, '(')) return parse_list(c, p, depth + 1, true, out);
     if (parse_word(p, "NOT")) {
         *out = key_create(p, SEARCH_NOT);
-        return parse_space(p) ? parse_key(c, p, depth + 1, &(*out)->children) : "NOT needs a search key";
+        return parse_space(p) ? parse_key(c, p, depth + 1, &(*out)->children) : "NOT requires a search key";
     }
     if (parse_word(p, "OR")) {
         *out = key_create(p, SEARCH_OR);
-        if (!parse_space(p)) return "OR needs two search keys";
+        if (!parse_space(p)) return "OR requires two search keys";
         if ((wrong = parse_key(c, p, depth + 1, &(*out)->children))) return wrong;
-        return parse_space(p) ? parse_key(c, p, depth + 1, &(*out)->children->next) : "OR needs two search keys";
+        return parse_space(p) ? parse_key(c, p, depth + 1, &(*out)->children->next) : "OR requires two search keys";
     }
     if ((*out = parse_simple(c, p))) return NULL;
     if ((*out = parse_with_argument(c, p, &bad))) return NULL;
-    if (bad) return "the argument of a search key is wrong";
-    if (parse_word(p, "MODSEQ")) return (*out = parse_modseq(c, p)) ? NULL : "MODSEQ needs a number";
+    if (bad) return "invalid argument of a search key";
+    if (parse_word(p, "MODSEQ")) return (*out = parse_modseq(c, p)) ? NULL : "MODSEQ requires a number";
     if (parse_word(p, "UID"))
-        return parse_space(p) && (*out = parse_numbers(c, p, SEARCH_UID)) ? NULL : "UID needs a set of numbers";
+        return parse_space(p) && (*out = parse_numbers(c, p, SEARCH_UID)) ? NULL : "UID requires a set of numbers";
     if ((*out = parse_numbers(c, p, SEARCH_SEQUENCE))) return NULL;
-    return "a search key is not known";
+    return "unknown search key";
 }
 
 const char *parse_search(struct parser *p, struct session *s, struct search *out) {
     struct context c = {.session = s, .search = out};
     const char *wrong = parse_list(&c, p, 0, false, &out->root);
-    return wrong ? wrong : parse_end(p) ? NULL : "there is something behind the search keys";
+    return wrong ? wrong : parse_end(p) ? NULL : "unexpected text after the search keys";
 }

@@ -1,4 +1,4 @@
-/* The bytes that BODY[section] and BINARY[section] name (RFC 9051 §6.4.5.1, RFC 3516). Pure. */
+/* The bytes of BODY[section] and BINARY[section] (RFC 9051 §6.4.5.1, RFC 3516). Pure. */
 #include "libcommon/mail/header.h"
 #include "services/imapd/fetch.h"
 
@@ -15,7 +15,7 @@ void section_read_fields(struct slice header, const struct section *section, str
     buf_reset(out);
     while (header_next(header, &at, &field) == 1)
         if (is_named(section, field.name) == wanted) buf_add_slice(out, field.raw);
-    buf_add_str(out, "\r\n"); /* the empty line is always there */
+    buf_add_str(out, "\r\n"); /* the empty line is always included */
 }
 
 bool section_find(const struct mime *m, const struct section *section, struct buf *made, struct slice *bytes) {

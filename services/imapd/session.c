@@ -1,4 +1,4 @@
-/* The connection: greeting, collecting commands with their literals, timeouts, the end. */
+/* The connection: greeting, input of commands with their literals, timeouts, the end. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -10,7 +10,7 @@
 static struct metric connections = METRIC_COUNTER("postbus_imapd_connections_total", "IMAP connections accepted");
 static struct metric open_sessions = METRIC_GAUGE("postbus_imapd_sessions", "IMAP sessions open now");
 
-/* From the loop, when nothing waits for the session any more. */
+/* Called from the loop when the session has no pending waits. */
 static void session_free(void *ctx) {
     struct session *s = ctx;
     struct imapd *i = s->imapd;
@@ -35,7 +35,7 @@ static void leave_client(struct session *s) {
     s->counted = false;
 }
 
-/* The session is over: off the worker's lists, and freed by its life. */
+/* The session has ended: removes it from the worker's lists; life.h frees it. */
 static void session_detach(struct session *s) {
     struct imapd *i = s->imapd;
     user_leave(s);
@@ -90,7 +90,7 @@ void session_logged_in(struct session *s) {
 
 static void command_ended(struct session *s) { s->command_since_us = s->command_more_us = 0; }
 
-/* Whether the client has begun something that it has to end: a command, or a line that the running one takes. */
+/* Whether the client has sent part of a command, or of a line for the running command. */
 static bool is_within_command(const struct session *s) {
     if (s->running) return s->on_line && stream_pending_input(s->stream);
     return s->input.n || s->literal_left || s->literal_refused || stream_pending_input(s->stream);
@@ -119,7 +119,7 @@ void sessions_check_time(struct imapd *i) {
  * -------------------------------------------------------------------------------------------------------------------------------------
  */
 
-/* Whether the command so far is APPEND of a user who is logged in: only then may a literal be large. */
+/* Whether the command so far is APPEND of a logged-in user: only then may a literal be large. */
 static bool is_append(struct session *s) {
     struct parser p = {s->input.data, s->input.data + s->input.n, NULL};
     struct slice tag;
@@ -131,7 +131,7 @@ static void remember_tag(struct session *s) {
     if (!parse_tag(&p, &s->tag)) s->tag = SLICE("*");
 }
 
-/* A command that cannot be taken as a whole: answered, and forgotten. */
+/* Answers and drops a command that cannot be read completely. */
 static void refuse_input(struct session *s, const char *answer) {
     command_ended(s);
     remember_tag(s);
@@ -149,16 +149,16 @@ static bool take_room(struct session *s, size_t n) {
     return budget_take(b, n, &s->input_taken);
 }
 
-/* A literal follows this line: says "+" where the client waits, and decides where its bytes go. */
+/* A literal follows this line: sends "+" if the client waits, and decides whether to store its bytes. */
 static void begin_literal(struct session *s, const struct literal *literal) {
     bool append = is_append(s);
     const char *refusal = NULL;
     if (append                             ? literal->size > LIMIT_APPEND
         : s->state < SESSION_AUTHENTICATED ? literal->size > LIMIT_LOGIN_LITERAL
                                            : literal->size > LIMIT_COMMAND)
-        refusal = append ? "NO [TOOBIG] The message is larger than this server takes" : "BAD [TOOBIG] Literal too long";
+        refusal = append ? "NO [TOOBIG] Message exceeds the size limit" : "BAD [TOOBIG] Literal too long";
     else if (s->input.n + literal->size > (append ? (size_t)LIMIT_APPEND + LIMIT_COMMAND : (size_t)LIMIT_COMMAND))
-        refusal = append ? "NO [TOOBIG] The message is larger than this server takes" : "BAD [TOOBIG] Command too long";
+        refusal = append ? "NO [TOOBIG] Message exceeds the size limit" : "BAD [TOOBIG] Command too long";
     else if (!take_room(s, s->input.n + (size_t)literal->size))
         refusal = "NO [LIMIT] Too many large messages are on their way; try again later";
     if (refusal && !literal->plus) {
@@ -182,13 +182,13 @@ static bool take_literal(struct session *s) {
     return true;
 }
 
-/* Adds a line to the command. True when the command is whole. */
+/* Adds a line to the command. True when the command is complete. */
 static bool take_line(struct session *s) {
     struct slice line;
     struct literal literal;
     int got = stream_line(s->stream, LIMIT_LINE, &line);
     if (got == 0) return false;
-    if (s->literal_refused) { /* what follows a refused literal: a line that may announce another */
+    if (s->literal_refused) { /* the line after a refused literal, which may announce another */
         if (got > 0 && literal_announced(line, &literal) && literal.plus) {
             s->literal_left = literal.size;
             return true;
@@ -216,7 +216,7 @@ static bool take_line(struct session *s) {
     return true;
 }
 
-/* Takes the input that is there, command by command. */
+/* Reads the available input, command by command. */
 static void take_input(struct session *s) {
     while (s->stream && s->state != SESSION_STARTING) {
         if (s->running) {
@@ -234,13 +234,13 @@ static void take_input(struct session *s) {
     }
 }
 
-/* Whatever happened to the session, it goes on here. */
+/* The session continues here after every event. */
 static void session_run(void *ctx) {
     struct session *s = ctx;
     if (s->login_ended) {
-        log_info("session ended: the password changed, or the account is gone", "session", s->trace, "user",
+        log_info("session ended: the password was changed or the account was deleted", "session", s->trace, "user",
                  s->user ? s->user->id : "", NULL);
-        session_bye(s, "The password was changed or the account was removed; log in again");
+        session_bye(s, "The password was changed or the account was deleted; log in again");
         return;
     }
     if (s->drained) {
@@ -275,7 +275,7 @@ static void on_stream(void *ctx, struct stream *stream, enum stream_event event)
     case STREAM_READABLE: break;
     case STREAM_DRAINED: s->drained = true; break;
     case STREAM_TIMEOUT:
-        if (s->running && s->life.holds) break; /* we are the slow one */
+        if (s->running && s->life.holds) break; /* the delay is on our side */
         session_bye(s, "Autologout; idle for too long");
         break;
     case STREAM_CLOSED:

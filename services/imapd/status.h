@@ -1,4 +1,4 @@
-/* STATUS items, also asked for by LIST RETURN (STATUS (…)) (RFC 9051 §6.3.11, RFC 5819). */
+/* STATUS items, also of LIST RETURN (STATUS (…)) (RFC 9051 §6.3.11, RFC 5819). */
 #ifndef POSTBUS_IMAPD_STATUS_H
 #define POSTBUS_IMAPD_STATUS_H
 
@@ -14,9 +14,9 @@ enum status_item {
     STATUS_SIZE = 64,
     STATUS_DELETED = 128,
 };
-/* "(MESSAGES UNSEEN …)": the items' bits, or 0 when it is not that. */
+/* "(MESSAGES UNSEEN …)": the bits of the items, or 0 on a syntax error. */
 unsigned parse_status_items(struct parser *p);
-/* deleted: how many messages have \Deleted; asked for with STATUS_DELETED only. */
+/* deleted: the number of messages with \Deleted; used only with STATUS_DELETED. */
 void write_status(struct session *s, const struct mailbox_folder *folder, unsigned items, size_t deleted);
 
 #endif

@@ -1,4 +1,4 @@
-/* The users of this worker's sessions: one subscription to a user's news, and a bound on sessions. */
+/* The users of this worker's sessions: one subscription to a user's events, and a bound on sessions. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -11,7 +11,7 @@ static size_t bucket_of(struct slice id) {
     return (size_t)(h % USER_BUCKETS);
 }
 
-/* Wakes the sessions that have the changed folder open. */
+/* Wakes the sessions that have selected the changed folder. */
 static void on_news(void *ctx, struct slice about, struct slice event) {
     struct user *u = ctx;
     int64_t folder = mailbox_changed_folder(event);

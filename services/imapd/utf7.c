@@ -46,7 +46,7 @@ static void utf8_add(struct buf *out, uint32_t c) {
     buf_add_char(out, (char)(0x80 | (c & 0x3f)));
 }
 
-/* UTF-16 in base 64, three units of six bits as they fill. */
+/* Writes UTF-16 in base 64, six bits at a time. */
 struct shift {
     uint32_t bits;
     int count;
@@ -139,7 +139,7 @@ bool utf7_decode(struct slice s, struct buf *out) {
         if (!inside.n)
             buf_add_char(out, '&');
         else if (!decode_shifted(inside, out) || (s.n > 1 && s.p[0] == '&' && s.p[1] != '-'))
-            goto bad; /* two runs of base 64 that should be one */
+            goto bad; /* two adjacent runs of base 64, which must be one */
     }
     if (!s.n) return true;
 bad:

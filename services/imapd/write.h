@@ -1,14 +1,14 @@
-/* Strings as IMAP writes them: quoted where that is possible, else as a literal; never a NUL (RFC 9051 §4.3). */
+/* Strings of IMAP: quoted if possible, otherwise as a literal; without NUL (RFC 9051 §4.3). */
 #ifndef POSTBUS_IMAPD_WRITE_H
 #define POSTBUS_IMAPD_WRITE_H
 
 #include "libcommon/base/buf.h"
 
-/* utf8_quoted: 8-bit characters may stand in quotes (after ENABLE IMAP4rev2 or UTF8=ACCEPT). */
+/* utf8_quoted: 8-bit characters are allowed in quotes (after ENABLE IMAP4rev2 or UTF8=ACCEPT). */
 void write_string(struct buf *out, struct slice s, bool utf8_quoted);
-/* An atom where possible, else as write_string. */
+/* An atom if possible, otherwise as write_string. */
 void write_astring(struct buf *out, struct slice s, bool utf8_quoted);
-/* Always a literal: "{n}\r\n…"; NULs become 0x80, as only literal8 may hold them. */
+/* Always a literal: "{n}\r\n…"; NULs become 0x80, because they are allowed only in literal8. */
 void write_literal(struct buf *out, struct slice s);
 /* "~{n}\r\n…" (RFC 3516 §4.2) */
 void write_literal8(struct buf *out, struct slice s);

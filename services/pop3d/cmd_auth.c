@@ -1,5 +1,5 @@
-/* Before login: CAPA, STLS, USER and PASS, AUTH (RFC 2449, 2595, 5034, 4616). Nobody says a password in plain text,
- * from wherever he comes. */
+/* Before login: CAPA, STLS, USER and PASS, AUTH (RFC 2449, 2595, 5034, 4616). Passwords are never accepted in plain
+ * text, from any address. */
 #include <openssl/crypto.h>
 #include <stdlib.h>
 
@@ -14,7 +14,7 @@ static struct metric failures = METRIC_COUNTER("postbus_pop3d_login_failures_tot
 static bool has_tls(const struct session *s) { return stream_ssl(s->stream) != NULL; }
 
 void cmd_capa(struct session *s) {
-    session_ok(s, "what this server can do");
+    session_ok(s, "Capability list follows");
     stream_write(s->stream,
                  SLICE("TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nUTF8 USER\r\nEXPIRE NEVER\r\n"));
     if (!has_tls(s))
@@ -26,11 +26,11 @@ void cmd_capa(struct session *s) {
 
 void cmd_stls(struct session *s) {
     if (has_tls(s)) {
-        session_err(s, "TLS is on already");
+        session_err(s, "TLS is already active");
         return;
     }
     session_ok(s, "begin TLS");
-    free(s->name); /* what was said before counts no longer (RFC 2595 §4) */
+    free(s->name); /* earlier commands are void (RFC 2595 §4) */
     s->name = NULL;
     stream_start_tls(s->stream, SSL_new(s->pop3d->worker->tls), true);
 }
@@ -46,7 +46,7 @@ static void on_login(void *ctx, int error, const json_t *reply) {
     if (!session_resume(s)) return;
     const char *user = json_string_value(json_object_get(reply, "user"));
     if (!error && user && login_end_came(s->pop3d->login_end, user, s->login_asked_us)) {
-        session_err(s, "[SYS/TEMP] the account was changed meanwhile, log in again");
+        session_err(s, "[SYS/TEMP] the account was changed during the login, log in again");
         return;
     }
     if (!error && user && ulid_is_valid(slice_of(user))) {
@@ -61,24 +61,24 @@ static void on_login(void *ctx, int error, const json_t *reply) {
     if (error == BUS_REFUSED && strcmp(bus_error_code(reply), "denied") == 0) {
         log_info("login refused", "session", s->trace, "client", stream_peer(s->stream), NULL);
         if (++s->failures >= POP3_FAILURES_MAX)
-            session_close(s, "[AUTH] wrong name or password, too often");
+            session_close(s, "[AUTH] too many failed logins");
         else
             session_err(s, "[AUTH] wrong name or password");
     } else if (strcmp(bus_error_code(reply), "busy") == 0) {
-        session_err(s, "[SYS/TEMP] too many failed logins, wait a while");
+        session_err(s, "[SYS/TEMP] too many failed logins, try again later");
     } else {
-        session_err(s, "[SYS/TEMP] logins are not possible now, come again");
+        session_err(s, "[SYS/TEMP] logins are not possible now, try again later");
     }
 }
 
 static void log_in(struct session *s, struct slice name, struct slice password) {
     json_t *ask = json_pack("{s:s%, s:s%, s:s, s:s}", "login", name.p, name.n, "password", password.p, password.n,
                             "client_ip", stream_peer(s->stream), "protocol", "pop3");
-    if (!ask || !name.n || !password.n) { /* no UTF-8, so nobody's */
+    if (!ask || !name.n || !password.n) { /* not UTF-8: no account can have it */
         json_decref(ask);
         metric_add(&failures, 1);
         if (++s->failures >= POP3_FAILURES_MAX)
-            session_close(s, "[AUTH] wrong name or password, too often");
+            session_close(s, "[AUTH] too many failed logins");
         else
             session_err(s, "[AUTH] wrong name or password");
         return;
@@ -91,18 +91,18 @@ static void log_in(struct session *s, struct slice name, struct slice password) 
 void cmd_user(struct session *s, const struct pop3_command *c) {
     if (refuse_plain_text(s)) return;
     if (c->text.n == 0) {
-        session_err(s, "USER needs a name");
+        session_err(s, "USER requires a name");
         return;
     }
     free(s->name);
     s->name = memory_copy(c->text);
-    session_ok(s, "and the password?");
+    session_ok(s, "send the password");
 }
 
 void cmd_pass(struct session *s, const struct pop3_command *c) {
     if (refuse_plain_text(s)) return;
     if (!s->name) {
-        session_err(s, "USER comes first");
+        session_err(s, "USER is required first");
         return;
     }
     log_in(s, slice_of(s->name), c->text);
@@ -110,13 +110,13 @@ void cmd_pass(struct session *s, const struct pop3_command *c) {
     s->name = NULL;
 }
 
-/* authorization-identity NUL name NUL password (RFC 4616 §2); acting for another is not offered. */
+/* authorization-identity NUL name NUL password (RFC 4616 §2); authorization as another user is not supported. */
 static void take_plain(struct session *s, struct slice text) {
     struct slice identity, name;
     if (!slice_cut(&text, '\0', &identity) || !slice_cut(&text, '\0', &name) || slice_find(text, '\0') >= 0) {
         session_err(s, "[AUTH] malformed credentials");
     } else if (identity.n && !slice_equal(identity, name)) {
-        session_err(s, "[AUTH] acting for another is not possible");
+        session_err(s, "[AUTH] authorization as another user is not supported");
     } else {
         log_in(s, name, text);
     }
@@ -129,7 +129,7 @@ void auth_line(struct session *s, struct slice line) {
     if (slice_is(line, "*")) {
         session_err(s, "[AUTH] cancelled");
     } else if (base64_decode(slice_is(line, "=") ? SLICE("") : line, false, &text) != 0) {
-        session_err(s, "[AUTH] no base 64");
+        session_err(s, "[AUTH] invalid base64");
     } else if (expected == EXPECT_PLAIN) {
         take_plain(s, buf_slice(&text));
     } else if (expected == EXPECT_LOGIN_NAME) {
@@ -147,7 +147,7 @@ void auth_line(struct session *s, struct slice line) {
 }
 
 void cmd_auth(struct session *s, const struct pop3_command *c) {
-    if (c->count == 0) { /* what there is (RFC 1734 clients ask so) */
+    if (c->count == 0) { /* lists the mechanisms (RFC 1734) */
         session_ok(s, "mechanisms follow");
         stream_write(s->stream, has_tls(s) ? SLICE("PLAIN\r\nLOGIN\r\n.\r\n") : SLICE(".\r\n"));
         return;
@@ -155,7 +155,7 @@ void cmd_auth(struct session *s, const struct pop3_command *c) {
     if (refuse_plain_text(s)) return;
     bool plain = slice_is_nocase(c->word[0], "PLAIN");
     if (!plain && !slice_is_nocase(c->word[0], "LOGIN")) {
-        session_err(s, "[AUTH] no such mechanism");
+        session_err(s, "[AUTH] unsupported mechanism");
         return;
     }
     s->expecting = plain ? EXPECT_PLAIN : EXPECT_LOGIN_NAME;

@@ -4,7 +4,7 @@
 struct drop *drop_named(struct session *s, struct slice word) {
     uint32_t number;
     if (pop3_number(word, &number) != 0) {
-        session_err(s, "a message number is needed");
+        session_err(s, "a message number is required");
         return NULL;
     }
     if (number == 0 || number > s->count || s->drops[number - 1].deleted) {
@@ -64,7 +64,7 @@ void cmd_uidl(struct session *s, const struct pop3_command *c) {
         if (d) session_ok(s, "%zu %u.%u", (size_t)(d - s->drops) + 1, s->uidvalidity, d->uid);
         return;
     }
-    session_ok(s, "unique ids follow");
+    session_ok(s, "unique-id listing follows");
     write_listing(s, true);
 }
 
@@ -72,7 +72,7 @@ void cmd_dele(struct session *s, const struct pop3_command *c) {
     struct drop *d = drop_named(s, c->word[0]);
     if (!d) return;
     d->deleted = true;
-    session_ok(s, "message %zu goes at QUIT", (size_t)(d - s->drops) + 1);
+    session_ok(s, "message %zu marked for deletion", (size_t)(d - s->drops) + 1);
 }
 
 void cmd_rset(struct session *s) {

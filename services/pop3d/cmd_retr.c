@@ -1,7 +1,7 @@
 /* RETR and TOP: the bytes exactly as stored (RFC 1939 §5, §7). */
 #include "services/pop3d/pop3d.h"
 
-static struct metric fetched = METRIC_COUNTER("postbus_pop3d_fetched_total", "Messages given to clients whole");
+static struct metric fetched = METRIC_COUNTER("postbus_pop3d_fetched_total", "Messages sent completely to clients");
 
 static void say_fetched(struct session *s, struct drop *d) {
     if (d->fetched) return;
@@ -48,7 +48,7 @@ void cmd_top(struct session *s, const struct pop3_command *c) {
     const struct drop *d = drop_named(s, c->word[0]);
     if (!d) return;
     if (c->count != 2 || pop3_number(c->word[1], &lines) != 0) {
-        session_err(s, "TOP needs a message number and a number of lines");
+        session_err(s, "TOP requires a message number and a number of lines");
         return;
     }
     s->is_top = true;

@@ -1,4 +1,4 @@
-/* One POP3 command line, taken apart (RFC 1939 §3, RFC 2449 §4). Pure. */
+/* Parses one POP3 command line (RFC 1939 §3, RFC 2449 §4). Pure. */
 #ifndef POSTBUS_POP3D_COMMAND_H
 #define POSTBUS_POP3D_COMMAND_H
 
@@ -25,8 +25,8 @@ enum pop3_verb {
 
 struct pop3_command {
     enum pop3_verb verb;
-    struct slice text;    /* all after the keyword and one space: a password may hold spaces */
-    size_t count;         /* words in text, for the commands that have words: at most 3 are counted */
+    struct slice text;    /* all text after the keyword and one space: a password may contain spaces */
+    size_t count;         /* number of words in text, for commands with words: at most 3 are counted */
     struct slice word[2]; /* the first two */
 };
 

@@ -1,4 +1,4 @@
-/* The INBOX as it is at login, and its deletions at QUIT (RFC 1939 §4, §6). */
+/* The state of INBOX at login, and the deletions at QUIT (RFC 1939 §4, §6). */
 #include <stdlib.h>
 
 #include "libcommon/base/log.h"
@@ -6,7 +6,7 @@
 
 static void give_up(struct session *s, int error) {
     log_warn("cannot open an INBOX", "session", s->trace, "user", s->user, "reason", store_error_text(error), NULL);
-    session_err(s, "[SYS/TEMP] the mailbox is not available now, come again");
+    session_err(s, "[SYS/TEMP] the mailbox is not available now, try again later");
 }
 
 static void on_sync(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count,

@@ -1,4 +1,4 @@
-/* Step 9, the other door: POP3 on 110 and 995. */
+/* Start of pop3d: POP3 on 110 and 995 (step 9 of a mail). */
 #include <stdlib.h>
 
 #include "libcommon/base/config.h"
@@ -38,7 +38,7 @@ static void start(struct worker *w) {
     service_listen(w, "POSTBUS_POP3S_LISTEN", "[::]:995", on_accept, p);
 }
 
-/* Sessions that wait for nothing end now, the others when their command is done. */
+/* Sessions without pending waits end now, the others when their command is complete. */
 static void drain(struct worker *w) {
     struct pop3d *p = w->state;
     if (p->count == 0) service_drained(w);

@@ -1,17 +1,17 @@
-/* pop3d: POP3 (RFC 1939, 2449, 2595, 5034, 6856) on 110 (STLS) and 995. What is private to this folder.
+/* pop3d: POP3 (RFC 1939, 2449, 2595, 5034, 6856) on 110 (STLS) and 995. Private to this folder.
  *
- * A session sees the INBOX as it was at login; what it deletes goes at QUIT. Nobody logs in without TLS.
+ * A session sees the INBOX as it was at login; messages that it deletes are removed at QUIT. A login requires TLS.
  *
- * Bounds (docs/laws.md, law 7), with what the client gets when one is met:
+ * Bounds (docs/laws.md, law 7), and the reply when one is reached:
  *   a command line           POP3_LINE_MAX bytes: -ERR line too long
- *   commands without sense   POP3_BAD_MAX in a session: -ERR and the end
+ *   invalid commands         POP3_BAD_MAX in a session: -ERR and the end
  *   wrong passwords          POP3_FAILURES_MAX in a session: -ERR [AUTH] and the end
- *   silence                  POP3_LOGIN_TIMEOUT_MS before login, POP3_IDLE_TIMEOUT_MS after it (RFC 1939 §3): the end, nothing deleted
+ *   idle time                POP3_LOGIN_TIMEOUT_MS before login, POP3_IDLE_TIMEOUT_MS after it (RFC 1939 §3): the end, nothing deleted
  *   a login                  POSTBUS_POP3_LOGIN_TIME from the connection on: -ERR [SYS/TEMP] and the end
  *   a command line           POSTBUS_POP3_COMMAND_TIME from its first byte on: -ERR [SYS/TEMP] and the end, nothing deleted
  *   a client's connections   POSTBUS_POP3_CONNECTIONS_PER_CLIENT of one IPv4 address or IPv6 /64 to a process, that have not logged in: -ERR [SYS/TEMP]
  *   sessions                 POP3_SESSIONS_MAX a worker: -ERR [SYS/TEMP]
- *   output not yet taken     POP3_OUTPUT_MAX bytes, then the next command waits (a single answer may be larger) */
+ *   unsent output            POP3_OUTPUT_MAX bytes, then the next command waits (a single answer may be larger) */
 #ifndef POSTBUS_POP3D_H
 #define POSTBUS_POP3D_H
 
@@ -40,7 +40,7 @@ enum {
 #define POP3_COMMAND_TIME "1m"
 enum { POP3_LOGINS_PER_CLIENT = 200 };
 
-/* What all workers of the process share: settings, and the clients that have not logged in. */
+/* Shared by all workers of the process: settings, and the clients that have not logged in. */
 struct pop3d_process {
     int64_t login_us, command_us;
     struct clients *clients;
@@ -55,7 +55,7 @@ struct pop3d {
     int count;
 };
 
-/* One message of the maildrop; its number is its place, from 1. */
+/* One message of the maildrop; its number is its position, from 1. */
 struct drop {
     uint32_t uid, size;
     bool deleted, fetched;
@@ -68,42 +68,43 @@ enum expecting { EXPECT_COMMAND, EXPECT_PLAIN, EXPECT_LOGIN_NAME, EXPECT_LOGIN_P
 struct session {
     struct pop3d *pop3d;
     struct life life;
-    struct stream *stream; /* NULL: it is over */
+    struct stream *stream; /* NULL after its end */
     struct session *next, *previous;
     enum session_state state;
-    enum expecting expecting; /* what the next line is */
-    bool waiting;             /* an answer of bus or store is on its way; no command is taken meanwhile */
-    bool counted;             /* among its client's connections that have not logged in */
-    bool login_ended;         /* its account's password changed, or the account is gone */
+    enum expecting expecting; /* the meaning of the next line */
+    bool waiting;             /* an answer of the bus or the store is pending; no command is read meanwhile */
+    bool counted;             /* counted among its client's connections that have not logged in */
+    bool login_ended;         /* its account's password was changed, or the account was deleted */
     int bad, failures;
     int64_t accepted_us, login_asked_us;
-    int64_t command_since_us; /* when a part of a line came whose end has not; 0: none has */
+    int64_t command_since_us; /* time at which an incomplete line began; 0: there is none */
     char *name;               /* of USER, or of AUTH LOGIN */
     char user[ULID_BYTES], trace[ULID_BYTES];
     uint32_t folder_id, uidvalidity;
     size_t count;
     struct drop *drops;
-    uint32_t current, top_lines; /* of the RETR or TOP that runs */
+    uint32_t current, top_lines; /* of the running RETR or TOP */
     bool is_top;
 };
 
 void session_accept(struct pop3d *p, evutil_socket_t fd, bool implicit_tls);
-/* Sends "-ERR text", when text is not NULL, and closes: the session is over, and is freed from the loop. */
+/* Sends "-ERR text" if text is not NULL, and closes: the session has ended, and is freed from the loop. */
 void session_close(struct session *s, const char *text);
-/* The maildrop is open: the limits are those of a session that is logged in. */
+/* The maildrop is open: sets the limits of a session that is logged in. */
 void session_logged_in(struct session *s);
-/* Ends the sessions of a user from their loop. */
+/* Ends the sessions of a user, each from its loop. */
 void sessions_end_user(struct pop3d *p, const char *user);
-/* Ends sessions that take too long to log in, or to end a line that they began. */
+/* Ends sessions that take too long to log in, or to complete a line. */
 void sessions_check_time(struct pop3d *p);
 /* One line: "+OK text" or "-ERR text". */
 void session_ok(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void session_err(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* An answer of bus or store is awaited; its callback begins with session_resume: false: the session is over, do nothing
- * more. When the callback waits for nothing else, the session goes on from its loop (libcommon/service/life.h). */
+/* Must be called before a request to the bus or the store. Its callback begins with session_resume, which returns false
+ * when the session has ended; the callback must then return. If the callback starts no further request, the session
+ * continues from its loop (libcommon/service/life.h). */
 void session_wait(struct session *s);
 bool session_resume(struct session *s);
-/* "-ERR …" for what the store said. */
+/* "-ERR …" for an error of the store. */
 void session_store_err(struct session *s, int error);
 
 /* cmd_auth.c: before login. */
@@ -119,7 +120,7 @@ void cmd_list(struct session *s, const struct pop3_command *c);
 void cmd_uidl(struct session *s, const struct pop3_command *c);
 void cmd_dele(struct session *s, const struct pop3_command *c);
 void cmd_rset(struct session *s);
-/* The message that a word names, or NULL after an -ERR. */
+/* The message with this number, or NULL after an -ERR. */
 struct drop *drop_named(struct session *s, struct slice word);
 /* maildrop.c: the INBOX opened at login; deletions done at QUIT. */
 void maildrop_open(struct session *s);
@@ -127,8 +128,8 @@ void maildrop_quit(struct session *s);
 /* cmd_retr.c */
 void cmd_retr(struct session *s, const struct pop3_command *c);
 void cmd_top(struct session *s, const struct pop3_command *c);
-/* A message as the lines of a multi-line answer: lines that begin with "." get another, the last line its CRLF, then
- * "." CRLF (RFC 1939 §3). body_lines: how many lines of the body, or SIZE_MAX. */
+/* Writes a message as a multi-line response: lines that begin with "." get another ".", a last line without CRLF gets
+ * one, then "." CRLF (RFC 1939 §3). body_lines: the number of lines of the body, or SIZE_MAX. */
 void pop3_stuff(struct slice message, size_t body_lines, struct buf *out);
 
 #endif

@@ -10,7 +10,7 @@
 static struct metric connections = METRIC_COUNTER("postbus_pop3d_connections_total", "POP3 connections accepted");
 static struct metric open_sessions = METRIC_GAUGE("postbus_pop3d_sessions", "POP3 sessions open now");
 
-/* From the loop, when nothing waits for the session any more. */
+/* Called from the loop when the session has no pending waits. */
 static void session_free(void *ctx) {
     struct session *s = ctx;
     struct pop3d *p = s->pop3d;
@@ -58,7 +58,7 @@ void session_store_err(struct session *s, int error) {
     if (error == STORE_NOT_FOUND)
         session_err(s, "[SYS/PERM] the message is no longer there");
     else
-        session_err(s, "[SYS/TEMP] the mailbox is not available now, come again");
+        session_err(s, "[SYS/TEMP] the mailbox is not available now, try again later");
 }
 
 void session_close(struct session *s, const char *text) {
@@ -107,7 +107,7 @@ void sessions_check_time(struct pop3d *p) {
     }
 }
 
-/* A command that makes no sense here. */
+/* Refuses a command that is invalid here. */
 static void refuse(struct session *s, const char *why) {
     if (++s->bad >= POP3_BAD_MAX)
         session_close(s, "too many bad commands");
@@ -121,8 +121,8 @@ static void run_before_login(struct session *s, const struct pop3_command *c) {
     case POP3_USER: cmd_user(s, c); return;
     case POP3_PASS: cmd_pass(s, c); return;
     case POP3_AUTH: cmd_auth(s, c); return;
-    case POP3_UTF8: session_ok(s, "UTF-8 it is"); return; /* RFC 6856 §2: we give messages as they are in any case */
-    case POP3_UNKNOWN: refuse(s, "no such command"); return;
+    case POP3_UTF8: session_ok(s, "UTF-8 enabled"); return; /* RFC 6856 §2: messages are sent unchanged in any case */
+    case POP3_UNKNOWN: refuse(s, "unknown command"); return;
     default: refuse(s, "log in first"); return;
     }
 }
@@ -137,8 +137,8 @@ static void run_after_login(struct session *s, const struct pop3_command *c) {
     case POP3_DELE: cmd_dele(s, c); return;
     case POP3_RSET: cmd_rset(s); return;
     case POP3_NOOP: session_ok(s, "%s", ""); return;
-    case POP3_UNKNOWN: refuse(s, "no such command"); return;
-    default: refuse(s, "you are logged in already"); return;
+    case POP3_UNKNOWN: refuse(s, "unknown command"); return;
+    default: refuse(s, "already logged in"); return;
     }
 }
 
@@ -157,7 +157,7 @@ static void run(struct session *s, struct slice line) {
         run_after_login(s, &c);
 }
 
-/* Takes the commands that wait. */
+/* Reads the waiting commands. */
 static void take_input(struct session *s) {
     struct slice line;
     int got;
@@ -175,7 +175,7 @@ static void take_input(struct session *s) {
     }
 }
 
-/* A line that has begun must end in time. */
+/* Bounds the time of a line that has begun. */
 static void watch_command(struct session *s) {
     if (!stream_pending_input(s->stream))
         s->command_since_us = 0;
@@ -183,18 +183,18 @@ static void watch_command(struct session *s) {
         s->command_since_us = clock_monotonic_us();
 }
 
-/* Whatever happened to the session, it goes on here. */
+/* The session continues here after every event. */
 static void session_run(void *ctx) {
     struct session *s = ctx;
     if (s->login_ended) {
-        log_info("session ended: the password changed, or the account is gone", "session", s->trace, "user", s->user,
-                 NULL);
-        session_close(s, "[AUTH] the password was changed or the account was removed, log in again");
+        log_info("session ended: the password was changed or the account was deleted", "session", s->trace, "user",
+                 s->user, NULL);
+        session_close(s, "[AUTH] the password was changed or the account was deleted, log in again");
         return;
     }
     take_input(s);
     if (s->stream && !s->waiting && service_is_draining())
-        session_close(s, "[SYS/TEMP] the server is shutting down, come again");
+        session_close(s, "[SYS/TEMP] the server is shutting down, try again later");
     if (s->stream) watch_command(s);
 }
 
@@ -241,7 +241,7 @@ void session_accept(struct pop3d *p, evutil_socket_t fd, bool implicit_tls) {
     stream_set_timeout(s->stream, POP3_LOGIN_TIMEOUT_MS);
     log_debug("connection", "session", s->trace, "peer", stream_peer(s->stream), NULL);
     if (p->count > POP3_SESSIONS_MAX) {
-        session_close(s, "[SYS/TEMP] too many connections, come again");
+        session_close(s, "[SYS/TEMP] too many connections, try again later");
     } else if (!(s->counted = clients_enter(p->process->clients, stream_peer(s->stream)))) {
         session_close(s, "[SYS/TEMP] too many connections from your network that have not logged in");
     } else if (implicit_tls) {

@@ -35,7 +35,7 @@ json_t *document_dmarc(const struct settings *s, const struct report_due *due, c
                                (json_int_t)due->end - 1, "generator", "Postbus", "policy", policy, "records", records);
     if (lost) {
         char text[128];
-        snprintf(text, sizeof text, "%lld more messages came from more sources than are counted one by one",
+        snprintf(text, sizeof text, "%lld further messages came from sources that are not counted separately",
                  (long long)lost);
         json_object_set_new(report, "errors", json_pack("[s]", text));
     }

@@ -145,7 +145,7 @@ static void on_kept(void *ctx, int error, long long value) {
     struct incoming *in = ctx;
     struct reporter *r = in->reporter;
     if (error) {
-        bus_refuse(in->call, "unavailable", "the report cannot be kept now");
+        bus_refuse(in->call, "unavailable", "the report cannot be stored now");
         finish(in);
         return;
     }

@@ -66,7 +66,8 @@ static void on_counted(void *ctx, int error, long long value) {
     } else {
         if (value == REPORT_COUNTED) metric_add(&reporter_counted, 1);
         if (value == REPORT_LATE) metric_add(&reporter_late, 1);
-        if (value == REPORT_NO_ROOM) log_warn("a fact is not counted: there are too many domains to report to", NULL);
+        if (value == REPORT_NO_ROOM)
+            log_warn("a fact is not counted: there are too many domains with open reports", NULL);
         bus_consumer_ack(in->consumer, c->event);
     }
     free(c);
@@ -165,7 +166,7 @@ static void fetched(void *job) {
     struct intake *in = job;
     if (in->failed && !in->told)
         log_warn("the stream of mail events cannot be read; trying again", "stream", STREAM, NULL);
-    if (!in->failed && in->told) log_info("the stream of mail events is read again", "stream", STREAM, NULL);
+    if (!in->failed && in->told) log_info("the stream of mail events can be read again", "stream", STREAM, NULL);
     in->told = in->failed;
     in->known_until = bus_consumer_is_behind(in->consumer) ? 0 : in->asked_at;
     in->waiting = 1; /* kept above 0 while the batch is handled */

@@ -69,7 +69,7 @@ static void on_signed(void *ctx, int error, const json_t *reply) {
     if (error == BUS_OK && headers)
         buf_add_str(&l->fields, headers);
     else
-        log_info("a report goes without a signature: the domain has no key here", "id", l->id, "domain",
+        log_info("a report is sent without a signature: the domain has no key here", "id", l->id, "domain",
                  l->reporter->settings.from_domain, NULL);
     bus_request(l->reporter->worker->bus, "accounts.resolve", json_pack("{s:s}", "address", l->to), ASK_MS, on_resolved,
                 l);

@@ -9,14 +9,14 @@
 struct metric reporter_counted =
                   METRIC_COUNTER("postbus_reporter_facts_total", "Messages and TLS sessions counted for reports"),
               reporter_late =
-                  METRIC_COUNTER("postbus_reporter_late_facts_total", "Facts of a time that was reported already"),
+                  METRIC_COUNTER("postbus_reporter_late_facts_total", "Facts of a period that was already reported"),
               reporter_sent = METRIC_COUNTER("postbus_reporter_sent_total", "Reports sent"),
               reporter_refused = METRIC_COUNTER("postbus_reporter_refused_total",
-                                                "Addresses that reports may not be sent to, or that did not take one"),
+                                                "Addresses that do not permit reports, or that refused one"),
               reporter_kept =
-                  METRIC_COUNTER("postbus_reporter_received_total", "Reports of other sites that were kept"),
+                  METRIC_COUNTER("postbus_reporter_received_total", "Reports of other sites that were stored"),
               reporter_unreadable = METRIC_COUNTER("postbus_reporter_unreadable_total",
-                                                   "Mails to report addresses without a report that can be read");
+                                                   "Mails to report addresses without a readable report");
 
 static void reporter_configure(void) { curl_global_init(CURL_GLOBAL_DEFAULT); }
 

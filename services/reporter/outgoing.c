@@ -66,7 +66,7 @@ static void on_put_off(void *ctx, int error, long long value) {
 static void put_off(struct outgoing *o) {
     int64_t now = clock_wall_ms() / 1000, pause = (now - o->due) / 4;
     pause = pause < RETRY_FIRST_SECONDS ? RETRY_FIRST_SECONDS : pause > RETRY_LAST_SECONDS ? RETRY_LAST_SECONDS : pause;
-    log_info("a report is put off", "kind", o->kind, "domain", o->domain, "reason", o->why, NULL);
+    log_info("a report is postponed", "kind", o->kind, "domain", o->domain, "reason", o->why, NULL);
     report_put_off(o->reporter->worker->redis, o->bucket, o->reporter->token, now + pause, on_put_off, o);
 }
 
@@ -103,7 +103,7 @@ static void on_recorded(void *ctx, int error, long long value) {
     struct outgoing *o = ctx;
     (void)value;
     if (error)
-        log_warn("a report was sent, and that could not be recorded", "kind", o->kind, "domain", o->domain, NULL);
+        log_warn("a report was sent, but this could not be recorded", "kind", o->kind, "domain", o->domain, NULL);
     finish(o);
 }
 
@@ -133,7 +133,7 @@ static void record(struct outgoing *o) {
 static void on_committed(void *ctx, int error) {
     struct address *a = ctx;
     if (error) /* the bucket stays, and none of its mails is given up */
-        temporary(a, "the store does not take it", INT32_MAX);
+        temporary(a, "the store does not accept it", INT32_MAX);
     else
         settle(a, "sent", "");
     arrived(a->outgoing);
@@ -207,7 +207,7 @@ static void post_all(struct outgoing *o) {
         struct address *a = &o->addresses[i];
         if (a->result || a->uri.scheme != REPORT_HTTPS) continue;
         if (!is_tls(o)) {
-            settle(a, "refused", "DMARC reports go by mail (RFC 9990 section 3.5)");
+            settle(a, "refused", "DMARC reports are sent only by mail (RFC 9990 §3.5)");
             continue;
         }
         o->waiting++;
@@ -229,7 +229,7 @@ static void on_letter(void *ctx, struct letter *l, enum letter_state state) {
     }
     if (state == LETTER_TEMPORARY)
         temporary(a, "it could not be signed, or its address could not be looked up", GIVE_UP_SECONDS);
-    if (state == LETTER_NOBODY) settle(a, "failed", "the address is of this site, and nobody has it");
+    if (state == LETTER_NOBODY) settle(a, "failed", "the address is at this site and does not exist");
     arrived(a->outgoing);
 }
 
@@ -253,7 +253,7 @@ static void make_letters(struct outgoing *o) {
                                 .now_ms = clock_wall_ms()};
         (is_tls(o) ? report_mail_tls : report_mail_aggregate)(&m, buf_slice(&o->packed), &text);
         if (a->uri.max_bytes && text.n > a->uri.max_bytes) { /* RFC 9990 §3.5 */
-            settle(a, "refused", "the report is larger than its reader takes");
+            settle(a, "refused", "the report exceeds the size limit of its address");
             buf_free(&text);
             continue;
         }
@@ -270,9 +270,9 @@ static void make_letters(struct outgoing *o) {
 static void on_checked(void *ctx, enum destination answer, const char *instead) {
     struct address *a = ctx;
     if (answer == DESTINATION_UNKNOWN)
-        temporary(a, "DNS did not say whether the address may get it", GIVE_UP_SECONDS);
+        temporary(a, "DNS did not answer whether the address may get it", GIVE_UP_SECONDS);
     else if (answer == DESTINATION_REFUSED)
-        settle(a, "refused", "the address is not of the domain, and its own domain does not ask for reports about it");
+        settle(a, "refused", "the address is at another domain, which does not permit reports about this domain");
     else if (*instead)
         snprintf(a->uri.address, sizeof a->uri.address, "%s", instead);
     arrived(a->outgoing);

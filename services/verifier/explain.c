@@ -45,8 +45,7 @@ static void on_message(void *ctx, int error, struct slice message) {
     size_t body_at;
     if (error) {
         bus_refuse(e->call, error == STORE_NOT_FOUND ? "not_found" : "unavailable",
-                   error == STORE_NOT_FOUND ? "the message is not in the store, or not any more"
-                                            : "the store cannot be read now");
+                   error == STORE_NOT_FOUND ? "the message is not in the store" : "the store cannot be read now");
         verifier_end(e->verifier);
         arena_destroy(e->arena);
     } else {
@@ -62,7 +61,7 @@ static void on_explain(void *ctx, struct bus_call *call, const json_t *ask) {
     struct verifier *v = ctx;
     struct slice id = member_slice(ask, "id");
     if (!ulid_is_valid(id)) {
-        bus_refuse(call, "invalid", "id is no message id");
+        bus_refuse(call, "invalid", "id is not a message id");
         return;
     }
     if (!verifier_begin(v, call)) return;

@@ -61,8 +61,8 @@ static void seal_made(void *job) {
     struct seal *s = job;
     domain_keys_release(s->keys);
     if (s->failed)
-        log_warn("a message goes on without an ARC set", "domain", s->domain, "chain", arc_result_text(s->arc.result),
-                 NULL);
+        log_warn("a message is forwarded without an ARC set", "domain", s->domain, "chain",
+                 arc_result_text(s->arc.result), NULL);
     else
         metric_add(&sealed_messages, 1);
     bus_answer(s->call, json_pack("{s:s%}", "headers", buf_str(&s->fields), s->failed ? (size_t)0 : s->fields.n));
@@ -74,7 +74,7 @@ static void on_keys(void *ctx, struct domain_keys *keys, const char *code) {
     if (!keys) {
         refuse(s, code,
                strcmp(code, "not_found") == 0 ? "the domain has no DKIM key here"
-                                              : "the domain's keys cannot be had now");
+                                              : "the domain's keys are not available now");
         return;
     }
     for (size_t i = 0; i < keys->count; i++) {

@@ -68,7 +68,7 @@ static void on_keys(void *ctx, struct domain_keys *keys, const char *code) {
     if (!keys) {
         refuse(s, code,
                strcmp(code, "not_found") == 0 ? "the domain has no DKIM key here"
-                                              : "the domain's keys cannot be had now");
+                                              : "the domain's keys are not available now");
         return;
     }
     if (!domain_keys_can_sign(keys)) {

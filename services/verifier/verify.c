@@ -113,7 +113,7 @@ static void run(void *ctx) {
     }
     while (trust_verify(v->arena, &v->input, &dns, v->verifier->trust_keys, &result) == TRUST_PENDING) {
         if (v->too_many || ++v->rounds > VERIFY_ROUNDS_MAX) {
-            answer_tempfail(v, "verifying this sender asks for more DNS than is allowed");
+            answer_tempfail(v, "verifying this sender needs more DNS queries than are allowed");
             verify_free(v);
             return;
         }

@@ -44,11 +44,11 @@ def test_domains_accounts_aliases(cli):
     assert json.loads(cli("account", "quota", "ann@cli.test", "0", "--json"))["quota_bytes"] == 0
     assert cli("alias", "add", "info@cli.test", "ann@cli.test", "b@far.test") == "info@cli.test\tann@cli.test b@far.test\n"
     assert cli("alias", "list", "cli.test") == "info@cli.test\tann@cli.test b@far.test\n"
-    assert cli("alias", "delete", "info@cli.test") == "info@cli.test is gone\n"
+    assert cli("alias", "delete", "info@cli.test") == "info@cli.test was deleted\n"
     assert cli("domain", "dns", "cli.test") == "cli.test.\t60\tIN\tMX\t10 mx.alpha.test.\n"
     assert "in use" in cli("domain", "delete", "cli.test", status=1)
-    assert cli("account", "delete", "ann@cli.test") == "ann@cli.test is gone\n"
-    assert cli("domain", "delete", "cli.test", "--force") == "cli.test is gone\n"
+    assert cli("account", "delete", "ann@cli.test") == "ann@cli.test was deleted\n"
+    assert cli("domain", "delete", "cli.test", "--force") == "cli.test was deleted\n"
 
 
 def test_targets_of_an_alias_may_have_commas_between_them(cli):
@@ -133,7 +133,7 @@ def test_queue_health_journey(cli):
         assert said in cli("queue", verb, "01JDADM0000000000000000001")
     assert "priority" in cli("queue", "priority", "01JDADM0000000000000000001", "5")
     assert "tried again" in cli("queue", "retry", "01JDADM0000000000000000001")
-    assert "is gone" in cli("queue", "delete", "01JDADM0000000000000000001")
+    assert "was deleted" in cli("queue", "delete", "01JDADM0000000000000000001")
     wait_until("health", lambda: "mx.alpha.test: ok" in cli("health"))
     assert "7 days" in cli("journey", "01JDADM0000000000000000002", status=1)
     assert "not a message id" in cli("journey", "x", status=1)

@@ -138,7 +138,7 @@ def test_nobody_listens_there():
 @pytest.mark.parametrize("resolver", ["", "nonsense", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:0", "127.0.0.1:70000", "[::1", "[]:53", "300.1.1.1:53", ":53"])
 def test_resolvers_that_are_none(resolver):
     done = subprocess.run([BIN / "cli", "check", "message", "-", "--resolver", resolver], input=b"From: a@b.test\n\n", capture_output=True, timeout=60)
-    assert done.returncode == 69 and b"no resolver can be asked" in done.stderr and not done.stdout
+    assert done.returncode == 69 and b"is not a usable resolver" in done.stderr and not done.stdout
 
 
 def test_the_text_tells_each_step(scripted):
@@ -162,7 +162,7 @@ def test_a_sender_as_smtp_writes_it(scripted, sender, scope, domain):
 def test_a_client_that_is_no_address_is_wrong_usage(scripted):
     done = subprocess.run([BIN / "cli", "check", "message", "-", "--json", "--resolver", scripted, "--ip", "mail.plain.test", "--mail-from", "a@plain.test"],
                           input=b"From: a@plain.test\n\n", capture_output=True, timeout=60)
-    assert done.returncode == 64 and b"--ip is no IPv4" in done.stderr and not done.stdout
+    assert done.returncode == 64 and b"--ip is not an IPv4" in done.stderr and not done.stdout
 
 
 @pytest.mark.parametrize("message, result", [

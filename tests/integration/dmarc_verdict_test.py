@@ -219,7 +219,7 @@ def test_the_verdict_of_a_stored_message_is_made_again_step_by_step(world):
     assert now["dmarc"]["steps"][0].startswith("_dmarc.sign.test: v=DMARC1; p=reject")
     assert "steps" not in found["dmarc"]
     done = cli(world, "message", "verdict", id)
-    assert done.returncode == 0 and "dmarc  pass: an aligned DKIM signature passed (from sign.test" in done.stdout and "the same proofs now" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "dmarc  pass: an aligned DKIM signature passed (from sign.test" in done.stdout and "the results of a new verification" in done.stdout, done.stdout + done.stderr
     assert json.loads(cli(world, "message", "verdict", id, "--json").stdout)["id"] == id
     world.dns.update({("k._domainkey.sign.test", "TXT"): '"v=DKIM1; p="'})  # the key is revoked; what was found then stays as it was
     try:

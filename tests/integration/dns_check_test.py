@@ -121,7 +121,7 @@ CASES = [
     ("no DMARC", {(f"_dmarc.{DOMAIN}", "TXT"): None}, DMARC, "missing", "publish"),
     ("another DMARC policy", {(f"_dmarc.{DOMAIN}", "TXT"): '"v=DMARC1; p=none"'}, DMARC, "wrong", "postbus domain set"),
     ("the same DMARC record in other words", {(f"_dmarc.{DOMAIN}", "TXT"): f'"v=DMARC1;p=quarantine ;  rua=mailto:dmarc-reports@{DOMAIN};"'}, DMARC, "right", ""),
-    ("two DMARC records", {(f"_dmarc.{DOMAIN}", "TXT"): ['"v=DMARC1; p=none"', '"v=DMARC1; p=reject"']}, DMARC, "conflicting", "count as none"),
+    ("two DMARC records", {(f"_dmarc.{DOMAIN}", "TXT"): ['"v=DMARC1; p=none"', '"v=DMARC1; p=reject"']}, DMARC, "conflicting", "all are ignored"),
     ("the mail host has another address", {(HOST, "A"): "198.51.100.9"}, (HOST, "A"), "wrong", "198.51.100.9"),
     ("the mail host has one address too many", {(HOST, "A"): [ADDRESS, "198.51.100.9"]}, (HOST, "A"), "conflicting", "other addresses too"),
     ("no reverse name", {(REVERSE, "PTR"): None}, (REVERSE, "PTR"), "missing", "provider"),
@@ -164,7 +164,7 @@ def test_the_policy_is_fetched_and_held_against_the_setting(world):
     key = ("https://mta-sts.shop.example/.well-known/mta-sts.txt", "HTTPS")
     right = world.policy.text
     try:
-        for text, said in ((right.replace(b"enforce", b"testing"), "another mode"), (right.replace(HOST.encode(), b"mx.far.example"), "does not name this site"), (b"hello", "malformed")):
+        for text, said in ((right.replace(b"enforce", b"testing"), "differs from the setting"), (right.replace(HOST.encode(), b"mx.far.example"), "does not name this site"), (b"hello", "malformed")):
             world.policy.text = text
             f = check(world)[1][key]
             assert f["state"] == "wrong" and said in f["say"], f
@@ -173,7 +173,7 @@ def test_the_policy_is_fetched_and_held_against_the_setting(world):
     finally:
         world.policy.text, world.policy.type = right, "text/plain"
     f = check(world, {("policy.other.example", "A"): None})[1][key]
-    assert f["state"] == "wrong" and "cannot be had" in f["say"]
+    assert f["state"] == "wrong" and "cannot be fetched" in f["say"]
 
 
 def test_news_when_it_breaks_and_when_it_is_mended_and_none_when_dns_is_silent(world):

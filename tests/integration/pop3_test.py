@@ -180,7 +180,7 @@ def test_pipelined_commands_are_answered_in_order(pop, mail):
     assert raw.line().startswith(b"+OK 3 ")
     assert raw.line().startswith(b"+OK")
     assert len(raw.lines()) > 5
-    assert raw.line().startswith(b"+OK message 1 goes")
+    assert raw.line().startswith(b"+OK message 1 marked")
     assert raw.line() == b"+OK\r\n"
     assert raw.line() == b"+OK bye, 1 messages removed\r\n"
     assert raw.line() == b""

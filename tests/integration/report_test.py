@@ -362,7 +362,7 @@ def test_reports_to_our_addresses_are_read_and_shown(whole):
     status, report = whole.api("GET", f"/api/v1/reports/dmarc/{newest['id']}")
     assert status == 200 and report["report"]["records"][1]["source_ip"] == "203.0.113.9" and report["report"]["policy"]["pct"] == 100
     assert whole.api("GET", f"/api/v1/reports/tls/{newest['id']}")[0] == 404 and whole.api("GET", "/api/v1/reports/dmarc/nonsense")[0] == 404
-    assert {r["reason"] for r in reports(whole, "unreadable")} == {"the archive is damaged", "the XML has a document type, which no report needs"}
+    assert {r["reason"] for r in reports(whole, "unreadable")} == {"the archive is damaged", "the XML has a document type declaration, which is refused"}
     first_page = whole.api("GET", "/api/v1/reports/dmarc?domain=ALPHA.test&limit=1")[1]
     assert [r["report_id"] for r in first_page["reports"]] == ["g2"]
     assert [r["report_id"] for r in whole.api("GET", f"/api/v1/reports/dmarc?domain=alpha.test&limit=1&after={first_page['next']}")[1]["reports"]] == ["g1"]

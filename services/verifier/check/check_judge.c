@@ -79,15 +79,16 @@ static void set(struct check_finding *f, enum check_state state, const char *say
 static void judge_spf(struct check_finding *f, const struct check_context *c) {
     if (f->found.n > 1)
         set(f, CHECK_CONFLICTING,
-            "there are several SPF records, which receivers take for an error (RFC 7208 §4.5): remove all but this "
+            "there are several SPF records, which is an error (RFC 7208 §4.5): remove all but this "
             "one");
     else if (strcasecmp(f->found.text[0], f->wanted.text[0]) == 0)
         set(f, CHECK_RIGHT, "");
     else if (c->spf_covers == 1)
-        set(f, CHECK_RIGHT, "it has another text, but permits all addresses that mail leaves from");
+        set(f, CHECK_RIGHT, "it has another text, but permits all addresses of outgoing connections");
     else if (c->spf_covers == 0)
         set(f, CHECK_WRONG,
-            "it does not permit every address that mail leaves from: receivers may refuse mail; publish this instead, "
+            "it does not permit all addresses of outgoing connections: receivers may refuse mail; publish this "
+            "instead, "
             "or add the addresses");
     else if (c->spf_covers == -2)
         set(f, CHECK_UNKNOWN, "the record differs, and DNS did not answer for what it refers to");
@@ -104,7 +105,7 @@ static void judge_dkim(struct check_finding *f) {
             "there are several records at this selector, and a receiver takes any of them (RFC 6376 §3.6.2.2): remove "
             "all but this one");
     else if (!theirs.p)
-        set(f, CHECK_CONFLICTING, "what is at this selector is no DKIM key: replace it");
+        set(f, CHECK_CONFLICTING, "the record at this selector is not a DKIM key: replace it");
     else if (!theirs.n)
         set(f, CHECK_WRONG,
             "the key is revoked (empty p=, RFC 6376 §3.6.1): signatures with it fail; publish this instead");
@@ -120,17 +121,17 @@ static void judge_dkim(struct check_finding *f) {
 static void judge_tags(struct arena *arena, struct check_finding *f) {
     struct slice id;
     if (f->found.n > 1)
-        set(f, CHECK_CONFLICTING, "there are several such records, which count as none: remove all but this one");
+        set(f, CHECK_CONFLICTING, "there are several such records, so all are ignored: remove all but this one");
     else if (same_tags(f->found.text[0], f->wanted.text[0]))
         set(f, CHECK_RIGHT, "");
     else if (strncasecmp(f->wanted.text[0], "v=STSv1", 7) == 0 &&
              mta_sts_record_parse(slice_of(f->found.text[0]), &id) == 0)
-        set(f, CHECK_RIGHT, "the id is another one, which is all right as long as it changes with the policy");
+        set(f, CHECK_RIGHT, "the id differs, which is allowed as long as it changes with the policy");
     else if (strstr(f->name, "._report._dmarc."))
         set(f, CHECK_RIGHT, "");
     else
         set(f, CHECK_WRONG,
-            arena_printf(arena, "it differs from what this site is set to: publish this instead%s",
+            arena_printf(arena, "it differs from the setting: publish this instead%s",
                          strncasecmp(f->wanted.text[0], "v=DMARC1", 8) == 0
                              ? ", or change the setting (postbus domain set)"
                              : ""));
@@ -168,12 +169,14 @@ static void judge_mx(struct arena *arena, struct check_finding *f, const struct 
         set(f, CHECK_RIGHT, "");
     else if (ours)
         set(f, CHECK_CONFLICTING,
-            arena_printf(arena, "mail goes to %s too: remove that record, unless it hands all mail on to this site",
+            arena_printf(arena,
+                         "mail is also sent to %s: remove that record, unless that host forwards all mail to this site",
                          others));
     else if (strcmp(others, ".") == 0)
-        set(f, CHECK_WRONG, "a null MX (RFC 7505) says that the domain takes no mail: publish this instead");
+        set(f, CHECK_WRONG, "a null MX (RFC 7505) says that the domain does not accept mail: publish this instead");
     else
-        set(f, CHECK_WRONG, arena_printf(arena, "mail goes to %s instead of this site: publish this instead", others));
+        set(f, CHECK_WRONG,
+            arena_printf(arena, "mail is sent to %s instead of this site: publish this instead", others));
 }
 
 static void judge_addresses(struct arena *arena, struct check_finding *f) {
@@ -206,7 +209,7 @@ static void judge_alias(struct arena *arena, struct check_finding *f, const stru
         set(f, CHECK_RIGHT, "it has the mail host's addresses");
     else if (addresses || f->found.n)
         set(f, CHECK_WRONG,
-            arena_printf(arena, "the name leads somewhere else%s%s: publish this instead", f->found.n ? ", to " : "",
+            arena_printf(arena, "the name leads to another host%s%s: publish this instead", f->found.n ? ", to " : "",
                          f->found.n ? f->found.text[0] : ""));
     else
         set(f, CHECK_MISSING, "publish this");
@@ -216,14 +219,15 @@ static void judge_tlsa(struct check_finding *f, const struct answer *a) {
     bool secure = a->security == ANSWER_SECURE;
     if (!contains(f->found, f->wanted.text[0]))
         set(f, CHECK_WRONG,
-            "no record is of the key in use: servers that check DANE do not deliver mail to this site (RFC 7672 §2.2); "
+            "no record is for the key in use: servers that check DANE do not deliver mail to this site (RFC 7672 "
+            "§2.2); "
             "publish these instead");
     else if (common(f->wanted, f->found) < f->wanted.n)
         set(f, CHECK_WRONG,
             "the next key's record is missing: publish it, and change the key no sooner than its TTL after that (RFC "
             "7671 §8.4)");
     else
-        set(f, CHECK_RIGHT, secure ? "" : "the zone is not signed with DNSSEC, so that nobody uses it");
+        set(f, CHECK_RIGHT, secure ? "" : "the zone is not signed with DNSSEC, so the record has no effect");
 }
 
 static void judge_set(struct arena *arena, struct check_finding *f) {
@@ -231,7 +235,7 @@ static void judge_set(struct arena *arena, struct check_finding *f) {
     if (same == f->wanted.n && same == f->found.n)
         set(f, CHECK_RIGHT, "");
     else if (same == f->wanted.n)
-        set(f, CHECK_CONFLICTING, "there are other records beside: remove them if they are not meant");
+        set(f, CHECK_CONFLICTING, "there are further records: remove them if they are not intended");
     else
         set(f, CHECK_WRONG, arena_printf(arena, "found %s: publish this instead", join(arena, f->found)));
 }
@@ -250,7 +254,7 @@ struct check_finding check_rrset(struct arena *arena, size_t n, const struct dns
     bool aliased = answer->canonical.n && !slice_equal_nocase(answer->canonical, slice_of(f.name));
     if (answer->status == ANSWER_FAILED && answer->security == ANSWER_BOGUS) {
         set(&f, CHECK_WRONG,
-            arena_printf(arena, "DNSSEC validation fails, and with it everything here: %.*s",
+            arena_printf(arena, "DNSSEC validation fails, so the record cannot be used: %.*s",
                          SLICE_FMT(answer->reason)));
     } else if (answer->status == ANSWER_FAILED) {
         set(&f, CHECK_UNKNOWN, arena_printf(arena, "DNS did not answer: %.*s", SLICE_FMT(answer->reason)));

@@ -35,7 +35,7 @@ static bool take_failure(struct arena *arena, struct check_finding *f, const str
 struct check_finding check_ns(struct arena *arena, const char *domain, const char *names, const struct answer *answer) {
     struct check_finding f = {.name = domain,
                               .type = "NS",
-                              .purpose = "who answers for the domain",
+                              .purpose = "the domain's name servers",
                               .needed = true,
                               .say = "",
                               .state = CHECK_RIGHT};
@@ -50,14 +50,14 @@ struct check_finding check_ns(struct arena *arena, const char *domain, const cha
     if (take_failure(arena, &f, answer)) return f;
     if (!f.found.n) {
         f.state = CHECK_MISSING;
-        f.say = "the domain is not delegated to anybody: at your registrar, make these its name servers (with glue "
+        f.say = "the domain is not delegated: at your registrar, make these its name servers (with glue "
                 "where they are inside the domain)";
         return f;
     }
     for (size_t i = 0; i < f.wanted.n && f.state == CHECK_RIGHT; i++)
         if (!contains(f.found, f.wanted.text[i])) f.state = CHECK_WRONG;
     if (f.state == CHECK_WRONG)
-        f.say = "the domain is delegated to other name servers, and what this site publishes is not seen: at your "
+        f.say = "the domain is delegated to other name servers, so the records of this site are not visible: at your "
                 "registrar, make these its name servers, or set "
                 "POSTBUS_DNS_SERVER to where the domain's zone is";
     return f;
@@ -67,18 +67,18 @@ struct check_finding check_ds(struct arena *arena, const char *domain, struct ch
                               const struct answer *answer, const struct answer *soa) {
     struct check_finding f = {.name = domain,
                               .type = "DS",
-                              .purpose = "DNSSEC: the parent zone vouches for the domain's keys",
+                              .purpose = "DNSSEC: the DS records in the parent zone",
                               .say = "",
                               .wanted = ds,
                               .state = CHECK_RIGHT};
     f.found = found_in(arena, TYPE_DS, answer);
     if (soa->status == ANSWER_FAILED && soa->security == ANSWER_BOGUS) {
         f.state = CHECK_WRONG;
-        f.say = arena_printf(
-            arena, "DNSSEC validation fails, so that validating servers neither find nor believe this domain: %.*s. %s",
-            SLICE_FMT(soa->reason),
-            ds.n ? "At your registrar, replace the DS records by these"
-                 : "Remove the DS records at your registrar, or sign the zone");
+        f.say = arena_printf(arena,
+                             "DNSSEC validation fails, so validating resolvers do not answer for this domain: %.*s. %s",
+                             SLICE_FMT(soa->reason),
+                             ds.n ? "At your registrar, replace the DS records by these"
+                                  : "Remove the DS records at your registrar, or sign the zone");
         return f;
     }
     if (take_failure(arena, &f, answer)) return f;
@@ -86,8 +86,8 @@ struct check_finding check_ds(struct arena *arena, const char *domain, struct ch
     for (size_t i = 0; i < ds.n; i++) same += contains(f.found, ds.text[i]);
     if (ds.n && !f.found.n) {
         f.state = CHECK_MISSING;
-        f.say = "the zone is signed, but the parent does not say so: give these to your registrar; until then DNSSEC "
-                "(and DANE) protect nothing";
+        f.say = "the zone is signed, but the parent has no DS records: enter these at your registrar; until then "
+                "DNSSEC and DANE have no effect";
     } else if (ds.n && same == 0) {
         f.state = CHECK_WRONG;
         f.say = "the parent's DS records are of other keys: at your registrar, replace them by these";
@@ -106,17 +106,18 @@ struct check_finding check_ptr(struct arena *arena, const char *address, const c
     domain_reverse_name(slice_of(address), reverse);
     struct check_finding f = {
         .name = arena_copy(arena, slice_of(reverse)), .type = "PTR", .needed = true, .say = "", .state = CHECK_RIGHT};
-    f.purpose = arena_printf(arena, "the name of %s, which mail leaves from", address);
+    f.purpose = arena_printf(arena, "the reverse name of %s, an address of outgoing connections", address);
     f.wanted.text = arena_alloc(arena, sizeof *f.wanted.text);
     add(&f.wanted, arena_printf(arena, "%s.", name));
     f.found = found_in(arena, TYPE_PTR, answer);
     if (take_failure(arena, &f, answer)) return f;
     if (!f.found.n) {
         f.state = CHECK_MISSING;
-        f.say = "the address has no name, and many servers refuse mail from such: ask its provider to set this";
+        f.say =
+            "the address has no name, and many servers refuse mail from such addresses: ask its provider to set this";
     } else if (!contains(f.found, f.wanted.text[0])) {
         f.state = CHECK_WRONG;
-        f.say = "the address has another name than this site says in EHLO: ask its provider to set this";
+        f.say = "the address has another name than the one in EHLO: ask its provider to set this";
     }
     return f;
 }
@@ -136,12 +137,12 @@ struct check_finding check_policy(struct arena *arena, const char *domain, const
     add(&f.wanted, arena_printf(arena, "mode: %s, mx: %s", mode, mail_host));
     if (status == 0) {
         f.say = arena_printf(arena,
-                             "the policy cannot be had: %s; the host must answer HTTPS with a certificate for "
-                             "mta-sts.%s that all believe (RFC 8461 §3.3)",
+                             "the policy cannot be fetched: %s; the host must answer HTTPS with a publicly trusted "
+                             "certificate for mta-sts.%s (RFC 8461 §3.3)",
                              reason, domain);
     } else if (status != 200) {
         f.say = arena_printf(
-            arena, "the policy's host answers with HTTP status %d: 200 is needed, redirections are not followed",
+            arena, "the policy's host answers with HTTP status %d instead of 200; redirections are not followed",
             status);
     } else if (!slice_starts_nocase(slice_of(content_type), SLICE("text/plain"))) {
         f.say = "the policy is not sent as text/plain (RFC 8461 §3.2)";
@@ -152,9 +153,9 @@ struct check_finding check_policy(struct arena *arena, const char *domain, const
         add(&f.found,
             arena_printf(arena, "mode: %s, mx: %s%s", mode_text(policy.mode), first, policy.mx_count > 1 ? ", …" : ""));
         if (policy.mode != MTA_STS_NONE && !mta_sts_allows(&policy, slice_of(mail_host)))
-            f.say = "the policy does not name this site's mail host: servers that keep to it do not deliver mail here";
+            f.say = "the policy does not name this site's mail host: servers that follow it do not deliver mail here";
         else if (strcmp(mode_text(policy.mode), mode) != 0)
-            f.say = "the policy has another mode than this site is set to";
+            f.say = "the mode of the policy differs from the setting";
         else
             f.state = CHECK_RIGHT;
     }

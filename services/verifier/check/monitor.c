@@ -18,7 +18,7 @@
 static struct metric records_wrong = METRIC_GAUGE(
     "postbus_verifier_dns_records_wrong", "Records of hosted domains that are missing, wrong or in conflict in DNS");
 static struct metric checks_done =
-    METRIC_COUNTER("postbus_verifier_dns_checks_total", "Checks of a domain's DNS that the verifier made by itself");
+    METRIC_COUNTER("postbus_verifier_dns_checks_total", "Regular checks of a domain's DNS");
 
 enum { START_SECONDS = 30, TICKS_PER_ROUND = 10, TICK_SECONDS_MAX = 60 };
 

@@ -12,13 +12,13 @@
 #include "services/verifier/dns/unbound.h"
 
 static struct metric questions_asked =
-    METRIC_COUNTER("postbus_verifier_dns_questions_total", "Questions that the resolver had to ask");
+    METRIC_COUNTER("postbus_verifier_dns_questions_total", "Questions sent by the resolver");
 static struct metric questions_known =
     METRIC_COUNTER("postbus_verifier_dns_cached_total", "Questions answered from the cache of parsed answers");
-static struct metric questions_failed =
-    METRIC_COUNTER("postbus_verifier_dns_failed_total", "Questions without an answer: SERVFAIL, silence, malformed");
+static struct metric questions_failed = METRIC_COUNTER(
+    "postbus_verifier_dns_failed_total", "Questions without a usable answer: SERVFAIL, no answer, malformed");
 static struct metric questions_bogus =
-    METRIC_COUNTER("postbus_verifier_dns_bogus_total", "Answers whose DNSSEC signatures did not hold");
+    METRIC_COUNTER("postbus_verifier_dns_bogus_total", "Answers that failed DNSSEC validation");
 
 enum { BUCKETS = 1024, DOMAIN_BUCKETS = 4096, CLASS_IN = 1, NAME_TEXT_MAX = 253 };
 

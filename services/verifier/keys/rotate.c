@@ -15,8 +15,8 @@
 #include "services/verifier/keys/keys.h"
 #include "services/verifier/keys/rotation.h"
 
-static struct metric steps_done =
-    METRIC_COUNTER("postbus_verifier_dkim_rotation_steps_total", "Steps of DKIM key roll-overs asked of accounts");
+static struct metric steps_done = METRIC_COUNTER("postbus_verifier_dkim_rotation_steps_total",
+                                                 "Steps of DKIM key roll-overs requested from accounts");
 static struct metric waiting =
     METRIC_GAUGE("postbus_verifier_dkim_rotations_waiting", "Domains whose new DKIM keys are not in DNS yet");
 
@@ -91,7 +91,7 @@ static void on_stepped(void *ctx, int error, const json_t *reply) {
     json_t *each;
     s->ticket = 0;
     if (error) {
-        log_warn("a step of a DKIM key roll-over was not taken; it is tried again", "domain", s->domain, "reason",
+        log_warn("a step of a DKIM key roll-over failed; it is tried again", "domain", s->domain, "reason",
                  error == BUS_REFUSED ? bus_error_code(reply) : "unavailable", NULL);
         step_end(s, s->at_ms);
         return;
@@ -269,8 +269,8 @@ static void on_lease(void *ctx, int error) {
     }
     r->mine = error == 0;
     if (r->mine != was)
-        log_info(r->mine ? "DKIM key roll-overs are this replica's from now on"
-                         : "DKIM key roll-overs are another replica's",
+        log_info(r->mine ? "this replica does the DKIM key roll-overs from now on"
+                         : "another replica does the DKIM key roll-overs",
                  NULL);
     if (!r->mine) { /* the known state may be outdated when this worker gets the lease again */
         json_object_clear(r->due);

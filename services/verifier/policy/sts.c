@@ -14,12 +14,12 @@
 #include "services/verifier/policy/sts_memory.h"
 
 static struct metric fetches =
-    METRIC_COUNTER("postbus_verifier_mta_sts_fetches_total", "MTA-STS policies asked for by HTTPS");
+    METRIC_COUNTER("postbus_verifier_mta_sts_fetches_total", "MTA-STS policies requested by HTTPS");
 static struct metric fetch_failures = METRIC_COUNTER("postbus_verifier_mta_sts_failures_total",
-                                                     "MTA-STS policies that could not be had or made no sense");
+                                                     "MTA-STS policies that could not be fetched or were malformed");
 
 /* A bound that is reached here is not a failure of the domain, and no reason to ignore its policy. */
-static const char NO_ROOM[] = "the domain's MTA-STS policy cannot be asked for now: too much is being asked here";
+static const char NO_ROOM[] = "the domain's MTA-STS policy cannot be fetched now: too many fetches are running";
 
 enum {
     RETRY_MS = 300000,     /* RFC 8461 §3.3: a failed fetch is not tried again for five minutes */
@@ -130,7 +130,7 @@ static void keep(struct find *f) {
 
 static void fetch_failed(struct find *f, const char *result, const char *reason) {
     metric_add(&fetch_failures, 1);
-    log_info("an MTA-STS policy cannot be had", "domain", f->domain, "result", result, "reason", reason, NULL);
+    log_info("an MTA-STS policy cannot be fetched", "domain", f->domain, "result", result, "reason", reason, NULL);
     json_t *kept = json_copy(f->kept);
     json_object_set_new(kept, "failed_id", json_stringn(f->id.p, f->id.n));
     json_object_set_new(kept, "failure", json_pack("{s:s,s:s}", "result", result, "reason", reason));
@@ -227,7 +227,7 @@ static void proceed(struct find *f) {
     const struct answer *txt = lookup_answer(f->lookup, f->txt_name, TYPE_TXT);
     f->id = find_id(txt);
     f->bogus = txt->security == ANSWER_BOGUS;
-    if (f->bogus) f->unknown = "the DNSSEC signatures of the domain's MTA-STS record do not hold";
+    if (f->bogus) f->unknown = "DNSSEC validation of the domain's MTA-STS record fails";
     if (txt->unasked) f->unknown = NO_ROOM;
     if (f->id.n == 0 || failed_lately(f) || is_current(f)) {
         find_finish(f);

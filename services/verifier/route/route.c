@@ -114,7 +114,7 @@ static bool take_mx(struct route *r, const struct answer *mx) {
     case ANSWER_OK: break;
     }
     if (mx->count == 1 && mx->records[0].data.n == 0) { /* RFC 7505 §3 */
-        conclude(r, reply_create("null_mx", dnssec_text(mx), "the domain says that it takes no mail (RFC 7505)"));
+        conclude(r, reply_create("null_mx", dnssec_text(mx), "the domain does not accept mail (RFC 7505)"));
         return false;
     }
     qsort(mx->records, mx->count, sizeof *mx->records, by_preference);

@@ -65,7 +65,7 @@ struct dns_server *dns_server_open(const struct dns_server_settings *settings, c
     }
     freeaddrinfo(found);
     if (s->fd >= 0) return s;
-    failed(reason, settings->address, "no connection: is the DNS server up, and does it listen on TCP?");
+    failed(reason, settings->address, "no connection: check that the DNS server runs and listens on TCP");
     free(s);
     return NULL;
 }
@@ -169,7 +169,7 @@ static ldns_pkt *exchange(struct dns_server *s, ldns_pkt *message, const char *a
         failed(reason, about, "the DNS server does not answer");
     } else if (ldns_wire2pkt(&answer, wire, n) != LDNS_STATUS_OK || ldns_pkt_id(answer) != ldns_pkt_id(message) ||
                !ldns_pkt_qr(answer)) {
-        failed(reason, about, "the DNS server's answer makes no sense");
+        failed(reason, about, "the DNS server's answer is malformed");
         ldns_pkt_free(answer);
         answer = NULL;
         hang_up(s);
@@ -181,7 +181,7 @@ static ldns_pkt *exchange(struct dns_server *s, ldns_pkt *message, const char *a
         } else if (!ldns_pkt_tsig_verify(answer, wire, n, k->key_name, k->key_b64,
                                          ldns_rr_rdf(ldns_pkt_tsig(message), TSIG_MAC))) {
             failed(reason, about,
-                   "the answer is not signed with our TSIG key: it may be anybody's"); /* RFC 8945 §5.3 */
+                   "the answer is not signed with our TSIG key, so it is not trusted"); /* RFC 8945 §5.3 */
             good = false;
         }
         if (!good) {
@@ -282,7 +282,7 @@ int dns_server_transfer(struct dns_server *s, const char *zone, void (*each)(voi
             soas += soa;
             if (soas == 1) each(ctx, rr);
         }
-        if (count == 0 || soas == 0) error = failed(reason, zone, "the answer is no zone transfer");
+        if (count == 0 || soas == 0) error = failed(reason, zone, "the answer is not a zone transfer");
         if (error || soas == 2) break;
         ldns_pkt_free(answer);
         answer = NULL;

@@ -9,7 +9,7 @@ static void add_dkim(struct record_list *l, const struct records_input *in) {
         const char *kind = strcmp(key->algorithm, "rsa-sha256") == 0 ? "rsa" : "ed25519";
         record_add(l, arena_printf(l->arena, "%s._domainkey.%s", key->selector, in->domain), "TXT",
                    record_txt(l->arena, arena_printf(l->arena, "v=DKIM1; k=%s; p=%s", kind, key->public_b64)),
-                   RECORD_NEEDED, "DKIM: the public key that this domain's signatures are checked with");
+                   RECORD_NEEDED, "DKIM: the public key for this domain's signatures");
     }
 }
 
@@ -37,9 +37,8 @@ static void add_report_permission(struct record_list *l, const struct records_in
         bool known = false;
         for (size_t i = 0; i < l->n; i++) known = known || strcasecmp(l->records[i].name, name) == 0;
         if (!known)
-            record_add(
-                l, name, "TXT", "\"v=DMARC1\"", RECORD_ADVISED,
-                "the domain that gets this domain's DMARC reports agrees to it; it stands in that domain's zone");
+            record_add(l, name, "TXT", "\"v=DMARC1\"", RECORD_ADVISED,
+                       "the permission of another domain for this domain's DMARC reports, in that domain's zone");
     }
 }
 
@@ -49,7 +48,7 @@ static void add_dmarc(struct record_list *l, const struct records_input *in) {
                *ruf = *in->dmarc_ruf ? arena_printf(a, "; ruf=%s", in->dmarc_ruf) : "";
     record_add(l, arena_printf(a, "_dmarc.%s", in->domain), "TXT",
                record_txt(a, arena_printf(a, "v=DMARC1; p=%s%s%s", in->dmarc_policy, rua, ruf)), RECORD_NEEDED,
-               "DMARC: what to do with mail in this domain's name that proves nothing");
+               "DMARC: the policy for unauthenticated mail in this domain's name");
     add_report_permission(l, in, in->dmarc_rua);
     add_report_permission(l, in, in->dmarc_ruf);
 }
@@ -62,7 +61,7 @@ static void add_mta_sts(struct record_list *l, const struct records_input *in) {
     record_add(l, arena_printf(a, "_mta-sts.%s", in->domain), "TXT",
                record_txt(a, arena_printf(a, "v=STSv1; id=%02x%02x%02x%02x%02x%02x", digest[0], digest[1], digest[2],
                                           digest[3], digest[4], digest[5])),
-               RECORD_ADVISED, "MTA-STS: other servers fetch the policy that mail to this domain needs TLS");
+               RECORD_ADVISED, "MTA-STS: the policy that mail to this domain requires TLS");
     record_add(l, arena_printf(a, "mta-sts.%s", in->domain), "CNAME", arena_printf(a, "%s.", in->mail_host),
                RECORD_ADVISED, "MTA-STS: the host that serves the policy");
 }
@@ -75,7 +74,7 @@ static void add_caa(struct record_list *l, const struct records_input *in) {
         if (strncasecmp(word, "wild:", 5) == 0) tag = "issuewild", word += 5;
         if (!strpbrk(word, "\"\\"))
             record_add(l, in->domain, "CAA", arena_printf(l->arena, "0 %s \"%s\"", tag, word), RECORD_ADVISED,
-                       "CAA: who may issue certificates for the domain");
+                       "CAA: the CAs that may issue certificates for the domain");
     }
 }
 
@@ -86,7 +85,7 @@ void records_add_policies(struct record_list *l, const struct records_input *in)
     if (*in->tlsrpt_rua) /* RFC 8460 §3 */
         record_add(l, arena_printf(a, "_smtp._tls.%s", in->domain), "TXT",
                    record_txt(a, arena_printf(a, "v=TLSRPTv1; rua=%s", in->tlsrpt_rua)), RECORD_ADVISED,
-                   "TLS-RPT: where other servers report failures of TLS to this domain");
+                   "TLS-RPT: the address for other servers' reports on TLS to this domain");
     if (*in->mta_sts) add_mta_sts(l, in);
     if (*in->bimi_location) {
         const char *authority = *in->bimi_authority ? arena_printf(a, " a=%s;", in->bimi_authority) : "";

@@ -50,7 +50,8 @@ static void on_records(void *ctx, struct domain_records *made, const char *code)
     struct request *q = ctx;
     if (!made) {
         bool none = strcmp(code, "not_found") == 0;
-        bus_refuse(q->call, code, none ? "there is no such domain here" : "the domain and its keys cannot be had now");
+        bus_refuse(q->call, code,
+                   none ? "there is no such domain here" : "the domain and its keys are not available now");
         verifier_end(q->verifier);
         free(q);
         return;

@@ -141,13 +141,14 @@ static int compare_rrset(struct work *w, const struct dns_record *r, const ldns_
     bool is_alias = strcmp(r->type, "CNAME") == 0, wants = ldns_rr_list_rr_count(wanted) > 0, other_ttl = false;
     int error = 0;
     if (wants && !is_alias && ldns_rr_list_rr_count(alias)) {
-        leave_out(w, r,
-                  "somebody's alias (CNAME) is at this name; remove it, or keep this record by hand where it leads");
+        leave_out(
+            w, r,
+            "there is another alias (CNAME) at this name; remove it, or maintain this record by hand at its target");
         wants = false;
     } else if (wants && is_alias && !ldns_rr_list_rr_count(there)) {
         int is_free = is_free_for_alias(w, r);
         if (is_free < 0) error = -1;
-        if (is_free == 0) leave_out(w, r, "the name has other records, and an alias cannot stand beside them");
+        if (is_free == 0) leave_out(w, r, "the name has other records, and an alias is not allowed beside them");
         wants = is_free == 1;
     }
     for (size_t i = 0; i < ldns_rr_list_rr_count(there) && !error; i++) {
@@ -162,7 +163,7 @@ static int compare_rrset(struct work *w, const struct dns_record *r, const ldns_
         }
     }
     if (wants && is_alias && foreign) {
-        leave_out(w, r, "it is an alias to somewhere else; remove it if it should lead to this site");
+        leave_out(w, r, "it is an alias to another name; remove it if it should lead to this site");
         wants = false;
     }
     for (size_t i = 0; i < ldns_rr_list_rr_count(wanted) && wants && !error; i++) {

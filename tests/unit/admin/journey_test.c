@@ -34,7 +34,7 @@ static const struct {
      "\"verdict\":{\"spf\":\"pass\",\"dkim\":[{\"result\":\"fail\"},{\"result\":\"pass\"}],\"dmarc\":{\"result\":"
      "\"pass\"}}}",
      {7, 8},
-     "mx.x (192.0.2.2) brought it from <a@x> over TLSv1.3; SPF pass, DKIM pass, DMARC pass, ARC none, reverse name "
+     "mx.x (192.0.2.2) delivered it from <a@x> over TLSv1.3; SPF pass, DKIM pass, DMARC pass, ARC none, reverse name "
      "none"},
     {"accepted",
      "{\"origin\":\"bounce\",\"from\":\"\",\"rcpts\":[{\"address\":\"a@x\"}]}",
@@ -55,17 +55,17 @@ static const struct {
      "verified\":\"dane\",\"reply\":\"250 "
      "ok\"}",
      {6},
-     "mx.y [192.0.2.4]:25 took it for b@y over TLSv1.3 (C), identity proved by dane: 250 ok"},
+     "mx.y [192.0.2.4]:25 accepted it for b@y over TLSv1.3 (C), identity proved by dane: 250 ok"},
     {"deferred", "{\"rcpt\":\"b@y\",\"attempt\":2,\"reason\":\"busy\"}", {6}, "not yet for b@y (attempt 2): busy"},
-    {"bounced", "{\"rcpt\":\"b@y\",\"reason\":\"no such user\"}", {6}, "given up for b@y: no such user"},
+    {"bounced", "{\"rcpt\":\"b@y\",\"reason\":\"no such user\"}", {6}, "failed permanently for b@y: no such user"},
     {"bounced",
      "{\"rcpt\":\"b@y\",\"reason\":\"no such user\",\"dsn\":\"R1\"}",
      {6},
-     "given up for b@y: no such user; report R1 tells the sender"},
+     "failed permanently for b@y: no such user; report R1 was sent to the sender"},
     {"deleted",
      "{\"from\":\"a@x\",\"rcpts\":[\"b@y\",\"c@y\"]}",
      {6},
-     "deleted from the queue by an administrator; given up without a report: b@y and c@y"},
+     "deleted from the queue by an administrator, without a report: b@y and c@y"},
     {"delivered", "{\"rcpt\":\"b@y\",\"folder\":\"INBOX\",\"uid\":7}", {8}, "stored for b@y in INBOX as uid 7"},
     {"accepted",
      "{\"origin\":\"bounce\",\"queued\":false,\"rcpts\":[{\"address\":\"b@y\",\"user\":\"U\",\"folder\":\"Junk\","
@@ -95,12 +95,12 @@ static const struct {
      "testing\"],\"domain\":\"y\"},\"result\":\"certificate-expired\",\"mx\":\"mx.y\",\"ip\":\"192.0.2.4\",\"reason\":"
      "\"old\"}",
      {6},
-     "TLS with mx.y [192.0.2.4], held against MTA-STS of y: certificate-expired: old"},
+     "TLS with mx.y [192.0.2.4], policy MTA-STS of y: certificate-expired: old"},
     {"tls",
      "{\"policy\":{\"type\":\"tlsa\",\"string\":[],\"domain\":\"y\"},\"result\":\"dnssec-invalid\",\"mx\":\"mx.y\","
      "\"reason\":\"bogus\"}",
      {5},
-     "TLS with mx.y, held against DANE of y: dnssec-invalid: bogus"},
+     "TLS with mx.y, policy DANE of y: dnssec-invalid: bogus"},
     {"surprise", "{}", {0}, NULL},
 };
 
@@ -148,8 +148,9 @@ static const struct {
      "reports@z\",\"user\":\"reporter\"},"
      "{\"address\":\"c@z\",\"user\":\"U\"}]}",
      1,
-     {"b@y: its copy goes on from <SRS0=a@z>", "tls-reports@z takes reports: for the reporter, not for a mailbox",
-      "what was found is sealed for those who come after us: ARC seal of z"}},
+     {"b@y: its copy is forwarded from <SRS0=a@z>",
+      "tls-reports@z is a report address: for the reporter, not for a mailbox",
+      "ARC seal of z added with these results"}},
     {"accepted", "{\"origin\":\"mx\",\"verdict\":null,\"rcpts\":[{\"address\":\"c@z\",\"user\":\"U\"}]}", 0, {NULL}},
     {"refused", "{\"verdict\":{\"dkim\":[]}}", 0, {"DKIM: none: the message carries no signature"}},
     {"routed",

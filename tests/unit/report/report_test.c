@@ -330,7 +330,7 @@ static void a_bomb_is_refused_at_its_bound(void **state) {
     report_pack(buf_slice(&zeros), &packed);
     assert_true(packed.n < n / 500);
     assert_int_equal(report_unpack(buf_slice(&packed), &out, &why), -1);
-    assert_string_equal(why, "the archive holds more than 32 MiB");
+    assert_string_equal(why, "the archive contains more than 32 MiB");
     assert_int_equal(out.n, 0);
     assert_int_equal(report_unpack(buf_slice(&zeros), &out, &why), -1);
     buf_free(&zeros);
