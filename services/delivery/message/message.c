@@ -171,7 +171,8 @@ static void run(void *ctx) {
     struct message *m = ctx;
     if (m->ended || m->giving_back) return;
     if (m->recording || m->reporting) return;
-    if (m->waiting && !(m->lost && service_is_draining())) return; /* nothing more can come of a lost one that is kept */
+    if (m->waiting && !(m->lost && service_is_draining()))
+        return; /* nothing more can come of a lost one that is kept */
     if (m->unrecorded && !m->lost) {
         settlement_record(m);
         return;
