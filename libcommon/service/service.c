@@ -61,10 +61,10 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
     t->accepted(t->worker, fd, t->ctx);
 }
 
-/* Out of descriptors: waits a little instead of spinning; clients stay in the kernel's backlog. */
+/* No file descriptors are left: waits a little instead of looping; clients stay in the kernel's backlog. */
 static void on_listener_again(evutil_socket_t fd, short what, void *listener) {
     (void)fd, (void)what;
-    if (!service_is_draining()) evconnlistener_enable(listener); /* draining: it is gone */
+    if (!service_is_draining()) evconnlistener_enable(listener); /* when draining, it was freed */
 }
 
 static void on_accept_error(struct evconnlistener *listener, void *ctx) {
@@ -110,14 +110,14 @@ void service_listen(struct worker *public, const char *setting, const char *fall
 
 static void *worker_thread(void *ctx) {
     struct worker_full *w = ctx;
-    /* as event_base_dispatch does it, a turn at a time, so that the turns can be counted */
+    /* like event_base_dispatch, but turn by turn, so that the turns can be counted */
     while (event_base_loop(w->public.base, EVLOOP_ONCE) == 0 && !event_base_got_exit(w->public.base))
         cost_add(COST_WAKEUPS, 1);
     if (w->definition->stop) w->definition->stop(&w->public);
-    bus_close(w->public.bus); /* its callbacks may use the store, and those of the store may answer on the bus */
+    bus_close(w->public.bus); /* first, because its callbacks may use the store, and those of the store may answer on the bus */
     redis_destroy(w->public.redis);
     bus_destroy(w->public.bus);
-    /* last words to clients leave, as far as their sockets take them (stream_finish) */
+    /* the last output to clients is sent, as far as their sockets accept it (stream_finish) */
     for (int turn = 0; turn < LAST_TURNS; turn++) event_base_loop(w->public.base, EVLOOP_NONBLOCK);
     for (int i = 0; i < LISTENERS_MAX; i++) free(w->accepts[i]);
     event_free(w->drain);
