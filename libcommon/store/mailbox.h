@@ -18,6 +18,7 @@
  *   {u:<id>}:g              set: deleted folders whose records still hold blobs
  *   {u:<id>}:d              hash: "<message id>/<rcpt>" → when and where it was delivered: what makes a delivery happen once. Kept for 10 days
  *   {u:<id>}:o              list: the fields of d in the order of their time
+ *   {u:<id>}:s              set: subscribed names whose folder was deleted (RFC 9051 §6.3.7)
  *   {u:<id>}:gone           string: the account was deleted; nothing of it is made again. Expires after 30 days
  *
  * The name under which a user holds a blob is "<rcpt>/<attempt>", or "/" for an APPEND; the reference in the blob is
@@ -72,6 +73,9 @@ struct mailbox_record {
 typedef void mailbox_folders_fn(void *ctx, int error, size_t count, const struct mailbox_folder folders[]);
 void mailbox_folders(struct redis *r, struct slice user, mailbox_folders_fn *done, void *ctx);
 
+/* Only the folder of this name; count 0: there is none. One read, for any number of folders. */
+void mailbox_folder_find(struct redis *r, struct slice user, struct slice name, mailbox_folders_fn *done, void *ctx);
+
 typedef void mailbox_done_fn(void *ctx, int error);
 typedef void mailbox_folder_fn(void *ctx, int error, uint32_t folder_id, uint32_t uidvalidity);
 /* STORE_EXISTS, STORE_INVALID (name), STORE_FULL (too many). Parents are created too. special_use may be empty. */
@@ -82,8 +86,12 @@ void mailbox_folder_delete(struct redis *r, struct slice user, struct slice name
 /* With its children (RFC 9051 §6.3.6). Renaming INBOX moves its messages to the new folder. */
 void mailbox_folder_rename(struct redis *r, struct slice user, struct slice from, struct slice to,
                            mailbox_done_fn *done, void *ctx);
+/* A subscription stays when its folder is deleted, and applies again when the folder is created again. The subscription that a folder has from its creation is removed with it. STORE_NOT_FOUND: subscribing to a name that does not exist. */
 void mailbox_folder_subscribe(struct redis *r, struct slice user, struct slice name, bool subscribed,
                               mailbox_done_fn *done, void *ctx);
+/* The subscribed names that do not exist, in no particular order. */
+typedef void mailbox_names_fn(void *ctx, int error, size_t count, const struct slice names[]);
+void mailbox_subscribed_gone(struct redis *r, struct slice user, mailbox_names_fn *done, void *ctx);
 
 /* The present state of a folder and its changes after `since` (0: everything): changed records in uid order, and vanished
  * uids. since must be a modseq that the caller has seen; otherwise all records are returned, and `vanished` is empty with full = true. */
@@ -170,7 +178,7 @@ void mailbox_store(struct redis *r, struct slice user, uint32_t folder_id, size_
                    enum mailbox_store_how how, uint64_t system_flags, size_t keyword_count,
                    const struct slice keywords[], uint64_t unchanged_since, mailbox_store_fn *done, void *ctx);
 
-/* COPY and MOVE: from_uids[i] became to_uids[i]; uids that no longer exist are left out. STORE_NOT_FOUND: the target does not exist. */
+/* COPY and MOVE: from_uids[i] became to_uids[i]; uids that no longer exist are left out. STORE_NOT_FOUND: the target does not exist. After an error no message is copied: copies are removed again before done is called (RFC 9051 §6.4.7), unless the store itself cannot be reached. A MOVE that fails has moved some messages; each message is in one of the folders. */
 typedef void mailbox_copy_fn(void *ctx, int error, uint32_t to_uidvalidity, size_t count, const uint32_t from_uids[],
                              const uint32_t to_uids[]);
 void mailbox_copy(struct redis *r, struct slice user, uint32_t from_folder, size_t count, const uint32_t uids[],

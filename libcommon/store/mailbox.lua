@@ -31,10 +31,11 @@ local function folder_make(u, name, use)
   local last = tonumber(redis.call('HGET', i, 'uidvalidity') or '0')
   local uidvalidity = math.max(seconds(), last + 1)
   local modseq = redis.call('HINCRBY', i, 'modseq', 1)
+  local subscribed = redis.call('SREM', u .. ':s', name) == 1 and 2 or 1
   redis.call('HSET', i, 'uidvalidity', uidvalidity)
   redis.call('HSET', u .. ':f', name, fid)
   redis.call('HSET', u .. ':f:' .. fid, 'name', name, 'uidvalidity', uidvalidity, 'uidnext', 1, 'modseq', modseq, 'messages', 0, 'unseen', 0, 'bytes', 0,
-    'subscribed', 1, 'use', use, 'keywords', '', 'floor', 0)
+    'subscribed', subscribed, 'use', use, 'keywords', '', 'floor', 0)
   return fid, uidvalidity
 end
 
@@ -80,6 +81,15 @@ local function folders(keys, args) -- id after which to go on, max
   return { #ids > #out and 1 or 0, out }
 end
 
+-- One folder: its id and its fields; nothing when there is none of this name.
+local function folder(keys, args) -- name
+  local u = keys[1]
+  if is_gone(u) then return refuse(GONE) end
+  user_ready(u)
+  local fid = redis.call('HGET', u .. ':f', args[1])
+  return fid and { tonumber(fid), redis.call('HMGET', u .. ':f:' .. fid, unpack(FOLDER_FIELDS)) } or {}
+end
+
 local function folder_create(keys, args) -- name, special use
   local u, name = keys[1], args[1]
   if is_gone(u) then return refuse(GONE) end
@@ -106,7 +116,8 @@ local function folder_delete(keys, args) -- name; the records stay until the swe
   if not fid then return refuse('NOTFOUND no such folder') end
   if has_children(u, name) then return refuse('CONFLICT the folder has children') end
   local fk = u .. ':f:' .. fid
-  local h = redis.call('HMGET', fk, 'messages', 'bytes')
+  local h = redis.call('HMGET', fk, 'messages', 'bytes', 'subscribed')
+  if h[3] == '2' and redis.call('SCARD', u .. ':s') < FOLDERS_MAX then redis.call('SADD', u .. ':s', name) end
   redis.call('HINCRBY', u .. ':i', 'messages', string.format('%d', -tonumber(h[1]))) -- "-0" is no number to Redis
   redis.call('HINCRBY', u .. ':i', 'bytes', string.format('%d', -tonumber(h[2])))
   redis.call('HDEL', u .. ':f', name)
@@ -142,20 +153,24 @@ local function folder_rename(keys, args) -- from, to
   for _, one in ipairs(moved) do
     redis.call('HSET', f, one[2], one[3])
     redis.call('HSET', f .. ':' .. one[3], 'name', one[2])
+    if redis.call('SREM', u .. ':s', one[2]) == 1 then redis.call('HSET', f .. ':' .. one[3], 'subscribed', 2) end
   end
   if from == 'INBOX' then folder_make(u, 'INBOX', '') end -- its messages went along; a new, empty one takes its place
   return 1
 end
 
+-- A subscription that was asked for (2) outlives its folder, one that came with the folder (1) does not.
 local function folder_subscribe(keys, args) -- name, 1 or 0
   local u = keys[1]
   if is_gone(u) then return refuse(GONE) end
   user_ready(u)
   local fid = redis.call('HGET', u .. ':f', args[1])
-  if not fid then return refuse('NOTFOUND no such folder') end
-  redis.call('HSET', u .. ':f:' .. fid, 'subscribed', args[2])
+  if not fid and args[2] == '1' then return refuse('NOTFOUND no such folder') end
+  if fid then redis.call('HSET', u .. ':f:' .. fid, 'subscribed', args[2] == '1' and 2 or 0) else redis.call('SREM', u .. ':s', args[1]) end
   return 1
 end
+
+local function subscribed_gone(keys) return redis.call('SMEMBERS', keys[1] .. ':s') end
 
 -- Blobs --------------------------------------------------------------------------------------------------------------------------------
 
@@ -281,7 +296,7 @@ local function delete_user(keys, args) -- max, seconds that the tombstone stays;
     redis.call('UNLINK', u .. ':f:' .. fid .. ':m')
     redis.call('SREM', u .. ':g', fid)
   end
-  redis.call('UNLINK', u .. ':i', u .. ':d', u .. ':o')
+  redis.call('UNLINK', u .. ':i', u .. ':d', u .. ':o', u .. ':s')
   local held, ids, members = redis.call('HRANDFIELD', u .. ':b', args[1], 'WITHVALUES'), {}, {}
   for at = 1, #held, 2 do
     ids[#ids + 1] = held[at]
@@ -641,7 +656,7 @@ local function translate(low, high, words, list, index, known)
   return nl % 4294967296, nh % 4294967296
 end
 
-local function copy(keys, args) -- folder id, packed uids, target name, move (1 or 0); answers uidvalidity, packed from, packed to
+local function copy(keys, args) -- folder id, packed uids, target name, move (1 or 0); answers uidvalidity, packed from, packed to, target's id
   local u, fk, move = keys[1], keys[1] .. ':f:' .. args[1], args[4] == '1'
   local source = redis.call('HMGET', fk, 'keywords', 'modseq')
   if not source[1] then return refuse('NOTFOUND no such folder') end
@@ -687,7 +702,7 @@ local function copy(keys, args) -- folder id, packed uids, target name, move (1 
     end
     redis.call('HSET', i, 'modseq', modseq)
   end
-  return { target[1], uid_pack(uids), uid_pack(to) }
+  return { target[1], uid_pack(uids), uid_pack(to), tonumber(fid) }
 end
 
 -- allow-oom: a full store can still be read and emptied.
@@ -695,10 +710,12 @@ local function register(name, callback, flag)
   redis.register_function { function_name = 'mailbox_' .. name, callback = callback, flags = flag and { flag } or {} }
 end
 register('folders', folders, 'allow-oom')
+register('folder', folder, 'allow-oom')
 register('folder_create', folder_create)
 register('folder_delete', folder_delete, 'allow-oom')
 register('folder_rename', folder_rename)
 register('folder_subscribe', folder_subscribe)
+register('subscribed_gone', subscribed_gone, 'no-writes')
 register('deliver', deliver)
 register('append', append)
 register('forget', forget, 'allow-oom')

@@ -63,5 +63,5 @@ void cmd_append(struct session *s, struct parser *p) {
         return;
     }
     session_wait(s);
-    mailbox_folders(session_redis(s), session_user(s), on_folders, s);
+    mailbox_folder_find(session_redis(s), session_user(s), job->name, on_folders, s);
 }

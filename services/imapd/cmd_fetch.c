@@ -2,6 +2,9 @@
  * parse, filter by mod-sequence, set \Seen, then message by message. Metadata comes from the view; envelopes and
  * structures from the store's cache, a batch at a time; whole messages one by one, with a few requested ahead. No
  * output is produced while much of it is still unsent. */
+#include <stdlib.h>
+
+#include "libcommon/base/clock.h"
 #include "services/imapd/fetch.h"
 
 struct slot {
@@ -76,11 +79,17 @@ static bool is_flagged(const struct fetch_job *job, uint32_t uid) {
     return job->flagged[low];
 }
 
-/* The event, once per message and session. */
+/* The event, once per message and session; a client that reads a whole mailbox is not told of message by message. */
 static void tell_fetched(struct session *s, const struct mailbox_record *r) {
     bool *told = &s->view.fetched[r - s->view.records];
-    if (!*told) publish_fetched(s, r);
+    if (*told) return;
     *told = true;
+    int64_t now = clock_monotonic_us();
+    if (now - s->fetched_since_us > 60 * 1000000) {
+        s->fetched_since_us = now;
+        s->fetched_told = 0;
+    }
+    if (s->fetched_told++ < LIMIT_FETCHED_EVENTS) publish_fetched(s, r);
 }
 
 static void written(struct session *s, struct fetch_writer *w) {

@@ -11,6 +11,8 @@ struct list_job {
     unsigned status;
     size_t pattern_count;
     struct slice patterns[LIMIT_LIST_PATTERNS]; /* after the reference, in the encoding of the store */
+    size_t gone_count;
+    struct slice *gone; /* subscribed names that do not exist */
 };
 
 static bool is_child(struct slice parent, struct slice name) {
@@ -46,6 +48,56 @@ static bool has_wanted_child(const struct list_job *job, size_t count, const str
     return false;
 }
 
+static bool is_subscribed(const struct list_job *job, size_t count, const struct mailbox_folder folders[],
+                          struct slice name) {
+    for (size_t i = 0; i < count; i++)
+        if (folders[i].subscribed && slice_equal(folders[i].name, name)) return true;
+    for (size_t i = 0; i < job->gone_count; i++)
+        if (slice_equal(job->gone[i], name)) return true;
+    return false;
+}
+
+/* Subscribed names that do not exist (RFC 9051 §6.3.9, RFC 3501 §6.3.9). */
+static void write_gone(struct session *s, const struct list_job *job, size_t count,
+                       const struct mailbox_folder folders[]) {
+    for (size_t i = 0; i < job->gone_count; i++) {
+        bool children = false;
+        if (!matches_any(job, job->gone[i]) || job->only_special) continue;
+        for (size_t k = 0; k < count && !children; k++) children = is_child(job->gone[i], folders[k].name);
+        session_untagged(s, job->lsub ? "LSUB (\\Noselect" : "LIST (\\NonExistent \\Subscribed");
+        buf_add_str(&s->out, children ? " \\HasChildren) \"/\" " : ") \"/\" ");
+        name_to_client(s, job->gone[i]);
+        buf_add_str(&s->out, "\r\n");
+    }
+}
+
+/* "%" of LSUB: a name whose parent matches and does not itself, and the parent is not subscribed: the parent is
+ * answered, as \Noselect (RFC 3501 §6.3.9). */
+static void write_parents(struct session *s, const struct list_job *job, size_t count,
+                          const struct mailbox_folder folders[]) {
+    size_t told_count = 0, room = 0;
+    struct slice *told = NULL;
+    for (size_t i = 0; i < count + job->gone_count; i++) {
+        struct slice name = i < count ? folders[i].name : job->gone[i - count];
+        if ((i < count && !folders[i].subscribed) || matches_any(job, name)) continue;
+        for (size_t at = 0; at < name.n; at++) {
+            struct slice parent = slice_head(name, at);
+            bool known = name.p[at] != '/' || !matches_any(job, parent) || is_subscribed(job, count, folders, parent);
+            for (size_t k = 0; k < told_count && !known; k++) known = slice_equal(told[k], parent);
+            if (known) continue;
+            if (told_count == room) {
+                struct slice *more = arena_alloc(s->arena, (room = room * 2 + 16) * sizeof *more);
+                if (told_count) memcpy(more, told, told_count * sizeof *more);
+                told = more;
+            }
+            told[told_count++] = parent;
+            buf_add_str(&s->out, "* LSUB (\\Noselect) \"/\" ");
+            name_to_client(s, parent);
+            buf_add_str(&s->out, "\r\n");
+        }
+    }
+}
+
 static void on_folders(void *ctx, int error, size_t count, const struct mailbox_folder folders[]) {
     struct session *s = ctx;
     if (!session_resume(s)) return;
@@ -67,7 +119,24 @@ static void on_folders(void *ctx, int error, size_t count, const struct mailbox_
         buf_add_str(&s->out, "\r\n");
         if (job->status) write_status(s, f, job->status, 0);
     }
+    write_gone(s, job, count, folders);
+    if (job->lsub) write_parents(s, job, count, folders);
     session_ok(s, "%.*s done", SLICE_FMT(s->name));
+}
+
+static void on_gone(void *ctx, int error, size_t count, const struct slice names[]) {
+    struct session *s = ctx;
+    if (!session_resume(s)) return;
+    struct list_job *job = s->job;
+    if (error) {
+        session_no_store(s, error);
+        return;
+    }
+    job->gone = arena_alloc(s->arena, (count + 1) * sizeof *job->gone);
+    for (size_t i = 0; i < count; i++) job->gone[i] = arena_slice(s->arena, names[i]);
+    job->gone_count = count;
+    session_wait(s);
+    mailbox_folders(session_redis(s), session_user(s), on_folders, s);
 }
 
 static bool parse_selection(struct parser *p, struct list_job *job) {
@@ -148,7 +217,10 @@ static void list(struct session *s, struct parser *p, bool lsub) {
         return;
     }
     session_wait(s);
-    mailbox_folders(session_redis(s), session_user(s), on_folders, s);
+    if (job->only_subscribed)
+        mailbox_subscribed_gone(session_redis(s), session_user(s), on_gone, s);
+    else
+        mailbox_folders(session_redis(s), session_user(s), on_folders, s);
 }
 
 void cmd_list(struct session *s, struct parser *p) { list(s, p, false); }

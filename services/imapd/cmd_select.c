@@ -163,7 +163,7 @@ static void select_folder(struct session *s, struct parser *p, bool read_only) {
         return;
     }
     session_wait(s);
-    mailbox_folders(session_redis(s), session_user(s), on_folders, s);
+    mailbox_folder_find(session_redis(s), session_user(s), job->name, on_folders, s);
 }
 
 void cmd_select(struct session *s, struct parser *p) { select_folder(s, p, false); }

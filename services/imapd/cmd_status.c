@@ -90,5 +90,5 @@ void cmd_status(struct session *s, struct parser *p) {
     }
     if (job->items & STATUS_HIGHESTMODSEQ) s->condstore = true; /* RFC 7162 §3.1 */
     session_wait(s);
-    mailbox_folders(session_redis(s), session_user(s), on_folders, s);
+    mailbox_folder_find(session_redis(s), session_user(s), job->name, on_folders, s);
 }

@@ -103,6 +103,8 @@ struct session {
 
     uint64_t login_ticket;
     int bad_commands, login_failures;
+    int64_t fetched_since_us; /* the minute in which fetched_told events were published */
+    int fetched_told;
     struct buf out; /* output that session_flush sends */
 
     bool rev2, condstore, qresync, utf8; /* ENABLEd (RFC 9051 §6.3.1, RFC 7162, RFC 6855) */
@@ -147,7 +149,7 @@ void session_ok_quietly(struct session *s, const char *format, ...) __attribute_
 void session_ok_looking(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* NO with the text of a store error (negative enum store_error). */
 void session_no_store(struct session *s, int error);
-/* Finds the folder of this name among those of mailbox_folders(). NULL: the command was answered: NO with the store's
+/* The folder of this name, as mailbox_folder_find() gave it. NULL: the command was answered: NO with the store's
  * error, or with this response code (RFC 5530 §3, RFC 9051 §7.1) if there is no such folder. */
 const struct mailbox_folder *session_folder(struct session *s, int error, size_t count,
                                             const struct mailbox_folder folders[], struct slice name, const char *code);

@@ -40,6 +40,7 @@ enum {
     LIMIT_CACHED_BATCH = 500,                 /* cached envelopes in one request, at most */
     LIMIT_CACHED_FIRST = 60,                  /* by a command's first question, before their size is known */
     LIMIT_CACHED_BYTES = 2 * 1024 * 1024,     /* and about so many bytes of them */
+    LIMIT_FETCHED_EVENTS = 200,               /* mail.fetched of a session in a minute; more are not published */
     LIMIT_ROOM_WAIT_S = 30,                   /* a FETCH waits for room in POSTBUS_IMAP_MEMORY: NO [LIMIT] */
     LIMIT_PRE_LOGIN_MS = 60 * 1000,           /* without a byte before login: * BYE */
     LIMIT_IDLE_MS = 30 * 60 * 1000,           /* without a byte in either direction: * BYE (RFC 9051 §5.4) */

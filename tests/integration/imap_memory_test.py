@@ -94,7 +94,7 @@ def test_fetches_of_large_messages_wait_for_room(site):
         client.close()
 
 
-@pytest.mark.parametrize("line", [b"a" * 76 + b"\r\n", b"a" * 998])
+@pytest.mark.parametrize("line", [b"a" * 76 + b"\r\n", b"a" * 998], ids=["lines", "one line"])
 def test_a_search_for_a_long_text_holds_nobody(site, line):
     client, other = Client(site), Client(site)
     client.tagged("CREATE Slow")

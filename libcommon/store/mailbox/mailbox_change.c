@@ -22,7 +22,8 @@ struct change {
     bool flag;       /* move, or only \Deleted */
     /* the results */
     struct buf first, second; /* packed: records and refused uids; from and to uids; expunged uids */
-    uint32_t to_uidvalidity;
+    uint32_t to_uidvalidity, to_folder;
+    int error; /* told when what was copied is removed again */
     uint64_t modseq;
 };
 
@@ -82,12 +83,30 @@ static void change_end(struct change *c, int error) {
     free(c);
 }
 
+static void on_undone(void *ctx, int error, size_t count, const uint32_t uids[], uint64_t modseq) {
+    struct change *c = ctx;
+    (void)error, (void)count, (void)uids, (void)modseq;
+    change_end(c, c->error);
+}
+
+/* A COPY that failed half-way: its copies are removed, so that a retry makes no second ones. */
+static void copy_undo(struct change *c, int error) {
+    size_t count;
+    uint32_t *uids = unpack(&c->second, &count);
+    c->error = error;
+    mailbox_expunge(c->r, mailbox_user_of(c->key), c->to_folder, count, uids, false, on_undone, c);
+    free(uids);
+}
+
 static void on_step(void *ctx, const redisReply *reply) {
     static const size_t elements[] = {[CHANGE_STORE] = 2, [CHANGE_COPY] = 3, [CHANGE_EXPUNGE] = 4};
     struct change *c = ctx;
     int error = mailbox_reply_array(reply, elements[c->kind]);
     if (error) {
-        change_end(c, error);
+        if (c->kind == CHANGE_COPY && !c->flag && c->second.n)
+            copy_undo(c, error);
+        else
+            change_end(c, error);
         return;
     }
     bool more = c->at < c->count;
@@ -98,6 +117,7 @@ static void on_step(void *ctx, const redisReply *reply) {
         c->to_uidvalidity = (uint32_t)redis_reply_integer(reply->element[0]);
         buf_add_slice(&c->first, redis_reply_slice(reply->element[1]));
         buf_add_slice(&c->second, redis_reply_slice(reply->element[2]));
+        c->to_folder = (uint32_t)redis_reply_integer(mailbox_element(reply, 3));
     } else {
         buf_add_slice(&c->first, redis_reply_slice(reply->element[0]));
         c->modseq = (uint64_t)redis_reply_integer(reply->element[1]);

@@ -7,6 +7,7 @@ struct folder_job {
     mailbox_folders_fn *listed;
     mailbox_folder_fn *made;
     mailbox_done_fn *done;
+    mailbox_names_fn *named;
     void *ctx;
     bool sweep;
     /* a list of more than one page */
@@ -101,6 +102,8 @@ static void on_name_refused(void *ctx, int error) {
     struct folder_job *j = ctx;
     if (j->made)
         j->made(j->ctx, error, 0, 0);
+    else if (j->listed)
+        j->listed(j->ctx, error == STORE_NOT_FOUND ? 0 : error, 0, NULL);
     else
         j->done(j->ctx, error);
     job_free(j);
@@ -164,4 +167,42 @@ void mailbox_folder_subscribe(struct redis *r, struct slice user, struct slice n
         mailbox_fcall(r, on_done, j, "mailbox_folder_subscribe", j->key, 2, args);
     else
         mailbox_fail_done(r, on_name_refused, j, STORE_NOT_FOUND);
+}
+
+static void on_found(void *ctx, const redisReply *reply) {
+    struct folder_job *j = ctx;
+    struct mailbox_folder folder;
+    int error = mailbox_reply_array(reply, 0);
+    bool found = !error && reply->elements == 2 &&
+                 mailbox_read_folder((uint32_t)redis_reply_integer(reply->element[0]), reply->element[1], &folder);
+    j->listed(j->ctx, error, found, &folder);
+    job_free(j);
+}
+
+void mailbox_folder_find(struct redis *r, struct slice user, struct slice name, mailbox_folders_fn *done, void *ctx) {
+    char bytes[MAILBOX_NAME_MAX + 1];
+    struct slice arg;
+    struct folder_job *j = job_create(r, user, ctx);
+    j->listed = done;
+    if (mailbox_name_clean(name, bytes, &arg))
+        mailbox_fcall(r, on_found, j, "mailbox_folder", j->key, 1, &arg);
+    else
+        mailbox_fail_done(r, on_name_refused, j, STORE_NOT_FOUND);
+}
+
+static void on_names(void *ctx, const redisReply *reply) {
+    struct folder_job *j = ctx;
+    int error = mailbox_reply_array(reply, 0);
+    size_t count = error ? 0 : reply->elements;
+    struct slice *names = memory_alloc((count + 1) * sizeof *names);
+    for (size_t i = 0; i < count; i++) names[i] = redis_reply_slice(reply->element[i]);
+    j->named(j->ctx, error, count, names);
+    free(names);
+    job_free(j);
+}
+
+void mailbox_subscribed_gone(struct redis *r, struct slice user, mailbox_names_fn *done, void *ctx) {
+    struct folder_job *j = job_create(r, user, ctx);
+    j->named = done;
+    mailbox_fcall(r, on_names, j, "mailbox_subscribed_gone", j->key, 0, NULL);
 }
