@@ -190,6 +190,11 @@ static void on_ended(evutil_socket_t fd, short what, void *ctx) {
     event_base_loopexit(process.base, NULL);
 }
 
+static long default_workers(const struct service *definition, long cores) {
+    long workers = definition->many_workers ? cores : cores / 2;
+    return workers < 1 ? 1 : workers > DEFAULT_WORKERS_MAX ? DEFAULT_WORKERS_MAX : workers;
+}
+
 int service_run(const struct service *definition) {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     process.definition = definition;
@@ -202,11 +207,7 @@ int service_run(const struct service *definition) {
     evthread_use_pthreads();
     process.base = event_base_new();
     process.ended = event_new(process.base, -1, EV_PERSIST, on_ended, NULL);
-    process.count = (int)config_number("POSTBUS_WORKERS",
-                                       cores < 1                     ? 1
-                                       : cores > DEFAULT_WORKERS_MAX ? DEFAULT_WORKERS_MAX
-                                                                     : cores,
-                                       1, WORKERS_MAX);
+    process.count = (int)config_number("POSTBUS_WORKERS", default_workers(definition, cores), 1, WORKERS_MAX);
     if (definition->configure) definition->configure();
     offload_start(cores < 1 ? 1 : (int)cores);
     char *nats_password = config_secret("nats.password", false),

@@ -33,7 +33,10 @@ struct service {
     bool without_redis;
     int drain_seconds; /* how long draining may take; 0: 20 */
     bool tls;
-    void (*configure)(void);         /* once, before the workers: read settings; may be NULL */
+    bool many_workers;       /* most of the work is its own arithmetic (TLS records, searching): a worker a core.
+                                Else a worker for two cores: the requests, writes and events that one turn of a
+                                loop does together cost less than the same ones spread over several loops */
+    void (*configure)(void); /* once, before the workers: read settings; may be NULL */
     void (*start)(struct worker *w); /* for each worker, before its loop turns: subscribe, listen, set w->state */
     void (*drain)(struct worker *w); /* may be NULL */
     void (*stop)(struct worker *w);  /* free everything; may be NULL */

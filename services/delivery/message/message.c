@@ -170,7 +170,9 @@ static void look_again_at(struct message *m, int64_t when_ms) {
 static void run(void *ctx) {
     struct message *m = ctx;
     if (m->ended || m->giving_back) return;
-    if (m->recording || m->reporting || m->waiting) return;
+    if (m->recording || m->reporting) return;
+    if (m->waiting && !(m->lost && service_is_draining()))
+        return; /* nothing more can come of a lost one that is kept */
     if (m->unrecorded && !m->lost) {
         settlement_record(m);
         return;
