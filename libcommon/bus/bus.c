@@ -63,7 +63,8 @@ static void handler_free(struct handler *h) {
     free(h);
 }
 
-/* natsMsg_Destroy passes a message to a thread of the library, which frees it, and wakes that thread. For single messages this is the most expensive part of receiving them, so they are freed in batches. */
+/* natsMsg_Destroy passes a message to a thread of the library, which frees it, and wakes that thread. For single
+ * messages this is the most expensive part of receiving them, so they are freed in batches. */
 static void free_spent(struct bus *b) {
     for (size_t i = 0; i < b->spent_count; i++) natsMsg_Destroy(b->spent[i]);
     b->spent_count = b->spent_bytes = 0;
@@ -105,7 +106,10 @@ static void on_take(evutil_socket_t fd, short what, void *ctx) {
 
 /* Writing
  *
- * The library would wait until the socket is writable, which needs two epoll_ctl and one more turn of the loop for each write. The socket nearly always is, so all messages of one turn of the loop are written at its end: the event is queued after all events that are active when the first message is published, and once more after those that their callbacks activate. The rest is tried again a little later. */
+ * The library would wait until the socket is writable, which needs two epoll_ctl and one more turn of the loop for each
+ * write. The socket nearly always is, so all messages of one turn of the loop are written at its end: the event is
+ * queued after all events that are active when the first message is published, and once more after those that their
+ * callbacks activate. The rest is tried again a little later. */
 
 static void on_flush(evutil_socket_t fd, short what, void *ctx) {
     struct bus *b = ctx;

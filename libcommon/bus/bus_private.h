@@ -18,9 +18,12 @@ enum { SUBJECT_MAX = 256, BUS_PAYLOAD_MAX = 900 * 1024, SPENT_MAX = 64, SPENT_BY
 /* Called on the loop with each message of a subscription; owns msg no longer than the call. */
 typedef void handler_fn(void *ctx, natsMsg *msg);
 
-/* One subscription of the NATS library and its handler. Exists until the library has reported that no more messages will arrive.
+/* One subscription of the NATS library and its handler. Exists until the library has reported that no more messages
+ * will arrive.
  *
- * Requests and replies, which are frequent and have few subscriptions, are direct: the loop handles their messages when it reads them. Events may have thousands of subscriptions (one for each session), which the loop cannot check after each read; a thread of the library passes on their messages. */
+ * Requests and replies, which are frequent and have few subscriptions, are direct: the loop handles their messages when
+ * it reads them. Events may have thousands of subscriptions (one for each session), which the loop cannot check after
+ * each read; a thread of the library passes on their messages. */
 struct handler {
     struct bus *bus;
     bool direct;

@@ -1,10 +1,12 @@
-/* mailbox.deliver for its requesters (proto-schemas/rpc): many messages in one request, many recipients for each message. Pure.
+/* mailbox.deliver for its requesters (proto-schemas/rpc): many messages in one request, many recipients for each
+ * message. Pure.
  *
  *   struct json_put j = deliver_ask_open(&out);
  *   deliver_ask_add(&j, &message); …
  *   deliver_ask_close(&j);
  *
- * A request has at most DELIVER_ASK_MESSAGES messages, DELIVER_ASK_RCPTS recipients and DELIVER_ASK_BYTES bytes; the requester must respect this (deliver_ask_bytes). */
+ * A request has at most DELIVER_ASK_MESSAGES messages, DELIVER_ASK_RCPTS recipients and DELIVER_ASK_BYTES bytes; the
+ * requester must respect this (deliver_ask_bytes). */
 #ifndef POSTBUS_CODEC_DELIVER_H
 #define POSTBUS_CODEC_DELIVER_H
 

@@ -1,4 +1,5 @@
-/* The data of the events of every message (proto-schemas/events): written for bus_publish_text, read for bus_hear_raw and bus_subscribe_raw. Pure. Writers add to out and return false when a text is not UTF-8.
+/* The data of the events of every message (proto-schemas/events): written for bus_publish_text, read for bus_hear_raw
+ * and bus_subscribe_raw. Pure. Writers add to out and return false when a text is not UTF-8.
  */
 #ifndef POSTBUS_CODEC_EVENTS_H
 #define POSTBUS_CODEC_EVENTS_H

@@ -1,6 +1,7 @@
 /* verifier.verify and verifier.sign in their JSON form (proto-schemas/rpc). Pure.
  *
- * Writers add to out and return false when a text is not UTF-8. Readers return NULL, or the fault of the text; their results are in the arena. */
+ * Writers add to out and return false when a text is not UTF-8. Readers return NULL, or the fault of the text; their
+ * results are in the arena. */
 #ifndef POSTBUS_CODEC_VERIFY_H
 #define POSTBUS_CODEC_VERIFY_H
 

@@ -1,4 +1,5 @@
-/* The envelope of a message (RFC 5321 §2.3.1) and the state of each of its recipients. All services that create, queue or deliver mail use this type; its encoding is private to envelope.c. */
+/* The envelope of a message (RFC 5321 §2.3.1) and the state of each of its recipients. All services that create, queue
+ * or deliver mail use this type; its encoding is private to envelope.c. */
 #ifndef POSTBUS_OUTBOX_ENVELOPE_H
 #define POSTBUS_OUTBOX_ENVELOPE_H
 
@@ -22,11 +23,11 @@ struct envelope_rcpt {
     struct slice notify;  /* "never" or a list of "success", "failure", "delay"; empty: none given */
 
     enum rcpt_state state;
-    enum rcpt_report owed;              /* recorded with the state, not sent yet */
-    int attempts;                       /* counted attempts; an attempt that failed because of this site does not count */
-    int64_t next_ms;                    /* RCPT_DEFERRED: time of the next attempt, ms since 1970 */
-    bool warned;                        /* a report of the delay was owed once */
-    int code;                           /* of the last reply, 0: none */
+    enum rcpt_report owed; /* recorded with the state, not sent yet */
+    int attempts;          /* counted attempts; an attempt that failed because of this site does not count */
+    int64_t next_ms;       /* RCPT_DEFERRED: time of the next attempt, ms since 1970 */
+    bool warned;           /* a report of the delay was owed once */
+    int code;              /* of the last reply, 0: none */
     struct slice enhanced, reply, host; /* of the last attempt */
 };
 

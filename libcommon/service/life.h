@@ -36,7 +36,8 @@ void life_release(struct life *l);
 void life_end(struct life *l);
 /* For answers that arrive after the end. */
 bool life_has_ended(const struct life *l);
-/* At a worker's stop, after everything that could answer was destroyed: frees the session at once, even if it is held. */
+/* At a worker's stop, after everything that could answer was destroyed: frees the session at once, even if it is held.
+ */
 void life_destroy_now(struct life *l);
 
 #endif

@@ -114,7 +114,9 @@ static void *worker_thread(void *ctx) {
     while (event_base_loop(w->public.base, EVLOOP_ONCE) == 0 && !event_base_got_exit(w->public.base))
         cost_add(COST_WAKEUPS, 1);
     if (w->definition->stop) w->definition->stop(&w->public);
-    bus_close(w->public.bus); /* first, because its callbacks may use the store, and those of the store may answer on the bus */
+    bus_close(
+        w->public
+            .bus); /* first, because its callbacks may use the store, and those of the store may answer on the bus */
     redis_destroy(w->public.redis);
     bus_destroy(w->public.bus);
     /* the last output to clients is sent, as far as their sockets accept it (stream_finish) */

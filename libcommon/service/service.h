@@ -1,10 +1,13 @@
-/* The start-up of all services: settings, log, signals, workers, listeners, the HTTP listener for metrics and health, draining.
+/* The start-up of all services: settings, log, signals, workers, listeners, the HTTP listener for metrics and health,
+ * draining.
  *
  * main() of a service is:
  *   static const struct service definition = {.name = "smtpd", .start = smtpd_start, .drain = smtpd_drain, .stop =
  * smtpd_stop}; int main(void) { return service_run(&definition); }
  *
- * SIGTERM: listeners close, drain() is called on every worker (it completes running work and sends 421/BYE to idle clients), and the process ends when every worker has called service_drained(), or after the service's drain_seconds. */
+ * SIGTERM: listeners close, drain() is called on every worker (it completes running work and sends 421/BYE to idle
+ * clients), and the process ends when every worker has called service_drained(), or after the service's drain_seconds.
+ */
 #ifndef POSTBUS_SERVICE_SERVICE_H
 #define POSTBUS_SERVICE_SERVICE_H
 
@@ -20,8 +23,9 @@ struct worker {
     int index;
     struct event_base *base;
     struct bus *bus;
-    struct redis *redis;  /* NULL where the service has no store */
-    SSL_CTX *tls;         /* for new connections; replaced when the certificate files change, so it must not be stored; NULL if definition.tls is false */
+    struct redis *redis; /* NULL where the service has no store */
+    SSL_CTX *tls; /* for new connections; replaced when the certificate files change, so it must not be stored; NULL if
+                     definition.tls is false */
     const char *hostname; /* POSTBUS_HOSTNAME */
     void *state;
 };
@@ -54,7 +58,8 @@ typedef void service_accept_fn(struct worker *w, evutil_socket_t fd, void *ctx);
 void service_listen(struct worker *w, const char *setting, const char *fallback, service_accept_fn *accepted,
                     void *ctx);
 
-/* Runs a costly computation (argon2, RSA) outside the loop: run() on a thread of the pool (one for each core), then done() on the worker's loop. */
+/* Runs a costly computation (argon2, RSA) outside the loop: run() on a thread of the pool (one for each core), then
+ * done() on the worker's loop. */
 void service_offload(struct worker *w, void (*run)(void *job), void (*done)(void *job), void *job);
 
 #endif

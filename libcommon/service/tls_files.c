@@ -1,4 +1,5 @@
-/* The TLS context of a worker: loaded from the secrets directory, and loaded again when files have changed. A new context is for new connections; existing ones keep theirs. */
+/* The TLS context of a worker: loaded from the secrets directory, and loaded again when files have changed. A new
+ * context is for new connections; existing ones keep theirs. */
 #include <stdlib.h>
 #include <string.h>
 

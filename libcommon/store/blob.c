@@ -10,10 +10,12 @@
 #include "libcommon/base/log.h"
 #include "libcommon/store/pending.h"
 
-/* Level 1 takes about 20 µs for a 4 KB mail and halves it. A message is never larger than MESSAGE_MAX, even if a damaged frame states a larger size. */
+/* Level 1 takes about 20 µs for a 4 KB mail and halves it. A message is never larger than MESSAGE_MAX, even if a
+ * damaged frame states a larger size. */
 enum { ZSTD_LEVEL = 1, KEY_BYTES = 64, MESSAGE_MAX = 256 * 1024 * 1024 };
 
-/* One set for each thread, freed when the thread ends, because creating a context costs more than compressing a mail. */
+/* One set for each thread, freed when the thread ends, because creating a context costs more than compressing a mail.
+ */
 struct codec {
     ZSTD_CCtx *compressor;
     ZSTD_DCtx *decompressor;

@@ -1,4 +1,6 @@
-/* Notes of the verifier about domains, shared by replicas and kept over restarts: one text for each kind and domain, written as a whole. The only module that accesses v:<kind>:<domain> keys. Losing a note costs a DNS query, except for NOTE_PUBLISHED: only records that are noted there are ever removed from a zone. */
+/* Notes of the verifier about domains, shared by replicas and kept over restarts: one text for each kind and domain,
+ * written as a whole. The only module that accesses v:<kind>:<domain> keys. Losing a note costs a DNS query, except for
+ * NOTE_PUBLISHED: only records that are noted there are ever removed from a zone. */
 #ifndef POSTBUS_STORE_DOMAIN_NOTE_H
 #define POSTBUS_STORE_DOMAIN_NOTE_H
 

@@ -1,5 +1,6 @@
 /* The counters of failed logins, which all replicas share (login.lua): by account and network, by account from networks
- * that it never logged in from, and by network over all accounts. An allowed attempt is counted until its end is reported; an attempt whose end is not reported counts as abandoned after 30 s. Used only by the accounts service. */
+ * that it never logged in from, and by network over all accounts. An allowed attempt is counted until its end is
+ * reported; an attempt whose end is not reported counts as abandoned after 30 s. Used only by the accounts service. */
 #ifndef POSTBUS_STORE_LOGIN_H
 #define POSTBUS_STORE_LOGIN_H
 
@@ -7,8 +8,9 @@
 
 enum { LOGIN_NETWORK_BYTES = 64 };
 
-/* The networks by which a client is counted. narrow: an IPv4 address, or the /64 of an IPv6 one, which is what one customer has;
- * wide: the /48 of an IPv6 one, which is what a large customer has; for IPv4 it is as narrow, and not counted. */
+/* The networks by which a client is counted. narrow: an IPv4 address, or the /64 of an IPv6 one, which is what one
+ * customer has; wide: the /48 of an IPv6 one, which is what a large customer has; for IPv4 it is as narrow, and not
+ * counted. */
 struct login_network {
     char narrow[LOGIN_NETWORK_BYTES], wide[LOGIN_NETWORK_BYTES];
     bool has_wide;
@@ -28,7 +30,8 @@ typedef void login_look_fn(void *ctx, int error, struct slice text, struct slice
 void login_look(struct redis *r, const char *domain, struct slice local, const struct login_network *n,
                 login_look_fn *done, void *ctx);
 
-/* wait_ms: 0: the attempt is allowed and counted; -1: the allowed number is running already: ask again soon; otherwise an attempt is allowed after this many ms. */
+/* wait_ms: 0: the attempt is allowed and counted; -1: the allowed number is running already: ask again soon; otherwise
+ * an attempt is allowed after this many ms. */
 typedef void login_begin_fn(void *ctx, int error, int64_t wait_ms);
 void login_begin(struct redis *r, const char *domain, struct slice name, const struct login_network *n, const char *try,
                  const struct login_limits *l, login_begin_fn *done, void *ctx);

@@ -1,6 +1,12 @@
-/* One asynchronous Redis connection of one worker. Commands are pipelined without a limit; each answer is passed to its callback on the worker's loop. No code may rely on two commands sharing a connection, or on their order: a caller that needs the effect of the first waits for its answer.
+/* One asynchronous Redis connection of one worker. Commands are pipelined without a limit; each answer is passed to its
+ * callback on the worker's loop. No code may rely on two commands sharing a connection, or on their order: a caller
+ * that needs the effect of the first waits for its answer.
  *
- * The waiting time is bounded: without an answer after 10 s, or when the connection is lost, the callback gets a NULL reply (STORE_UNAVAILABLE). Such a command may or may not have happened, or may still happen, so every write must be repeatable. A slow answer does not affect others: the connection is kept until there has been no answer at all for 30 s; meanwhile further commands are refused at once. A lost connection is made again in the background, with pauses of 100 ms to 2 s; names are resolved without blocking the loop. */
+ * The waiting time is bounded: without an answer after 10 s, or when the connection is lost, the callback gets a NULL
+ * reply (STORE_UNAVAILABLE). Such a command may or may not have happened, or may still happen, so every write must be
+ * repeatable. A slow answer does not affect others: the connection is kept until there has been no answer at all for 30
+ * s; meanwhile further commands are refused at once. A lost connection is made again in the background, with pauses of
+ * 100 ms to 2 s; names are resolved without blocking the loop. */
 #ifndef POSTBUS_STORE_REDIS_H
 #define POSTBUS_STORE_REDIS_H
 
@@ -30,8 +36,8 @@ void redis_fcall(struct redis *r, redis_reply_fn *done, void *ctx, const char *f
 void redis_fcall_ro(struct redis *r, redis_reply_fn *done, void *ctx, const char *function, struct slice key,
                     size_t argc, const struct slice argv[]);
 
-/* The result of a reply: 0, or a negative enum store_error. "-OOM …" and a full disk are STORE_FULL; "-NOTFOUND …" from our
- * Functions STORE_NOT_FOUND, and so on: our Functions answer errors as "<WORD> text" with the words below. */
+/* The result of a reply: 0, or a negative enum store_error. "-OOM …" and a full disk are STORE_FULL; "-NOTFOUND …" from
+ * our Functions STORE_NOT_FOUND, and so on: our Functions answer errors as "<WORD> text" with the words below. */
 enum store_error {
     STORE_OK = 0,
     STORE_UNAVAILABLE = -1, /* no Redis, or it is loading, or our Functions are not loaded yet: try later */

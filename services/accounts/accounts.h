@@ -1,4 +1,5 @@
-/* accounts: domains, accounts, aliases and DKIM keys. Answers the requests login, resolve, owns, and those for administration. */
+/* accounts: domains, accounts, aliases and DKIM keys. Answers the requests login, resolve, owns, and those for
+ * administration. */
 #ifndef POSTBUS_ACCOUNTS_H
 #define POSTBUS_ACCOUNTS_H
 
@@ -65,7 +66,8 @@ const char *ask_text(const struct ask *a, const char *field); /* "" when it is m
 /* Reads the field into a->address (or only its domain): false after refusing. */
 bool ask_take_address(struct ask *a, const char *field);
 bool ask_take_domain(struct ask *a, const char *field);
-/* A page of items (sorted here by the string field `by`) as {"<field>":[…],"next":…}, according to the request's `after` and `limit`. Takes ownership of items. */
+/* A page of items (sorted here by the string field `by`) as {"<field>":[…],"next":…}, according to the request's
+ * `after` and `limit`. Takes ownership of items. */
 json_t *ask_page(const struct ask *a, json_t *items, const char *by, const char *field);
 /* Tells the other services that something changed. */
 void accounts_tell(struct accounts *s, const char *domain, const char *what, const char *name, const char *change);
@@ -73,7 +75,9 @@ void accounts_tell(struct accounts *s, const char *domain, const char *what, con
 void accounts_tell_account(struct accounts *s, const char *domain, const char *address, const char *user,
                            const char *change, bool sessions_end);
 
-/* owed.c: sends the owed operation of a user, which was recorded with the change (libcommon/store/account.h), to the mailbox service until it is done. reply (ownership is taken) is the answer of the request, given when it is done or OWED_ANSWER_MS later; a NULL: none. */
+/* owed.c: sends the owed operation of a user, which was recorded with the change (libcommon/store/account.h), to the
+ * mailbox service until it is done. reply (ownership is taken) is the answer of the request, given when it is done or
+ * OWED_ANSWER_MS later; a NULL: none. */
 void owed_do(struct accounts *s, const char *domain, const char *user, const char *what, struct ask *a, json_t *reply);
 void owed_start(struct accounts *s);
 void owed_stop(struct accounts *s);
@@ -105,7 +109,8 @@ void password_configure(void);
  * (RSA). */
 json_t *dkim_key_create(const char *algorithm);
 
-/* keys.c: a pair of keys for the ask's domain, rsa-2048 and ed25519 (RFC 8463), created on the pool. done is called with them (valid during the call), or the ask is refused. */
+/* keys.c: a pair of keys for the ask's domain, rsa-2048 and ed25519 (RFC 8463), created on the pool. done is called
+ * with them (valid during the call), or the ask is refused. */
 enum { KEYS_MADE = 2, KEYS_MONTH_BYTES = 16 };
 typedef void keys_made_fn(struct ask *a, json_t *const keys[KEYS_MADE]);
 void keys_make(struct ask *a, keys_made_fn *done);

@@ -1,4 +1,5 @@
-/* accounts.alias.*: addresses whose mail is sent on to others, here or at other sites. "@domain" (no local part) is the catch-all. */
+/* accounts.alias.*: addresses whose mail is sent on to others, here or at other sites. "@domain" (no local part) is the
+ * catch-all. */
 #include <stdlib.h>
 
 #include "services/accounts/expand.h"

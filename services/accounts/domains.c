@@ -34,7 +34,8 @@ static void on_added(void *ctx, int error) {
         refuse(a, error);
 }
 
-/* The first keys sign at once: a receiver treats a signature whose key is not in DNS yet like a missing one (RFC 6376 §6.1.2). */
+/* The first keys sign at once: a receiver treats a signature whose key is not in DNS yet like a missing one (RFC 6376
+ * §6.1.2). */
 static void on_keys(struct ask *a, json_t *const keys[KEYS_MADE]) {
     char when[CLOCK_TEXT_BYTES], month[KEYS_MONTH_BYTES], selectors[KEYS_MADE][KEYS_MONTH_BYTES + 1], *texts[KEYS_MADE];
     struct account_field fields[KEYS_MADE];
@@ -120,7 +121,8 @@ static void on_deleted(void *ctx, int error, const json_t *gone) {
                     NULL);
     }
     if (!error) accounts_tell(a->accounts, a->address.domain, "domain", a->address.domain, "deleted");
-    /* removed from the list also if the domain does not exist: an earlier deletion may have been interrupted before this step */
+    /* removed from the list also if the domain does not exist: an earlier deletion may have been interrupted before
+     * this step */
     account_domain_listed(a->accounts->worker->redis, a->address.domain, false,
                           error ? on_unlisted_before : on_unlisted, a);
 }

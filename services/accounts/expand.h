@@ -1,4 +1,6 @@
-/* Expands an address through aliases: breadth first over a growing list of addresses, with bounds on its length and depth, so that a loop of aliases ends. The addresses of one depth are looked up together, with one call for each domain. */
+/* Expands an address through aliases: breadth first over a growing list of addresses, with bounds on its length and
+ * depth, so that a loop of aliases ends. The addresses of one depth are looked up together, with one call for each
+ * domain. */
 #ifndef POSTBUS_ACCOUNTS_EXPAND_H
 #define POSTBUS_ACCOUNTS_EXPAND_H
 
@@ -36,7 +38,8 @@ struct expansion {
 
 /* Expands a->address. A store error refuses the ask, and done is not called. */
 void expand(struct ask *a, expansion_fn *done);
-/* Expands targets (an array of normal addresses) as those of the alias a->address, independent of its present targets. */
+/* Expands targets (an array of normal addresses) as those of the alias a->address, independent of its present targets.
+ */
 void expand_alias(struct ask *a, const json_t *targets, expansion_fn *done);
 void expansion_free(struct expansion *x);
 

@@ -1,4 +1,6 @@
-/* accounts.key.*: the DKIM keys of a domain and their roll-over. account.lua defines the states of a key and their transitions. The verifier decides when a step is due and whether a key is in DNS (services/verifier/keys/rotate.c). */
+/* accounts.key.*: the DKIM keys of a domain and their roll-over. account.lua defines the states of a key and their
+ * transitions. The verifier decides when a step is due and whether a key is in DNS (services/verifier/keys/rotate.c).
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>

@@ -1,5 +1,6 @@
 /* accounts.login: a password checked with argon2id off the loop, with counters of failures that all replicas share
- * (libcommon/store/login.h) and a cache of right passwords. A wrong password, an unknown user and a user without a password are handled in the same way, so that they take the same time and get the same answer.
+ * (libcommon/store/login.h) and a cache of right passwords. A wrong password, an unknown user and a user without a
+ * password are handled in the same way, so that they take the same time and get the same answer.
  *
  * The way of a login: look (the account, and whether this network may try it) -> remembered: answered ->
  * begin (counted by account) -> begin (counted by network, unless the account logged in from it before) -> argon2 ->
@@ -46,7 +47,8 @@ struct login {
     int again_ms;
 };
 
-/* Data of the process, created once by login_configure. nobody: a hash that is verified when the user does not exist, so that the time reveals nothing. */
+/* Data of the process, created once by login_configure. nobody: a hash that is verified when the user does not exist,
+ * so that the time reveals nothing. */
 static char nobody[128];
 static struct login_cache *cache;
 

@@ -9,7 +9,8 @@
 #include "services/accounts/accounts.h"
 #include "services/accounts/hash_memory.h"
 
-/* OWASP's minimum for argon2id (m=19 MiB, t=2, p=1): a core computes several times as many as with libsodium's "interactive" parameters (64 MiB), which determines how fast all clients can log in again after a restart. */
+/* OWASP's minimum for argon2id (m=19 MiB, t=2, p=1): a core computes several times as many as with libsodium's
+ * "interactive" parameters (64 MiB), which determines how fast all clients can log in again after a restart. */
 enum { HASH_PASSES = 2, PASSWORD_MIN_DEFAULT = 6, PASSWORD_MIN_MAX = 64 };
 
 static int64_t password_min = PASSWORD_MIN_DEFAULT;

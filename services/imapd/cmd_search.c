@@ -22,7 +22,8 @@ struct search_job {
     bool no_room;
     uint32_t *found;
     size_t found_count;
-    uint64_t highest, first_modseq, last_modseq; /* modseqs of the found messages: the highest, that of the first and that of the last one */
+    uint64_t highest, first_modseq,
+        last_modseq; /* modseqs of the found messages: the highest, that of the first and that of the last one */
     int error;
 };
 

@@ -114,7 +114,8 @@ struct session {
     bool hold_expunges;
     bool stale; /* an event arrived: check before the next response */
     bool idling;
-    bool tell_exists; /* new mail was reported with the response to another command: IDLE reports it again, because some clients expect it only there */
+    bool tell_exists; /* new mail was reported with the response to another command: IDLE reports it again, because some
+                         clients expect it only there */
     int64_t idle_told_us; /* time of the last response during IDLE */
     bool refreshing;      /* a check is running */
     int64_t refreshed_us;

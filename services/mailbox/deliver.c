@@ -1,4 +1,6 @@
-/* Step 8: delivers messages into mailboxes, once per message and recipient even if a request is repeated (docs/laws.md, law 2). One request has many messages; all are sent to the store at once, and one reply has the result for every recipient. */
+/* Step 8: delivers messages into mailboxes, once per message and recipient even if a request is repeated (docs/laws.md,
+ * law 2). One request has many messages; all are sent to the store at once, and one reply has the result for every
+ * recipient. */
 #include <stdio.h>
 #include <stdlib.h>
 

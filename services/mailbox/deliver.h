@@ -41,7 +41,8 @@ struct deliver_request {
     size_t waiting; /* messages that are not complete */
 };
 
-/* Reads a request's JSON text into r (arena set). NULL, or its fault. If a recipient or a message cannot be delivered, the others are not refused: such recipients have their `error` set. */
+/* Reads a request's JSON text into r (arena set). NULL, or its fault. If a recipient or a message cannot be delivered,
+ * the others are not refused: such recipients have their `error` set. */
 const char *deliver_read(struct deliver_request *r, struct slice text);
 /* Adds the reply. */
 void deliver_write(const struct deliver_request *r, struct buf *out);

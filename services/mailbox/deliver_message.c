@@ -1,10 +1,12 @@
-/* One message of a request: its references and its listing, unless the requester has provided them; then one Function for each user. */
+/* One message of a request: its references and its listing, unless the requester has provided them; then one Function
+ * for each user. */
 #include <stdlib.h>
 
 #include "libcommon/store/blob.h"
 #include "services/mailbox/deliver.h"
 
-/* Reading: the body is read once, with the first recipient's reference taken in the same step; the other references are added at the same time. A recipient without a reference is not delivered.
+/* Reading: the body is read once, with the first recipient's reference taken in the same step; the other references are
+ * added at the same time. A recipient without a reference is not delivered.
  * ------------------------------------------------------------------------------------------------------------- */
 
 struct hold {

@@ -1,8 +1,14 @@
-/* The janitor removes data that a killed process has left in the store: references to bodies without an owner, notes of bodies to release, remains of deleted users, records of deleted folders. It also removes expired records of deliveries and recounts the totals on which quotas depend.
+/* The janitor removes data that a killed process has left in the store: references to bodies without an owner, notes of
+ * bodies to release, remains of deleted users, records of deleted folders. It also removes expired records of
+ * deliveries and recounts the totals on which quotas depend.
  *
- * One replica works at a time: it holds a lease, and its progress is stored. A round checks all bodies, then all users, in steps of BODIES_A_STEP or USERS_A_STEP with a pause after each. Two replicas at once would do no harm: every step may be repeated, and a reference is released only when it had no owner at two checks, at least the grace period apart, and the message is older than that.
+ * One replica works at a time: it holds a lease, and its progress is stored. A round checks all bodies, then all users,
+ * in steps of BODIES_A_STEP or USERS_A_STEP with a pause after each. Two replicas at once would do no harm: every step
+ * may be repeated, and a reference is released only when it had no owner at two checks, at least the grace period
+ * apart, and the message is older than that.
  *
- * Keys in a form that this version does not write are never removed: they are logged and counted (postbus_mailbox_janitor_unowned). */
+ * Keys in a form that this version does not write are never removed: they are logged and counted
+ * (postbus_mailbox_janitor_unowned). */
 #ifndef POSTBUS_MAILBOX_JANITOR_H
 #define POSTBUS_MAILBOX_JANITOR_H
 

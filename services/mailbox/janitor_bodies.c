@@ -1,4 +1,5 @@
-/* Bodies with references without an owner: the queue's "q" without an entry, a user's reference that the mailbox does not hold.
+/* Bodies with references without an owner: the queue's "q" without an entry, a user's reference that the mailbox does
+ * not hold.
  */
 #include "services/mailbox/janitor.h"
 

@@ -42,7 +42,8 @@ struct mailbox_worker {
     bool draining;
 };
 
-/* Whether a further request of this many bytes may begin; otherwise the call was refused with `busy`. Each request that began ends with requests_end of the same number. */
+/* Whether a further request of this many bytes may begin; otherwise the call was refused with `busy`. Each request that
+ * began ends with requests_end of the same number. */
 bool requests_begin(struct mailbox_worker *m, struct bus_call *call, size_t bytes);
 void requests_end(struct mailbox_worker *m, size_t bytes);
 /* Refuses a call because of a store error. */

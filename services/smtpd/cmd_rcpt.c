@@ -1,4 +1,5 @@
-/* RCPT (RFC 5321 §4.1.1.3) with DSN (3461). The commands of a pipelined group are looked up concurrently; their replies are sent in order (RFC 2920 §3.2). */
+/* RCPT (RFC 5321 §4.1.1.3) with DSN (3461). The commands of a pipelined group are looked up concurrently; their replies
+ * are sent in order (RFC 2920 §3.2). */
 #include <stdlib.h>
 
 #include "services/smtpd/smtpd.h"

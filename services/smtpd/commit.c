@@ -6,7 +6,8 @@
  *                                        it goes to the queue. Where all are refused, the reply is the refusal.
  *   others                               the queue
  *
- * In both cases a message gets into a mailbox once, by its id and the recipient (docs/laws.md, law 2). A commit that has begun is completed also when the client disconnects. */
+ * In both cases a message gets into a mailbox once, by its id and the recipient (docs/laws.md, law 2). A commit that
+ * has begun is completed also when the client disconnects. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -1,4 +1,5 @@
-/* DATA (RFC 5321 §4.1.1.4) and BDAT (RFC 3030): the text arrives, its bounds are checked, and the hashes for its signatures are computed, all in one pass. */
+/* DATA (RFC 5321 §4.1.1.4) and BDAT (RFC 3030): the text arrives, its bounds are checked, and the hashes for its
+ * signatures are computed, all in one pass. */
 #include "libcommon/base/clock.h"
 #include "libcommon/mail/header.h"
 #include "services/smtpd/smtpd.h"
@@ -109,7 +110,8 @@ static void finish_hashes(struct session *s) {
     }
 }
 
-/* Keeps the bounds: a message that exceeds one is read to its end, so that the client gets the reason, but not stored. */
+/* Keeps the bounds: a message that exceeds one is read to its end, so that the client gets the reason, but not stored.
+ */
 static void take_text(struct session *s, size_t before) {
     struct transaction *t = &s->t;
     if (!t->too_big && !t->no_memory) hash_new_text(s, before);

@@ -1,6 +1,8 @@
-/* Mail from other servers that an alias forwards to another site: its new reverse-path (SRS), and the way of reports on it.
+/* Mail from other servers that an alias forwards to another site: its new reverse-path (SRS), and the way of reports on
+ * it.
  *
- * The next server checks SPF for the reverse-path, so it is replaced by one of the alias's domain (libcommon/trust/srs/srs.h), except for these:
+ * The next server checks SPF for the reverse-path, so it is replaced by one of the alias's domain
+ * (libcommon/trust/srs/srs.h), except for these:
  *   <>                        stays: a report has no sender
  *   of the alias's own domain stays: our SPF record is its own
  *   DMARC fails               stays, so that it fails there as it does here: SPF passes for our domains wherever we

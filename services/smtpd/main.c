@@ -66,7 +66,8 @@ static void smtpd_drain(struct worker *w) {
     if (d->count == 0) service_drained(w);
 }
 
-/* Pending answers arrive, with an error, when the bus and the store are closed after this; then the last turns of the loop free the sessions. */
+/* Pending answers arrive, with an error, when the bus and the store are closed after this; then the last turns of the
+ * loop free the sessions. */
 static void smtpd_stop(struct worker *w) {
     struct smtpd *d = w->state;
     d->stopping = true;

@@ -1,4 +1,5 @@
-/* A session: greeting, the order of commands and of their replies (RFC 2920 §3.2). Only session_run() executes it, from the loop: input, answers and the timer wake it. */
+/* A session: greeting, the order of commands and of their replies (RFC 2920 §3.2). Only session_run() executes it, from
+ * the loop: input, answers and the timer wake it. */
 #include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -76,8 +77,9 @@ static void cmd_reset(struct session *s, struct slice argument) {
 }
 
 static void command(struct session *s, enum smtp_verb verb, struct slice argument) {
-    bool needs_hello = verb == SMTP_MAIL || verb == SMTP_RCPT || verb == SMTP_DATA ||
-                       verb == SMTP_AUTH; /* BDAT refuses in its own function, because its chunk must be read in any case */
+    bool needs_hello =
+        verb == SMTP_MAIL || verb == SMTP_RCPT || verb == SMTP_DATA ||
+        verb == SMTP_AUTH; /* BDAT refuses in its own function, because its chunk must be read in any case */
     if (needs_hello && !s->helo) {
         session_refuse(s, "503 5.5.1 Send EHLO first");
         return;

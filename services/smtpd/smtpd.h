@@ -228,7 +228,9 @@ void cmd_rcpt(struct session *s, struct slice argument);
 void rcpts_step(struct session *s);
 void rcpts_free(struct session *s);
 
-/* resolve.c: a short-lived cache of the answers of accounts. account.changed removes the names that it concerns; if that event is lost, they expire after RESOLVE_KEEP_S. Only positive answers are cached, so that a cached answer never leads to a refusal. */
+/* resolve.c: a short-lived cache of the answers of accounts. account.changed removes the names that it concerns; if
+ * that event is lost, they expire after RESOLVE_KEEP_S. Only positive answers are cached, so that a cached answer never
+ * leads to a refusal. */
 enum { RESOLVE_KEEP_S = 30, RESOLVE_NAMES_MAX = 10000 };
 struct resolver *resolver_create(struct smtpd *d);
 void resolver_destroy(struct resolver *r);
@@ -261,11 +263,13 @@ bool resolver_owns(struct resolver *r, const char *user, struct slice address);
 
 /* forward.c */
 void forward_configure(struct smtpd *d);
-/* The hosted domain whose alias leads to a remote recipient, in the arena; NULL: this is a submission, not forwarding. */
+/* The hosted domain whose alias leads to a remote recipient, in the arena; NULL: this is a submission, not forwarding.
+ */
 const char *forward_via(struct session *s, struct slice rcpt);
 /* The first such domain of the message's recipients; NULL: nothing is forwarded. */
 const char *forward_domain(const struct session *s);
-/* Reads a recipient's address: our SRS addresses are for reports on mail that we forwarded. RETURN_TAKEN: *address is now that mail's sender. */
+/* Reads a recipient's address: our SRS addresses are for reports on mail that we forwarded. RETURN_TAKEN: *address is
+ * now that mail's sender. */
 enum forward_return forward_return(struct session *s, struct slice *address);
 /* Whether the From address may be forged according to the verifier: then our name must not authenticate it. */
 bool forward_is_unproven(const struct verify_reply *v);
@@ -280,7 +284,8 @@ void cmd_bdat(struct session *s, struct slice argument);
 /* Reads the input that has arrived; false when more is needed. */
 bool data_take(struct session *s);
 
-/* message.c: the text is contiguous, with room before it, so that header fields are added and dropped without moving the body. */
+/* message.c: the text is contiguous, with room before it, so that header fields are added and dropped without moving
+ * the body. */
 enum { MESSAGE_ROOM = 16 * 1024 };
 void message_begin(struct session *s);
 /* Counts the present memory of the text: false, and t->no_memory, when the process exceeds its limit. */
@@ -303,7 +308,9 @@ void message_refuse(struct session *s, int code, const char *enhanced, const cha
 /* The recipients as events tell them, of the arena. */
 struct mail_event_rcpt *message_event_rcpts(const struct transaction *t);
 
-/* outgoing.c: reads From and Sender (RFC 5322 §3.6.2) into t->authors: the addresses whose owner is still to be checked, and the signing domain. Each author must belong to the login; if From has several, it is enough that the Sender does. NULL, or the fault. */
+/* outgoing.c: reads From and Sender (RFC 5322 §3.6.2) into t->authors: the addresses whose owner is still to be
+ * checked, and the signing domain. Each author must belong to the login; if From has several, it is enough that the
+ * Sender does. NULL, or the fault. */
 const char *outgoing_authors(struct transaction *t, struct slice header);
 
 /* commit.c */

@@ -1,4 +1,5 @@
-/* Flags stored, messages copied, moved and expunged: in chunks of MAILBOX_CHUNK messages, each one Function; the results are combined. */
+/* Flags stored, messages copied, moved and expunged: in chunks of MAILBOX_CHUNK messages, each one Function; the
+ * results are combined. */
 #include "libcommon/store/mailbox/mailbox_private.h"
 
 enum change_kind { CHANGE_STORE, CHANGE_COPY, CHANGE_EXPUNGE };

@@ -46,7 +46,8 @@ void mailbox_cache_complete(struct arena *arena, struct slice message, struct ma
 /* Views of packed. */
 bool mailbox_cache_read(struct slice packed, struct slice *prefix, struct mailbox_cached *out);
 
-/* Releases the blobs in a Function's list ("<id>/<name>"), then removes the notes from the mailbox. There is no callback. */
+/* Releases the blobs in a Function's list ("<id>/<name>"), then removes the notes from the mailbox. There is no
+ * callback. */
 void mailbox_release(struct redis *r, const char *key, const redisReply *list);
 /* The reference of a name that {u}:b and {u}:x hold. */
 const char *mailbox_name_ref(char out[MAILBOX_REF_MAX], struct slice user, struct slice name);

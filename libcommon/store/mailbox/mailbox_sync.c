@@ -3,7 +3,9 @@
 
 enum { RESTARTS_MAX = 3 };
 
-/* Pages come in modseq order, first of records, then of vanished uids. A record that changes between two pages is returned again in a later page; one that vanishes between them is in the list of a later page. So the records after the last page are one consistent state. */
+/* Pages come in modseq order, first of records, then of vanished uids. A record that changes between two pages is
+ * returned again in a later page; one that vanishes between them is in the list of a later page. So the records after
+ * the last page are one consistent state. */
 struct syncing {
     struct redis *r;
     mailbox_sync_fn *done;

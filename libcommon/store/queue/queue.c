@@ -179,7 +179,8 @@ void queue_release(struct redis *r, struct slice id, const char *token, queue_do
     call_for(r, pending_on_done, done, ctx, "queue_release", id, 2, args);
 }
 
-/* Record, in steps of bounded size that run concurrently. The first refused step decides the result; the step that completes the last recipient reports that the entry was removed, in any order of the answers. */
+/* Record, in steps of bounded size that run concurrently. The first refused step decides the result; the step that
+ * completes the last recipient reports that the entry was removed, in any order of the answers. */
 
 struct recording {
     size_t waiting;

@@ -1,4 +1,5 @@
-/* A race of connections to the addresses of one host (RFC 8305 §5): each is tried 250 ms after the previous one, or at once when that has failed; the first established connection wins, and the others are closed. */
+/* A race of connections to the addresses of one host (RFC 8305 §5): each is tried 250 ms after the previous one, or at
+ * once when that has failed; the first established connection wins, and the others are closed. */
 #ifndef POSTBUS_DELIVERY_RACE_H
 #define POSTBUS_DELIVERY_RACE_H
 

@@ -31,7 +31,8 @@ struct targets {
 };
 
 /* Hosts by preference, in random order among equals (RFC 5321 §5.1), the addresses of each with IPv6 and IPv4 in turn
- * (RFC 8305 §4). This server itself and hosts that are not preferred to it are left out (§5.1), and so are hosts that their policy excludes. */
+ * (RFC 8305 §4). This server itself and hosts that are not preferred to it are left out (§5.1), and so are hosts that
+ * their policy excludes. */
 void targets_take(const struct delivery *d, struct arena *arena, const json_t *route, const struct tls_wish *wish,
                   struct targets *out);
 

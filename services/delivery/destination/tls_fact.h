@@ -1,4 +1,5 @@
-/* The TLS result of one connection attempt, for domains that ask for reports (TLS-RPT, RFC 8460): the event mail.tls, and a metric for each result. */
+/* The TLS result of one connection attempt, for domains that ask for reports (TLS-RPT, RFC 8460): the event mail.tls,
+ * and a metric for each result. */
 #ifndef POSTBUS_DELIVERY_TLS_FACT_H
 #define POSTBUS_DELIVERY_TLS_FACT_H
 
@@ -8,7 +9,8 @@
 
 /* The result type (RFC 8460 §4.3) of a verification that ended with this X509_V_… code; "success" for X509_V_OK. */
 const char *tls_fact_of_verification(long code);
-/* The result type of a session under this demand, and the reason in words; NULL when there is no result (the session ended before TLS, or TLS was omitted intentionally).
+/* The result type of a session under this demand, and the reason in words; NULL when there is no result (the session
+ * ended before TLS, or TLS was omitted intentionally).
  */
 const char *tls_fact_of_session(const struct tls_demand *demand, const struct smtp_result *r, const char **reason);
 

@@ -1,4 +1,6 @@
-/* Local recipients: many messages are sent to the mailbox service in one request (`mailbox.deliver`), which delivers each once even if it is repeated. Mail to the site's report addresses, which have the user "reporter", is passed to the reporter instead (`reporter.take`). */
+/* Local recipients: many messages are sent to the mailbox service in one request (`mailbox.deliver`), which delivers
+ * each once even if it is repeated. Mail to the site's report addresses, which have the user "reporter", is passed to
+ * the reporter instead (`reporter.take`). */
 #ifndef POSTBUS_DELIVERY_LOCAL_H
 #define POSTBUS_DELIVERY_LOCAL_H
 

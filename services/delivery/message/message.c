@@ -131,8 +131,7 @@ static void on_reported(void *ctx, int error) {
         log_warn("a report to the sender could not be made; it is tried again", "id", m->envelope->id, "reason",
                  store_error_text(error), NULL);
         if (++m->report_failures >= DELIVERY_REPORT_TRIES || service_is_draining())
-            m->abandoned =
-                true; /* it stays owed: the next worker that leases the entry sends it */
+            m->abandoned = true; /* it stays owed: the next worker that leases the entry sends it */
         else
             wait_ms(m, pause < REPORT_AGAIN_LAST_MS ? pause : REPORT_AGAIN_LAST_MS);
     } else {
@@ -141,7 +140,8 @@ static void on_reported(void *ctx, int error) {
     life_release(&m->life);
 }
 
-/* After a lost lease there is nothing to do, but a remote server's 250 that is not recorded is kept for an hour: when this worker leases the entry again, it is recorded first (message_adopt). */
+/* After a lost lease there is nothing to do, but a remote server's 250 that is not recorded is kept for an hour: when
+ * this worker leases the entry again, it is recorded first (message_adopt). */
 static bool keep(struct message *m) {
     int64_t now = clock_wall_ms();
     bool known = false;

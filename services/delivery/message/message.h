@@ -1,4 +1,6 @@
-/* A leased queue entry: its envelope, the lease, and its outstanding work. The steps: its due recipients are tried (parts.c), each outcome is recorded (settlement.c), owed reports are sent (report.c), then the lease is released, or the body if nothing is left. */
+/* A leased queue entry: its envelope, the lease, and its outstanding work. The steps: its due recipients are tried
+ * (parts.c), each outcome is recorded (settlement.c), owed reports are sent (report.c), then the lease is released, or
+ * the body if nothing is left. */
 #ifndef POSTBUS_DELIVERY_MESSAGE_H
 #define POSTBUS_DELIVERY_MESSAGE_H
 
@@ -49,7 +51,9 @@ struct message {
 /* Takes ownership of the envelope. on_end is called once, from the loop. */
 struct message *message_start(struct delivery *d, struct envelope *e, const char *token, int64_t lease_asked_us,
                               void (*on_end)(void *ctx, struct message *m), void *ctx);
-/* This worker has leased the entry again while it still has the message. Another worker may have worked on it in between, so no further command is sent to a remote server; unrecorded outcomes are recorded under the new lease, which is then released. */
+/* This worker has leased the entry again while it still has the message. Another worker may have worked on it in
+ * between, so no further command is sent to a remote server; unrecorded outcomes are recorded under the new lease,
+ * which is then released. */
 void message_adopt(struct message *m, const char *token, int64_t lease_asked_us);
 /* Extends the lease. */
 void message_extend(struct message *m);

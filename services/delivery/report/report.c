@@ -148,7 +148,9 @@ static void on_signed(void *ctx, int error, const json_t *reply) {
     commit(s, NULL);
 }
 
-/* A report to another server is signed with the key of the mail host's domain: its From is MAILER-DAEMON at that domain, and with its null reverse-path there is little other authentication. If that domain has no key here, the report is not signed. */
+/* A report to another server is signed with the key of the mail host's domain: its From is MAILER-DAEMON at that
+ * domain, and with its null reverse-path there is little other authentication. If that domain has no key here, the
+ * report is not signed. */
 static void sign(struct reporting *s) {
     const char *hostname = s->delivery->worker->hostname, *dot = strchr(hostname, '.');
     const char *domain = dot && strchr(dot + 1, '.') ? dot + 1 : hostname;

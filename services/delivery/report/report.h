@@ -1,11 +1,13 @@
-/* Reports to the sender, as a separate step: an owed report is recorded in the queue with the outcome, so that it is not lost if this process ends. */
+/* Reports to the sender, as a separate step: an owed report is recorded in the queue with the outcome, so that it is
+ * not lost if this process ends. */
 #ifndef POSTBUS_DELIVERY_REPORT_H
 #define POSTBUS_DELIVERY_REPORT_H
 
 #include "libcommon/outbox/envelope.h"
 #include "services/delivery/delivery.h"
 
-/* 0 or QUEUE_GONE: all owed reports were committed, or the sender does not exist, and the queue has recorded this. Otherwise an enum store_error: the rest is still owed. */
+/* 0 or QUEUE_GONE: all owed reports were committed, or the sender does not exist, and the queue has recorded this.
+ * Otherwise an enum store_error: the rest is still owed. */
 typedef void report_fn(void *ctx, int error);
 
 /* Puts the reports that are owed on the envelope's recipients into the outbox, one of each kind, and clears `owed` in

@@ -150,7 +150,8 @@ static void keep_peer_name(struct session *s) {
     if (!slice_cut(&line, ' ', &name)) name = line;
     size_t n = 0;
     for (; n < name.n && n + 1 < sizeof s->peer_name; n++)
-        s->peer_name[n] = name.p[n] > ' ' && name.p[n] < 0x7f ? name.p[n] : '?'; /* only ASCII is written into our JSON */
+        s->peer_name[n] =
+            name.p[n] > ' ' && name.p[n] < 0x7f ? name.p[n] : '?'; /* only ASCII is written into our JSON */
     s->peer_name[n] = '\0';
 }
 

@@ -1,4 +1,5 @@
-/* The demands on TLS for one host: those of the recipient's domain (DANE before MTA-STS, RFC 8461 §2) and those of the sender (RFC 8689). Pure. */
+/* The demands on TLS for one host: those of the recipient's domain (DANE before MTA-STS, RFC 8461 §2) and those of the
+ * sender (RFC 8689). Pure. */
 #ifndef POSTBUS_DELIVERY_TLS_DEMAND_H
 #define POSTBUS_DELIVERY_TLS_DEMAND_H
 
@@ -21,7 +22,8 @@ enum tls_policy { TLS_POLICY_NONE, TLS_POLICY_TLSA, TLS_POLICY_STS };
 struct tls_wish {
     bool dane;     /* this site sends to the domain only with DANE (POSTBUS_DANE_REQUIRED) */
     bool required; /* MAIL's REQUIRETLS (RFC 8689 §4.2.1) */
-    bool waived; /* the header field "TLS-Required: No": the recipient's policies are ignored (§4.2.2); no effect together with `required` */
+    bool waived;   /* the header field "TLS-Required: No": the recipient's policies are ignored (§4.2.2); no effect
+                      together with `required` */
 };
 
 struct tls_demand {
