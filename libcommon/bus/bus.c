@@ -21,7 +21,7 @@ enum {
     LAST_WRITES = 20
 };
 
-/* What the library keeps for its connection: the reading of the present socket. */
+/* The library's data for its connection: the read event of the present socket. */
 struct attached {
     struct bus *bus;
     struct event *read;
@@ -63,8 +63,8 @@ static void handler_free(struct handler *h) {
     free(h);
 }
 
-/* natsMsg_Destroy only hands a message to a thread of the library that frees it, and wakes that thread: for one message
- * at a time that is the dearest part of taking it. */
+/* natsMsg_Destroy passes a message to a thread of the library, which frees it, and wakes that thread. For single
+ * messages this is the most expensive part of receiving them, so they are freed in batches. */
 static void free_spent(struct bus *b) {
     for (size_t i = 0; i < b->spent_count; i++) natsMsg_Destroy(b->spent[i]);
     b->spent_count = b->spent_bytes = 0;
@@ -76,7 +76,7 @@ static void message_done(struct bus *b, natsMsg *msg) {
     if (b->spent_count == SPENT_MAX || b->spent_bytes > SPENT_BYTES_MAX) free_spent(b);
 }
 
-/* Gives the direct handlers what has been read for them. */
+/* Calls the direct handlers with the messages that have been read for them. */
 static void take_direct(struct bus *b) {
     for (struct handler *h = b->direct; h; h = h->next_direct) {
         uint64_t queued = 0;
@@ -106,10 +106,10 @@ static void on_take(evutil_socket_t fd, short what, void *ctx) {
 
 /* Writing
  *
- * The library would wait until the socket is writable: two epoll_ctl and a turn of the loop more for each write. The
- * socket nearly always is, so what a turn of the loop published is written at its end: the event goes behind all that
- * is active when the first message is published, and once more behind what those callbacks made active. Whatever the
- * socket does not take is tried again a little later. */
+ * The library would wait until the socket is writable, which needs two epoll_ctl and one more turn of the loop for each
+ * write. The socket nearly always is, so all messages of one turn of the loop are written at its end: the event is
+ * queued after all events that are active when the first message is published, and once more after those that their
+ * callbacks activate. The rest is tried again a little later. */
 
 static void on_flush(evutil_socket_t fd, short what, void *ctx) {
     struct bus *b = ctx;
@@ -120,7 +120,7 @@ static void on_flush(evutil_socket_t fd, short what, void *ctx) {
         return;
     }
     atomic_store(&b->flush_late, false);
-    if (natsConnection_Buffered(b->connection) <= 0) return; /* sending nothing would count as a lost connection */
+    if (natsConnection_Buffered(b->connection) <= 0) return; /* sending 0 bytes would count as a lost connection */
     natsConnection_ProcessWriteEvent(b->connection);
     if (atomic_load(&b->writing)) event_add(b->flush, &wait);
 }
@@ -284,7 +284,7 @@ struct bus *bus_create(struct event_base *base, const char *url, const char *ser
     natsOptions_SetURL(b->options, url);
     if (user && password) natsOptions_SetUserInfo(b->options, user, password);
     natsOptions_SetName(b->options, service);
-    /* answers come to subjects that no other service may hear: deploy/nats/nats.conf */
+    /* answers arrive at subjects that no other service may subscribe to: deploy/nats/nats.conf */
     natsOptions_SetCustomInboxPrefix(b->options, prefix);
     natsOptions_SetTimeout(b->options, CONNECT_TIMEOUT_MS);
     natsOptions_SetMaxReconnect(b->options, -1);
@@ -318,12 +318,12 @@ void bus_close(struct bus *b) {
     b->is_closed = true;
     bool was_ready = atomic_exchange(&b->ready, false); /* requests made by the callbacks below are refused */
     struct handler *direct = b->direct;
-    b->direct = NULL; /* what is read from here on finds no handler: what handlers refer to may be gone already */
+    b->direct = NULL; /* messages that are read from here on have no handler: its objects may be freed already */
     rpc_stop(b);
     wakes_destroy(b->wakes);
     b->wakes = NULL;
     if (was_ready) {
-        /* the loop still turns while this flushes: the last answers and events leave */
+        /* the loop still runs during this flush: the last answers and events are sent */
         for (int i = 0; i < LAST_WRITES && natsConnection_Buffered(b->connection) > 0; i++) {
             event_base_loop(b->base, EVLOOP_NONBLOCK);
             if (natsConnection_Buffered(b->connection) > 0) usleep(WRITE_AGAIN_MS * 1000);
@@ -333,7 +333,7 @@ void bus_close(struct bus *b) {
     natsConnection_Close(b->connection);
     for (int i = 0; i < 2000 && (b->handlers || !atomic_load(&b->closed)); i++) {
         event_base_loop(b->base, EVLOOP_NONBLOCK);
-        usleep(1000); /* the library's threads hand their last messages over */
+        usleep(1000); /* the library's threads pass on their last messages */
     }
     while (direct) {
         struct handler *next = direct->next_direct;

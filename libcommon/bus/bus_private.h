@@ -1,4 +1,4 @@
-/* What bus.c, event.c and rpc.c share; nobody else includes it. */
+/* Shared declarations of the files of this folder; private to them. */
 #ifndef POSTBUS_BUS_PRIVATE_H
 #define POSTBUS_BUS_PRIVATE_H
 
@@ -12,18 +12,18 @@
 #include "libcommon/base/log.h"
 #include "libcommon/bus/bus.h"
 
-/* SPENT_*: messages that are done with, until they are freed together. */
+/* SPENT_*: handled messages, which are freed together. */
 enum { SUBJECT_MAX = 256, BUS_PAYLOAD_MAX = 900 * 1024, SPENT_MAX = 64, SPENT_BYTES_MAX = 256 * 1024 };
 
 /* Called on the loop with each message of a subscription; owns msg no longer than the call. */
 typedef void handler_fn(void *ctx, natsMsg *msg);
 
-/* One subscription at the NATS library and where its messages go. Lives until the library has said that no more
- * messages come.
+/* One subscription of the NATS library and its handler. Exists until the library has reported that no more messages
+ * will arrive.
  *
- * Requests and replies, which are many and have few subscriptions, are direct: the loop takes their messages as it
- * reads them. Events may have thousands of subscriptions (a session each), which the loop cannot look through after
- * each read: the library's thread hands their messages over. */
+ * Requests and replies, which are frequent and have few subscriptions, are direct: the loop handles their messages when
+ * it reads them. Events may have thousands of subscriptions (one for each session), which the loop cannot check after
+ * each read; a thread of the library passes on their messages. */
 struct handler {
     struct bus *bus;
     bool direct;
@@ -32,11 +32,11 @@ struct handler {
     handler_fn *fn;
     void *ctx;
     bool cancelled;  /* read and written on the loop only */
-    void *permanent; /* memory that goes with the handler; NULL: none */
+    void *permanent; /* memory that is freed with the handler; NULL: none */
     struct handler *next, *previous;
 };
 
-/* A message (or, with msg NULL, the end of a handler) on its way from the library's thread to the loop. */
+/* A message (or, with msg NULL, the end of a handler) that is passed from the library's thread to the loop. */
 struct handover {
     struct handover *next;
     struct handler *handler;
@@ -58,9 +58,9 @@ struct bus {
     natsOptions *options;
     char service[32], inbox[96];
     char source[256];
-    _Atomic bool ready, closed; /* closed: the library calls back no more */
+    _Atomic bool ready, closed; /* closed: the library makes no more callbacks */
     _Atomic bool writing;       /* the library has bytes for the socket */
-    _Atomic bool flush_late;    /* the flush has let the callbacks before it go first */
+    _Atomic bool flush_late;    /* the flush has been queued after the other callbacks */
     struct handler *handlers, *direct;
     natsMsg *spent[SPENT_MAX];
     size_t spent_count, spent_bytes;
@@ -75,7 +75,7 @@ struct bus {
     size_t next_free;
     uint64_t generation;
     struct event *clock;
-    struct request *refused; /* requests that could not be sent: told from the loop */
+    struct request *refused; /* requests that could not be sent; their callbacks are called from the loop */
     size_t refused_count;
     struct event *refuse;
     struct buf scratch, event; /* the JSON of a request, an answer or an event's data; an event around it */
@@ -90,7 +90,7 @@ void handler_cancel(struct handler *h);
 int bus_send(struct bus *b, const char *subject, const char *reply_to, struct slice bytes);
 /* A message's payload. */
 struct slice bus_bytes(const natsMsg *msg);
-/* The JSON in bytes, NULL when they are none. */
+/* The JSON in bytes, NULL when they are not JSON. */
 json_t *bus_decode(struct slice bytes);
 /* JSON into b->scratch. */
 struct slice bus_json(struct bus *b, const json_t *value);

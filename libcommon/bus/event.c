@@ -98,6 +98,6 @@ struct bus_subscription *bus_subscribe_raw(struct bus *b, const char *event, bus
 
 void bus_unsubscribe(struct bus_subscription *s) {
     if (!s) return;
-    handler_cancel(s->handler); /* cancelled: the listener is never called again, so it can go now */
+    handler_cancel(s->handler); /* cancelled: the listener is never called again, so it can be freed now */
     free(s);
 }

@@ -1,11 +1,11 @@
-/* Requests: one inbox a worker, one slot a request in flight, one clock for all deadlines. */
+/* Requests: one inbox for each worker, one slot for each request in flight, one timer for all deadlines. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "libcommon/base/clock.h"
 #include "libcommon/bus/bus_private.h"
 
-/* LAST_ROUNDS: how often callbacks that ask again while the bus is taken down are told once more that it is. */
+/* LAST_ROUNDS: rounds in which callbacks that send further requests while the bus is closed get BUS_UNAVAILABLE. */
 enum { LAST_ROUNDS = 8, SLOTS_MAX = 1 << 16, SLOTS_FIRST = 256, CLOCK_MS = 50 };
 
 /* One of answer and text is set. */
@@ -31,7 +31,7 @@ static int error_of_code(const char *code) {
     return strcmp(code, "unavailable") == 0 || strcmp(code, "busy") == 0 ? BUS_UNAVAILABLE : BUS_REFUSED;
 }
 
-/* Gives a request's answer to the door that it came through; `there` is false when none came. */
+/* Calls the callback of a request with the answer; `there` is false when there is none. */
 static void tell(const struct request *one, bool there, struct slice reply) {
     if (one->text) {
         char code[BUS_CODE_BYTES];
@@ -45,7 +45,7 @@ static void tell(const struct request *one, bool there, struct slice reply) {
 }
 
 static void finish(struct bus *b, struct request *q, bool there, struct slice reply) {
-    struct request one = *q; /* its slot may be taken again by what the callback asks */
+    struct request one = *q; /* the callback may send a request that takes this slot */
     b->next_free = (size_t)(q - b->requests);
     q->ticket = 0;
     b->in_flight--;
@@ -59,7 +59,7 @@ static void on_reply(void *ctx, natsMsg *msg) {
     if (slice_to_u64(slice_skip(subject, (size_t)(slice_find_last(subject, '.') + 1)), UINT64_MAX, &ticket) != 0)
         return;
     struct request *q = request_of(b, ticket);
-    if (!q) return; /* late, or given up */
+    if (!q) return; /* late or cancelled */
     finish(b, q, !natsMsg_IsNoResponders(msg), bus_bytes(msg));
 }
 
@@ -76,10 +76,9 @@ static void on_clock(evutil_socket_t fd, short what, void *ctx) {
 static void on_refuse(evutil_socket_t fd, short what, void *ctx) {
     struct bus *b = ctx;
     (void)fd, (void)what;
-    size_t count = b->refused_count; /* those that a callback adds have their own turn */
+    size_t count = b->refused_count; /* those that a callback adds are handled later */
     for (size_t i = 0; i < count; i++) {
-        struct request one = b->refused[i]; /* here, and still in the list: a callback before it may have cancelled it,
-                                               or made the list grow */
+        struct request one = b->refused[i]; /* a copy: an earlier callback may have cancelled it or enlarged the list */
         b->refused[i].ticket = 0;
         if (one.ticket) tell(&one, false, SLICE(""));
     }
@@ -128,7 +127,7 @@ static struct request *slot_take(struct bus *b) {
 
 static uint64_t refuse_soon(struct bus *b, struct request one) {
     b->refused = memory_resize(b->refused, (b->refused_count + 1) * sizeof *b->refused);
-    one.ticket = ++b->generation * SLOTS_MAX + SLOTS_MAX - 1; /* a slot that request_of never finds in use */
+    one.ticket = ++b->generation * SLOTS_MAX + SLOTS_MAX - 1; /* a slot that is never in use for request_of */
     b->refused[b->refused_count++] = one;
     event_active(b->refuse, EV_TIMEOUT, 0);
     return one.ticket;

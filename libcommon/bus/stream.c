@@ -114,7 +114,7 @@ static bool attach(struct bus_consumer *c) {
     return js_PullSubscribe(&c->subscription, c->js, NULL, NULL, NULL, &bind, NULL) == NATS_OK;
 }
 
-/* No events came: is that all? */
+/* No events arrived: checks whether there are more. */
 static bool look_behind(struct bus_consumer *c) {
     jsConsumerInfo *info = NULL;
     if (js_GetConsumerInfo(&info, c->js, c->config->stream, c->config->name, NULL, NULL) != NATS_OK) return false;
@@ -131,7 +131,7 @@ int bus_consumer_fetch(struct bus_consumer *c, int max, int wait_ms) {
         if (c->batch.Count) return BUS_STREAM_OK;
         works = (status == NATS_OK || status == NATS_TIMEOUT) && look_behind(c);
     }
-    if (!works) detach(c); /* the stream or the consumer is gone, or NATS is */
+    if (!works) detach(c); /* the stream or the consumer no longer exists, or NATS is not available */
     return works ? BUS_STREAM_OK : BUS_STREAM_UNAVAILABLE;
 }
 

@@ -1,12 +1,12 @@
-/* mailbox.deliver as its askers need it (proto-schemas/rpc): many messages in one request, many recipients a message.
- * Pure.
+/* mailbox.deliver for its requesters (proto-schemas/rpc): many messages in one request, many recipients for each
+ * message. Pure.
  *
  *   struct json_put j = deliver_ask_open(&out);
  *   deliver_ask_add(&j, &message); …
  *   deliver_ask_close(&j);
  *
  * A request has at most DELIVER_ASK_MESSAGES messages, DELIVER_ASK_RCPTS recipients and DELIVER_ASK_BYTES bytes; the
- * asker sees to that (deliver_ask_bytes). */
+ * requester must respect this (deliver_ask_bytes). */
 #ifndef POSTBUS_CODEC_DELIVER_H
 #define POSTBUS_CODEC_DELIVER_H
 
@@ -22,23 +22,23 @@ struct deliver_ask_message {
     struct slice id, from, folder, attempt;
     uint64_t size;        /* of the body */
     int64_t date;         /* seconds since 1970 */
-    bool held;            /* the asker has put the references into the body */
-    struct slice listing; /* mailbox_listing_build(); used when held; empty: worked out from the body */
+    bool held;            /* the requester has added the references to the body */
+    struct slice listing; /* mailbox_listing_build(); used when held; empty: computed from the body */
     size_t count;
     const struct deliver_ask_rcpt *rcpts;
 };
 
-/* At most so many bytes of a request are this message's. */
+/* An upper bound of the bytes of this message in a request. */
 size_t deliver_ask_bytes(const struct deliver_ask_message *m);
 struct json_put deliver_ask_open(struct buf *out);
-/* false: a text of it is not UTF-8, and nothing was added. */
+/* false: a text is not UTF-8, and nothing was added. */
 bool deliver_ask_add(struct json_put *j, const struct deliver_ask_message *m);
 void deliver_ask_close(struct json_put *j);
 
-/* What became of one recipient. */
+/* The result for one recipient. */
 struct deliver_outcome {
     struct slice result;  /* "delivered", "over_quota", "not_found", "full", "invalid", "unavailable"; NUL-terminated */
-    struct slice message; /* why not */
+    struct slice message; /* the reason */
     struct slice folder;
     int64_t uid, modseq;
     bool duplicate;
@@ -55,7 +55,7 @@ struct deliver_reply {
     struct deliver_reply_message *messages; /* in the request's order */
 };
 
-/* NULL, or what is wrong with the text; what it gives lives in the arena. */
+/* NULL, or the fault of the text; the results are in the arena. */
 const char *deliver_reply_read(struct arena *arena, struct slice text, struct deliver_reply *out);
 
 #endif

@@ -1,5 +1,5 @@
-/* The data of the events that every message brings (proto-schemas/events), for bus_publish_text, and their reading for
- * listeners of bus_hear_raw and bus_subscribe_raw. Pure. Writers add to out and answer false when a text is not UTF-8.
+/* The data of the events of every message (proto-schemas/events): written for bus_publish_text, read for bus_hear_raw
+ * and bus_subscribe_raw. Pure. Writers add to out and return false when a text is not UTF-8.
  */
 #ifndef POSTBUS_CODEC_EVENTS_H
 #define POSTBUS_CODEC_EVENTS_H
@@ -12,9 +12,9 @@ struct mail_event_rcpt {
     int64_t uid, modseq;              /* with folder */
 };
 
-/* Who was connected. */
+/* The connected client. */
 struct mail_event_client {
-    struct slice ip, helo, protocol, tls, cipher, login; /* tls, cipher, login: may be empty, and are left out then */
+    struct slice ip, helo, protocol, tls, cipher, login; /* tls, cipher, login: left out when empty */
     int port;
 };
 
@@ -55,9 +55,9 @@ struct mailbox_changed {
     int64_t folder, modseq;
 };
 bool mailbox_changed_write(const struct mailbox_changed *e, struct buf *out);
-/* event: the whole CloudEvent. NULL, or what is wrong with it; texts live in the arena. */
+/* event: the whole CloudEvent. NULL, or its fault; texts are in the arena. */
 const char *mailbox_changed_read(struct arena *arena, struct slice event, struct mailbox_changed *out);
-/* The folder alone; 0, as for all folders, when the event cannot be read. */
+/* Only the folder; 0, which means all folders, when the event cannot be read. */
 int64_t mailbox_changed_folder(struct slice event);
 
 #endif

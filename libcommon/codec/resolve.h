@@ -5,8 +5,8 @@
 #include "libcommon/base/json.h"
 
 enum resolve_kind {
-    RESOLVE_UNKNOWN, /* of a domain of ours, and nobody has it */
-    RESOLVE_REMOTE,  /* of no domain of ours */
+    RESOLVE_UNKNOWN, /* the domain is hosted here, the address does not exist */
+    RESOLVE_REMOTE,  /* the domain is not hosted here */
     RESOLVE_LOCAL,
 };
 
@@ -18,7 +18,7 @@ struct resolve_reply {
     enum resolve_kind kind;
     size_t user_count, remote_count; /* RESOLVE_LOCAL, aliases expanded */
     struct resolve_user *users;
-    struct slice *remotes; /* addresses elsewhere that an alias leads to; NUL-terminated */
+    struct slice *remotes; /* addresses at other sites to which an alias leads; NUL-terminated */
 };
 
 bool resolve_ask_write(struct slice address, struct buf *out);

@@ -83,7 +83,7 @@ static void read_drops(struct arena *arena, yyjson_val *list, struct verify_repl
     }
 }
 
-/* Everything but the two members that are about the header's bytes. */
+/* All members except the two about the bytes of the header. */
 static struct slice read_proofs(struct arena *arena, yyjson_val *o) {
     struct buf text = {0};
     size_t i, n;

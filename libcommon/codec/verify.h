@@ -1,7 +1,7 @@
 /* verifier.verify and verifier.sign in their JSON form (proto-schemas/rpc). Pure.
  *
- * Writers add to out and answer false when a text is not UTF-8. Readers answer NULL, or what is wrong with the text;
- * what they give lives in the arena. */
+ * Writers add to out and return false when a text is not UTF-8. Readers return NULL, or the fault of the text; their
+ * results are in the arena. */
 #ifndef POSTBUS_CODEC_VERIFY_H
 #define POSTBUS_CODEC_VERIFY_H
 
@@ -9,10 +9,10 @@
 
 enum { VERIFY_HASHES_MAX = 10, VERIFY_DROPS_MAX = 2000, VERIFY_HASH_BYTES = 32 };
 
-/* A hash of the body that a signature of the header asks for. */
+/* A hash of the body that a signature in the header needs. */
 struct verify_hash {
     bool relaxed;
-    int64_t length, hashed; /* l=, -1: none; canonical bytes that were hashed, -1: not told */
+    int64_t length, hashed; /* l=, -1: none; canonical bytes that were hashed, -1: unknown */
     struct slice digest;    /* SHA-256 */
 };
 
@@ -27,15 +27,15 @@ struct verify_ask {
 bool verify_ask_write(const struct verify_ask *a, struct buf *out);
 const char *verify_ask_read(struct arena *arena, struct slice text, struct verify_ask *out);
 
-/* A range of header bytes that is taken out. */
+/* A range of header bytes that is removed. */
 struct verify_drop {
     size_t offset, n;
 };
 
-/* The answer, as far as the asker acts on it. */
+/* The parts of the answer that the requester needs. */
 struct verify_reply {
     struct slice disposition, enhanced, reason; /* NUL-terminated; disposition "" when it is missing */
-    struct slice headers;                       /* to be put on top, each with CRLF */
+    struct slice headers;                       /* to be added at the top, each with CRLF */
     size_t drop_count;
     struct verify_drop *drops;
     struct slice dmarc_result, dmarc_from, organizational_domain; /* NUL-terminated, "" when there is no DMARC result */
@@ -52,7 +52,7 @@ struct sign_ask {
 
 bool sign_ask_write(const struct sign_ask *a, struct buf *out);
 const char *sign_ask_read(struct arena *arena, struct slice text, struct sign_ask *out);
-/* The answer of verifier.sign and verifier.seal: fields to put on top. */
+/* The answer of verifier.sign and verifier.seal: fields to add at the top. */
 bool sign_reply_write(struct slice headers, struct buf *out);
 const char *sign_reply_read(struct arena *arena, struct slice text, struct slice *headers);
 

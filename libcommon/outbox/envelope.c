@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <yyjson.h>
 
-/* Addresses and replies of other servers are bytes: what is not UTF-8 goes through as it is. */
+/* Addresses and replies of other servers are bytes: text that is not UTF-8 is kept unchanged. */
 static const yyjson_write_flag WRITE_FLAGS = YYJSON_WRITE_ALLOW_INVALID_UNICODE;
 static const yyjson_read_flag READ_FLAGS = YYJSON_READ_ALLOW_INVALID_UNICODE;
 
@@ -85,7 +85,7 @@ void envelope_encode_state(const struct envelope_rcpt *r, struct buf *out) {
     write_out(doc, out);
 }
 
-/* What is read so far; `damaged` stays once it is set, so that a reader below need not look after each member. */
+/* The state of reading; `damaged` stays set, so that the functions below need not check it after each member. */
 struct reading {
     struct arena *arena;
     yyjson_val *object;

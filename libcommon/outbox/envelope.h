@@ -1,5 +1,5 @@
-/* The envelope of a message (RFC 5321 §2.3.1) and what has become of each of its recipients so far. One type for every
- * service that makes, queues or delivers mail; one encoding, which only envelope.c knows. */
+/* The envelope of a message (RFC 5321 §2.3.1) and the state of each of its recipients. All services that create, queue
+ * or deliver mail use this type; its encoding is private to envelope.c. */
 #ifndef POSTBUS_OUTBOX_ENVELOPE_H
 #define POSTBUS_OUTBOX_ENVELOPE_H
 
@@ -17,23 +17,23 @@ enum rcpt_report { REPORT_NONE, REPORT_FAILED, REPORT_DELAYED, REPORT_DELIVERED,
 
 struct envelope_rcpt {
     struct slice address; /* UTF-8, local@domain */
-    struct slice user;    /* account id of a mailbox here, or "reporter"; empty: another site's */
-    struct slice from;    /* the reverse-path this copy goes on with (SRS); p NULL: the message's */
+    struct slice user;    /* account id of a local mailbox, or "reporter"; empty: at another site */
+    struct slice from;    /* the reverse-path of this copy (SRS); p NULL: that of the message */
     struct slice orcpt;   /* ORCPT as given, xtext (RFC 3461 §4.2); empty: none */
     struct slice notify;  /* "never" or a list of "success", "failure", "delay"; empty: none given */
 
     enum rcpt_state state;
-    enum rcpt_report owed;              /* recorded with the state, not sent yet */
-    int attempts;                       /* counted tries; a try that failed by a fault of ours does not count */
-    int64_t next_ms;                    /* RCPT_DEFERRED: when it is tried again, ms since 1970 */
-    bool warned;                        /* a report of the delay was owed once */
-    int code;                           /* of the last reply, 0: none */
-    struct slice enhanced, reply, host; /* of the last try */
+    enum rcpt_report owed; /* recorded with the state, not sent yet */
+    int attempts;          /* counted attempts; an attempt that failed because of this site does not count */
+    int64_t next_ms;       /* RCPT_DEFERRED: time of the next attempt, ms since 1970 */
+    bool warned;           /* a report of the delay was owed once */
+    int code;              /* of the last reply, 0: none */
+    struct slice enhanced, reply, host; /* of the last attempt */
 };
 
 /* All slices belong to `arena`, or outlive the envelope where arena is NULL. */
 struct envelope {
-    struct arena *arena; /* NULL: not owned (made on the spot by whoever commits it) */
+    struct arena *arena; /* NULL: not owned (created by the caller that commits it) */
     char id[ULID_BYTES];
     struct slice from; /* reverse-path without <>; empty: the null sender */
     enum envelope_origin origin;
@@ -43,7 +43,7 @@ struct envelope {
     bool smtputf8, require_tls;
     enum envelope_body body;
     struct slice ret, envid; /* RET ("full", "hdrs") and ENVID (RFC 3461); empty: none */
-    struct slice folder;     /* of local recipients: "Junk" where the verdict says quarantine; empty: INBOX */
+    struct slice folder;     /* for local recipients: "Junk" for the verdict quarantine; empty: INBOX */
     int priority;            /* -9 … 9, 0: ordinary (RFC 6710) */
     size_t rcpt_count;
     struct envelope_rcpt *rcpts;
@@ -53,7 +53,7 @@ struct envelope {
 void envelope_encode(const struct envelope *e, struct buf *out);
 /* One recipient's state, the second block of struct envelope_rcpt, as JSON text. */
 void envelope_encode_state(const struct envelope_rcpt *r, struct buf *out);
-/* Reads what envelope_encode wrote into a new envelope with an arena of its own, all recipients RCPT_DUE. NULL:
+/* Reads the text of envelope_encode into a new envelope with its own arena, with all recipients RCPT_DUE. NULL:
  * damaged. The caller destroys it. */
 struct envelope *envelope_decode(const char *id, struct slice text);
 /* Reads a state into recipient `index`; -1: damaged or no such recipient (the envelope is unchanged). */
@@ -62,7 +62,7 @@ void envelope_destroy(struct envelope *e); /* NULL is allowed */
 
 /* The reverse-path of a recipient's copy. */
 struct slice envelope_from(const struct envelope *e, size_t index);
-/* What follows the last "@" of an address; empty where there is none. */
+/* The part after the last "@" of an address; empty when there is none. */
 struct slice envelope_domain(struct slice address);
 
 #endif

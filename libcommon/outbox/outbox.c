@@ -49,7 +49,7 @@ static void release_queue_ref(struct putting *p, int answer) {
     blob_release(p->redis, slice_of(p->id), 1, &ref, on_released, p);
 }
 
-/* The message is in the system: what follows changes nothing about that. */
+/* The message is in the queue; later errors do not change this. */
 static void on_held_released(void *ctx, int error) {
     char *id = ctx;
     if (error) log_warn("references of a body were not released", "id", id, "reason", store_error_text(error), NULL);
@@ -69,9 +69,9 @@ static void release_held(struct putting *p) {
 
 static void on_entry(void *ctx, int error) {
     struct putting *p = ctx;
-    if (error == QUEUE_GONE) { /* worked off before: only the reference that this commit added is left */
+    if (error == QUEUE_GONE) { /* completed before: only the reference that this commit added remains */
         release_queue_ref(p, 0);
-    } else if (error == STORE_UNAVAILABLE) { /* the entry may be there, and would need the body */
+    } else if (error == STORE_UNAVAILABLE) { /* the entry may exist, and needs the body */
         finish(p, error);
     } else if (error) {
         release_queue_ref(p, error);

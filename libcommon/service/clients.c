@@ -36,7 +36,7 @@ static void network_of(const char *ip, unsigned char out[NETWORK_BYTES]) {
     }
 }
 
-/* Where the client's pointer is, or would be. */
+/* The place of the client's pointer in its list. */
 static struct client **find(struct clients *c, const unsigned char network[NETWORK_BYTES]) {
     unsigned char hash[crypto_shorthash_BYTES];
     crypto_shorthash(hash, network, NETWORK_BYTES, c->key);

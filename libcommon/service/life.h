@@ -1,11 +1,12 @@
-/* The one lifetime rule of a session, or of anything else on a loop that waits for answers:
+/* The lifetime rule of sessions and of other objects on a loop that wait for answers:
  *
- *   - it runs from its loop only: whatever happens to it (bytes, an answer, a timer) wakes it, and its run() is called
- * once in that turn of the loop however often it was woken; no callback goes on with the next command from within;
- *   - each answer that it waits for holds it; once it has ended, its run() is not called any more, and it is freed as
- *     soon as nothing holds it, from the loop.
+ *   - An object runs only from its loop: every event (bytes, an answer, a timer) wakes it, and its
+ *     run() is called once in that turn of the loop, even if it was woken several times. No callback
+ *     starts the next command itself.
+ *   - Each pending answer holds the object. After its end, run() is no longer called, and the object
+ *     is freed from the loop as soon as nothing holds it.
  *
- * So a callback may end the session it belongs to, and a session may end while an answer is on its way. */
+ * So a callback may end its own session, and a session may end while an answer is pending. */
 #ifndef POSTBUS_SERVICE_LIFE_H
 #define POSTBUS_SERVICE_LIFE_H
 
@@ -14,7 +15,7 @@
 
 typedef void life_fn(void *ctx);
 
-/* Part of the session's own struct; its fields are life.c's. */
+/* A member of the session's struct; its fields are private to life.c. */
 struct life {
     struct event *wake;
     life_fn *run, *destroy;
@@ -23,19 +24,20 @@ struct life {
     bool ended;
 };
 
-/* run: goes on with whatever can go on. destroy: frees ctx, which holds this struct. */
+/* run: continues all work that can continue. destroy: frees ctx, which contains this struct. */
 void life_start(struct life *l, struct event_base *base, life_fn *run, life_fn *destroy, void *ctx);
-/* run() is called in this turn of the loop. */
+/* Causes a call of run() in this turn of the loop. */
 void life_wake(struct life *l);
-/* An answer is on its way whose callback uses the session: it stays until life_release. */
+/* An answer is pending whose callback uses the session: the session is kept until life_release. */
 void life_hold(struct life *l);
-/* The answer came: the session goes on, or, if it has ended and nothing else holds it, is freed soon. */
+/* The answer has arrived: the session continues or, if it has ended and nothing else holds it, is freed soon. */
 void life_release(struct life *l);
-/* The session is over: run() is not called any more. Calling it twice changes nothing. */
+/* Ends the session: run() is no longer called. A second call changes nothing. */
 void life_end(struct life *l);
-/* For answers that come after the end. */
+/* For answers that arrive after the end. */
 bool life_has_ended(const struct life *l);
-/* At a worker's stop, after everything that could answer is gone: frees the session at once, whatever holds it. */
+/* At a worker's stop, after everything that could answer was destroyed: frees the session at once, even if it is held.
+ */
 void life_destroy_now(struct life *l);
 
 #endif

@@ -1,4 +1,4 @@
-/* A small pool for costly arithmetic; a finished job goes back to the loop it came from. */
+/* A small pool of threads for costly computations; a finished job is passed back to its loop. */
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"

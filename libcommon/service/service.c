@@ -61,10 +61,10 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
     t->accepted(t->worker, fd, t->ctx);
 }
 
-/* Out of descriptors: waits a little instead of spinning; clients stay in the kernel's backlog. */
+/* No file descriptors are left: waits a little instead of looping; clients stay in the kernel's backlog. */
 static void on_listener_again(evutil_socket_t fd, short what, void *listener) {
     (void)fd, (void)what;
-    if (!service_is_draining()) evconnlistener_enable(listener); /* draining: it is gone */
+    if (!service_is_draining()) evconnlistener_enable(listener); /* when draining, it was freed */
 }
 
 static void on_accept_error(struct evconnlistener *listener, void *ctx) {
@@ -110,14 +110,16 @@ void service_listen(struct worker *public, const char *setting, const char *fall
 
 static void *worker_thread(void *ctx) {
     struct worker_full *w = ctx;
-    /* as event_base_dispatch does it, a turn at a time, so that the turns can be counted */
+    /* like event_base_dispatch, but turn by turn, so that the turns can be counted */
     while (event_base_loop(w->public.base, EVLOOP_ONCE) == 0 && !event_base_got_exit(w->public.base))
         cost_add(COST_WAKEUPS, 1);
     if (w->definition->stop) w->definition->stop(&w->public);
-    bus_close(w->public.bus); /* its callbacks may use the store, and those of the store may answer on the bus */
+    bus_close(
+        w->public
+            .bus); /* first, because its callbacks may use the store, and those of the store may answer on the bus */
     redis_destroy(w->public.redis);
     bus_destroy(w->public.bus);
-    /* last words to clients leave, as far as their sockets take them (stream_finish) */
+    /* the last output to clients is sent, as far as their sockets accept it (stream_finish) */
     for (int turn = 0; turn < LAST_TURNS; turn++) event_base_loop(w->public.base, EVLOOP_NONBLOCK);
     for (int i = 0; i < LISTENERS_MAX; i++) free(w->accepts[i]);
     event_free(w->drain);
@@ -190,6 +192,11 @@ static void on_ended(evutil_socket_t fd, short what, void *ctx) {
     event_base_loopexit(process.base, NULL);
 }
 
+static long default_workers(const struct service *definition, long cores) {
+    long workers = definition->many_workers ? cores : cores / 2;
+    return workers < 1 ? 1 : workers > DEFAULT_WORKERS_MAX ? DEFAULT_WORKERS_MAX : workers;
+}
+
 int service_run(const struct service *definition) {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     process.definition = definition;
@@ -202,11 +209,7 @@ int service_run(const struct service *definition) {
     evthread_use_pthreads();
     process.base = event_base_new();
     process.ended = event_new(process.base, -1, EV_PERSIST, on_ended, NULL);
-    process.count = (int)config_number("POSTBUS_WORKERS",
-                                       cores < 1                     ? 1
-                                       : cores > DEFAULT_WORKERS_MAX ? DEFAULT_WORKERS_MAX
-                                                                     : cores,
-                                       1, WORKERS_MAX);
+    process.count = (int)config_number("POSTBUS_WORKERS", default_workers(definition, cores), 1, WORKERS_MAX);
     if (definition->configure) definition->configure();
     offload_start(cores < 1 ? 1 : (int)cores);
     char *nats_password = config_secret("nats.password", false),

@@ -1,11 +1,13 @@
-/* The start-up that all services share: settings, log, signals, workers, listeners, the HTTP side door, draining.
+/* The start-up of all services: settings, log, signals, workers, listeners, the HTTP listener for metrics and health,
+ * draining.
  *
  * main() of a service is:
  *   static const struct service definition = {.name = "smtpd", .start = smtpd_start, .drain = smtpd_drain, .stop =
  * smtpd_stop}; int main(void) { return service_run(&definition); }
  *
- * SIGTERM: listeners close, drain() is called on every worker (finish what runs, say 421/BYE to the idle), and the
- * process ends when every worker called service_drained(), or after the service's drain_seconds. */
+ * SIGTERM: listeners close, drain() is called on every worker (it completes running work and sends 421/BYE to idle
+ * clients), and the process ends when every worker has called service_drained(), or after the service's drain_seconds.
+ */
 #ifndef POSTBUS_SERVICE_SERVICE_H
 #define POSTBUS_SERVICE_SERVICE_H
 
@@ -16,14 +18,14 @@
 #include "libcommon/bus/bus.h"
 #include "libcommon/store/redis.h"
 
-/* One thread: its loop and its connections. `state` is the service's own. */
+/* One thread: its loop and its connections. `state` belongs to the service. */
 struct worker {
     int index;
     struct event_base *base;
     struct bus *bus;
-    struct redis *redis;  /* NULL where the service has no store */
-    SSL_CTX *tls;         /* for new connections: another one after the certificate files changed, so never kept; NULL
-                             where definition.tls is false */
+    struct redis *redis; /* NULL where the service has no store */
+    SSL_CTX *tls; /* for new connections; replaced when the certificate files change, so it must not be stored; NULL if
+                     definition.tls is false */
     const char *hostname; /* POSTBUS_HOSTNAME */
     void *state;
 };
@@ -31,9 +33,12 @@ struct worker {
 struct service {
     const char *name;
     bool without_redis;
-    int drain_seconds; /* how long draining may take; 0: 20 */
+    int drain_seconds; /* time limit of draining; 0: 20 */
     bool tls;
-    void (*configure)(void);         /* once, before the workers: read settings; may be NULL */
+    bool many_workers;       /* most of the work is its own arithmetic (TLS records, searching): a worker a core.
+                                Else a worker for two cores: the requests, writes and events that one turn of a
+                                loop does together cost less than the same ones spread over several loops */
+    void (*configure)(void); /* once, before the workers: read settings; may be NULL */
     void (*start)(struct worker *w); /* for each worker, before its loop turns: subscribe, listen, set w->state */
     void (*drain)(struct worker *w); /* may be NULL */
     void (*stop)(struct worker *w);  /* free everything; may be NULL */
@@ -53,8 +58,8 @@ typedef void service_accept_fn(struct worker *w, evutil_socket_t fd, void *ctx);
 void service_listen(struct worker *w, const char *setting, const char *fallback, service_accept_fn *accepted,
                     void *ctx);
 
-/* Costly arithmetic (argon2, RSA) off the loop: run() on a small pool's thread (as many as cores), then done() on the
- * worker's loop. */
+/* Runs a costly computation (argon2, RSA) outside the loop: run() on a thread of the pool (one for each core), then
+ * done() on the worker's loop. */
 void service_offload(struct worker *w, void (*run)(void *job), void (*done)(void *job), void *job);
 
 #endif

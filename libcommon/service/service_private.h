@@ -1,4 +1,4 @@
-/* What the files of service/ share; nobody else includes it. */
+/* Shared declarations of the files of this folder; private to them. */
 #ifndef POSTBUS_SERVICE_PRIVATE_H
 #define POSTBUS_SERVICE_PRIVATE_H
 
@@ -12,7 +12,7 @@ enum { WORKERS_MAX = 64, LISTENERS_MAX = 8, DRAIN_SECONDS = 20 };
 
 struct offload_job;
 
-/* A worker and what the services need not see of it. `public` is first, so that a struct worker * is a struct
+/* A worker with its private fields. `public` is first, so that a struct worker * is a struct
  * worker_full *. */
 struct worker_full {
     struct worker public;
@@ -26,7 +26,7 @@ struct worker_full {
     int listener_count;
     _Atomic bool drained, ended;
     struct event *tls_check; /* NULL where the service has no TLS */
-    uint64_t tls_mark;       /* of the files that were looked at last */
+    uint64_t tls_mark;       /* of the files that were read last */
 };
 
 void offload_start(int threads);
@@ -36,7 +36,8 @@ void offload_on_done(evutil_socket_t fd, short what, void *ctx);
 void tls_files_start(struct worker_full *w);
 void tls_files_stop(struct worker_full *w);
 
-/* The HTTP side door on the main thread's loop. ready() says whether every worker has its bus and its store. */
+/* The HTTP listener for metrics and health, on the main thread's loop. ready(): whether every worker has its bus and
+ * its store. */
 void side_door_open(struct event_base *base, const char *address, bool (*ready)(struct buf *why));
 
 #endif

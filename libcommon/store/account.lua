@@ -4,7 +4,7 @@
 --   a:{<domain>}:u  hash: local part -> account (JSON)
 --   a:{<domain>}:a  hash: local part -> targets (JSON array); "*" is the catch-all
 --   a:{<domain>}:k  hash: selector -> key (JSON); its :d has key_month and key_count of the last roll-over
---   a:{<domain>}:owed  hash: user id -> "quota <bytes> <local part>" or "delete": what the mailbox service has still to be told of the user, written with the change itself
+--   a:{<domain>}:owed  hash: user id -> "quota <bytes> <local part>" or "delete": the operation that is owed to the mailbox service, written together with the change
 -- and of all domains:
 --   a:owing  sorted set: domain -> when an operation was last about to be owed by it, in ms since 1970; an index of the :owed hashes
 -- The counters of logins are those of login.lua; a:{<domain>}:n:<local part> goes with its account.

@@ -10,11 +10,12 @@
 #include "libcommon/base/log.h"
 #include "libcommon/store/pending.h"
 
-/* Level 1 takes about 20 µs for a 4 KB mail and halves it. A message is never larger than MESSAGE_MAX, whatever a
- * damaged frame claims. */
+/* Level 1 takes about 20 µs for a 4 KB mail and halves it. A message is never larger than MESSAGE_MAX, even if a
+ * damaged frame states a larger size. */
 enum { ZSTD_LEVEL = 1, KEY_BYTES = 64, MESSAGE_MAX = 256 * 1024 * 1024 };
 
-/* One set a thread, freed when the thread ends: building a context costs more than compressing a mail. */
+/* One set for each thread, freed when the thread ends, because creating a context costs more than compressing a mail.
+ */
 struct codec {
     ZSTD_CCtx *compressor;
     ZSTD_DCtx *decompressor;
@@ -70,10 +71,10 @@ void blob_write(struct redis *r, struct slice id, struct slice message, size_t r
     size_t room = ZSTD_compressBound(message.n);
     size_t n = ZSTD_compressCCtx(codec->compressor, buf_reserve(&codec->scratch, room), room, message.p, message.n,
                                  ZSTD_LEVEL);
-    if (ZSTD_isError(n)) memory_exhausted(); /* with room for the bound, only memory can be missing */
+    if (ZSTD_isError(n)) memory_exhausted(); /* the buffer has the size of the bound, so only an allocation can fail */
     struct slice first[] = {slice_make(codec->scratch.data, n), decimal(size, (long long)message.n)};
     cost_body_copy(n); /* compressed */
-    cost_body_copy(n); /* and put into the command */
+    cost_body_copy(n); /* and copied into the command */
     call_with(r, pending_on_done, PENDING(done, ctx), "blob_write", id, 2, first, ref_count, refs);
     buf_reset(&codec->scratch);
 }
@@ -95,7 +96,7 @@ static void on_read(void *ctx, const redisReply *reply) {
                                            z.p, z.n);
             if (ZSTD_isError(n) || n != (size_t)size) error = STORE_INVALID;
             message.n = error ? 0 : n;
-            cost_body_copy(z.n); /* out of the reply */
+            cost_body_copy(z.n); /* copied from the reply */
             cost_body_copy(message.n);
         }
         if (error)

@@ -1,8 +1,8 @@
-/* The bodies: b:{<id>}, a message's whole bytes under its id, zstd-compressed, written once, read once per use, and
- * gone when the last reference to it is released.
+/* The bodies: b:{<id>}, the whole message under its id, compressed with zstd, written once, read once per use, and
+ * removed when the last reference is released.
  *
- * A reference is a name that says who holds the body, and each holder's name is its own, so that nobody's release takes
- * another's body away:
+ * A reference is a name that identifies a holder of the body. Each holder has a different name, so that a release never
+ * removes the body of another holder:
  *   q                            the queue
  *   u:<user>/<rcpt>/<attempt>    a mailbox: `attempt` names the attempt at delivery that took it, so that two attempts
  *                                never share one (mailbox_blob_ref)
@@ -21,22 +21,23 @@ typedef void blob_read_fn(void *ctx, int error, struct slice message);
 typedef void blob_done_fn(void *ctx, int error);
 
 /* Compresses and writes the message under id with its first references (at least one, at most 1,000), all in one step.
- * Nobody may be told that the message is stored before done(0). The second write of one id keeps the first bytes and
- * adds the references. */
+ * A client must not be told that the message is stored before done(0). The second write of one id keeps the first bytes
+ * and adds the references. */
 void blob_write(struct redis *r, struct slice id, struct slice message, size_t ref_count, const struct slice refs[],
                 blob_done_fn *done, void *ctx);
-/* Reads the message; with ref not NULL also adds that reference, in the same step. STORE_NOT_FOUND when it is gone. */
+/* Reads the message; with ref not NULL also adds that reference, in the same step. STORE_NOT_FOUND when it no longer
+ * exists. */
 void blob_read(struct redis *r, struct slice id, const char *ref, blob_read_fn *done, void *ctx);
-/* Adds a reference without reading. STORE_NOT_FOUND when the body is gone. */
+/* Adds a reference without reading. STORE_NOT_FOUND when the body no longer exists. */
 void blob_hold(struct redis *r, struct slice id, const char *ref, blob_done_fn *done, void *ctx);
-/* Drops references (at most 1,000); the last one takes the blob with it. Works also when Redis is at its maxmemory.
- * What a lost release leaves behind, the janitor finds. done may be NULL. */
+/* Releases references (at most 1,000); the blob is removed with the last one. Works also when Redis is at its
+ * maxmemory. The janitor finds references whose release was lost. done may be NULL. */
 void blob_release(struct redis *r, struct slice id, size_t ref_count, const struct slice refs[], blob_done_fn *done,
                   void *ctx);
 /* The names of all references of a blob: for the janitor. STORE_NOT_FOUND. */
 typedef void blob_refs_fn(void *ctx, int error, size_t count, const struct slice refs[]);
 void blob_refs(struct redis *r, struct slice id, blob_refs_fn *done, void *ctx);
-/* A page of the ids of all blobs: cursor 0 begins; next 0: that was all. An id may come twice. */
+/* A page of the ids of all blobs: cursor 0 begins; next 0: the last page. An id may occur twice. */
 typedef void blob_scan_fn(void *ctx, int error, uint64_t next, size_t count, const struct slice ids[]);
 void blob_scan(struct redis *r, uint64_t cursor, blob_scan_fn *done, void *ctx);
 

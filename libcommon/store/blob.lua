@@ -1,5 +1,5 @@
 #!lua name=blob
--- Bodies and who refers to them: one hash a message, key b:{<id>}; fields z (zstd), n (size), r:<reference>.
+-- Bodies and their references: one hash for each message, key b:{<id>}; fields z (zstd), n (size), r:<reference>.
 
 local function holding(args, from, value)
   local fields = {}

@@ -1,8 +1,8 @@
-/* The mailboxes: folders, messages, flags, modseqs. The only door to {u:<user>} keys; every change is one atomic Redis
- * Function (mailbox.lua), so that all replicas of all services see one order. Used by mailbox (delivery), imapd and
- * pop3d.
+/* The mailboxes: folders, messages, flags, modseqs. The only module that accesses {u:<user>} keys; every change is one
+ * atomic Redis Function (mailbox.lua), so that all replicas of all services see one order. Used by mailbox (delivery),
+ * imapd and pop3d.
  *
- * Whoever changes a mailbox says so afterwards on the bus (`mailbox.changed`); nothing depends on that being heard.
+ * A service that changes a mailbox publishes `mailbox.changed` afterwards; nothing depends on its arrival.
  *
  * Keys of a user, all in one cluster slot:
  *   {u:<id>}:i              hash: modseq (last used), bytes, messages, quota_bytes, next_folder
@@ -46,7 +46,7 @@ enum mailbox_flag {
 
 struct mailbox_folder {
     uint32_t id;
-    struct slice name; /* UTF-8, levels parted by "/"; "INBOX" is always there */
+    struct slice name; /* UTF-8, levels separated by "/"; "INBOX" always exists */
     uint32_t uidvalidity, uidnext;
     uint64_t highestmodseq;
     uint32_t messages, unseen;
@@ -68,85 +68,88 @@ struct mailbox_record {
 
 /* Everything a callback is given is valid during the call only. error: 0 or enum store_error. */
 
-/* All folders, in name order with INBOX first. A user's first use makes INBOX, Drafts, Sent, Junk, Trash and Archive.
+/* All folders, in name order with INBOX first. The first use by a user creates INBOX, Drafts, Sent, Junk, Trash and
+ * Archive.
  */
 typedef void mailbox_folders_fn(void *ctx, int error, size_t count, const struct mailbox_folder folders[]);
 void mailbox_folders(struct redis *r, struct slice user, mailbox_folders_fn *done, void *ctx);
 
-/* The folder of this name, as the only one; count 0: there is none. One read, however many folders there are. */
+/* Only the folder of this name; count 0: there is none. One read, for any number of folders. */
 void mailbox_folder_find(struct redis *r, struct slice user, struct slice name, mailbox_folders_fn *done, void *ctx);
 
 typedef void mailbox_done_fn(void *ctx, int error);
 typedef void mailbox_folder_fn(void *ctx, int error, uint32_t folder_id, uint32_t uidvalidity);
-/* STORE_EXISTS, STORE_INVALID (name), STORE_FULL (too many). Parents are made too. special_use may be empty. */
+/* STORE_EXISTS, STORE_INVALID (name), STORE_FULL (too many). Parents are created too. special_use may be empty. */
 void mailbox_folder_create(struct redis *r, struct slice user, struct slice name, struct slice special_use,
                            mailbox_folder_fn *done, void *ctx);
-/* STORE_NOT_FOUND; INBOX is STORE_INVALID; one with children is STORE_CONFLICT. Its messages go. */
+/* STORE_NOT_FOUND; INBOX is STORE_INVALID; one with children is STORE_CONFLICT. Its messages are deleted. */
 void mailbox_folder_delete(struct redis *r, struct slice user, struct slice name, mailbox_done_fn *done, void *ctx);
 /* With its children (RFC 9051 §6.3.6). Renaming INBOX moves its messages to the new folder. */
 void mailbox_folder_rename(struct redis *r, struct slice user, struct slice from, struct slice to,
                            mailbox_done_fn *done, void *ctx);
-/* A subscription stays when its folder is deleted, and is the folder's again when it is made anew; a folder is
- * subscribed from its creation, but that goes with it. STORE_NOT_FOUND: subscribing to a name that does not exist. */
+/* A subscription stays when its folder is deleted, and applies again when the folder is created again. The subscription
+ * that a folder has from its creation is removed with it. STORE_NOT_FOUND: subscribing to a name that does not exist.
+ */
 void mailbox_folder_subscribe(struct redis *r, struct slice user, struct slice name, bool subscribed,
                               mailbox_done_fn *done, void *ctx);
-/* The subscribed names that do not exist, in no order. */
+/* The subscribed names that do not exist, in no particular order. */
 typedef void mailbox_names_fn(void *ctx, int error, size_t count, const struct slice names[]);
 void mailbox_subscribed_gone(struct redis *r, struct slice user, mailbox_names_fn *done, void *ctx);
 
-/* A folder as it is and what changed in it after `since` (0: everything): changed records in uid order, and vanished
- * uids. since must be a modseq once seen, else all records come and `vanished` is empty with full = true. */
+/* The present state of a folder and its changes after `since` (0: everything): changed records in uid order, and
+ * vanished uids. since must be a modseq that the caller has seen; otherwise all records are returned, and `vanished` is
+ * empty with full = true. */
 typedef void mailbox_sync_fn(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count,
                              const struct mailbox_record records[], size_t vanished_count, const uint32_t vanished[]);
 void mailbox_sync(struct redis *r, struct slice user, uint32_t folder_id, uint64_t since, mailbox_sync_fn *done,
                   void *ctx);
 
-/* What was worked out at delivery, so that no listing opens a body; only texts over MAILBOX_CACHED_MAX are worked out
- * each time, from the message. */
+/* Texts that were computed at delivery, so that listings need not open bodies; only texts over MAILBOX_CACHED_MAX are
+ * computed from the message each time. */
 enum { MAILBOX_CACHED_MAX = 64 * 1024 };
 struct mailbox_cached {
     uint32_t uid;
     struct slice envelope;      /* IMAP ENVELOPE, in its parentheses */
     struct slice body;          /* IMAP BODY */
     struct slice bodystructure; /* IMAP BODYSTRUCTURE */
-    struct slice header; /* the common header fields as they stand in the message (see mailbox_header_is_cached), each
-                            with CRLF */
+    struct slice
+        header; /* the common header fields of the message, unchanged (see mailbox_header_is_cached), each with CRLF */
 };
 /* Whether `header` holds every field of this name that the message has. */
 bool mailbox_header_is_cached(struct slice field_name);
 typedef void mailbox_cached_fn(void *ctx, int error, size_t count, const struct mailbox_cached cached[]);
-/* At most 1,000 uids a call; those that are gone are left out. */
+/* At most 1,000 uids in a call; those that no longer exist are left out. */
 void mailbox_cached(struct redis *r, struct slice user, uint32_t folder_id, size_t count, const uint32_t uids[],
                     mailbox_cached_fn *done, void *ctx);
 
-/* The message's bytes. STORE_NOT_FOUND when it was expunged meanwhile. */
+/* The message's bytes. STORE_NOT_FOUND when it was expunged in the meantime. */
 typedef void mailbox_read_fn(void *ctx, int error, struct slice message);
 void mailbox_read(struct redis *r, struct slice user, uint32_t folder_id, uint32_t uid, mailbox_read_fn *done,
                   void *ctx);
 
 /* Adds to out what is cached of a message: envelope, body, bodystructure and header fields, each with its length before
- * it; those over MAILBOX_CACHED_MAX are left out. Pure: whoever has the message's text can work it out, as smtpd does
- * before it asks for a delivery. At most MAILBOX_LISTING_MAX bytes. */
+ * it; those over MAILBOX_CACHED_MAX are left out. Pure: any service that has the message can compute it, as smtpd does
+ * before it requests a delivery. At most MAILBOX_LISTING_MAX bytes. */
 enum { MAILBOX_LISTING_MAX = 4 * (MAILBOX_CACHED_MAX + 4) };
 void mailbox_listing_build(struct slice message, struct buf *out);
-/* Whether these bytes are what mailbox_listing_build makes. */
+/* Whether these bytes have the form of mailbox_listing_build. */
 bool mailbox_listing_is_valid(struct slice listing);
 
 /* The reference under which the body of a delivery is held, "u:<user>/<rcpt>/<attempt>". attempt: letters and digits,
- * another one for each attempt, so that what becomes of one attempt never takes the body of another away. */
+ * different for each attempt, so that the result of one attempt never removes the body of another. */
 enum { MAILBOX_REF_MAX = 512, MAILBOX_ADDRESS_MAX = 400, MAILBOX_ATTEMPT_MAX = 40 };
 const char *mailbox_blob_ref(char out[MAILBOX_REF_MAX], struct slice user, struct slice rcpt, struct slice attempt);
 /* Whether an address and an attempt may be part of such a name: no control characters, and the lengths above. */
 bool mailbox_rcpt_is_valid(struct slice rcpt);
 bool mailbox_attempt_is_valid(struct slice attempt);
 
-/* A delivery: the blob `id` gets into folder (a name; made when missing; empty: INBOX; "Junk": the folder with that
- * special use), one message for each recipient of this user, once per (id, rcpt) however often it is asked and under
- * whatever attempt's name. prefix is put before the blob's bytes (Return-Path, Delivered-To, each with CRLF). */
+/* A delivery: the blob `id` gets into folder (a name; created when missing; empty: INBOX; "Junk": the folder with that
+ * special use), one message for each recipient of this user, once per (id, rcpt), even if it is repeated under the name
+ * of another attempt. prefix is put before the blob's bytes (Return-Path, Delivered-To, each with CRLF). */
 struct mailbox_recipient {
     struct slice rcpt, prefix;
 };
-enum { MAILBOX_RECIPIENTS_MAX = 32 }; /* a call; one call is one Function */
+enum { MAILBOX_RECIPIENTS_MAX = 32 }; /* in one call; one call is one Function */
 struct mailbox_delivery {
     struct slice id, attempt, folder;
     struct slice listing; /* of mailbox_listing_build */
@@ -165,10 +168,10 @@ struct mailbox_delivered {
 };
 /* results[i] is rcpts[i]'s. */
 typedef void mailbox_deliver_fn(void *ctx, size_t count, const struct mailbox_delivered results[]);
-/* Each recipient's reference (mailbox_blob_ref) must be in the blob, and that be answered. From here on it is the
- * mailbox's: it is released when it is not needed (a definite error; a repeated delivery whose message is gone by now).
- * After STORE_UNAVAILABLE nobody knows whether the delivery happened: the reference stays, and the janitor releases it
- * where it did not. */
+/* Each recipient's reference (mailbox_blob_ref) must have been added to the blob, and this must have been answered. The
+ * mailbox module then owns it, and releases it when it is not needed (after a definite error, or for a repeated
+ * delivery whose message no longer exists). After STORE_UNAVAILABLE it is unknown whether the delivery happened: the
+ * reference stays, and the janitor releases it if it did not. */
 void mailbox_deliver(struct redis *r, struct slice user, const struct mailbox_delivery *delivery,
                      mailbox_deliver_fn *done, void *ctx);
 
@@ -179,17 +182,18 @@ void mailbox_append(struct redis *r, struct slice user, uint32_t folder_id, stru
                     void *ctx);
 
 enum mailbox_store_how { MAILBOX_ADD, MAILBOX_REMOVE, MAILBOX_REPLACE };
-/* Changes flags of uids. unchanged_since 0: none (RFC 7162 §3.1.3). changed: the records as they are now (also those
- * not changed in value are left out); refused: uids whose modseq was above unchanged_since. */
+/* Changes flags of uids. unchanged_since 0: none (RFC 7162 §3.1.3). changed: the present records (those whose value did
+ * not change are left out); refused: uids whose modseq was above unchanged_since. */
 typedef void mailbox_store_fn(void *ctx, int error, size_t changed_count, const struct mailbox_record changed[],
                               size_t refused_count, const uint32_t refused[]);
 void mailbox_store(struct redis *r, struct slice user, uint32_t folder_id, size_t count, const uint32_t uids[],
                    enum mailbox_store_how how, uint64_t system_flags, size_t keyword_count,
                    const struct slice keywords[], uint64_t unchanged_since, mailbox_store_fn *done, void *ctx);
 
-/* COPY and MOVE: from_uids[i] became to_uids[i]; uids that are gone are left out. STORE_NOT_FOUND: no such target.
- * After an error nothing is copied: what was, is removed again before done is called (RFC 9051 §6.4.7), unless the
- * store itself cannot be reached. A MOVE that fails has moved a part; each message is in one of the folders. */
+/* COPY and MOVE: from_uids[i] became to_uids[i]; uids that no longer exist are left out. STORE_NOT_FOUND: the target
+ * does not exist. After an error no message is copied: copies are removed again before done is called (RFC 9051
+ * §6.4.7), unless the store itself cannot be reached. A MOVE that fails has moved some messages; each message is in one
+ * of the folders. */
 typedef void mailbox_copy_fn(void *ctx, int error, uint32_t to_uidvalidity, size_t count, const uint32_t from_uids[],
                              const uint32_t to_uids[]);
 void mailbox_copy(struct redis *r, struct slice user, uint32_t from_folder, size_t count, const uint32_t uids[],
@@ -206,12 +210,13 @@ struct mailbox_stat {
 };
 typedef void mailbox_stat_fn(void *ctx, int error, const struct mailbox_stat *stat);
 void mailbox_stat(struct redis *r, struct slice user, mailbox_stat_fn *done, void *ctx);
-/* Lets go of the records of deleted folders, and releases what {u}:x notes, in bounded steps. done may be NULL. */
+/* Removes the records of deleted folders, and releases the references noted in {u}:x, in bounded steps. done may be
+ * NULL. */
 void mailbox_sweep(struct redis *r, struct slice user, mailbox_done_fn *done, void *ctx);
 /* 0: no quota. STORE_NOT_FOUND: the account was deleted. */
 void mailbox_set_quota(struct redis *r, struct slice user, uint64_t quota_bytes, mailbox_done_fn *done, void *ctx);
-/* All of a user's mail is removed, and what it referred to is released; a tombstone stays, so that no delivery or
- * session makes the mailbox again. In bounded steps; calling it again goes on where it stopped. */
+/* Removes all of a user's mail and releases its references; a tombstone stays, so that no delivery or session creates
+ * the mailbox again. Works in bounded steps; a further call continues where it stopped. */
 void mailbox_delete_user(struct redis *r, struct slice user, mailbox_done_fn *done, void *ctx);
 
 #endif

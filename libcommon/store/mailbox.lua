@@ -3,8 +3,8 @@
 -- {u}:b is blob id -> "<count>\n<name>\n<name>…": how many messages use the blob, and the names under which it is held.
 -- A name is "<rcpt>/<attempt>" ("/" for an APPEND); the reference in the blob is "u:<user>/<name>". {u}:x has "<blob id>/<name>".
 -- A record is 58 bytes, little-endian: uid u32, size u32, modseq u64, flags u32 and u32 (low, high), date i64, blob c26.
--- Every message that comes, changes or goes takes a modseq of its own, so that a reader can page by modseq.
--- No Function looks at more than a few hundred messages at once: the C side calls it again until it is through.
+-- Every message that is added, changed or removed gets a modseq of its own, so that a reader can page by modseq.
+-- No Function handles more than a few hundred messages at once: the C side calls it again until all are done.
 
 local SEEN, DELETED = 1, 8
 local KEYWORDS_MAX, FOLDERS_MAX = 56, 1000
@@ -19,7 +19,7 @@ local FOLDER_FIELDS = { 'name', 'uidvalidity', 'uidnext', 'modseq', 'messages', 
 local function refuse(text) return redis.error_reply(text) end
 local function text_of(n) return string.format('%.0f', n) end
 local function seconds() return tonumber(redis.call('TIME')[1]) end
--- Whether the account was deleted: its mailbox is never made again.
+-- Whether the account was deleted: its mailbox is never created again.
 local function is_gone(u) return redis.call('EXISTS', u .. ':gone') == 1 end
 local GONE = 'NOTFOUND the account was deleted'
 
@@ -282,7 +282,7 @@ local function sweep(keys, args) -- max
   return { gone, more }
 end
 
--- One step of a deletion; called until it answers an empty list and 0. The tombstone comes first, so that nothing new gets in.
+-- One step of a deletion; called until it answers an empty list and 0. The tombstone is set first, so that no new mail is accepted.
 local function delete_user(keys, args) -- max, seconds that the tombstone stays; answers what is to be released, more
   local u = keys[1]
   redis.call('SET', u .. ':gone', seconds(), 'EX', args[2])
@@ -364,7 +364,7 @@ local function forget(keys, args) -- max; answers how many were forgotten
   return memo_trim(keys[1], seconds(), tonumber(args[1]))
 end
 
--- Notes a delivery. Twice as many old notes go as new ones come, so the list never grows old.
+-- Notes a delivery. Twice as many expired notes are removed as new ones are added, so the list stays short.
 local function memo_add(u, member, fid, uid, modseq)
   local d, o, now = u .. ':d', u .. ':o', seconds()
   redis.call('HSET', d, member, struct.pack('<I4I4I4I8', now, tonumber(fid), uid, modseq))
@@ -562,7 +562,7 @@ local function store(keys, args) -- folder id, packed uids, how (0 add, 1 remove
   if modseq > first then
     redis.call('HSET', fk, 'modseq', modseq, 'unseen', unseen)
     redis.call('HSET', u .. ':i', 'modseq', modseq)
-  elseif added then -- a new keyword alone is told too
+  elseif added then -- a new keyword alone is a change too
     redis.call('HSET', fk, 'modseq', modseq + 1)
     redis.call('HSET', u .. ':i', 'modseq', modseq + 1)
   end
@@ -588,7 +588,7 @@ local function take_out(fk, uids, records, modseq)
     local h = redis.call('HMGET', fk, 'messages', 'unseen', 'bytes')
     redis.call('HSET', fk, 'modseq', modseq, 'messages', h[1] - count, 'unseen', h[2] - unseen, 'bytes', h[3] - bytes)
     local over = redis.call('ZCARD', fk .. ':v') - VANISHED_MAX
-    if over > 0 then -- the oldest are forgotten; who has not heard of them reads the folder anew
+    if over > 0 then -- the oldest are removed; a client that has not seen them must read the whole folder again
       local forgotten = redis.call('ZRANGE', fk .. ':v', over - 1, over - 1, 'WITHSCORES')
       redis.call('ZREMRANGEBYRANK', fk .. ':v', 0, over - 1)
       redis.call('HSET', fk, 'floor', forgotten[2])

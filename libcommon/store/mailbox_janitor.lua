@@ -1,8 +1,8 @@
 #!lua name=mailbox_janitor
--- What the janitor asks of the store (services/mailbox/janitor.h). Its own keys, declared key {janitor}:
+-- The janitor's Functions (services/mailbox/janitor.h). Its own keys, declared key {janitor}:
 --   {janitor}:lease     string: the token of the replica that is at work; ends by itself
---   {janitor}:state     hash: round, phase, cursor, next_ms: where the work stands, so that another replica goes on there
---   {janitor}:seen:<n>  hash: "<blob id> <reference>" -> when that reference was first seen to belong to nobody (ms);
+--   {janitor}:state     hash: round, phase, cursor, next_ms: the progress of the work, so that another replica can continue
+--   {janitor}:seen:<n>  hash: "<blob id> <reference>" -> when that reference was first found without an owner (ms);
 --                       of this round and of the one before (n: the round modulo 2)
 -- The others have the declared key {u:<user>}. Nothing here makes the store grow by more than SUSPECTS_MAX fields, so all of it runs at maxmemory.
 
@@ -25,7 +25,7 @@ local function lease(keys, args) -- token, ms; answers round, phase, cursor, nex
   return redis.call('HMGET', keys[1] .. ':state', 'round', 'phase', 'cursor', 'next_ms')
 end
 
--- A new round forgets what was seen in the one before the last.
+-- A new round removes the references of the round before the last.
 local function save(keys, args) -- token, ms, round, phase, cursor, next_ms
   local key = keys[1]
   if not hold(key, args[1], args[2]) then return lost() end

@@ -20,7 +20,7 @@ struct pending pending_take(void *pending) {
 }
 
 void pending_on_done(void *pending, const redisReply *reply) {
-    int error = redis_reply_error(reply); /* logs what is unexpected, also where nobody waits */
+    int error = redis_reply_error(reply); /* logs unexpected errors, also without a callback */
     if (!pending) return;
     struct pending p = pending_take(pending);
     ((void (*)(void *, int))p.done)(p.ctx, error);

@@ -9,11 +9,11 @@
 --                   c:<domain> (open recipients there), and of each recipient that was tried: s:<index> (its state, JSON), d:<index> (1: final),
 --                   o:<index> (kind of the report that is owed)
 --   :t:<id>   zset  "<domain> <index>" of deferred recipients by the time of their next try (ms; 0: now)
---   :m:<time> set   ids that were worked off within a day, without their first 8 characters, which are <time>; with "-" after them: deleted
+--   :m:<time> set   ids of entries that were completed within a day, without their first 8 characters, which are <time>; with "-" after them: deleted
 -- Every Function may be called twice: the second time changes nothing. None but commit makes the store grow, so all others run at maxmemory too.
 
 local MEMO_SECONDS = 86400
-local FIELDS_MAX = 4000 -- of all entries of one answer, and for every 100 bytes of an envelope one more, so that no Function takes long
+local FIELDS_MAX = 4000 -- of all entries of one answer, where every 100 bytes of an envelope count as one more, so that no Function takes long
 local SCAN_MAX = 1000
 local GONE = 1
 
@@ -33,7 +33,7 @@ local function remember(key, id, mark)
   redis.call('EXPIRE', at, MEMO_SECONDS)
 end
 
--- Whether an id was worked off, and whether it was deleted.
+-- Whether the entry of an id was completed, and whether it was deleted.
 local function remembered(key, id)
   local at, rest = memo(key, id)
   local found = redis.call('SMISMEMBER', at, rest, rest .. '-')
@@ -82,7 +82,7 @@ local function is_leased(key, entry, id)
 end
 
 -- args: id, envelope, open recipients, priority, then per domain: domain, open recipients there.
--- Answers GONE for an id that was worked off or deleted within a day.
+-- Returns GONE for an id whose entry was completed or deleted within a day.
 local function commit(keys, args)
   local key, id = keys[1], args[1]
   local entry = key .. ':e:' .. id
@@ -188,7 +188,7 @@ local function extend(keys, args) -- id, token, lease ms
   return 0
 end
 
--- Writes the counts; without anything left the entry goes.
+-- Writes the counts; when nothing is left, the entry is removed.
 local function settle(key, entry, id, open, owed)
   if open > 0 or owed > 0 then
     redis.call('HSET', entry, 'n', open, 'o', owed)

@@ -12,9 +12,8 @@
 #include "libcommon/net/host_lookup.h"
 #include "libcommon/store/redis_loop.h"
 
-/* Bounds. ANSWER: how long a caller waits for its answer, and how long the peer's machine may leave what we sent
- * without an acknowledgement of TCP. SILENCE: how long a connection is kept on which nothing at all is answered. Pauses
- * between attempts to connect. */
+/* Bounds. ANSWER: time limit of a caller's answer, and of the TCP acknowledgement of sent data. SILENCE: time after
+ * which a connection without any answer is closed. Pauses between attempts to connect. */
 enum {
     ANSWER_MS = 10000,
     SILENCE_MS = 30000,
@@ -30,7 +29,7 @@ enum {
  * is lost. */
 struct outstanding {
     struct redis *redis;
-    redis_reply_fn *done; /* NULL: nobody waits, or no longer */
+    redis_reply_fn *done; /* NULL: no callback, or it was called already */
     void *ctx;
     int64_t sent_us;
     struct outstanding *next;
@@ -45,9 +44,10 @@ struct redis {
     int retry_ms;
     struct event *retry;
     struct host_lookup *lookup;
-    size_t address_count, next_address; /* of the last resolution: those that are still to be tried */
+    size_t address_count,
+        next_address; /* of the last resolution; addresses from next_address on are still to be tried */
     char *addresses[HOST_LOOKUP_MAX];
-    /* commands on their way: the first `waiting` is the oldest whose caller has not been told anything */
+    /* commands without an answer; `waiting` is the oldest whose callback has not been called */
     struct outstanding *first, *last, *waiting;
     int64_t began_us, answered_us; /* the connection; its last answer */
     struct event *watch;
@@ -77,7 +77,7 @@ static void lost(struct redis *r, const char *why) {
     schedule_retry(r);
 }
 
-/* Gives the connection up: every waiting callback gets NULL. */
+/* Closes the connection: every waiting callback gets NULL. */
 static void drop(struct redis *r, const char *why) {
     redisAsyncContext *c = r->async;
     lost(r, why);
@@ -88,7 +88,7 @@ static void on_connect(const redisAsyncContext *c, int status) {
     struct redis *r = c->data;
     if (c != r->async) return;
     if (status == REDIS_OK) {
-        /* A machine that is gone is noticed by TCP; a Redis that is slow is another matter (on_watch). */
+        /* TCP detects a machine that does not respond; on_watch handles a slow Redis. */
         unsigned unacknowledged_ms = ANSWER_MS;
         setsockopt(c->c.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged_ms, sizeof unacknowledged_ms);
         redisEnableKeepAliveWithInterval(&r->async->c, KEEPALIVE_SECONDS);
@@ -117,12 +117,12 @@ static void on_login(redisAsyncContext *c, void *answer, void *unused) {
     if (!r->ready) log_info("connected to redis", "address", r->host, NULL);
     r->ready = true;
     r->retry_ms = RETRY_FIRST_MS;
-    r->address_count = r->next_address = 0; /* after a loss the name is asked again */
+    r->address_count = r->next_address = 0; /* after a loss the name is resolved again */
 }
 
-/* What is slow, and what is lost. A caller never waits longer than ANSWER_MS; but the connection is kept, with the
- * commands of all others, as long as Redis answers anything within SILENCE_MS. Until the oldest command is answered no
- * further ones are taken: they would only wait behind it. */
+/* Handles slow answers and lost connections. A caller never waits longer than ANSWER_MS, but the connection, with all
+ * other commands, is kept as long as Redis sends any answer within SILENCE_MS. Until the oldest command is answered,
+ * further commands are refused, because they would only wait behind it. */
 static void on_watch(evutil_socket_t fd, short what, void *ctx) {
     struct redis *r = ctx;
     int64_t now = clock_monotonic_us();

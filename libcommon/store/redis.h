@@ -1,12 +1,12 @@
-/* One asynchronous Redis connection of one worker. Commands are pipelined: write as many as you like, each answer comes
- * to its callback on the worker's loop. Nothing may rely on two commands sharing a connection, or on their order: who
- * needs the first one's effect waits for its answer.
+/* One asynchronous Redis connection of one worker. Commands are pipelined without a limit; each answer is passed to its
+ * callback on the worker's loop. No code may rely on two commands sharing a connection, or on their order: a caller
+ * that needs the effect of the first waits for its answer.
  *
- * No caller waits for ever: without an answer after 10 s, or when the connection is lost, its callback gets a NULL
- * reply (STORE_UNAVAILABLE). Such a command may or may not have happened, or may still happen: everything stored can be
- * done twice. A slow answer costs nobody else theirs: the connection is kept until nothing at all has been answered for
- * 30 s; meanwhile further commands are refused at once. A connection that is lost is made again in the background, 100
- * ms to 2 s apart; names are looked up without making the loop wait. */
+ * The waiting time is bounded: without an answer after 10 s, or when the connection is lost, the callback gets a NULL
+ * reply (STORE_UNAVAILABLE). Such a command may or may not have happened, or may still happen, so every write must be
+ * repeatable. A slow answer does not affect others: the connection is kept until there has been no answer at all for 30
+ * s; meanwhile further commands are refused at once. A lost connection is made again in the background, with pauses of
+ * 100 ms to 2 s; names are resolved without blocking the loop. */
 #ifndef POSTBUS_STORE_REDIS_H
 #define POSTBUS_STORE_REDIS_H
 
@@ -21,10 +21,10 @@ struct redis;
 struct redis *redis_create(struct event_base *base, const char *address, const char *user, const char *password);
 /* Every waiting callback gets NULL first. */
 void redis_destroy(struct redis *r);
-/* Whether commands have a chance now. */
+/* Whether the connection accepts commands. */
 bool redis_is_ready(const struct redis *r);
 
-/* reply: NULL when unavailable; else of any type, also REDIS_REPLY_ERROR; valid during the call only. */
+/* reply: NULL when unavailable; otherwise of any type, also REDIS_REPLY_ERROR; valid during the call only. */
 typedef void redis_reply_fn(void *ctx, const redisReply *reply);
 
 /* Sends one command. done may be NULL; it is never called before redis_command returns. */
@@ -36,11 +36,11 @@ void redis_fcall(struct redis *r, redis_reply_fn *done, void *ctx, const char *f
 void redis_fcall_ro(struct redis *r, redis_reply_fn *done, void *ctx, const char *function, struct slice key,
                     size_t argc, const struct slice argv[]);
 
-/* What a reply says: 0, or a negative enum store_error. "-OOM …" and a full disk are STORE_FULL; "-NOTFOUND …" from our
- * Functions STORE_NOT_FOUND, and so on: our Functions answer errors as "<WORD> text" with the words below. */
+/* The result of a reply: 0, or a negative enum store_error. "-OOM …" and a full disk are STORE_FULL; "-NOTFOUND …" from
+ * our Functions STORE_NOT_FOUND, and so on: our Functions answer errors as "<WORD> text" with the words below. */
 enum store_error {
     STORE_OK = 0,
-    STORE_UNAVAILABLE = -1, /* no Redis, or it is loading, or our Functions are not there yet: try later */
+    STORE_UNAVAILABLE = -1, /* no Redis, or it is loading, or our Functions are not loaded yet: try later */
     STORE_FULL = -2,        /* FULL, OOM, MISCONF: no room to write */
     STORE_NOT_FOUND = -3,   /* NOTFOUND */
     STORE_EXISTS = -4,      /* EXISTS */

@@ -5,11 +5,11 @@
 #include "libcommon/base/arena.h"
 
 struct redis_loop {
-    redisAsyncContext *context; /* NULL: freed, by a callback of ours */
+    redisAsyncContext *context; /* NULL: freed by one of our callbacks */
     struct event *read, *write, *flush, *timer;
-    bool late;     /* the flush has let the callbacks before it go first */
-    bool flushing; /* what is added to be written now did not fit into the socket */
-    int busy;      /* callbacks of ours that are running */
+    bool late;     /* the flush has been queued after the other callbacks */
+    bool flushing; /* the last write did not fit into the socket */
+    int busy;      /* number of our running callbacks */
 };
 
 static void loop_free(struct redis_loop *l) {
@@ -20,7 +20,7 @@ static void loop_free(struct redis_loop *l) {
     free(l);
 }
 
-/* hiredis may free the context, and with it this, from within each of its handlers. */
+/* hiredis may free the context, and with it this object, inside each of its handlers. */
 static void enter(struct redis_loop *l) { l->busy++; }
 
 static void leave(struct redis_loop *l) {

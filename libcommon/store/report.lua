@@ -1,15 +1,15 @@
 #!lua name=report
--- Reports, sent and received. The declared key is {rep}; from it come, for what is counted here and not sent yet (a bucket is "<kind>|<start>|<domain>"):
+-- Reports, sent and received. The declared key is {rep}; from it come, for facts that are counted and not sent yet (a bucket is "<kind>|<start>|<domain>"):
 --   {rep}:open           zset: bucket by the time when it is to be sent (s)
 --   {rep}:meta:<bucket>  hash: m (the policy as it was last seen, JSON), end (of its time, s), due (s), t (token of who took it last)
---   {rep}:rows:<bucket>  hash: row (JSON) -> how often; "+": facts that found no room for a row of their own
+--   {rep}:rows:<bucket>  hash: row (JSON) -> how often; "+": facts beyond the bound of rows
 --   {rep}:starts         zset: start of a period by its end
---   {rep}:seen:<start>   set: what was counted in this period already; {rep}:seen:<start>:old the same, before it was full
---   {rep}:closed         facts before this time (s) come too late
+--   {rep}:seen:<start>   set: the facts that were counted in this period; {rep}:seen:<start>:old the same, before it was full
+--   {rep}:closed         facts before this time (s) are too late
 --   {rep}:sent           hash: id -> what was sent (JSON); {rep}:sent:ids zset of its ids
 --   {rep}:own            zset: ids of our own TLS reports by time
 --   {rep}:failed:<domain>:<hour>  set: messages of which failure reports were sent
--- and for what came in:
+-- and for received reports:
 --   {rep}:in:<id>        hash: k (kind), d (domain), g (digest), l (for listings, JSON), z (the report, zstd of JSON), n (its bytes)
 --   {rep}:ids:<kind>, {rep}:ids:<kind>:<domain>, {rep}:ids  zsets of ids
 --   {rep}:digests        hash: digest of sender, report id and domain -> id
@@ -23,7 +23,7 @@ local OPEN_MAX, ROWS_MAX, TOTAL_MAX, SENT_MAX, OWN_MAX = 20000, 5000, 500000, 10
 local KEPT_MAX, BYTES_MAX = { dmarc = 100000, tls = 100000, failures = 10000, unreadable = 1000 }, 512 * 1024 * 1024
 local SUMS_MAX, SUM_ROWS_MAX = 100000, 5000
 local SEEN_MAX = 1000000
-local WEEKS = 30 * 86400 -- what nobody sends does not stay for ever
+local WEEKS = 30 * 86400 -- counters whose report is never sent expire after 30 days
 
 -- kind, time, start, end, due, domain, id, policy (JSON), rows… -> 1 counted; 0 seen before; -1 too late; -2 no room for another domain
 local function count(keys, args)
@@ -57,7 +57,7 @@ local function count(keys, args)
   return 1
 end
 
--- time: nothing before it is counted any more. It never goes back.
+-- time: facts before it are no longer counted. It never decreases.
 local function close(keys, args)
   local key = keys[1]
   if tonumber(args[1]) > tonumber(redis.call('GET', key .. ':closed') or '0') then redis.call('SET', key .. ':closed', args[1]) end
@@ -219,7 +219,7 @@ local function summary(keys, args) -- domain, first day, last day -> {row, messa
   return out
 end
 
--- What makes the store grow is refused at maxmemory: facts and reports that come in wait. What ends or drops something runs.
+-- Functions that make the store grow are refused at maxmemory: new facts and received reports wait. Functions that end or remove something run.
 redis.register_function('report_count', count)
 redis.register_function { function_name = 'report_close', callback = close, flags = { 'allow-oom' } }
 redis.register_function { function_name = 'report_take', callback = take, flags = { 'allow-oom' } }

@@ -1,5 +1,5 @@
-/* accounts: who has a mailbox here. Answers login, resolve, owns, and the administration of domains, accounts, aliases
- * and DKIM keys. */
+/* accounts: domains, accounts, aliases and DKIM keys. Answers the requests login, resolve, owns, and those for
+ * administration. */
 #ifndef POSTBUS_ACCOUNTS_H
 #define POSTBUS_ACCOUNTS_H
 
@@ -7,9 +7,9 @@
 #include "libcommon/service/service.h"
 #include "libcommon/store/account.h"
 
-/* Bounds. Past them: the error code in brackets. */
+/* Bounds. Beyond them: the error code in brackets. */
 enum {
-    ALIAS_DEPTH_MAX = 10,        /* an alias that leads to an alias that … [too_many] */
+    ALIAS_DEPTH_MAX = 10,        /* levels of aliases [too_many] */
     ALIAS_TARGETS_MAX = 500,     /* of one alias [invalid] */
     ALIAS_ADDRESSES_MAX = 1000,  /* that an alias leads to, through others too [too_many] */
     PASSWORD_BYTES_MAX = 1024,   /* [invalid], and at login [denied] */
@@ -18,66 +18,66 @@ enum {
     LOGIN_FAILURES_NETWORK = 30, /* of all addresses from one network: IPv4 address or IPv6 /64 */
     LOGIN_FAILURES_WIDE = 200,   /* of all addresses from one IPv6 /48 */
     LOGIN_WINDOW_SECONDS = 900,
-    LOGIN_DEADLINE_MS = 7500, /* a password that was not looked at by then is not looked at any more [busy] */
+    LOGIN_DEADLINE_MS = 7500, /* a password that was not checked by then is not checked any more [busy] */
     LOGIN_WAITING_MAX = 1000, /* logins of a worker that wait for others of their network or account [busy] */
     HASH_QUEUE_MAX = 500,     /* logins of the process that wait for a core [busy] */
     LOGIN_CACHE_SECONDS = 60,
     LOGIN_CACHE_MAX = 10000,
     LIST_MAX = 1000,             /* items of a listing */
-    LIST_BYTES_MAX = 600 * 1024, /* about the most that a page of one holds */
+    LIST_BYTES_MAX = 600 * 1024, /* approximate size limit of a page of a listing */
     KEYS_TTL_MAX =
         86400,         /* seconds between a key seen in DNS and its first signature [a longer TTL is not waited for] */
     SET_TRIES_MAX = 8, /* an account that changes each time it is about to be written [busy] */
-    OWED_SECONDS = 5,  /* between two looks through what is owed */
-    OWED_ANSWER_MS = 5000, /* an answer waits so long for the mailbox service, which goes on by itself */
+    OWED_SECONDS = 5,  /* between two checks of owed operations */
+    OWED_ANSWER_MS = 5000, /* time for which an answer waits for the mailbox service, which continues in any case */
     OWED_QUOTA_MS = 10000, /* the mailbox service's time for one operation; after it, it is tried again */
     OWED_DELETE_MS = 60000,
-    OWED_RUNNING_MAX = 64, /* operations at once in a worker: the others at the next look */
+    OWED_RUNNING_MAX = 64, /* operations at the same time in a worker: the others at the next check */
 };
 
 struct owed;
 
-/* What a worker of accounts has. */
+/* A worker of accounts. */
 struct accounts {
     struct worker *worker;
-    int asks; /* that are not answered */
+    int asks; /* unanswered requests */
     int logins_waiting;
     struct owed *owed; /* operations that run */
     int owed_count;
     struct event *owed_clock;
 };
 
-/* One request on its way. Freed when it is answered. */
+/* One running request. Freed when it is answered. */
 struct ask {
     struct accounts *accounts;
     struct bus_call *call;
     json_t *body;
     struct mail_address address; /* or only its domain */
-    void *more;                  /* the verb's own; freed with free() */
+    void *more;                  /* data of the verb; freed with free() */
 };
 
 struct ask *ask_create(void *ctx, struct bus_call *call, const json_t *body);
 /* Both end the ask. */
 void ask_answer(struct ask *a, json_t *reply);
 void ask_refuse(struct ask *a, const char *code, const char *message);
-/* Refuses with what a store error means; what: "account", "domain", … */
+/* Refuses with the error code for a store error; what: "account", "domain", … */
 void ask_refuse_store(struct ask *a, int error, const char *what);
 const char *ask_text(const struct ask *a, const char *field); /* "" when it is missing or no string */
 /* Reads the field into a->address (or only its domain): false after refusing. */
 bool ask_take_address(struct ask *a, const char *field);
 bool ask_take_domain(struct ask *a, const char *field);
-/* A page of items (sorted here by the string field `by`) as {"<field>":[…],"next":…}, as the request's `after` and
- * `limit` want it. Steals items. */
+/* A page of items (sorted here by the string field `by`) as {"<field>":[…],"next":…}, according to the request's
+ * `after` and `limit`. Takes ownership of items. */
 json_t *ask_page(const struct ask *a, json_t *items, const char *by, const char *field);
 /* Tells the other services that something changed. */
 void accounts_tell(struct accounts *s, const char *domain, const char *what, const char *name, const char *change);
-/* The same of an account. sessions_end: its password changed or it is gone, so what is logged in as it ends. */
+/* The same for an account. sessions_end: its password was changed or it was deleted, so its sessions end. */
 void accounts_tell_account(struct accounts *s, const char *domain, const char *address, const char *user,
                            const char *change, bool sessions_end);
 
-/* owed.c: does what the mailbox service has to be told of a user, as it was recorded with the change
- * (libcommon/store/account.h), and goes on until it is done. reply (stolen) is the ask's answer, given when it is done
- * or OWED_ANSWER_MS later; a NULL: none. */
+/* owed.c: sends the owed operation of a user, which was recorded with the change (libcommon/store/account.h), to the
+ * mailbox service until it is done. reply (ownership is taken) is the answer of the request, given when it is done or
+ * OWED_ANSWER_MS later; a NULL: none. */
 void owed_do(struct accounts *s, const char *domain, const char *user, const char *what, struct ask *a, json_t *reply);
 void owed_start(struct accounts *s);
 void owed_stop(struct accounts *s);
@@ -93,7 +93,7 @@ void domain_settings_start(struct accounts *s);
 void users_start(struct accounts *s);
 void aliases_start(struct accounts *s);
 
-/* What is wrong with a value (null: none) for a setting of a domain, in words; NULL: nothing. Pure. */
+/* The fault of a value (null: none) for a setting of a domain, in words; NULL: no fault. Pure. */
 const char *domain_setting_problem(const char *name, const json_t *value);
 /* A domain's settings out of its fields: {"dmarc_policy":…, …}; a new object. */
 json_t *domain_settings_read(const json_t *fields);
@@ -102,19 +102,19 @@ json_t *domain_settings_read(const json_t *fields);
 int password_hash(const char *password, char out[128]);
 /* Whether a stored hash was made with other parameters than password_hash has now. */
 bool password_is_outdated(const char *stored);
-/* What is wrong with a new password, in words; NULL: nothing. The minimum length is POSTBUS_PASSWORD_MIN characters. */
+/* The fault of a new password, in words; NULL: no fault. The minimum length is POSTBUS_PASSWORD_MIN characters. */
 const char *password_problem(const json_t *password);
 void password_configure(void);
 /* Makes an rsa-2048 or ed25519 DKIM key: {"algorithm","private_pem","public_b64","created"}; NULL on failure. Costly
  * (RSA). */
 json_t *dkim_key_create(const char *algorithm);
 
-/* keys.c: a pair of keys for the ask's domain, rsa-2048 for everyone and ed25519 for those who can (RFC 8463), made off
- * the loop. done is called with them (valid during the call), or the ask is refused. */
+/* keys.c: a pair of keys for the ask's domain, rsa-2048 and ed25519 (RFC 8463), created on the pool. done is called
+ * with them (valid during the call), or the ask is refused. */
 enum { KEYS_MADE = 2, KEYS_MONTH_BYTES = 16 };
 typedef void keys_made_fn(struct ask *a, json_t *const keys[KEYS_MADE]);
 void keys_make(struct ask *a, keys_made_fn *done);
-/* "202611": what the selectors made this month begin with, behind r or e. */
+/* "202611": the month in the selectors, after r or e. */
 const char *keys_month(char out[KEYS_MONTH_BYTES]);
 
 #endif

@@ -1,9 +1,10 @@
-/* accounts.alias.*: addresses that lead to others, here or elsewhere. "@domain" (no local part) is the catch-all. */
+/* accounts.alias.*: addresses whose mail is sent on to others, here or at other sites. "@domain" (no local part) is the
+ * catch-all. */
 #include <stdlib.h>
 
 #include "services/accounts/expand.h"
 
-/* The alias's own address; "@example.org" stands for all that nobody has. */
+/* The alias's own address; "@example.org" is the catch-all. */
 static bool take_alias(struct ask *a) {
     const char *text = ask_text(a, "address");
     if (text[0] != '@') return ask_take_address(a, "address");

@@ -1,6 +1,5 @@
-/* accounts.domain.set: what a domain wants to publish in DNS, where that is not what the site's settings say. Each
- * setting is a field of its own of the domain, "dns.<name>", as JSON, so that two changes at a time do not undo each
- * other. */
+/* accounts.domain.set: a domain's own settings for DNS, which override the site's. Each setting is a separate field of
+ * the domain, "dns.<name>", as JSON, so that concurrent changes do not undo each other. */
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"

@@ -1,4 +1,4 @@
-/* accounts.domain.*: a domain comes with two DKIM keys. */
+/* accounts.domain.*: a new domain gets two DKIM keys. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -26,7 +26,7 @@ static void on_listed_before(void *ctx, int error) { refuse(ctx, error ? error :
 
 static void on_added(void *ctx, int error) {
     struct ask *a = ctx;
-    /* listed also when it was there: an earlier add may have been cut off before it came to that */
+    /* added to the list also if the domain exists: an earlier request may have been interrupted before this step */
     if (!error || error == STORE_EXISTS)
         account_domain_listed(a->accounts->worker->redis, a->address.domain, true, error ? on_listed_before : on_listed,
                               a);
@@ -34,8 +34,8 @@ static void on_added(void *ctx, int error) {
         refuse(a, error);
 }
 
-/* The first keys sign at once: a signature whose key is not in DNS yet is to a receiver what no signature is (RFC 6376
- * §6.1.2), and one less to wait for. */
+/* The first keys sign at once: a receiver treats a signature whose key is not in DNS yet like a missing one (RFC 6376
+ * §6.1.2). */
 static void on_keys(struct ask *a, json_t *const keys[KEYS_MADE]) {
     char when[CLOCK_TEXT_BYTES], month[KEYS_MONTH_BYTES], selectors[KEYS_MADE][KEYS_MONTH_BYTES + 1], *texts[KEYS_MADE];
     struct account_field fields[KEYS_MADE];
@@ -121,7 +121,8 @@ static void on_deleted(void *ctx, int error, const json_t *gone) {
                     NULL);
     }
     if (!error) accounts_tell(a->accounts, a->address.domain, "domain", a->address.domain, "deleted");
-    /* off the list also when it was gone: an earlier deletion may have been cut off before it came to that */
+    /* removed from the list also if the domain does not exist: an earlier deletion may have been interrupted before
+     * this step */
     account_domain_listed(a->accounts->worker->redis, a->address.domain, false,
                           error ? on_unlisted_before : on_unlisted, a);
 }

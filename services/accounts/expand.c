@@ -54,8 +54,8 @@ static void user_add(struct expansion *x, const char *user, const char *address)
     json_array_append_new(x->users, json_pack("{s:s,s:s}", "user", user, "address", address));
 }
 
-/* Whether the address is one of those that our own DNS records name for reports about a hosted domain: the reporter
- * gets what comes to it, whoever else does.
+/* Whether the address is one of those in our DNS records for reports about a hosted domain: the reporter gets its mail,
+ * beside other recipients.
  */
 static bool takes_reports(const struct mail_address *address) {
     struct slice rest = slice_of(config_text("POSTBUS_REPORT_ADDRESSES", "dmarc-reports,tls-reports")), one;
@@ -94,7 +94,7 @@ static void take(struct expansion *x, size_t index, struct slice kind, struct sl
     address_text(&at.address, text);
     if (reports) user_add(x, "reporter", text);
     if (reports && (slice_is(kind, "unknown") || slice_is(name, "*")))
-        return; /* nobody else has the address; a catch-all is not meant to get the world's reports */
+        return; /* the address has no account or alias; a catch-all does not get reports */
     if (slice_is(kind, "account"))
         user_add(x, json_string_value(json_object_get(value, "user")),
                  json_string_value(json_object_get(value, "address")));
@@ -144,7 +144,7 @@ static void next_level(struct expansion *x) {
     locals = memory_alloc((end - start) * sizeof *locals);
     for (size_t i = start; i < end; i++) locals[i - start] = slice_of(x->targets[i].address.local);
     x->level = end;
-    x->calls = 1; /* until all are asked */
+    x->calls = 1; /* until all requests have been sent */
     for (size_t next; start < end; start = next) {
         const char *domain = x->targets[start].address.domain;
         for (next = start + 1; next < end && strcmp(x->targets[next].address.domain, domain) == 0;) next++;

@@ -1,5 +1,5 @@
-/* What an address leads to through aliases: breadth first over a list of addresses that only grows, with bounds on its
- * length and depth, so that a loop of aliases ends. The addresses of one depth are looked up together, with one call a
+/* Expands an address through aliases: breadth first over a growing list of addresses, with bounds on its length and
+ * depth, so that a loop of aliases ends. The addresses of one depth are looked up together, with one call for each
  * domain. */
 #ifndef POSTBUS_ACCOUNTS_EXPAND_H
 #define POSTBUS_ACCOUNTS_EXPAND_H
@@ -7,7 +7,7 @@
 #include "services/accounts/accounts.h"
 
 struct expansion;
-/* The expansion is there until expansion_free. */
+/* The expansion is valid until expansion_free. */
 typedef void expansion_fn(struct expansion *x);
 
 struct target {
@@ -19,12 +19,12 @@ struct expansion {
     struct ask *ask;
     json_t *users;       /* {"user","address"} of each account */
     json_t *remote;      /* addresses elsewhere */
-    bool first_unknown;  /* the address itself is nobody's here */
-    bool first_remote;   /* its domain is not ours */
-    const char *problem; /* in words: it leads to too many addresses or through too many aliases; NULL: all is there */
+    bool first_unknown;  /* the address itself does not exist */
+    bool first_remote;   /* its domain is not hosted here */
+    const char *problem; /* in words: it leads to too many addresses or through too many aliases; NULL: complete */
     /* of an alias that is about to be made */
     bool to_itself;                  /* a target is the alias itself */
-    char missing[ADDRESS_BYTES_MAX]; /* a target of a domain here that nobody has; "" for none */
+    char missing[ADDRESS_BYTES_MAX]; /* a target at a hosted domain that does not exist; "" for none */
 
     /* expand.c's own */
     expansion_fn *done;
@@ -38,7 +38,8 @@ struct expansion {
 
 /* Expands a->address. A store error refuses the ask, and done is not called. */
 void expand(struct ask *a, expansion_fn *done);
-/* Expands targets (an array of normal addresses) as those of the alias a->address, whatever it leads to now. */
+/* Expands targets (an array of normal addresses) as those of the alias a->address, independent of its present targets.
+ */
 void expand_alias(struct ask *a, const json_t *targets, expansion_fn *done);
 void expansion_free(struct expansion *x);
 

@@ -1,6 +1,6 @@
-/* accounts.key.*: the DKIM keys of a domain and their roll-over. What a key's states are and which way they go:
- * account.lua. When a step is due, and whether a key is in DNS, is the verifier's to say
- * (services/verifier/keys/rotate.c). */
+/* accounts.key.*: the DKIM keys of a domain and their roll-over. account.lua defines the states of a key and their
+ * transitions. The verifier decides when a step is due and whether a key is in DNS (services/verifier/keys/rotate.c).
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -62,7 +62,7 @@ static const char *text_of(const json_t *key, const char *name, const char *fall
     return text ? text : fallback;
 }
 
-/* All keys as the store has them, each with what one from before the states lacks: they were active. */
+/* All keys of the store; a key that was stored before states existed is active. */
 static json_t *whole_keys(const json_t *all) {
     json_t *keys = json_array();
     for (void *at = json_object_iter((json_t *)(uintptr_t)all); at;
@@ -84,13 +84,13 @@ static void on_got(void *ctx, int error, const json_t *all) {
         ask_answer(a, json_pack("{s:o}", "keys", whole_keys(all)));
 }
 
-/* With their private halves: for the verifier only. */
+/* With private keys: only for the verifier. */
 static void on_get(void *ctx, struct bus_call *call, const json_t *body) {
     struct ask *a = ask_create(ctx, call, body);
     if (ask_take_domain(a, "domain")) account_read_all(a->accounts->worker->redis, a->address.domain, "k", on_got, a);
 }
 
-/* What a person who looks at the key should know. */
+/* The advice on a key for people. */
 static const char *note_of(const json_t *key) {
     const char *state = text_of(key, "state", "");
     if (strcmp(state, "active") == 0) return "signs every message of the domain; its record must stay";
@@ -129,7 +129,7 @@ static void on_listed(void *ctx, int error, const json_t *all) {
     ask_answer(a, json_pack("{s:s,s:o}", "domain", a->address.domain, "keys", keys));
 }
 
-/* Without them: for people, and for the clock of the roll-over. */
+/* Without private keys: for people, and for the timer of the roll-over. */
 static void on_list(void *ctx, struct bus_call *call, const json_t *body) {
     struct ask *a = ask_create(ctx, call, body);
     if (ask_take_domain(a, "domain"))
@@ -140,7 +140,7 @@ static void on_list(void *ctx, struct bus_call *call, const json_t *body) {
  * --------------------------------------------------------------------------------------------------------------------------------
  */
 
-/* Tells of each change and answers them: {"changed":[…]}. change: "created", "changed" or "deleted". */
+/* Publishes each change and answers with them: {"changed":[…]}. change: "created", "changed" or "deleted". */
 static void answer_changed(struct ask *a, int error, const json_t *selectors, const char *change) {
     size_t i;
     json_t *each;
@@ -189,7 +189,7 @@ static void on_domain(void *ctx, int error, const json_t *fields) {
         keys_make(a, add_keys);
 }
 
-/* A look first: keys that nobody needs are not made. */
+/* Checks first, so that unneeded keys are not created. */
 static void on_may_rotate(void *ctx, int error, const json_t *all) {
     struct ask *a = ctx;
     if (error) {

@@ -1,6 +1,6 @@
 /* accounts.login: a password checked with argon2id off the loop, with counters of failures that all replicas share
- * (libcommon/store/login.h) and a short memory for right passwords. A wrong password, an unknown user and a user
- * without a password take the same way, and so the same time, and get the same answer.
+ * (libcommon/store/login.h) and a cache of right passwords. A wrong password, an unknown user and a user without a
+ * password are handled in the same way, so that they take the same time and get the same answer.
  *
  * The way of a login: look (the account, and whether this network may try it) -> remembered: answered ->
  * begin (counted by account) -> begin (counted by network, unless the account logged in from it before) -> argon2 ->
@@ -47,8 +47,8 @@ struct login {
     int again_ms;
 };
 
-/* Of the process, made once by login_configure. nobody: verified against when there is no such user, so that the time
- * says nothing. */
+/* Data of the process, created once by login_configure. nobody: a hash that is verified when the user does not exist,
+ * so that the time reveals nothing. */
 static char nobody[128];
 static struct login_cache *cache;
 
@@ -204,7 +204,7 @@ static void hash(struct login *l) {
 
 static void look(struct login *l);
 
-/* From the beginning: one of the others may have had the same right password. */
+/* Starts again: another login may have had the same right password. */
 static void on_again(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
     look(ctx);
@@ -319,7 +319,7 @@ static void on_login(void *ctx, struct bus_call *call, const json_t *body) {
     look(l);
 }
 
-/* Only the names that the change is about are forgotten. */
+/* Removes only the names of the change from the cache. */
 static void on_changed(void *ctx, struct slice about, const json_t *data) {
     const char *what = json_string_value(json_object_get(data, "what")),
                *name = json_string_value(json_object_get(data, "name"));

@@ -1,6 +1,6 @@
-/* What the mailbox service has to be told of a user: the quota that was set, or that the account is gone. The change
- * and what is owed for it are one Function; here it is done, at once and, where that fails or this process ends, by the
- * clock of any replica until it is done. Both operations may be done twice. */
+/* Operations that are owed to the mailbox service: a quota that was set, or the deletion of an account. The change and
+ * the owed operation are recorded by one Function. The operation is sent here, at once and, if that fails or this
+ * process ends, by the timer of any replica until it is done. Both operations may be repeated. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -9,8 +9,8 @@
 #include "libcommon/base/log.h"
 #include "services/accounts/accounts.h"
 
-/* A domain leaves the index of those that may owe something when it owed nothing for so long: no change is between its
- * mark in the index and its Function for longer. */
+/* A domain is removed from the index when it has owed nothing for this time, which is longer than the time between the
+ * mark of a change in the index and its Function. */
 enum { OWING_KEPT_MS = 600000, LEASE_SECONDS = OWED_SECONDS - 1 };
 
 static struct metric done_count =
@@ -64,7 +64,7 @@ static void on_recorded(void *ctx, int error) {
 
 static void on_told(void *ctx, int error, const json_t *reply) {
     struct owed *o = ctx;
-    /* not_found: the user is gone, and nothing is left to do */
+    /* not_found: the user was deleted, and nothing is left to do */
     if (!error || (error == BUS_REFUSED && strcmp(bus_error_code(reply), "not_found") == 0)) {
         metric_add(&done_count, 1);
         account_owed_done(o->accounts->worker->redis, o->domain, o->user, o->what, on_recorded, NULL);

@@ -9,13 +9,13 @@
 #include "services/accounts/accounts.h"
 #include "services/accounts/hash_memory.h"
 
-/* OWASP's minimum for argon2id (m=19 MiB, t=2, p=1): a core makes several times as many as with libsodium's
- * "interactive" parameters (64 MiB), which decides how fast all clients are back after a restart. */
+/* OWASP's minimum for argon2id (m=19 MiB, t=2, p=1): a core computes several times as many as with libsodium's
+ * "interactive" parameters (64 MiB), which determines how fast all clients can log in again after a restart. */
 enum { HASH_PASSES = 2, PASSWORD_MIN_DEFAULT = 6, PASSWORD_MIN_MAX = 64 };
 
 static int64_t password_min = PASSWORD_MIN_DEFAULT;
 
-/* What guessing begins with, of those that are long enough. */
+/* The most common passwords that are long enough. */
 static const char *const worst[] = {
     "123456",    "1234567",  "111111",     "000000",    "123123",     "654321",     "666666",   "121212",   "qwerty",
     "azerty",    "abc123",   "abcdef",     "letmein",   "monkey",     "dragon",     "master",   "shadow",   "password",
@@ -28,7 +28,7 @@ void password_configure(void) {
     password_min = config_number("POSTBUS_PASSWORD_MIN", PASSWORD_MIN_DEFAULT, 1, PASSWORD_MIN_MAX);
 }
 
-/* NIST SP 800-63B §5.1.1.2: a length in characters and a list of known bad ones, and no rules on what must be in it. */
+/* NIST SP 800-63B §5.1.1.2: a length in characters and a list of known bad ones, and no rules on its characters. */
 const char *password_problem(const json_t *password) {
     static _Thread_local char text[96];
     const char *p = json_string_value(password);

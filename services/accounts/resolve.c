@@ -1,4 +1,4 @@
-/* accounts.resolve: whose mailbox an address is, aliases expanded; accounts.owns: whether a user may send as an
+/* accounts.resolve: the mailboxes of an address, with aliases expanded; accounts.owns: whether a user may send as an
  * address. */
 #include "services/accounts/expand.h"
 

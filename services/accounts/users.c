@@ -1,4 +1,4 @@
-/* accounts.account.*: accounts of people. A user's id is made once and stays, also when the address should ever change.
+/* accounts.account.*: accounts of users. A user's id is created once and never changes.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,8 +8,8 @@
 #include "libcommon/base/ulid.h"
 #include "services/accounts/accounts.h"
 
-/* An account on its way into the store. It is written over what was read, and when another changed it meanwhile, it is
- * read and changed again: of two changes at a time none is lost. */
+/* A change of an account. It replaces the text that was read; if another change happened in between, the account is
+ * read and changed again, so that no concurrent change is lost. */
 struct change {
     struct ask *ask;
     char hash[128];
@@ -17,10 +17,10 @@ struct change {
     int tries;
     json_t *account; /* as it is being changed */
     char *was;       /* as it was read; NULL: it is new */
-    struct buf owed; /* what the mailbox service is to be told; empty: nothing */
+    struct buf owed; /* the operation that is owed to the mailbox service; empty: none */
 };
 
-/* What others may see of an account: never the password. */
+/* The public fields of an account, without the password. */
 static json_t *public_view(const json_t *account) {
     return json_pack("{s:O,s:O,s:O,s:O}", "user", json_object_get(account, "user"), "address",
                      json_object_get(account, "address"), "quota_bytes", json_object_get(account, "quota_bytes"),

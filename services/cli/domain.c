@@ -46,7 +46,7 @@ static int delete(struct cli *c) {
     buf_printf(&what, "delete %s with all its accounts and their mail", c->words[0]);
     bool sure = !c->force || confirm(c, buf_str(&what));
     buf_free(&what);
-    return sure ? one(c, "DELETE", NULL, "is gone") : CLI_FAILED;
+    return sure ? one(c, "DELETE", NULL, "was deleted") : CLI_FAILED;
 }
 
 static int list(struct cli *c) {

@@ -1,4 +1,4 @@
-/* delivery.queue.*: what people see and do with the queue. */
+/* delivery.queue.*: the administration of the queue. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -126,7 +126,7 @@ struct change {
     struct delivery *delivery;
     struct bus_call *call;
     char id[ULID_BYTES];
-    bool look; /* there may be work now */
+    bool look; /* there may be work to do now */
 };
 
 static void refuse(struct bus_call *call, int error) {

@@ -1,5 +1,5 @@
-/* How many delivery workers the site has, in all processes: they share the connections to each destination. Each says
- * every few seconds on the bus that it is there; without the bus the last number stays. */
+/* The number of delivery workers of the site, in all processes, which share the connections to each destination. Each
+ * worker publishes its presence every few seconds; without the bus the last number is kept. */
 #ifndef POSTBUS_DELIVERY_CREW_H
 #define POSTBUS_DELIVERY_CREW_H
 
@@ -8,7 +8,7 @@
 struct crew;
 
 struct crew *crew_create(struct delivery *d);
-/* Says goodbye. */
+/* Publishes that this worker leaves. */
 void crew_destroy(struct crew *c);
 
 #endif

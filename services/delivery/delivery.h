@@ -1,20 +1,20 @@
-/* delivery: the queue's worker. A message's way, in the order in which it happens:
+/* delivery: the worker of the queue. The steps of a message in their order:
  *
- *   scheduler.c   leases what is due and gives each entry a message; crew.c: how many workers there are
- *   message/      message.c: its life, which is parts.c, settlement.c, the reports, the lease given back;
- *                 parts.c: parts its due recipients into mailboxes here (local.c) and next hops;
- *                 settlement.c: records what became of them, then tells the bus
+ *   scheduler.c   leases due entries and creates a message for each; crew.c: the number of workers
+ *   message/      message.c: its lifetime: parts.c, settlement.c, the reports, the release of the lease;
+ *                 parts.c: divides its due recipients into local mailboxes (local.c) and next hops;
+ *                 settlement.c: records their outcomes, then publishes events
  *   destination/  route.c: where a domain's mail goes; destination.c: what waits for one next hop, and the connections
  *                 to it (window.c: how many); connector.c: from MX hosts to an open session (targets.c, race.c)
  *   session/      session.c: the SMTP client up to EHLO and STARTTLS; session_mail.c: one transaction after another,
  *                 the body (body.c) in pieces (stuffing.c)
- *   tls/          what TLS must be like on the way to a host
+ *   tls/          the demands on TLS for a host
  *   transaction/  what a message, a destination and a session have in common: recipients with one reverse-path and
  *                 one next hop, their outcomes, and when they are tried again
  *   report/       report.c: writes to the sender, through the outbox; dsn.c: the text
- *   admin.c       what people see and do with the queue
+ *   admin.c       the administration of the queue
  *
- * Arrows point downwards only: what a part found comes back through the functions that it was given. */
+ * Each part uses only parts below it; results are returned through callbacks. */
 #ifndef POSTBUS_DELIVERY_H
 #define POSTBUS_DELIVERY_H
 
@@ -29,7 +29,7 @@ struct bodies;
 struct locals;
 struct crew;
 
-/* What all parts of one worker need. */
+/* Shared by all parts of one worker. */
 struct delivery {
     struct worker *worker;
     SSL_CTX *tls;

@@ -40,7 +40,7 @@ static void delivery_drain(struct worker *w) {
 
 static void delivery_stop(struct worker *w) {
     struct delivery *d = w->state;
-    scheduler_destroy(d->scheduler); /* nothing is in work any more: it has drained */
+    scheduler_destroy(d->scheduler); /* there is no work any more: it has drained */
     crew_destroy(d->crew);
     locals_destroy(d->locals);
     destinations_destroy(d->destinations);

@@ -60,10 +60,10 @@ static void on_end(void *ctx, struct message *m) {
     s->messages--;
     s->rcpts -= m->envelope->rcpt_count;
     metric_add(&in_work, -1);
-    if (shard->wanted) ask(shard); /* it had to wait for room */
+    if (shard->wanted) ask(shard); /* it waited for room */
 }
 
-/* An entry that cannot be read is put among the dead letters by queue_lease: people are told. */
+/* queue_lease moves an entry that cannot be read to the dead letters: logs and publishes this. */
 static void say_dead(struct scheduler *s, struct envelope *e) {
     bus_publish(s->delivery->worker->bus, "mail.dead", slice_of(e->id),
                 json_pack("{s:s}", "reason", "The queue entry is damaged and was put aside"));
@@ -76,7 +76,7 @@ static void begin(struct scheduler *s, struct envelope *e, const struct shard *s
         return;
     }
     struct message *old = find(s, e->id);
-    if (old) { /* we were too slow to extend our lease, or had lost it, and have it again */
+    if (old) { /* this worker was too slow to extend its lease, or had lost it, and has leased the entry again */
         envelope_destroy(e);
         message_adopt(old, shard->token, shard->asked_us);
         return;
@@ -96,7 +96,7 @@ static void on_lease(void *ctx, int error, size_t count, struct envelope *const 
     struct scheduler *s = shard->scheduler;
     shard->asking = false;
     s->asking--;
-    if (error) { /* the clock asks again */
+    if (error) { /* the timer asks again */
         if (error != STORE_UNAVAILABLE) log_warn("cannot lease work", "reason", store_error_text(error), NULL);
         return;
     }
@@ -106,7 +106,7 @@ static void on_lease(void *ctx, int error, size_t count, struct envelope *const 
         begin(s, entries[i], shard);
     }
     if (count == DELIVERY_LEASE_BATCH || rcpts > LARGE_RCPTS)
-        shard->wanted = true; /* the answer was cut: more is due */
+        shard->wanted = true; /* the answer was full: more entries are due */
     if (shard->wanted) ask(shard);
 }
 

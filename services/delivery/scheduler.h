@@ -1,4 +1,4 @@
-/* Finds due work and has it leased: at once when the outbox woke us, and by the clock when it did not. */
+/* Leases due entries: at once when the outbox wakes this worker, and otherwise by a timer. */
 #ifndef POSTBUS_DELIVERY_SCHEDULER_H
 #define POSTBUS_DELIVERY_SCHEDULER_H
 
@@ -8,7 +8,7 @@ struct scheduler *scheduler_create(struct delivery *d);
 void scheduler_destroy(struct scheduler *s);
 /* There may be due work in this shard. */
 void scheduler_want(struct scheduler *s, int shard);
-/* The process drains: nothing more is leased, leases are handed back, and the service ends when nothing is left. */
+/* The process drains: nothing more is leased, leases are released, and the service ends when no work is left. */
 void scheduler_drain(struct scheduler *s);
 
 #endif

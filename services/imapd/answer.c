@@ -31,11 +31,11 @@ static void end_command(struct session *s) {
     life_wake(&s->life);
 }
 
-/* What a command's end does about the selected folder's changes. */
+/* How the end of a command handles changes of the selected folder. */
 enum look {
     LOOK_NOT,
-    LOOK_FOR_NEWS, /* when news came; tells no EXPUNGE but after a UID command */
-    LOOK_QUIETLY,  /* in any case; tells no EXPUNGE but after a UID command */
+    LOOK_FOR_NEWS, /* check if an event arrived; report no EXPUNGE except after a UID command */
+    LOOK_QUIETLY,  /* check in any case; report no EXPUNGE except after a UID command */
     LOOK,
 };
 
@@ -50,7 +50,7 @@ __attribute__((format(printf, 4, 0))) static void finish(struct session *s, cons
     bool looks = look >= LOOK_QUIETLY || (look == LOOK_FOR_NEWS && s->stale);
     if (s->state == SESSION_SELECTED && looks)
         session_refresh(s, end_command);
-    else if (s->refreshing) /* an IDLE's look: its answer must not meet the next command */
+    else if (s->refreshing) /* a check by IDLE: its answer must not arrive during the next command */
         s->after_refresh = end_command;
     else
         end_command(s);

@@ -14,7 +14,7 @@ struct search_job {
     uint32_t *uids; /* candidates */
     size_t candidate_count, next, batch, batch_asked;
     size_t scanned; /* records of the view */
-    /* the message whose text is looked at, when that takes more than one turn of the loop */
+    /* the message whose text is searched, when that takes more than one turn of the loop */
     struct text_search *text;
     char *message;
     size_t message_bytes, taken;
@@ -22,7 +22,8 @@ struct search_job {
     bool no_room;
     uint32_t *found;
     size_t found_count;
-    uint64_t highest, first_modseq, last_modseq; /* modseqs of what was found: of all, the first and the last one */
+    uint64_t highest, first_modseq,
+        last_modseq; /* modseqs of the found messages: the highest, that of the first and that of the last one */
     int error;
 };
 
@@ -219,7 +220,7 @@ static bool may_fit(const struct search *search, const struct search_message *m)
     return true;
 }
 
-/* Decides by the records alone, or which messages are to be looked into. False when another turn is needed. */
+/* Decides by the records, or selects the messages to read. False when another turn is needed. */
 static bool scan(struct session *s) {
     struct search_job *job = s->job;
     const struct view *v = &s->view;

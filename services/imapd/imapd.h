@@ -114,9 +114,9 @@ struct session {
     bool hold_expunges;
     bool stale; /* an event arrived: check before the next response */
     bool idling;
-    bool tell_exists; /* new mail was told with another command's answer: IDLE tells it again, as there are clients that
-                         look for it nowhere else */
-    int64_t idle_told_us; /* when IDLE last told something */
+    bool tell_exists; /* new mail was reported with the response to another command: IDLE reports it again, because some
+                         clients expect it only there */
+    int64_t idle_told_us; /* time of the last response during IDLE */
     bool refreshing;      /* a check is running */
     int64_t refreshed_us;
     uint32_t *saved; /* "$" as uids */
@@ -146,7 +146,7 @@ void session_bad(struct session *s, const char *text);
 /* As session_ok, but reports no EXPUNGE (FETCH, STORE and SEARCH by sequence number, RFC 9051 §7.5.1), and checks for
  * other changes only if an event has arrived. */
 void session_ok_quietly(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* As session_ok_quietly, but looks in any case. */
+/* As session_ok_quietly, but checks in any case. */
 void session_ok_looking(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* NO with the text of a store error (negative enum store_error). */
 void session_no_store(struct session *s, int error);
@@ -208,7 +208,7 @@ bool parse_flag_list(struct parser *p, struct flag_list *list);
 /* The same for a set already parsed. */
 int resolve_set(struct session *s, struct set *set, uint32_t **uids, size_t *count);
 
-/* cmd_idle.c: a word for an idling client that has heard nothing for long. */
+/* cmd_idle.c: a response for a client in IDLE that has received none for a long time. */
 void idle_keep_alive(struct session *s, int64_t now);
 
 /* Each command's function; p is after the name. */

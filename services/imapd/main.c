@@ -73,8 +73,13 @@ static void stop(struct worker *w) {
 }
 
 int main(void) {
-    static const struct service definition = {
-        .name = "imapd", .tls = true, .configure = configure, .start = start, .drain = drain, .stop = stop};
+    static const struct service definition = {.name = "imapd",
+                                              .tls = true,
+                                              .many_workers = true,
+                                              .configure = configure,
+                                              .start = start,
+                                              .drain = drain,
+                                              .stop = stop};
     int status = service_run(&definition);
     clients_destroy(process.clients);
     return status;

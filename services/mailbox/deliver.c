@@ -1,5 +1,6 @@
-/* Step 8: messages get into mailboxes, each once per message and recipient however often it is asked (docs/laws.md, law
- * 2). One request brings many messages; all of it goes to the store at once, and one reply tells of every recipient. */
+/* Step 8: delivers messages into mailboxes, once per message and recipient even if a request is repeated (docs/laws.md,
+ * law 2). One request has many messages; all are sent to the store at once, and one reply has the result for every
+ * recipient. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -44,7 +45,7 @@ static int by_folder(const void *one, const void *other) {
     return (a->modseq < b->modseq) - (a->modseq > b->modseq);
 }
 
-/* One mailbox.changed a user and folder. */
+/* Publishes one mailbox.changed for each user and folder. */
 static void tell_changes(struct deliver_request *r) {
     const struct deliver_rcpt **all = arena_alloc(r->arena, (r->rcpt_count + 1) * sizeof(struct deliver_rcpt *));
     size_t n = 0;

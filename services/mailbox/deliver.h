@@ -1,4 +1,4 @@
-/* mailbox.deliver: a request has messages, a message has recipients, and each recipient has an outcome of its own. */
+/* mailbox.deliver: a request has messages, a message has recipients, and each recipient has its own result. */
 #ifndef POSTBUS_MAILBOX_DELIVER_H
 #define POSTBUS_MAILBOX_DELIVER_H
 
@@ -8,7 +8,7 @@ enum { DELIVER_MESSAGES_MAX = 64, DELIVER_RCPTS_MAX = 1000, DELIVER_BYTES_MAX = 
 
 struct deliver_rcpt {
     struct slice rcpt, user;
-    int error; /* 0 or enum store_error; then `message` says more */
+    int error; /* 0 or enum store_error; then `message` has the details */
     const char *message;
     struct slice folder;
     uint32_t folder_id, uid;
@@ -21,14 +21,14 @@ struct deliver_message {
     struct slice id, from, folder, attempt;
     uint64_t size; /* bytes of the body */
     int64_t date;
-    bool held; /* the asker has put the references into the blob */
+    bool held; /* the requester has added the references to the blob */
     struct slice listing;
     size_t count;
     struct deliver_rcpt *rcpts;
-    struct deliver_rcpt **order; /* those that can be delivered to, by user */
+    struct deliver_rcpt **order; /* recipients without an error, by user */
     size_t order_count;
     struct window_step reading;
-    size_t waiting; /* answers of the store that are to come before the next thing happens */
+    size_t waiting; /* answers of the store that are pending before the next step */
 };
 
 /* Everything lives in the arena. */
@@ -38,11 +38,11 @@ struct deliver_request {
     struct arena *arena;
     size_t bytes, count, rcpt_count;
     struct deliver_message *messages;
-    size_t waiting; /* messages that are not done */
+    size_t waiting; /* messages that are not complete */
 };
 
-/* Reads a request's JSON text into r (arena set). NULL, or what is wrong with it. A recipient or a message that cannot
- * be delivered is no reason to refuse the others: such recipients have their `error` set. */
+/* Reads a request's JSON text into r (arena set). NULL, or its fault. If a recipient or a message cannot be delivered,
+ * the others are not refused: such recipients have their `error` set. */
 const char *deliver_read(struct deliver_request *r, struct slice text);
 /* Adds the reply. */
 void deliver_write(const struct deliver_request *r, struct buf *out);

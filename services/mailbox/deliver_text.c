@@ -34,7 +34,7 @@ static void read_rcpts(struct deliver_message *d, struct arena *arena, yyjson_va
     }
 }
 
-/* A listing that is damaged counts as none: it is worked out from the body then. */
+/* A damaged listing is ignored; it is then computed from the body. */
 static struct slice read_listing(struct arena *arena, yyjson_val *message) {
     struct slice listing;
     bool usable = json_take_base64(arena, message, "listing_b64", &listing) == 0 && mailbox_listing_is_valid(listing);

@@ -1,4 +1,4 @@
-/* The janitor's clock: its lease, its rounds, its pace. */
+/* The janitor's timer: lease, rounds, pauses. */
 #include "services/mailbox/janitor.h"
 
 #include <stdlib.h>
@@ -7,7 +7,8 @@
 #include "libcommon/base/config.h"
 #include "libcommon/base/log.h"
 
-/* A replica that dies is replaced after LEASE_MS at the latest; those that have no lease ask for it every TRY_MS. */
+/* A replica that dies is replaced after LEASE_MS at the latest; replicas without the lease try to get it every TRY_MS.
+ */
 enum { LEASE_MS = 30000, TRY_MS = 10000, REST_MS = 5000 };
 
 static struct metric rounds = METRIC_COUNTER("postbus_mailbox_janitor_rounds_total", "Rounds of the janitor");
@@ -49,7 +50,7 @@ static void busy_begin(struct janitor *j) {
     j->m->requests++;
 }
 
-/* False: there is no janitor any more. */
+/* False: the janitor was stopped. */
 static bool busy_end(struct janitor *j) {
     j->busy--;
     if (!j->m) {
@@ -66,7 +67,7 @@ static void lead(struct janitor *j, bool yes) {
     metric_set(&leading, yes);
     if (yes) return;
     page_free(j);
-    metric_set(&suspects_last, 0); /* another replica tells them now */
+    metric_set(&suspects_last, 0); /* another replica reports them now */
     metric_set(&unowned_last, 0);
 }
 
@@ -144,7 +145,7 @@ static void page_load(struct janitor *j) {
         janitor_scan(j->redis, j->state.cursor, on_page, j);
 }
 
-/* The page is through: what comes next is kept in the store. */
+/* The page is complete: the progress is stored. */
 static void page_end(struct janitor *j) {
     j->state.cursor = j->next_cursor;
     page_free(j);
@@ -248,7 +249,7 @@ struct janitor *janitor_create(struct mailbox_worker *m) {
 }
 
 static void on_given_up(void *ctx, int error) {
-    (void)error; /* the lease ends by itself then */
+    (void)error; /* the lease then expires */
     busy_end(ctx);
 }
 

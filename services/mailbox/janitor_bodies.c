@@ -1,4 +1,5 @@
-/* Bodies whose references nobody holds: the queue's "q" without an entry, a user's whose mailbox does not know of it.
+/* Bodies with references without an owner: the queue's "q" without an entry, a user's reference that the mailbox does
+ * not hold.
  */
 #include "services/mailbox/janitor.h"
 
@@ -9,7 +10,7 @@
 #include "libcommon/store/blob.h"
 #include "libcommon/store/queue.h"
 
-/* SUSPECTS_MAX: of one body and round; the others' turn comes in the next. JANITOR_REF is held for a moment. */
+/* SUSPECTS_MAX: for one body and round; further ones are handled in the next. JANITOR_REF is a temporary reference. */
 enum { SUSPECTS_MAX = 1000 };
 #define JANITOR_REF "janitor"
 
@@ -21,7 +22,7 @@ struct body {
     char id[ULID_BYTES];
     size_t count, suspect_count, old_count, waiting;
     struct slice *refs;     /* sorted, so that those of one user stand together */
-    struct slice *suspects; /* references that belong to nobody; an empty one: the body has none at all */
+    struct slice *suspects; /* references without an owner; an empty one: the body has no references */
     int error;
 };
 
@@ -172,7 +173,7 @@ static void on_refs(void *ctx, int error, size_t count, const struct slice refs[
             b->waiting++;
             queue_has(j->redis, queue_shard_of(id), 1, &id, on_queue, b);
             i++;
-        } else if (slice_is(b->refs[i], JANITOR_REF)) { /* of a janitor that died in that moment */
+        } else if (slice_is(b->refs[i], JANITOR_REF)) { /* of a janitor that was killed */
             b->suspects[b->suspect_count++] = b->refs[i++];
         } else if (user_of(b->refs[i], &user, &name)) {
             ask_user(b, &i);

@@ -1,6 +1,6 @@
-/* The mailbox service: what is private to its folder.
+/* The mailbox service: declarations private to its folder.
  *
- * Bounds (docs/laws.md, law 7), with what the asker gets when one is met:
+ * Bounds (docs/laws.md, law 7), and the reply when one is reached:
  *   a request's messages, recipients, bytes   DELIVER_*_MAX in deliver.h, then `invalid`
  *   requests in flight a worker               MAILBOX_REQUESTS_MAX and MAILBOX_REQUEST_BYTES_MAX, then `busy`
  *   work handed to the store at once          WINDOW_MAX steps and WINDOW_BYTES_MAX of bodies and listings; the rest
@@ -21,10 +21,10 @@ enum {
     WINDOW_BYTES_MAX = 16 * 1024 * 1024,
 };
 
-/* One step of work that the store is asked for. It belongs to whoever adds it, until its window_done(). */
+/* One step of work for the store. It belongs to the caller that adds it, until its window_done(). */
 struct window_step {
     struct window_step *next;
-    size_t cost; /* bytes that it keeps in flight */
+    size_t cost; /* bytes that it has in flight */
     void (*start)(struct window_step *step);
 };
 struct window {
@@ -42,18 +42,18 @@ struct mailbox_worker {
     bool draining;
 };
 
-/* Whether one more request of this many bytes may begin; else the call was refused with `busy`. Each begun one ends
- * with requests_end of the same number. */
+/* Whether a further request of this many bytes may begin; otherwise the call was refused with `busy`. Each request that
+ * began ends with requests_end of the same number. */
 bool requests_begin(struct mailbox_worker *m, struct bus_call *call, size_t bytes);
 void requests_end(struct mailbox_worker *m, size_t bytes);
-/* Refuses a call for what the store said. */
+/* Refuses a call because of a store error. */
 void refuse_store_error(struct bus_call *call, int error);
-/* Says mailbox.changed. */
+/* Publishes mailbox.changed. */
 void say_changed(struct mailbox_worker *m, struct slice user, uint32_t folder, uint64_t modseq, const char *kind);
 
-/* Starts the step now, or when there is room. start() never calls window_done() itself. */
+/* Starts the step at once, or when there is room. start() must not call window_done() itself. */
 void window_add(struct window *w, struct window_step *step);
-/* The step is over: its place is free, and others may start. */
+/* The step has ended: its place is free, and others may start. */
 void window_done(struct window *w, const struct window_step *step);
 
 /* Each serves its verbs on the worker's bus. */

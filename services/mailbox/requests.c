@@ -1,4 +1,4 @@
-/* What all requests have in common: the bound on how many are in flight, and the words for errors. */
+/* Common code of all requests: the bound on requests in flight, and the texts of errors. */
 #include "libcommon/codec/events.h"
 #include "services/mailbox/mailbox_service.h"
 

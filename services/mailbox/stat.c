@@ -1,4 +1,4 @@
-/* mailbox.stat: how much is in a mailbox, for people and for quotas. */
+/* mailbox.stat: the size of a mailbox, for people and for quotas. */
 #include <stdlib.h>
 
 #include "libcommon/base/member.h"

@@ -1,5 +1,5 @@
-/* mailbox.delete: all of a deleted user's mail is removed. mailbox.quota: how much a user's mailbox may hold. Both may
- * be asked again and again. */
+/* mailbox.delete: removes all mail of a deleted user. mailbox.quota: sets the quota of a user's mailbox. Both may be
+ * repeated. */
 #include <stdlib.h>
 
 #include "libcommon/base/log.h"

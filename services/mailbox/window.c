@@ -1,4 +1,4 @@
-/* How much a worker asks of the store at once. A step larger than the whole window runs alone. */
+/* Bounds the work that a worker sends to the store at the same time. A step larger than the whole window runs alone. */
 #include "services/mailbox/mailbox_service.h"
 
 static void start_next(struct window *w) {

@@ -52,7 +52,7 @@ void cmd_starttls(struct session *s, struct slice argument) {
         return;
     }
     session_reply(s, "220 2.0.0 Ready to start TLS");
-    /* what was said before is forgotten (RFC 3207 §4.2) */
+    /* earlier commands are discarded (RFC 3207 §4.2) */
     free(s->helo);
     s->helo = NULL;
     transaction_reset(s);

@@ -49,7 +49,7 @@ static bool parameter(struct session *s, struct slice key, struct slice value) {
         if (value.n) return bad_value(s, "REQUIRETLS");
         t->require_tls = true;
     } else if (slice_is_nocase(key, "AUTH")) {
-        /* RFC 4954 §5: who the client says sent it first; nothing here trusts that */
+        /* RFC 4954 §5: the original sender, according to the client; it is not trusted */
     } else {
         session_refuse(s, "555 5.5.4 Unknown parameter %.*s", SLICE_FMT(key));
         return false;

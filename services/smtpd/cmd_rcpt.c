@@ -1,5 +1,5 @@
-/* RCPT (RFC 5321 §4.1.1.3) with DSN (3461). The commands of a pipelined group are looked up side by side; their replies
- * come in order (RFC 2920 §3.2). */
+/* RCPT (RFC 5321 §4.1.1.3) with DSN (3461). The commands of a pipelined group are looked up concurrently; their replies
+ * are sent in order (RFC 2920 §3.2). */
 #include <stdlib.h>
 
 #include "services/smtpd/smtpd.h"
@@ -8,7 +8,7 @@ enum { ORCPT_MAX = 500 };
 
 static const char too_many[] = "Too many recipients, send the message to the rest separately";
 
-/* The check: whose mailbox is it
+/* The check of the recipient
  * ---------------------------------------------------------------------------------------------------------------------
  */
 
@@ -37,7 +37,7 @@ static void on_resolved(struct checking *c, int error, struct slice reply) {
                      SLICE_FMT(p->address));
     } else if (error && strcmp(bus_error_code_text(reply, code), "invalid") == 0) {
         check_reject(c, 553, "5.1.3", "<%.*s>: Invalid address", SLICE_FMT(p->address));
-    } else if (error) { /* an alias that leads to too many addresses, or too many steps on */
+    } else if (error) { /* an alias that leads to too many addresses, or through too many aliases */
         check_reject(c, 550, "5.2.4", "<%.*s>: The address cannot be expanded", SLICE_FMT(p->address));
     } else {
         resolver_keep(c->session->smtpd->resolver, c->mark, p->address, p->resolved);
@@ -48,7 +48,7 @@ static void on_resolved(struct checking *c, int error, struct slice reply) {
 void check_recipient(struct checking *c) {
     struct rcpt_command *p = c->rcpt;
     p->resolved = resolver_find(c->session->smtpd->resolver, p->address);
-    /* nobody is refused by an old answer */
+    /* a cached answer never leads to a refusal */
     if (p->resolved && (p->resolved->kind == RESOLVE_LOCAL || session_is_submission(c->session))) {
         judge(c);
         return;
@@ -81,7 +81,7 @@ static void rcpt_add(struct session *s, struct slice address, const char *user, 
     t->rcpt_count++;
 }
 
-/* Answers a command that is through. Each one that is accepted counts, also when it is repeated. */
+/* Answers a command whose check is complete. Each accepted command counts, also a repeated one. */
 static void answer(struct session *s, const struct rcpt_command *p) {
     const struct resolved *x = p->resolved;
     if (p->checking.verdict.code) {
@@ -196,7 +196,7 @@ static void read_command(struct session *s, struct rcpt_command *p, struct slice
 
 void cmd_rcpt(struct session *s, struct slice argument) {
     if (!s->t.has_from || s->t.chunking) {
-        /* a pending RCPT has a transaction, so that nothing is overtaken by this */
+        /* a pending RCPT has a transaction, so this reply cannot overtake another */
         session_refuse(s, s->t.chunking ? "503 5.5.1 RCPT is not allowed after BDAT" : "503 5.5.1 Send MAIL first");
         return;
     }

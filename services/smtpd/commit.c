@@ -1,4 +1,4 @@
-/* A message that was accepted is stored, and only then the client is told 250 (docs/laws.md, law 1).
+/* Stores an accepted message; only then is the client told 250 (docs/laws.md, law 1).
  *
  *   all recipients have a mailbox here   the body is written with their references; mailbox.deliver puts the message
  *                                        into their mailboxes; 250. For those of whom no answer comes in time, and, so
@@ -6,8 +6,8 @@
  *                                        it goes to the queue. Where all are refused, the reply is the refusal.
  *   others                               the queue
  *
- * Whichever way is taken: a message gets into a mailbox once, by its id and the recipient (docs/laws.md, law 2).
- * A commit that has begun comes to its end also when the client leaves. */
+ * In both cases a message gets into a mailbox once, by its id and the recipient (docs/laws.md, law 2). A commit that
+ * has begun is completed also when the client disconnects. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -19,7 +19,7 @@
 #include "libcommon/store/queue.h"
 #include "services/smtpd/smtpd.h"
 
-enum { COPIES = 2 /* of the text: compressed, and on its way to Redis */ };
+enum { COPIES = 2 /* copies of the text: compressed, and in the command to Redis */ };
 
 #define ATTEMPT "smtpd" /* of a message id, there is no other attempt of smtpd's */
 
@@ -31,7 +31,7 @@ struct commit {
     size_t memory;
     struct buf listing;
     struct delivery delivery;
-    struct mail_event_client client; /* the connection may be gone at the end */
+    struct mail_event_client client; /* the connection may be closed at the end */
     bool ended, queued;
     int code; /* of the reply; 250: the message is stored */
     char enhanced[8], reply[200];
@@ -71,7 +71,7 @@ static void say_accepted(struct commit *c) {
                  c->queued ? "queue" : "mailbox", NULL);
 }
 
-/* The outcome is known; the session's loop tells the client, if it is still there. */
+/* The result is known; the session's loop sends it to the client, if it is still connected. */
 static void end(struct commit *c, int code, const char *enhanced, const char *reply) {
     struct session *s = c->session;
     c->code = code;
@@ -125,7 +125,7 @@ static void queue(struct commit *c) {
     outbox_commit(w->redis, w->bus, &c->envelope, c->text, on_queued, c);
 }
 
-/* The body may be gone by now: the mailbox service refused the last recipient after we had given up waiting. */
+/* The body may no longer exist, if the mailbox service refused the last recipient after our time limit. */
 static void on_queued_stored(void *ctx, int error) {
     struct commit *c = ctx;
     if (error == STORE_NOT_FOUND)
@@ -149,7 +149,7 @@ static bool is_temporary(const char *result) {
     return !result || strcmp(result, "unavailable") == 0 || strcmp(result, "full") == 0;
 }
 
-/* Every recipient was refused for good, or there is no room. */
+/* Every recipient was refused permanently, or the store is full. */
 static void end_refused(struct commit *c, const char *result) {
     if (strcmp(result, "over_quota") == 0)
         end(c, 552, "5.2.2", "Mailbox full");
@@ -186,7 +186,7 @@ static void on_delivered(void *ctx, const struct deliver_outcome *const outcomes
         snprintf(reply, sizeof reply, "OK, delivered as %s", e->id);
         end(c, 250, "2.0.0", reply);
     } else {
-        e->rcpt_count = left; /* of the entry: the event tells all */
+        e->rcpt_count = left; /* of the entry; the event has all recipients */
         queue_stored(c);
     }
 }

@@ -1,5 +1,5 @@
-/* DATA (RFC 5321 §4.1.1.4) and BDAT (RFC 3030): the text arrives, is bounded, and is hashed as its signatures ask, all
- * in one pass. */
+/* DATA (RFC 5321 §4.1.1.4) and BDAT (RFC 3030): the text arrives, its bounds are checked, and the hashes for its
+ * signatures are computed, all in one pass. */
 #include "libcommon/base/clock.h"
 #include "libcommon/mail/header.h"
 #include "services/smtpd/smtpd.h"
@@ -16,7 +16,7 @@ static bool may_start(struct session *s, const char *what) {
     return false;
 }
 
-/* The text begins: what it may take is counted from here (deadline.c). */
+/* The text begins: its time limit starts here (deadline.c). */
 static void expect_text(struct session *s, enum session_mode mode) {
     s->mode = mode;
     s->t.data_since_us = clock_monotonic_us();
@@ -50,12 +50,11 @@ void cmd_bdat(struct session *s, struct slice argument) {
     uint64_t n;
     if (slice_cut(&argument, ' ', &size)) last = slice_trim(argument);
     if (slice_to_u64(size, UINT32_MAX, &n) != 0 || (last.n && !slice_is_nocase(last, "LAST"))) {
-        /* nobody knows where the chunk ends and the next command begins */
+        /* it is unknown where the chunk ends and the next command begins */
         session_close(s, "501 5.5.4 Syntax: BDAT size [LAST], closing connection");
         return;
     }
-    /* the chunk follows whatever we answer (RFC 3030 §2), so it is always taken; without a transaction it is thrown
-     * away */
+    /* the chunk follows in any case (RFC 3030 §2), so it is always read; without a transaction it is discarded */
     s->t.chunking = true;
     s->t.chunk_left = n;
     s->t.chunk_last = last.n > 0;
@@ -69,14 +68,14 @@ static void want_seal_hash(struct transaction *t) {
     t->hash_kinds[t->hash_count++] = (struct body_hash_kind){.relaxed = true, .length = -1};
 }
 
-/* The header block is whole: what do its signatures want hashed? */
+/* The header block is complete: determines the body hashes that its signatures need. */
 static void start_hashes(struct session *s) {
     struct transaction *t = &s->t;
     struct slice header = header_block(message_text(t), &t->body_at);
     t->header_seen = true;
     t->body_hashed_to = t->body_at;
     if (session_is_submission(s)) {
-        t->hash_kinds[0] = (struct body_hash_kind){.relaxed = true, .length = -1}; /* what we sign */
+        t->hash_kinds[0] = (struct body_hash_kind){.relaxed = true, .length = -1}; /* for our signature */
         t->hash_count = 1;
     } else {
         t->hash_count = body_hash_wanted(header, t->hash_kinds);
@@ -85,7 +84,7 @@ static void start_hashes(struct session *s) {
     for (size_t i = 0; i < t->hash_count; i++) t->hashes[i] = body_hash_create(t->hash_kinds[i]);
 }
 
-/* Hashes what came after the first `before` bytes of the text. */
+/* Hashes the text after its first `before` bytes. */
 static void hash_new_text(struct session *s, size_t before) {
     struct transaction *t = &s->t;
     struct slice text = message_text(t);
@@ -111,7 +110,8 @@ static void finish_hashes(struct session *s) {
     }
 }
 
-/* Keeps the bounds: a message over one is read to its end, so that the client hears why, but not kept. */
+/* Keeps the bounds: a message that exceeds one is read to its end, so that the client gets the reason, but not stored.
+ */
 static void take_text(struct session *s, size_t before) {
     struct transaction *t = &s->t;
     if (!t->too_big && !t->no_memory) hash_new_text(s, before);

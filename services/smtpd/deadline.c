@@ -3,7 +3,7 @@
 
 enum { SECOND_US = 1000 * 1000 };
 
-/* When the client's time is over (clock_monotonic_us), and what it is told then; INT64_MAX: it is waited for nothing.
+/* The client's present deadline (clock_monotonic_us) and the reply when it passes; INT64_MAX: there is none.
  */
 static int64_t deadline_of(const struct session *s, const char **words) {
     const struct smtpd_process *p = s->smtpd->process;
@@ -26,7 +26,7 @@ static int64_t deadline_of(const struct session *s, const char **words) {
     return at;
 }
 
-/* The clock is set ahead only: most deadlines have moved on by the time it strikes. */
+/* The timer is only set to earlier times: most deadlines have moved by the time it fires. */
 static void set_clock(struct session *s, int64_t at) {
     int64_t now = clock_monotonic_us(), wait = at > now ? at - now : 0;
     struct timeval tv = {wait / SECOND_US, wait % SECOND_US};

@@ -1,5 +1,5 @@
-/* Asks mailbox.deliver. What becomes ready in one turn of the loop is collected, and goes at the turn's end in as few
- * requests as their bounds allow. */
+/* Sends mailbox.deliver. Messages that are ready in one turn of the loop are collected, and sent at its end in as few
+ * requests as the bounds allow. */
 #include <stdlib.h>
 
 #include "libcommon/codec/deliver.h"
@@ -8,7 +8,7 @@
 struct deliverer {
     struct smtpd *smtpd;
     struct event *turn;
-    struct delivery *first, **last; /* that wait for the turn's end */
+    struct delivery *first, **last; /* deliveries that wait for the end of the turn */
 };
 
 /* One request. */

@@ -1,7 +1,7 @@
-/* Mail from outside that an alias leads elsewhere again: under which reverse-path it goes on (SRS), and where the
- * reports on it go.
+/* Mail from other servers that an alias forwards to another site: its new reverse-path (SRS), and the way of reports on
+ * it.
  *
- * The next server asks for our SPF record about the reverse-path, so it becomes one of the alias's domain
+ * The next server checks SPF for the reverse-path, so it is replaced by one of the alias's domain
  * (libcommon/trust/srs/srs.h), except for these:
  *   <>                        stays: a report has no sender
  *   of the alias's own domain stays: our SPF record is its own
@@ -9,9 +9,9 @@
  *                             send from, and under our name a message that forges a From of ours would be aligned.
  *                             Where that is not enough, because the reverse-path is of a domain of ours, or there is
  *                             none and the From is of the mail host's own domain, the message is refused.
- *   too long for SRS          postmaster of the alias's domain: whoever forwards there should hear of it
+ *   too long for SRS          postmaster of the alias's domain, who should get reports
  *
- * In the queue the message keeps its sender, to whom our own reports go; the rewritten path is the recipient's. */
+ * In the queue the message keeps its sender, who gets our own reports; the rewritten path belongs to the recipient. */
 #include <stdlib.h>
 
 #include "libcommon/base/clock.h"

@@ -1,12 +1,12 @@
-/* The checks of a whole message from another server: what the verifier can prove of its sender, and, where an alias
- * hands it on, that our name is not lent to a forgery (forward.c), and the ARC seal. */
+/* The checks of a whole message from another server: the verification of its sender and, if an alias forwards it, the
+ * check that our name does not authenticate a forgery (forward.c), and the ARC seal. */
 #include "services/smtpd/smtpd.h"
 
 static void take_header_changes(struct transaction *t) {
     const struct verify_reply *v = t->verified;
     message_put_on_top(t, v->headers);
     for (size_t i = 0; i < v->drop_count; i++) message_drop(t, v->drops[i].offset, v->drops[i].n);
-    message_drop_fields(t, "Return-Path"); /* ours alone says where the message came from (RFC 5321 §4.4) */
+    message_drop_fields(t, "Return-Path"); /* only our own field is valid (RFC 5321 §4.4) */
 }
 
 static void on_verified(struct checking *c, int error, struct slice reply) {
@@ -70,8 +70,8 @@ static void on_whose_sender(struct checking *c, int error, struct slice reply) {
     resolved_release(x);
 }
 
-/* What could not be proven is handed on under its own sender; when that is one of ours, our servers would prove it to
- * everyone else. */
+/* An unauthenticated message is forwarded with its own reverse-path; if that is of a hosted domain, our servers would
+ * authenticate it for others. */
 void check_forgery(struct checking *c) {
     struct session *s = c->session;
     struct transaction *t = &s->t;
@@ -93,7 +93,7 @@ static void on_sealed(struct checking *c, int error, struct slice reply) {
     }
 }
 
-/* Handed on: another reverse-path, and what we found sealed for those who come after us (RFC 8617 §5.1). */
+/* Forwarded mail gets another reverse-path, and an ARC seal with our results (RFC 8617 §5.1). */
 void check_seal(struct checking *c) {
     struct session *s = c->session;
     struct transaction *t = &s->t;

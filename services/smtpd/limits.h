@@ -1,4 +1,4 @@
-/* smtpd's bounds, each with the reply that a client gets when it is met. */
+/* smtpd's bounds, each with the reply when a client reaches it. */
 #ifndef POSTBUS_SMTPD_LIMITS_H
 #define POSTBUS_SMTPD_LIMITS_H
 
@@ -17,11 +17,11 @@ enum {
     SMTP_AUTHORS_MAX = 20,        /* addresses in From and Sender of a submitted message: 550 5.6.0 */
     SMTP_ERRORS_MAX = 20,         /* refused commands of one session: 421 4.7.0 */
     SMTP_AUTH_FAILURES_MAX = 5,   /* wrong passwords of one session: 421 4.7.0 */
-    SMTP_OUTPUT_MAX = 64 * 1024, /* replies that the client has not read: nothing more is taken from it until it does */
-    SMTP_CONNECTIONS_MAX = 4000, /* of one worker: 421 4.3.2 */
-    SMTP_RESOLVE_MS = 10000,     /* accounts' answer: 451 4.3.0 */
-    SMTP_VERIFY_MS = 30000,      /* the verifier's answer, with slow DNS behind it: 451 4.7.0 */
-    SMTP_DELIVER_MS = 2000,      /* the mailbox service's answer; after it the message goes to the queue */
+    SMTP_OUTPUT_MAX = 64 * 1024,  /* unsent replies: no further input is read until the client has received them */
+    SMTP_CONNECTIONS_MAX = 4000,  /* of one worker: 421 4.3.2 */
+    SMTP_RESOLVE_MS = 10000,      /* accounts' answer: 451 4.3.0 */
+    SMTP_VERIFY_MS = 30000,       /* the verifier's answer, which may wait for slow DNS: 451 4.7.0 */
+    SMTP_DELIVER_MS = 2000,       /* the mailbox service's answer; after it the message goes to the queue */
 };
 /* Settings (ARCHITECTURE.md): POSTBUS_MESSAGE_MAX_BYTES (552 5.3.4), POSTBUS_SMTP_MEMORY_MAX (452 4.3.1),
  * POSTBUS_SMTP_CONNECTIONS_PER_CLIENT (421 4.7.0), POSTBUS_SMTP_COMMAND_TIME, POSTBUS_SMTP_LOGIN_TIME,

@@ -12,7 +12,7 @@
  * --------------------------------------------------------------------------------------------------------------------
  */
 
-/* The address in the form in which accounts compares it; -1: it is none. */
+/* The address in the form in which accounts compares it; -1: it is not an address. */
 static int normalise(const struct address *a, struct mail_address *out) {
     struct buf text = {0};
     buf_add_char(&text, '"');
@@ -80,7 +80,7 @@ static void on_owns(struct checking *c, int error, struct slice reply) {
         check_authors(c);
 }
 
-/* Otherwise one account could send, signed, in the name of another (RFC 6409 §6.1). */
+/* Without this, one account could send signed mail in the name of another (RFC 6409 §6.1). */
 void check_authors(struct checking *c) {
     struct session *s = c->session;
     struct transaction *t = &s->t;
@@ -98,7 +98,7 @@ void check_authors(struct checking *c) {
  * ---------------------------------------------------------------------------------------------------------------
  */
 
-/* What a client left out and may not be missing is added; what only the sender may know is removed (RFC 5322 §3.6.3).
+/* Adds required fields that the client left out, and removes Bcc (RFC 5322 §3.6.3).
  */
 void check_header(struct checking *c) {
     struct session *s = c->session;
@@ -144,7 +144,7 @@ void check_signature(struct checking *c) {
     struct buf header = {0}, text = {0};
     if (!session_is_submission(s)) return;
     buf_add_slice(&header, buf_slice(&t->change.on_top));
-    message_kept_header(t, &header); /* what does not go on is not signed */
+    message_kept_header(t, &header); /* dropped fields are not signed */
     struct sign_ask ask = {.id = slice_of(t->id),
                            .domain = slice_of(t->authors.domain),
                            .header = buf_slice(&header),

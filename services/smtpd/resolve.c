@@ -10,7 +10,7 @@ struct name {
     struct name *next;
     int64_t until_us;
     struct resolved *answer; /* of accounts.resolve; NULL: of accounts.owns, which was yes */
-    bool depends;            /* on other names than its own: an alias, a catch-all, an owner */
+    bool depends;            /* it depends on names other than its own: an alias, a catch-all, an owner */
     const char *domain;      /* in key */
     char key[];              /* local@domain, or user SP local@domain */
 };
@@ -18,7 +18,7 @@ struct name {
 struct resolver {
     struct name *buckets[BUCKETS];
     size_t count;
-    uint64_t changes; /* that were heard */
+    uint64_t changes; /* number of change events */
 };
 
 /* An answer
@@ -126,7 +126,7 @@ static void keep(struct resolver *r, uint64_t mark, const char *user, struct sli
     r->count++;
 }
 
-/* An answer about an account names this account and nothing else. */
+/* Whether the answer names one account with this address and nothing else. */
 static bool is_plain(struct slice address, const struct resolved *x) {
     char a[KEY_BYTES], b[KEY_BYTES];
     return x->count == 1 && x->at[0].user && make_key(a, NULL, address) == 0 &&

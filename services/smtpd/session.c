@@ -1,5 +1,5 @@
-/* A session: greeting, the order of commands and of their replies (RFC 2920 §3.2). It is carried out by session_run()
- * alone, from the loop: bytes, answers and the clock wake it. */
+/* A session: greeting, the order of commands and of their replies (RFC 2920 §3.2). Only session_run() executes it, from
+ * the loop: input, answers and the timer wake it. */
 #include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -20,7 +20,7 @@ __attribute__((format(printf, 2, 0))) static void reply_va(struct session *s, co
     int n = vsnprintf(line, sizeof line - 2, format, ap);
     if (n < 0 || !s->stream) return;
     if ((size_t)n > sizeof line - 3) n = (int)sizeof line - 3;
-    for (int i = 0; i < n; i++) /* what others sent must not make a line of its own */
+    for (int i = 0; i < n; i++) /* text from outside must not add a line */
         if (line[i] == '\r' || line[i] == '\n') line[i] = ' ';
     memcpy(line + n, "\r\n", 3);
     stream_write(s->stream, slice_make(line, (size_t)n + 2));
@@ -77,8 +77,9 @@ static void cmd_reset(struct session *s, struct slice argument) {
 }
 
 static void command(struct session *s, enum smtp_verb verb, struct slice argument) {
-    bool needs_hello = verb == SMTP_MAIL || verb == SMTP_RCPT || verb == SMTP_DATA ||
-                       verb == SMTP_AUTH; /* BDAT refuses by itself: its chunk must be taken all the same */
+    bool needs_hello =
+        verb == SMTP_MAIL || verb == SMTP_RCPT || verb == SMTP_DATA ||
+        verb == SMTP_AUTH; /* BDAT refuses in its own function, because its chunk must be read in any case */
     if (needs_hello && !s->helo) {
         session_refuse(s, "503 5.5.1 Send EHLO first");
         return;
@@ -113,7 +114,7 @@ static int next_line(struct session *s, struct slice *line) {
     return stream_line(s->stream, s->mode == MODE_COMMAND ? SMTP_LINE_MAX : SMTP_AUTH_LINE_MAX, line);
 }
 
-/* Only RCPT is taken while others are pending: any other command's reply depends on theirs. */
+/* Only RCPT commands are read while others are pending: the reply to any other command depends on theirs. */
 static void park(struct session *s, int got, struct slice line) {
     if (s->parked_kind != PARKED_NONE) return;
     if (got > 0) buf_add_slice(&s->parked, line);
@@ -151,7 +152,7 @@ static void greet(struct session *s) { session_reply(s, "220 %s ESMTP Postbus", 
 static void on_tls_ready(struct session *s) {
     s->tls_ready = false;
     if (stream_had_pipelined_before_tls(s->stream)) {
-        /* RFC 3207 §4.2; perhaps a command that somebody on the way has put before TLS */
+        /* RFC 3207 §4.2; an attacker on the network may have inserted a command before TLS */
         log_warn("a client sent commands before TLS; closed", "client", s->ip, NULL);
         session_close(s, "554 5.5.1 Commands were sent before TLS was ready, closing connection");
     } else if (s->port == PORT_SUBMISSIONS) {
@@ -169,7 +170,7 @@ void session_quarantine(struct session *s, const struct checking *c) {
 
 static bool is_busy(const struct session *s) { return s->then || s->commit || s->pending; }
 
-/* Does the one thing that comes next; false: there is nothing to do until it is woken again. */
+/* Does the next step; false: there is nothing to do until the session is woken again. */
 static bool step(struct session *s) {
     if (!s->closing && s->tls_ready) on_tls_ready(s);
     if (s->closing) return false;
@@ -229,7 +230,7 @@ void smtpd_free(struct smtpd *d) {
     free(d);
 }
 
-/* Nothing holds it any more. */
+/* Called when nothing holds the session any more. */
 static void session_free(void *ctx) {
     struct session *s = ctx;
     struct smtpd *d = s->smtpd;

@@ -5,14 +5,14 @@
  *   cmd_hello.c    EHLO, HELO, STARTTLS
  *   cmd_auth.c     AUTH
  *   cmd_mail.c     MAIL
- *   cmd_rcpt.c     RCPT; resolve.c remembers what accounts answered
+ *   cmd_rcpt.c     RCPT; resolve.c caches the answers of accounts
  *   data.c         DATA and BDAT: the text arrives
  *   message.c      the text and the header fields that are added and dropped
- *   incoming.c     from other servers: what is proven; forward.c: what is different when an alias leads elsewhere
+ *   incoming.c     from other servers: verification; forward.c: forwarding by aliases
  *   outgoing.c     submission: the header is completed, the authors are checked, it is signed
  *   commit.c       into the mailboxes (deliver.c) or into the queue, and only then 250
  *
- * stage.c says which checks are made where. */
+ * The table in stage.c has the checks of each stage. */
 #ifndef POSTBUS_SMTPD_SMTPD_H
 #define POSTBUS_SMTPD_SMTPD_H
 
@@ -38,13 +38,13 @@
 
 enum smtp_port { PORT_MX, PORT_SUBMISSION, PORT_SUBMISSIONS };
 
-/* What the workers of the process share: settings, and what is counted over all of them. */
+/* Shared by the workers of the process: settings and counters. */
 struct smtpd_process {
     size_t message_max, memory_max;
     int64_t command_s, login_s, session_s, data_s; /* deadlines (deadline.c) */
     int64_t rate_min;                              /* bytes a second */
     struct clients *clients;
-    _Atomic size_t memory; /* bytes of texts and of their copies on the way to the store */
+    _Atomic size_t memory; /* bytes of texts and of the copies that are sent to the store */
 };
 
 struct resolver;
@@ -66,19 +66,19 @@ struct smtpd {
 
 struct rcpt {
     struct rcpt *next;
-    struct slice address; /* as it is delivered to: an account's own address, or a remote one */
+    struct slice address; /* the address of delivery: an account's own address, or a remote one */
     const char *user;     /* NULL: remote */
     const char *orcpt, *notify;
-    const char *via;     /* of our domains the one that handed the message on to here; NULL: nobody did */
-    const char *from;    /* the reverse-path it goes on with; NULL: the message's */
+    const char *via;     /* the hosted domain whose alias forwards the message to this address; NULL: none */
+    const char *from;    /* its reverse-path; NULL: that of the message */
     struct slice folder; /* where it was delivered; p NULL: nowhere yet */
     int64_t uid, modseq;
 };
 
-/* What becomes of the text's header (message.c). */
+/* The changes of the text's header (message.c). */
 struct header_change {
-    struct buf on_top; /* fields to put on top */
-    size_t drop_count; /* byte ranges of the header that do not go on */
+    struct buf on_top; /* fields to add at the top */
+    size_t drop_count; /* byte ranges of the header that are dropped */
     struct {
         size_t at, n;
     } *drop; /* of the arena */
@@ -108,7 +108,7 @@ struct transaction {
     uint64_t data_bytes; /* that arrived since then */
     size_t body_at, body_hashed_to;
     size_t hash_count;
-    struct body_hash_kind hash_kinds[BODY_HASHES_MAX + 1]; /* the signatures', and what we seal */
+    struct body_hash_kind hash_kinds[BODY_HASHES_MAX + 1]; /* those of the signatures, and that of our seal */
     struct body_hash *hashes[BODY_HASHES_MAX + 1];
     unsigned char digests[BODY_HASHES_MAX + 1][BODY_HASH_BYTES];
     uint64_t hashed[BODY_HASHES_MAX + 1];
@@ -119,7 +119,7 @@ struct transaction {
     /* the end stage */
     struct header_change change;
     char message_id[256];
-    struct verify_reply *verified; /* what the verifier found; NULL: it was not asked */
+    struct verify_reply *verified; /* the verifier's results; NULL: it was not asked */
     const char *sealed;            /* the domain of the ARC seal that was added; NULL: none */
     struct {
         size_t count, next;
@@ -128,7 +128,7 @@ struct transaction {
     } authors;
 };
 
-/* What a recipient's address says as a return address (SRS): see forward.c. */
+/* The kind of a recipient's address as an SRS address: see forward.c. */
 enum forward_return { RETURN_NONE, RETURN_TAKEN, RETURN_WITH_SENDER, RETURN_FORGED, RETURN_EXPIRED };
 
 /* A RCPT that is not answered yet. Its texts are of the transaction's arena. */
@@ -156,13 +156,13 @@ struct session {
     bool counted; /* in clients */
     enum smtp_port port;
     enum session_mode mode;
-    bool tls_ready;   /* a handshake has just ended */
+    bool tls_ready;   /* a handshake has ended */
     bool closing;     /* the last reply is written */
-    bool login_ended; /* the account's password changed, or the account is gone */
+    bool login_ended; /* the account's password was changed, or the account was deleted */
 
-    /* what it waits for: no further command is carried out before */
+    /* pending work, before which no further command is executed */
     struct checking checking;
-    stage_done_fn *then;          /* after the stage in `checking`; NULL: none is checked */
+    stage_done_fn *then;          /* called after the stage in `checking`; NULL: no stage is checked */
     struct rcpt_command *pending; /* RCPT commands that are not answered, in order */
     size_t pending_count;
     struct commit *commit;
@@ -190,9 +190,9 @@ void session_refuse(struct session *s, const char *format, ...) __attribute__((f
 void session_refuse_verdict(struct session *s, const struct verdict *v);
 /* Sends the last reply; the session ends in its loop. */
 void session_close(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* A verdict's folder is kept: for the message, or, before MAIL, for all of the session's. */
+/* Stores the folder of a verdict: for the message or, before MAIL, for all messages of the session. */
 void session_quarantine(struct session *s, const struct checking *c);
-/* Checks a stage; done() is called from the session's loop when it is through. */
+/* Checks a stage; done() is called from the session's loop at its end. */
 void session_check(struct session *s, enum stage stage, stage_done_fn *done);
 /* The connection is closed, and the session freed when nothing holds it any more. */
 void session_end(struct session *s);
@@ -209,7 +209,7 @@ void smtpd_free(struct smtpd *d);
  *   a session           POSTBUS_SMTP_SESSION_TIME from the connection; a text that is arriving may be finished
  * While a service is waited for, none counts. */
 void deadline_start(struct session *s);
-/* Sets the clock to the deadline that comes next. */
+/* Sets the timer to the next deadline. */
 void deadline_update(struct session *s);
 
 /* cmd_hello.c */
@@ -222,15 +222,15 @@ void auth_line(struct session *s, struct slice line);
 void cmd_mail(struct session *s, struct slice argument);
 /* Whether v is xtext of at most max bytes (RFC 3461 §4). */
 bool is_xtext(struct slice v, size_t max);
-/* cmd_rcpt.c: RCPT commands are looked up side by side and answered in order. */
+/* cmd_rcpt.c: RCPT commands are looked up concurrently and answered in order. */
 void cmd_rcpt(struct session *s, struct slice argument);
-/* Goes on with the pending ones, and answers the first of them as far as they are through. */
+/* Continues the pending ones, and answers those at the front whose checks are complete. */
 void rcpts_step(struct session *s);
 void rcpts_free(struct session *s);
 
-/* resolve.c: what accounts answered, kept for a short time, so that a name is not asked for with every message.
- * account.changed clears what it concerns; a lost event does so after RESOLVE_KEEP_S. Only what lets a command through
- * is kept: nobody is refused by an old answer. */
+/* resolve.c: a short-lived cache of the answers of accounts. account.changed removes the names that it concerns; if
+ * that event is lost, they expire after RESOLVE_KEEP_S. Only positive answers are cached, so that a cached answer never
+ * leads to a refusal. */
 enum { RESOLVE_KEEP_S = 30, RESOLVE_NAMES_MAX = 10000 };
 struct resolver *resolver_create(struct smtpd *d);
 void resolver_destroy(struct resolver *r);
@@ -242,17 +242,17 @@ struct resolved {
         const char *address, *user; /* user NULL: at another site */
     } at[];
 };
-/* Reads an answer of accounts.resolve; NULL: it is none. The caller releases it. */
+/* Reads an answer of accounts.resolve; NULL: it is malformed. The caller releases it. */
 struct resolved *resolved_read(struct slice reply);
 void resolved_release(struct resolved *x); /* NULL is allowed */
-/* Asks accounts whose mailbox an address is, or whether it belongs to the login. */
+/* Sends accounts.resolve for an address, or asks whether it belongs to the login. */
 void ask_resolve(struct checking *c, struct slice address, check_answer_fn *answer);
 void ask_owner(struct checking *c, struct slice address, check_answer_fn *answer);
-/* Whether the answer to ask_owner is yes, which is kept then. */
+/* Whether the answer to ask_owner is yes; a yes is cached. */
 bool owner_answer(struct checking *c, struct slice reply, struct slice address);
 /* The answer of accounts.resolve about an address; NULL: not known. The caller releases it. */
 struct resolved *resolver_find(struct resolver *r, struct slice address);
-/* How many changes were heard. What was asked at an earlier mark is not kept. */
+/* The number of change events. An answer that was requested at an earlier mark is not cached. */
 uint64_t resolver_mark(const struct resolver *r);
 void resolver_keep(struct resolver *r, uint64_t mark, struct slice address, struct resolved *answer);
 /* Something of a domain changed. An account's change (account: its local part) concerns its own name, a change of
@@ -263,32 +263,32 @@ bool resolver_owns(struct resolver *r, const char *user, struct slice address);
 
 /* forward.c */
 void forward_configure(struct smtpd *d);
-/* The domain of ours that a recipient which leads elsewhere is reached through, of the arena; NULL: this is no
- * forwarding but a submission. */
+/* The hosted domain whose alias leads to a remote recipient, in the arena; NULL: this is a submission, not forwarding.
+ */
 const char *forward_via(struct session *s, struct slice rcpt);
-/* The first such domain of the message's recipients; NULL: nothing is handed on. */
+/* The first such domain of the message's recipients; NULL: nothing is forwarded. */
 const char *forward_domain(const struct session *s);
-/* What a recipient's address says: an SRS address of ours is for reports on mail that we handed on. RETURN_TAKEN:
- * *address is now that mail's sender. */
+/* Reads a recipient's address: our SRS addresses are for reports on mail that we forwarded. RETURN_TAKEN: *address is
+ * now that mail's sender. */
 enum forward_return forward_return(struct session *s, struct slice *address);
-/* Whether the verifier's verdict leaves open that the From address is forged: then our name is not lent to it. */
+/* Whether the From address may be forged according to the verifier: then our name must not authenticate it. */
 bool forward_is_unproven(const struct verify_reply *v);
-/* Whether such a message, which has no sender, would be proven by the mail host's name alone. */
+/* Whether such a message with a null reverse-path would be authenticated by the mail host's name alone. */
 bool forward_greeting_proves(const struct session *s, const struct verify_reply *v);
-/* Gives the recipients that are handed on their reverse-path. */
+/* Sets the reverse-path of recipients to whom the message is forwarded. */
 void forward_rewrite(struct session *s, const struct verify_reply *v);
 
 /* data.c */
 void cmd_data(struct session *s, struct slice argument);
 void cmd_bdat(struct session *s, struct slice argument);
-/* Takes what has arrived; false when more is needed. */
+/* Reads the input that has arrived; false when more is needed. */
 bool data_take(struct session *s);
 
-/* message.c: the text lies in one piece, with room before it, so that header fields are added and dropped without
- * moving the body. */
+/* message.c: the text is contiguous, with room before it, so that header fields are added and dropped without moving
+ * the body. */
 enum { MESSAGE_ROOM = 16 * 1024 };
 void message_begin(struct session *s);
-/* Counts what the text takes now: false, and t->no_memory, when the process has no room for it. */
+/* Counts the present memory of the text: false, and t->no_memory, when the process exceeds its limit. */
 bool message_count(struct session *s);
 /* As it arrived. */
 struct slice message_text(const struct transaction *t);
@@ -297,28 +297,28 @@ void message_put_on_top(struct transaction *t, struct slice fields);
 void message_drop(struct transaction *t, size_t at, size_t n);
 /* Drops every field of this name. */
 void message_drop_fields(struct transaction *t, const char *name);
-/* The header as it goes on, less what was put on top. */
+/* The header as it is sent on, without the added fields. */
 void message_kept_header(struct transaction *t, struct buf *out);
-/* The whole message as it goes on; the text as it arrived is gone after this. */
+/* The whole message as it is sent on; the received text is not available after this. */
 struct slice message_finish(struct session *s);
-/* The text is whole: its checks begin. */
+/* The text is complete: starts its checks. */
 void message_received(struct session *s);
-/* Refuses the message and says so on the bus. */
+/* Refuses the message and publishes the event. */
 void message_refuse(struct session *s, int code, const char *enhanced, const char *reason);
 /* The recipients as events tell them, of the arena. */
 struct mail_event_rcpt *message_event_rcpts(const struct transaction *t);
 
-/* outgoing.c: reads From and Sender (RFC 5322 §3.6.2) into t->authors: whose owner is still to be asked for, and which
- * domain signs. Each author must be the login's own; where From names several, it is enough that the Sender is, who
- * then answers for them. NULL, or what is wrong. */
+/* outgoing.c: reads From and Sender (RFC 5322 §3.6.2) into t->authors: the addresses whose owner is still to be
+ * checked, and the signing domain. Each author must belong to the login; if From has several, it is enough that the
+ * Sender does. NULL, or the fault. */
 const char *outgoing_authors(struct transaction *t, struct slice header);
 
 /* commit.c */
 void commit_begin(struct session *s);
-/* Answers the client when it is through; false: it is not. */
+/* Answers the client at the end; false: it is still running. */
 bool commit_step(struct session *s);
 
-/* deliver.c: asks mailbox.deliver. Messages that become ready in one turn of the loop go in one request. */
+/* deliver.c: sends mailbox.deliver. Messages that are ready in one turn of the loop share a request. */
 struct delivery {
     struct delivery *next;
     const struct envelope *envelope; /* all recipients have a mailbox here */
@@ -330,12 +330,12 @@ struct delivery {
 };
 struct deliverer *deliverer_create(struct smtpd *d);
 void deliverer_destroy(struct deliverer *x);
-/* d stays the caller's, until done(). */
+/* d belongs to the caller and must be valid until done(). */
 void deliver(struct deliverer *x, struct delivery *d);
 
 /* trace.c: pure text. */
 void trace_received(const struct session *s, struct buf *out);
-/* The client as events tell it; valid as long as the session and its connection. */
+/* The client for events; valid as long as the session and its connection. */
 struct mail_event_client trace_client(const struct session *s);
 
 extern struct metric smtpd_connections, smtpd_accepted, smtpd_delivered, smtpd_refused, smtpd_deferred, smtpd_bytes;

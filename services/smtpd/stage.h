@@ -1,9 +1,9 @@
-/* The stages of a mail transaction, and what is checked at each before the client gets its answer.
+/* The stages of a mail transaction, and the checks of each before the client gets its reply.
  *
- * A check is one function, in the table of stage.c under its stage. It is given a struct checking and says what it
- * found by check_reject() or check_quarantine(), at once or after it has asked a service (check_ask); a check that says
+ * A check is one function, in the table of stage.c under its stage. It gets a struct checking and reports its result
+ * with check_reject() or check_quarantine(), at once or after a request to a service (check_ask); a check that reports
  * nothing accepts. The checks of a stage run one after another, and the first refusal ends the stage. Those of several
- * RCPT commands of a pipelined group run side by side. */
+ * RCPT commands of a pipelined group run concurrently. */
 #ifndef POSTBUS_SMTPD_STAGE_H
 #define POSTBUS_SMTPD_STAGE_H
 
@@ -17,28 +17,28 @@ struct rcpt_command;
 enum stage {
     STAGE_CONNECT, /* before the greeting */
     STAGE_HELLO,   /* EHLO, HELO */
-    STAGE_AUTH,    /* login and password are there */
+    STAGE_AUTH,    /* login and password are known */
     STAGE_MAIL,
     STAGE_RCPT,
-    STAGE_DATA, /* before the text is asked for */
-    STAGE_END,  /* the text is whole; header fields may be added and dropped (message_put_on_top, message_drop) */
+    STAGE_DATA, /* before the text is requested */
+    STAGE_END,  /* the text is complete; header fields may be added and dropped (message_put_on_top, message_drop) */
     STAGES
 };
 
 enum { VERDICT_TEXT_BYTES = 512 /* RFC 5321 §4.5.3.1.5 */ };
 
-/* What the checks of a stage said. A folder goes on with the message, into its envelope and to the mailbox; that of a
- * stage before MAIL with every message of the session. */
+/* The result of the checks of a stage. A folder applies to the message, and is passed on in its envelope; a folder set
+ * at a stage before MAIL applies to every message of the session. */
 struct verdict {
     int code; /* 0: accepted; 4xx: deferred; 5xx: rejected */
     char enhanced[12], text[VERDICT_TEXT_BYTES];
-    const char *folder; /* where local recipients get it; NULL: the INBOX */
+    const char *folder; /* folder for local recipients; NULL: INBOX */
 };
 
 /* reply: JSON text, also with BUS_REFUSED; empty when there is none. */
 typedef void check_answer_fn(struct checking *c, int error, struct slice reply);
 
-/* One run through the checks of a stage. */
+/* One run of the checks of a stage. */
 struct checking {
     struct session *session;
     enum stage stage;
@@ -47,21 +47,21 @@ struct checking {
     size_t next;             /* of the stage's checks */
     bool waits;              /* for a service's answer */
     check_answer_fn *answer; /* gets it */
-    uint64_t mark;           /* resolver_mark() of when accounts was asked */
+    uint64_t mark;           /* resolver_mark() at the time of the request to accounts */
 };
 
 void stage_begin(struct checking *c, struct session *s, enum stage stage);
-/* Starts checks until one waits for an answer; true: the stage is through. Called from the session's loop; an answer
+/* Runs checks until one waits for an answer; true: the stage is complete. Called from the session's loop; an answer
  * wakes it. */
 bool stage_step(struct checking *c);
 
-/* Refuses, with what the client is told: code 4xx or 5xx. */
+/* Refuses with this reply: code 4xx or 5xx. */
 void check_reject(struct checking *c, int code, const char *enhanced, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 /* Accepts, but local recipients get it in this folder (of static life). */
 void check_quarantine(struct checking *c, const char *folder);
-/* Asks a service; the check goes on in answer(), which is not called any more when the session has ended. ask: JSON
- * text, freed here. */
+/* Sends a request to a service; the check continues in answer(), which is not called when the session has ended. ask:
+ * JSON text, freed here. */
 void check_ask(struct checking *c, const char *verb, struct buf *ask, int timeout_ms, check_answer_fn *answer);
 /* The checks. */
 typedef void check_fn(struct checking *c);

@@ -1,4 +1,4 @@
-/* Trace fields, and what the events say of a client: text, and nothing but text. */
+/* Trace fields, and the description of a client for events: pure text. */
 #include <stdio.h>
 
 #include "libcommon/base/clock.h"
@@ -18,7 +18,7 @@ void trace_received(const struct session *s, struct buf *out) {
     if (*tls) buf_printf(out, "\r\n\t(using %s with cipher %s)", tls, stream_tls_cipher(s->stream));
     if (s->t.rcpt_count == 1)
         buf_printf(out, "\r\n\tfor <%.*s>",
-                   SLICE_FMT(s->t.rcpts->address)); /* with several it would tell one of the others (§7.2) */
+                   SLICE_FMT(s->t.rcpts->address)); /* with several it would reveal the others (§7.2) */
     buf_printf(out, ";\r\n\t%s\r\n", clock_rfc5322(clock_wall_ms(), when));
 }
 

@@ -132,7 +132,7 @@ def test_queue_health_journey(cli):
     for verb, said in (("hold", "is held"), ("release", "no longer held")):
         assert said in cli("queue", verb, "01JDADM0000000000000000001")
     assert "priority" in cli("queue", "priority", "01JDADM0000000000000000001", "5")
-    assert "tried again" in cli("queue", "retry", "01JDADM0000000000000000001")
+    assert "is due now" in cli("queue", "retry", "01JDADM0000000000000000001")
     assert "was deleted" in cli("queue", "delete", "01JDADM0000000000000000001")
     wait_until("health", lambda: "mx.alpha.test: ok" in cli("health"))
     assert "7 days" in cli("journey", "01JDADM0000000000000000002", status=1)

@@ -27,6 +27,25 @@ def resident(site):
     return int(re.search(r"VmRSS:\s+(\d+)", open(f"/proc/{site.processes['imapd'].pid}/status").read()).group(1)) * 1024
 
 
+def test_listings_that_nobody_reads_are_not_gathered(site):
+    """First in this file: what a process once had is seen in no growth later."""
+    client = Client(site)
+    client.tagged("CREATE Wide")
+    names = b",\r\n ".join(b"someone.with.a.long.name.%d@wide.example.test" % i for i in range(1000))
+    for _ in range(400):
+        client.append(b"From: a@b.test\r\nTo: " + names + b"\r\nSubject: wide\r\n\r\nx\r\n", "Wide")
+    assert client.tagged("SELECT Wide").startswith(b"OK")
+    client.untagged("FETCH 1 (ENVELOPE)")
+    before, most = resident(site), 0
+    client.send("f FETCH 1:* (ENVELOPE)")
+    for _ in range(20):
+        time.sleep(0.1)
+        most = max(most, resident(site))
+    assert most - before < 40 * MB, (most - before) / MB
+    assert b"".join(client.until(b"f ")).count(b"ENVELOPE") == 400
+    client.close()
+
+
 def announce(client, size):
     client.send(b"a APPEND INBOX {%d}" % size)
     return client.response()

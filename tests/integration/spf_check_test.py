@@ -87,8 +87,8 @@ def test_either_identity_is_enough(server, words, scope):
 
 @pytest.mark.parametrize("words,says", [
     ((), "--ip is missing"), (("--ip", "192.0.2.1"), "--helo or --mail-from is missing"), (("--ip", "192.0.2.1", "--mail-from", ""), "--helo is missing"),
-    (("--ip", "192.0.2.256", "--helo", "h.test"), "no IPv4"), (("--ip", "", "--helo", "h.test"), "no IPv4"), (("--ip", "fe80::1%eth0", "--helo", "h.test"), "no IPv4"),
-    (("--ip", "example.org", "--helo", "h.test"), "no IPv4"), (("--ip", "1" * 5000, "--helo", "h.test"), "no IPv4")])
+    (("--ip", "192.0.2.256", "--helo", "h.test"), "not an IPv4"), (("--ip", "", "--helo", "h.test"), "not an IPv4"), (("--ip", "fe80::1%eth0", "--helo", "h.test"), "not an IPv4"),
+    (("--ip", "example.org", "--helo", "h.test"), "not an IPv4"), (("--ip", "1" * 5000, "--helo", "h.test"), "not an IPv4")])
 def test_wrong_usage_is_told_in_words(server, words, says):
     done = run(server, *words)
     assert done.returncode == USAGE and says in done.stderr.decode() and "usage:" in done.stderr.decode() and not done.stdout

@@ -41,7 +41,7 @@ void account_domain_listed(struct redis *r, const char *domain, bool listed, acc
     redis_command(r, pending_on_done, PENDING(done, ctx), listed ? 4 : 3, listed ? add : drop);
 }
 
-/* What stands before, then name and value of each field. */
+/* The preceding arguments, then name and value of each field. */
 static void set_fields(struct redis *r, const char *function, const char *domain, const char *before, size_t count,
                        const struct account_field fields[], account_done_fn *done, void *ctx) {
     struct slice *args = memory_alloc((1 + 2 * count) * sizeof *args);

@@ -1,4 +1,4 @@
-/* What the mailbox service has still to be told. */
+/* Operations that are owed to the mailbox service. */
 #include <stdio.h>
 
 #include "libcommon/base/clock.h"
@@ -42,7 +42,7 @@ void account_owed_done(struct redis *r, const char *domain, const char *user, co
 }
 
 void account_owing_lease(struct redis *r, int seconds, account_done_fn *done, void *ctx) {
-    char token[ULID_BYTES]; /* a new one each time, so that nobody's turn is made longer */
+    char token[ULID_BYTES]; /* a new token each time, so that no lease is extended */
     ulid_create(token);
     lease_acquire(r, slice_of(lease_key), token, seconds * 1000LL, done, ctx);
 }

@@ -1,4 +1,4 @@
-/* What the files of the accounts' door share. */
+/* Shared declarations of the files that implement account.h and login.h. */
 #ifndef POSTBUS_STORE_ACCOUNT_PRIVATE_H
 #define POSTBUS_STORE_ACCOUNT_PRIVATE_H
 

@@ -2,8 +2,8 @@
 #include "libcommon/mail/structure.h"
 #include "libcommon/store/mailbox/mailbox_private.h"
 
-/* The fields that mail clients list folders by; Return-Path and Delivered-To are left to the message, since the prefix
- * brings them. */
+/* The fields that mail clients show in lists; Return-Path and Delivered-To are not cached, because they are in the
+ * prefix. */
 static const char *const cached_fields[] = {
     "From",
     "To",
@@ -100,7 +100,7 @@ void mailbox_cache_complete(struct arena *arena, struct slice message, struct ma
     arena_destroy(work);
 }
 
-/* Takes one text off *packed; p is NULL where it was too large to keep. */
+/* Removes one text from *packed; p is NULL if it was too large to keep. */
 static bool read_text(struct slice *packed, struct slice *text) {
     if (packed->n < 4) return false;
     uint32_t n = mailbox_u32(packed->p);

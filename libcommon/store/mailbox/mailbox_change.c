@@ -1,5 +1,5 @@
-/* Flags stored, messages copied, moved and expunged: in chunks of MAILBOX_CHUNK messages, each one Function, results
- * put together. */
+/* Flags stored, messages copied, moved and expunged: in chunks of MAILBOX_CHUNK messages, each one Function; the
+ * results are combined. */
 #include "libcommon/store/mailbox/mailbox_private.h"
 
 enum change_kind { CHANGE_STORE, CHANGE_COPY, CHANGE_EXPUNGE };
@@ -21,7 +21,7 @@ struct change {
     uint64_t flags, unchanged_since;
     struct buf text; /* keywords, or the target's name */
     bool flag;       /* move, or only \Deleted */
-    /* what came out */
+    /* the results */
     struct buf first, second; /* packed: records and refused uids; from and to uids; expunged uids */
     uint32_t to_uidvalidity, to_folder;
     int error; /* told when what was copied is removed again */
@@ -53,7 +53,7 @@ static uint32_t *unpack(const struct buf *packed, size_t *count) {
     return uids;
 }
 
-/* error: nothing of what was asked is told then, though some of it may have happened; all of it can be asked again. */
+/* error: no results are returned then, though some changes may have happened; the whole call can be repeated. */
 static void change_end(struct change *c, int error) {
     size_t first_count = 0, second_count = 0;
     uint32_t *first = NULL, *second = unpack(&c->second, &second_count);

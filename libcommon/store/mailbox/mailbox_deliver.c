@@ -1,5 +1,5 @@
-/* Deliveries: one Function for a message and all its recipients of one user, and the references of those for whom it
- * did not happen. */
+/* Deliveries: one Function for a message and all its recipients of one user, and the release of references of those to
+ * whom it was not delivered. */
 #include "libcommon/store/mailbox/mailbox_private.h"
 
 #include "libcommon/base/ulid.h"
@@ -48,7 +48,7 @@ static void delivering_free(struct delivering *d) {
     free(d);
 }
 
-/* The release of references that no message needs. */
+/* The release of unneeded references. */
 struct dropping {
     struct redis *r;
     char *key;
@@ -66,7 +66,7 @@ static void on_dropped(void *ctx, int error) {
     free(o);
 }
 
-/* Releases the references of these names, and takes them off {u}:x if they were noted there. */
+/* Releases the references of these names, and removes them from {u}:x if they were noted there. */
 static void drop(struct redis *r, const char *key, const char *id, size_t count, const struct slice names[]) {
     char text[MAILBOX_RECIPIENTS_MAX][MAILBOX_REF_MAX];
     struct slice refs[MAILBOX_RECIPIENTS_MAX];
@@ -82,8 +82,8 @@ static void drop(struct redis *r, const char *key, const char *id, size_t count,
     blob_release(r, slice_of(id), count, refs, on_dropped, o);
 }
 
-/* After a refusal of the whole call: an earlier call under the same attempt's name may have succeeded, so only what the
- * mailbox does not hold is released. */
+/* After a refusal of the whole call: an earlier call of the same attempt may have succeeded, so only references that
+ * the mailbox does not hold are released. */
 static void on_unheld(void *ctx, const redisReply *reply) {
     struct delivering *d = ctx;
     struct slice names[MAILBOX_RECIPIENTS_MAX];
@@ -123,7 +123,7 @@ static void on_delivered(void *ctx, const redisReply *reply) {
         refuse_all(d, error);
         return;
     }
-    results[0].error = STORE_INVALID; /* there is a first one always, which the compiler does not know */
+    results[0].error = STORE_INVALID; /* there is always a first one, which the compiler does not know */
     for (size_t i = 0; i < d->count; i++) {
         const redisReply *one = reply->element[i];
         struct mailbox_delivered *v = &results[i];

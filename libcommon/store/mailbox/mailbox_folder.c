@@ -10,7 +10,7 @@ struct folder_job {
     mailbox_names_fn *named;
     void *ctx;
     bool sweep;
-    /* a list that takes more than one page */
+    /* a list of more than one page */
     struct arena *arena;
     struct mailbox_folder *folders;
     size_t count;
@@ -43,7 +43,7 @@ static int by_name(const void *one, const void *other) {
 
 static void ask_folders(struct folder_job *j, uint32_t after);
 
-/* The texts of a folder live in the job from now on, not in the reply. */
+/* Copies the texts of a folder from the reply to the job. */
 static void keep(struct folder_job *j, struct mailbox_folder *f) {
     if (!j->arena) j->arena = arena_create();
     f->name = arena_slice(j->arena, f->name);

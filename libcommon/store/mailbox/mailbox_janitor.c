@@ -1,4 +1,4 @@
-/* The janitor's door: its lease, what it suspects, and its look at users. */
+/* The janitor's access to the store: its lease, suspected references, and users. */
 #include "libcommon/store/mailbox/mailbox_janitor.h"
 #include "libcommon/store/mailbox/mailbox_private.h"
 #include "libcommon/store/pending.h"

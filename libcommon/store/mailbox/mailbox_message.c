@@ -6,7 +6,7 @@
 /* Append
  * ---------------------------------------------------------------------------------------------------------------
  *
- * The blob is written first, then the record; the blob of a record that was refused is released. */
+ * The blob is written first, then the record; if the record is refused, the blob is released. */
 
 struct appending {
     struct redis *r;
@@ -34,7 +34,7 @@ static void on_appended(void *ctx, const redisReply *reply) {
     if (error) {
         char text[MAILBOX_REF_MAX];
         struct slice ref = slice_of(mailbox_blob_ref(text, mailbox_user_of(a->key), SLICE(""), SLICE("")));
-        /* Without an answer it may have happened: then the blob stays, and the janitor finds out. */
+        /* Without an answer it may have happened: then the blob stays, and the janitor releases it if it did not. */
         if (error != STORE_UNAVAILABLE) blob_release(a->r, slice_of(a->id), 1, &ref, NULL, NULL);
         appending_end(a, error, 0, 0);
         return;
@@ -129,16 +129,16 @@ void mailbox_read(struct redis *r, struct slice user, uint32_t folder_id, uint32
     free(key);
 }
 
-/* What was cached; what was too large to keep is worked out again, message by message. */
+/* Reads cached texts; those that were too large to keep are computed again, message by message. */
 struct caching {
     struct redis *r;
     char *key;
     uint32_t folder_id;
     mailbox_cached_fn *done;
     void *ctx;
-    struct arena *arena; /* NULL until something has to outlive the reply */
+    struct arena *arena; /* NULL until data has to outlive the reply */
     struct mailbox_cached *cached;
-    size_t found, at; /* entries; the one that is worked out */
+    size_t found, at; /* entries; the index of the one that is computed */
     size_t count;
     uint32_t uids[];
 };
@@ -163,7 +163,7 @@ static void on_whole(void *ctx, int error, struct slice message) {
         caching_end(c, error);
         return;
     }
-    if (error) /* gone meanwhile: left out */
+    if (error) /* removed in the meantime: left out */
         memmove(c->cached + c->at, c->cached + c->at + 1, (--c->found - c->at) * sizeof *c->cached);
     else
         mailbox_cache_complete(c->arena, message, &c->cached[c->at]);

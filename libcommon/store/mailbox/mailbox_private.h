@@ -1,4 +1,4 @@
-/* What the files mailbox*.c share; nobody else includes it. */
+/* Shared declarations of mailbox*.c; private to them. */
 #ifndef POSTBUS_STORE_MAILBOX_PRIVATE_H
 #define POSTBUS_STORE_MAILBOX_PRIVATE_H
 
@@ -32,25 +32,26 @@ uint64_t mailbox_u64(const char *p);
 void mailbox_read_record(const char *p, struct mailbox_record *out);
 /* The fields of a folder as mailbox.lua's FOLDER_FIELDS give them. Views of the reply. */
 bool mailbox_read_folder(uint32_t id, const redisReply *fields, struct mailbox_folder *out);
-/* Keywords as the Functions take them: parted by spaces. */
+/* Keywords as arguments of Functions: separated by spaces. */
 struct buf mailbox_join_keywords(size_t count, const struct slice keywords[]);
 
-/* A folder's name in its one form: INBOX in capitals, UTF-8 without controls, no empty level, at most MAILBOX_NAME_MAX
+/* A folder's name in normal form: INBOX in capitals, UTF-8 without controls, no empty level, at most MAILBOX_NAME_MAX
  * bytes. False: not allowed. */
 bool mailbox_name_clean(struct slice name, char out[MAILBOX_NAME_MAX + 1], struct slice *clean);
 
 /* The cached value of a message: the prefix with its length before it, and the listing. */
 void mailbox_cache_build(struct slice prefix, struct slice message, struct buf *out);
-/* Works out the texts that were too large to keep (p NULL) from the whole message; they live in arena. */
+/* Computes the texts that were too large to keep (p NULL) from the whole message; they are in arena. */
 void mailbox_cache_complete(struct arena *arena, struct slice message, struct mailbox_cached *out);
 /* Views of packed. */
 bool mailbox_cache_read(struct slice packed, struct slice *prefix, struct mailbox_cached *out);
 
-/* Releases the blobs that a Function's list names ("<id>/<name>"), then tells the mailbox so. Nobody waits for it. */
+/* Releases the blobs in a Function's list ("<id>/<name>"), then removes the notes from the mailbox. There is no
+ * callback. */
 void mailbox_release(struct redis *r, const char *key, const redisReply *list);
 /* The reference of a name that {u}:b and {u}:x hold. */
 const char *mailbox_name_ref(char out[MAILBOX_REF_MAX], struct slice user, struct slice name);
-/* done comes from the loop, with error and empty values: for arguments that no Function need see. */
+/* Calls done from the loop, with error and empty values: for arguments that are refused without calling a Function. */
 void mailbox_fail_done(struct redis *r, mailbox_done_fn *done, void *ctx, int error);
 
 #endif

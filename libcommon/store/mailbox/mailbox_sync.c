@@ -3,9 +3,9 @@
 
 enum { RESTARTS_MAX = 3 };
 
-/* Pages come in modseq order, first of records, then of vanished uids. A record that changes between two pages comes
- * again, later; one that vanishes between them is in a later page's list. So the records as the last page leaves them
- * are one consistent state. */
+/* Pages come in modseq order, first of records, then of vanished uids. A record that changes between two pages is
+ * returned again in a later page; one that vanishes between them is in the list of a later page. So the records after
+ * the last page are one consistent state. */
 struct syncing {
     struct redis *r;
     mailbox_sync_fn *done;
@@ -57,7 +57,7 @@ static void add_records(struct syncing *s, struct slice packed) {
     for (size_t i = 0; i < n; i++) mailbox_read_record(packed.p + i * MAILBOX_RECORD_BYTES, &s->records[s->count++]);
 }
 
-/* By uid; of one that came twice, the newer first. */
+/* By uid; of two records with one uid, the newer first. */
 static int by_uid(const void *one, const void *other) {
     const struct mailbox_record *a = one, *b = other;
     if (a->uid != b->uid) return a->uid < b->uid ? -1 : 1;

@@ -1,4 +1,4 @@
-/* A user's mailbox as a whole: figures, quota, deletion; and letting go of blobs that nobody uses any more. */
+/* A user's mailbox as a whole: totals, quota, deletion; and the release of blobs that are no longer used. */
 #include "libcommon/store/mailbox/mailbox_private.h"
 
 #include "libcommon/base/ulid.h"
@@ -14,7 +14,7 @@ struct releasing {
     char *key;
     size_t waiting;
     bool failed;
-    mailbox_done_fn *then; /* after all of it; may be NULL */
+    mailbox_done_fn *then; /* called at the end; may be NULL */
     void *then_ctx;
     size_t count;
     char **members;
@@ -34,7 +34,7 @@ static void on_noted(void *ctx, const redisReply *reply) {
     if (--o->waiting == 0) releasing_end(o, o->failed ? STORE_UNAVAILABLE : 0);
 }
 
-/* Takes the released ones off {u}:x. */
+/* Removes the released ones from {u}:x. */
 static void forget_notes(struct releasing *o) {
     struct slice args[MAILBOX_CHUNK];
     o->waiting = (o->count + MAILBOX_CHUNK - 1) / MAILBOX_CHUNK;

@@ -1,4 +1,4 @@
-/* The way of an entry: committed, leased, recorded, given back. */
+/* The life of an entry: commit, lease, record, release. */
 #include "libcommon/store/queue.h"
 
 #include <ctype.h>
@@ -72,7 +72,7 @@ static int compare_domains(const void *a, const void *b) {
     return order ? order : (x->domain.n > y->domain.n) - (x->domain.n < y->domain.n);
 }
 
-/* The distinct destination domains with their numbers of recipients, in place; answers how many. */
+/* The distinct destination domains with their numbers of recipients, in place; returns their number. */
 static size_t count_domains(struct counted_domain *all, size_t n) {
     size_t count = 0;
     qsort(all, n, sizeof *all, compare_domains);
@@ -179,8 +179,8 @@ void queue_release(struct redis *r, struct slice id, const char *token, queue_do
     call_for(r, pending_on_done, done, ctx, "queue_release", id, 2, args);
 }
 
-/* Record, in steps of bounded size that are all under way at once. The first step that is refused decides the answer;
- * the one that closes the last recipient says that the entry is gone, in whatever order they come. */
+/* Record, in steps of bounded size that run concurrently. The first refused step decides the result; the step that
+ * completes the last recipient reports that the entry was removed, in any order of the answers. */
 
 struct recording {
     size_t waiting;
@@ -200,7 +200,7 @@ static void on_step(void *ctx, const redisReply *reply) {
     free(g);
 }
 
-/* One recipient's arguments; answers how many. */
+/* Writes one recipient's arguments; returns their number. */
 typedef size_t arguments_fn(struct arena *a, const struct envelope *e, size_t index, struct slice argv[]);
 
 static struct slice state_text(struct arena *a, const struct envelope_rcpt *r) {

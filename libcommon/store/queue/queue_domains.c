@@ -3,7 +3,7 @@
 
 #include "libcommon/store/queue/queue_private.h"
 
-/* Of a shard's domains no more than these, the first in alphabetical order, are counted. */
+/* At most this many of a shard's domains, the first in alphabetical order, are counted. */
 enum { DOMAINS_MAX = 20000 };
 
 /* Retry */

@@ -1,4 +1,4 @@
-/* What the Functions of the queue answer, as envelopes. */
+/* Reads answers of the queue's Functions as envelopes. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -19,7 +19,7 @@ static int read_states(struct envelope *e, const redisReply *list) {
     return 0;
 }
 
-/* {"<domain> <index>", next ms, …}: these times count, since a retry changes them without writing the state. */
+/* {"<domain> <index>", next ms, …}: these times override those of the states, because a retry changes only them. */
 static int read_times(struct envelope *e, const redisReply *list) {
     for (size_t i = 0; list && i + 1 < list->elements; i += 2) {
         struct slice member = redis_reply_slice(list->element[i]);

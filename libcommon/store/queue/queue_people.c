@@ -1,4 +1,4 @@
-/* What people, and the janitor, do with entries: look, retry, hold, delete. */
+/* Operations of administrators and of the janitor on entries: list, retry, hold, delete. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -17,7 +17,7 @@ struct connector {
     struct race race;
     struct session *session;
     struct target *target;   /* the session's */
-    struct tls_demand plain; /* for the second try, in plain text */
+    struct tls_demand plain; /* for the second attempt, in plain text */
     bool without_tls, done, failed_for_now;
     struct outcome outcome;
     char enhanced[16], reason[600], host[300];
@@ -38,9 +38,8 @@ static void conclude(struct connector *c, enum outcome_kind kind, int code, cons
     finish(c);
 }
 
-/* No server is left. A refusal for good counts only when no other server failed for a reason that passes: that one may
- * take the mail tomorrow. With REQUIRETLS there is no later where what it asks for is missing at every server (RFC 8689
- * §4.2.1). */
+/* No server is left. A permanent refusal is final only if no other server failed temporarily, because that one may
+ * accept the mail later. With REQUIRETLS there is no further attempt if no server supports it (RFC 8689 §4.2.1). */
 static void conclude_failure(struct connector *c) {
     bool final = c->outcome.code / 100 == 5 && !c->failed_for_now;
     if (c->set.wish.required && !c->failed_for_now)
@@ -115,7 +114,7 @@ static void on_session_failed(struct connector *c) {
     const struct smtp_result *r = session_result(c->session);
     note_failure(c, r->code, r->enhanced, r->reason, t->name);
     bool again = r->end == SMTP_END_TLS_FAILED && t->demand->level == TLS_MAY && !c->without_tls;
-    if (again) { /* RFC 7435: better in plain text than not at all */
+    if (again) { /* RFC 7435: plain text is better than no delivery */
         log_info("TLS failed; trying without it", "id", c->id, "host", t->name, "reason", c->reason, NULL);
     } else if (r->end == SMTP_END_TLS_FAILED) {
         log_warn("TLS failed where it is asked for", "id", c->id, "host", t->name, "reason", c->reason, NULL);

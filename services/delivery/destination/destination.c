@@ -28,7 +28,7 @@ struct destination {
     struct tls_wish wish;
     struct window window;
     int64_t used_ms;
-    bool forced; /* a try is asked for, pause or not */
+    bool forced; /* an attempt was requested, even during a pause */
 
     struct transaction *first, **last;
     size_t waiting;
@@ -104,7 +104,7 @@ struct destination *destination_find(struct destinations *all, json_t *route, co
         metric_add(&known, 1);
     }
     json_decref(dest->route);
-    dest->route = json_incref(route); /* the newest: addresses may have changed */
+    dest->route = json_incref(route); /* the newest route, because addresses may have changed */
     snprintf(dest->domain, sizeof dest->domain, "%s", domain);
     dest->used_ms = clock_wall_ms();
     return dest;
@@ -235,7 +235,7 @@ static void settle_waiting(struct destination *dest, const struct outcome *o) {
 /* None of its servers could be used. */
 static void on_failure(struct destination *dest, const struct outcome *o) {
     int64_t now = clock_wall_ms();
-    if (dest->session_count) { /* others are open: the servers have enough of us */
+    if (dest->session_count) { /* other sessions are open: the servers do not accept more connections */
         window_crowded(&dest->window, dest->session_count, now);
         return;
     }
@@ -243,7 +243,7 @@ static void on_failure(struct destination *dest, const struct outcome *o) {
         settle_waiting(dest, o);
         return;
     }
-    if (!window_is_closed(&dest->window, now)) /* else this attempt began before, or somebody asked for it */
+    if (!window_is_closed(&dest->window, now)) /* otherwise this attempt began before the pause, or was requested */
         window_failed(&dest->window, &dest->all->delivery->policy, now, randombytes_random());
     dest->code = o->code;
     snprintf(dest->enhanced, sizeof dest->enhanced, "%s", o->enhanced);
@@ -302,7 +302,7 @@ static void feed(struct destination *dest) {
     }
 }
 
-/* Rather than that a destination has none, another's idle connection is closed. */
+/* If a destination has no connection, an idle connection of another is closed for it. */
 static bool has_room(struct destinations *all) {
     if (all->open < DESTINATION_SESSIONS_MAX) return true;
     for (size_t b = 0; b < BUCKETS; b++)
@@ -388,7 +388,7 @@ void destinations_sweep(struct destinations *all) {
                 drop_lost(dest, false);
             bool used = dest->first || dest->session_count || dest->connector_count ||
                         now - dest->used_ms < DESTINATION_FORGOTTEN_MS || window_is_closed(&dest->window, now);
-            if (dest->first) life_wake(&dest->life); /* room may have come */
+            if (dest->first) life_wake(&dest->life); /* there may be room now */
             if (used) {
                 at = &dest->next;
                 continue;

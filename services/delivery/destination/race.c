@@ -24,7 +24,7 @@ static void on_stream(void *ctx, struct stream *s, enum stream_event event) {
     }
 }
 
-/* The next address, if one is left; else the race goes on with those that run. */
+/* Starts the next address, if one is left; otherwise the race continues with the running ones. */
 static void begin_next(struct race *r) {
     if (r->winner || r->begun == r->count) return;
     struct racer *one = &r->racers[r->begun++];

@@ -37,7 +37,7 @@ static size_t bucket_of(const char *domain) {
     return h % BUCKETS;
 }
 
-/* The callbacks are the loop's to make: one of them may ask for the next route. */
+/* Callbacks are called from the loop, because one of them may ask for the next route. */
 static void tell(struct route *r) {
     struct waiting *w = r->first;
     json_t *answer = json_incref(r->answer);
@@ -123,7 +123,7 @@ bool routes_asking(const struct routes *r) { return r->asking > 0; }
 
 void route_ask(struct routes *all, struct slice domain, route_fn *done, void *ctx) {
     char name[DOMAIN_BYTES];
-    if (domain_normalise(domain, name) != 0) { /* an address literal, or nothing that DNS knows: the verifier says so */
+    if (domain_normalise(domain, name) != 0) { /* an address literal or an invalid name: the verifier decides */
         size_t n = domain.n < sizeof name ? domain.n : sizeof name - 1;
         memcpy(name, domain.p, n);
         name[n] = 0;

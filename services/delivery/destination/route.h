@@ -1,5 +1,5 @@
-/* Where a domain's mail goes: verifier.route's answer, shared by all messages to the domain that ask within a second
- * (the verifier keeps it for as long as DNS allows). */
+/* The route of a domain's mail: the reply of verifier.route, shared by all messages to the domain that ask within a
+ * second (the verifier caches it as long as DNS allows). */
 #ifndef POSTBUS_DELIVERY_ROUTE_H
 #define POSTBUS_DELIVERY_ROUTE_H
 
@@ -10,14 +10,14 @@
 
 struct routes;
 
-/* answer NULL: the verifier cannot be reached, a fault of ours. Else verifier.route's reply; whoever keeps it takes a
+/* answer NULL: the verifier cannot be reached. Otherwise the reply of verifier.route; a callee that keeps it takes a
  * reference. Never called before route_ask returns. */
 typedef void route_fn(void *ctx, json_t *answer);
 
 struct routes *routes_create(struct event_base *base, struct bus *b);
-/* After the bus is gone. Waiting callbacks do not come any more. */
+/* Must be called after the bus was destroyed. Waiting callbacks are not called. */
 void routes_destroy(struct routes *r);
-/* Whether a question to the verifier is on its way. */
+/* Whether a request to the verifier is pending. */
 bool routes_asking(const struct routes *r);
 void route_ask(struct routes *r, struct slice domain, route_fn *done, void *ctx);
 

@@ -57,7 +57,7 @@ static void add_addresses(const struct delivery *d, struct targets *out, const j
     }
 }
 
-/* The preference of this server in the list; INT64_MAX: it is not there. */
+/* The preference of this server in the list; INT64_MAX: it is not in the list. */
 static json_int_t own_preference(const struct delivery *d, json_t *const order[], size_t count) {
     json_int_t own = INT64_MAX;
     for (size_t i = 0; i < count; i++) {

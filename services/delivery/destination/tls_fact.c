@@ -32,7 +32,7 @@ const char *tls_fact_of_verification(long code) {
     case X509_V_OK: return "success";
     case X509_V_ERR_HOSTNAME_MISMATCH: return "certificate-host-mismatch";
     case X509_V_ERR_CERT_HAS_EXPIRED: return "certificate-expired";
-    case X509_V_ERR_DANE_NO_MATCH: /* no TLSA record vouches for it */
+    case X509_V_ERR_DANE_NO_MATCH: /* no TLSA record matches it */
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
@@ -76,7 +76,7 @@ const char *tls_fact_of_session(const struct tls_demand *demand, const struct sm
     }
     if (r->verify_code != X509_V_OK)
         *reason =
-            X509_verify_cert_error_string(r->verify_code); /* the policy only tests: it was delivered all the same */
+            X509_verify_cert_error_string(r->verify_code); /* policy mode testing: it was delivered nevertheless */
     return tls_fact_of_verification(r->verify_code);
 }
 
@@ -93,12 +93,12 @@ static json_t *tlsa_policy(const json_t *host) {
     return lines;
 }
 
-/* The lines of an MTA-STS policy, made again from what it says. */
+/* The lines of an MTA-STS policy, reconstructed from its fields. */
 static json_t *sts_policy(const json_t *policy) {
     json_t *lines = json_array();
     const json_t *each;
     size_t i;
-    if (!json_is_object(policy)) return lines; /* it could not be had */
+    if (!json_is_object(policy)) return lines; /* it could not be fetched */
     json_array_append_new(lines, json_string("version: STSv1"));
     json_array_append_new(lines, json_sprintf("mode: %s", member_text_or_null(policy, "mode")));
     json_array_foreach(json_object_get(policy, "mx"), i, each)
@@ -148,8 +148,8 @@ void tls_fact_tell_session(const struct delivery *d, const char *id, const json_
     enum tls_policy policy = demand->policy;
     if (!result) return;
     if (policy == TLS_POLICY_NONE && json_is_null(json_object_get(route, "mta_sts")) && failure) {
-        /* the domain announces a policy that cannot be had: that is what it should hear of, whatever came of the
-         * session (RFC 8460 §4.3.2.2) */
+        /* the domain announces a policy that cannot be fetched: this must be reported, independent of the session (RFC
+         * 8460 §4.3.2.2) */
         policy = TLS_POLICY_STS;
         result = member_text_or_null(failure, "result");
         reason = member_text_or_null(failure, "reason");

@@ -20,7 +20,7 @@ struct locals {
     size_t requests;
 };
 
-/* One request: the recipients in the order in which they stand in it. */
+/* One request: the recipients in its order. */
 struct batch {
     struct locals *all;
     size_t count;
@@ -35,7 +35,7 @@ static void settle(struct local *l, const struct outcome *o) {
     owner->ended(owner->ctx);
 }
 
-/* A fault of ours: soon again, and it counts as no attempt. */
+/* A fault of this site: tried again soon, which does not count as an attempt. */
 static struct outcome later(const struct local *l, const char *enhanced, const char *reason) {
     int64_t pause = (clock_wall_ms() - l->owner->envelope->received_ms) / 4;
     return (struct outcome){.kind = OUTCOME_DEFERRED,
@@ -122,13 +122,13 @@ static void take_report(struct locals *all, struct local *l) {
 
 static json_t *message_of(const struct envelope *e) {
     char attempt[ULID_BYTES];
-    ulid_create(attempt); /* each attempt holds the body under a name of its own */
+    ulid_create(attempt); /* each attempt holds the body under a different name */
     return json_pack("{s:s,s:o,s:o,s:I,s:I,s:s,s:b,s:[]}", "id", e->id, "from", text_of(e->from), "folder",
                      text_of(e->folder), "size", (json_int_t)e->size, "date", (json_int_t)(e->received_ms / 1000),
                      "attempt", attempt, "held", 0, "rcpts");
 }
 
-/* One request with as much as fits. */
+/* Sends one request with as many messages as fit. */
 static void send_batch(struct locals *all) {
     struct batch *b = memory_alloc(sizeof *b);
     json_t *messages = json_array(), *current = NULL;

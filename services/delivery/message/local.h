@@ -1,6 +1,6 @@
-/* Recipients with a mailbox here: many messages to the mailbox service in one request (`mailbox.deliver`), which does
- * each once however often it is asked. Mail to the site's report addresses is handed to the reporter instead
- * (`reporter.take`): they have the user "reporter". */
+/* Local recipients: many messages are sent to the mailbox service in one request (`mailbox.deliver`), which delivers
+ * each once even if it is repeated. Mail to the site's report addresses, which have the user "reporter", is passed to
+ * the reporter instead (`reporter.take`). */
 #ifndef POSTBUS_DELIVERY_LOCAL_H
 #define POSTBUS_DELIVERY_LOCAL_H
 
@@ -8,9 +8,9 @@
 #include "services/delivery/transaction/transaction.h"
 
 struct locals *locals_create(struct delivery *d);
-/* After the bus is gone. */
+/* Must be called after the bus was destroyed. */
 void locals_destroy(struct locals *all);
-/* Delivers to one recipient, with whatever else comes in this turn of the loop; the outcome comes through the owner. */
+/* Delivers to one recipient, together with others of this turn of the loop; the outcome is passed to the owner. */
 void local_deliver(struct locals *all, const struct transaction_owner *owner, size_t index);
 
 #endif

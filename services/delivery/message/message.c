@@ -95,7 +95,7 @@ static void on_released(void *ctx, int error) {
     life_release(&m->life);
 }
 
-/* Nothing is left of the entry, so that nobody needs the body for the queue any more. */
+/* The entry was removed, so the queue no longer needs the body. */
 static void on_body_released(void *ctx, int error) {
     struct message *m = ctx;
     m->giving_back = false;
@@ -131,8 +131,7 @@ static void on_reported(void *ctx, int error) {
         log_warn("a report to the sender could not be made; it is tried again", "id", m->envelope->id, "reason",
                  store_error_text(error), NULL);
         if (++m->report_failures >= DELIVERY_REPORT_TRIES || service_is_draining())
-            m->abandoned =
-                true; /* it is owed all the same: whoever leases the entry when this lease has ended sees it */
+            m->abandoned = true; /* it stays owed: the next worker that leases the entry sends it */
         else
             wait_ms(m, pause < REPORT_AGAIN_LAST_MS ? pause : REPORT_AGAIN_LAST_MS);
     } else {
@@ -141,8 +140,8 @@ static void on_reported(void *ctx, int error) {
     life_release(&m->life);
 }
 
-/* A lost lease leaves nothing to do, but a remote server's 250 that is not recorded is remembered for an hour: when
- * this worker has the entry again, it is recorded before anything else (message_adopt). */
+/* After a lost lease there is nothing to do, but a remote server's 250 that is not recorded is kept for an hour: when
+ * this worker leases the entry again, it is recorded first (message_adopt). */
 static bool keep(struct message *m) {
     int64_t now = clock_wall_ms();
     bool known = false;
@@ -155,7 +154,7 @@ static bool keep(struct message *m) {
     return true;
 }
 
-/* While some of its recipients are being tried, the time of others comes. */
+/* Other recipients may become due while some are being tried. */
 static void look_again_at(struct message *m, int64_t when_ms) {
     int64_t pause = when_ms - clock_wall_ms();
     if (!when_ms) return;
@@ -187,7 +186,7 @@ static void run(void *ctx) {
         return;
     }
     if (!m->gone && !m->adopted &&
-        settlement_owes(m)) { /* also those that were owed before this lease, and before anything new */
+        settlement_owes(m)) { /* also those that were owed before this lease, and before any new attempt */
         m->reporting = true;
         life_hold(&m->life);
         report_owed(m->delivery, m->envelope, m->token, on_reported, m);

@@ -1,6 +1,6 @@
-/* A leased queue entry in work: its envelope, the lease, and what of it is outstanding. In this order: its due
- * recipients are tried (parts.c), each outcome is recorded (settlement.c), then come the reports that are owed
- * (report.c), then the lease is given back, or the body released where nothing is left. */
+/* A leased queue entry: its envelope, the lease, and its outstanding work. The steps: its due recipients are tried
+ * (parts.c), each outcome is recorded (settlement.c), owed reports are sent (report.c), then the lease is released, or
+ * the body if nothing is left. */
 #ifndef POSTBUS_DELIVERY_MESSAGE_H
 #define POSTBUS_DELIVERY_MESSAGE_H
 
@@ -9,12 +9,12 @@
 #include "services/delivery/delivery.h"
 #include "services/delivery/transaction/transaction.h"
 
-/* What this worker knows of a recipient beyond the envelope. */
+/* A recipient's state in this worker, in addition to the envelope. */
 struct progress {
     bool in_work;    /* being tried */
-    bool unrecorded; /* has an outcome that the queue does not know yet */
-    bool recording;  /* which is on its way there */
-    bool quiet;      /* put off again as before, without an attempt: nobody needs to hear of it */
+    bool unrecorded; /* has an outcome that the queue has not recorded yet */
+    bool recording;  /* the outcome is being recorded */
+    bool quiet;      /* deferred again without an attempt: no event is needed */
     json_t *details; /* of a remote server's 250, for the event */
 };
 
@@ -22,12 +22,12 @@ struct message {
     struct delivery *delivery;
     struct life life;
     struct message *next, *previous; /* of the scheduler */
-    struct envelope *envelope;       /* ours */
+    struct envelope *envelope;       /* owned */
     char token[ULID_BYTES];
-    int64_t lease_end_us;  /* monotonic; by our own clock, which runs while the process is stopped */
-    bool lost;             /* the lease is another's */
-    bool adopted;          /* it was lost and came back: what another did meanwhile is not known here */
-    int64_t kept_until_ms; /* lost with a remote server's 250 in hand: kept for this long */
+    int64_t lease_end_us;  /* monotonic, by this machine's clock, which also runs while the process is stopped */
+    bool lost;             /* another worker has the lease */
+    bool adopted;          /* it was lost and leased again: changes by another worker are unknown here */
+    int64_t kept_until_ms; /* lost with an unrecorded 250 of a remote server: kept until then */
     bool begun, gone, giving_back, abandoned, ended;
     bool extending;
 
@@ -39,7 +39,7 @@ struct message {
 
     bool recording, reporting;
     int record_failures, report_failures;
-    size_t *recorded; /* indexes of the record that is on its way */
+    size_t *recorded; /* indexes of the outcomes that are being recorded */
     size_t recorded_count;
     struct event *again; /* after a failure to record or report */
     bool waiting;        /* for it */
@@ -48,27 +48,27 @@ struct message {
     void *on_end_ctx;
 };
 
-/* Takes the envelope. on_end comes once, from the loop. */
+/* Takes ownership of the envelope. on_end is called once, from the loop. */
 struct message *message_start(struct delivery *d, struct envelope *e, const char *token, int64_t lease_asked_us,
                               void (*on_end)(void *ctx, struct message *m), void *ctx);
-/* The entry was leased again by this worker, which still has the message: another may have worked on it between. So no
- * command goes to a remote server any more; what is known but not recorded is recorded under the new lease, which is
- * then given back. */
+/* This worker has leased the entry again while it still has the message. Another worker may have worked on it in
+ * between, so no further command is sent to a remote server; unrecorded outcomes are recorded under the new lease,
+ * which is then released. */
 void message_adopt(struct message *m, const char *token, int64_t lease_asked_us);
-/* Makes the lease last. */
+/* Extends the lease. */
 void message_extend(struct message *m);
-/* Whether the lease still holds, as far as we know. */
+/* Whether the lease still holds, as far as this worker knows. */
 bool message_may_go_on(const struct message *m);
-/* Looks again at what is to be done, from the loop. */
+/* Continues the work, from the loop. */
 void message_wake(struct message *m);
 
 /* settlement.c */
 void message_settle(struct message *m, size_t count, const size_t indexes[], const struct outcome outcomes[]);
-/* Records what is not recorded yet, in one request at a time, until the queue has answered. */
+/* Records unrecorded outcomes, in one request at a time, until the queue has answered. */
 void settlement_record(struct message *m);
 /* Whether a report is owed on a recipient whose state is recorded. */
 bool settlement_owes(const struct message *m);
-/* parts.c: tries the recipients that are due, or for which somebody asked for a retry. */
+/* parts.c: tries the recipients that are due, or for which a retry was requested. */
 void parts_start(struct message *m);
 /* Tries recipients whose time has come while others are being tried; when the next one's comes, 0: there is none. */
 int64_t parts_start_due(struct message *m);

@@ -1,5 +1,5 @@
-/* Parts a message's due recipients: mailboxes here (local.c), and for each domain elsewhere, once its route is known,
- * the destination that it leads to. */
+/* Divides a message's due recipients: local mailboxes (local.c) and, for each remote domain whose route is known, its
+ * destination. */
 #include <stdlib.h>
 
 #include "libcommon/base/clock.h"
@@ -46,7 +46,7 @@ static int64_t pause_of(const struct message *m) {
     return age / 2 < ROUTE_AGAIN_MS ? ROUTE_AGAIN_MS : age / 2 > ROUTE_AGAIN_LAST_MS ? ROUTE_AGAIN_LAST_MS : age / 2;
 }
 
-/* To the destination: the recipients with one reverse-path together. */
+/* Adds the recipients to the destination, those with one reverse-path together. */
 static void hand_over(struct part *p) {
     struct message *m = p->message;
     const struct envelope *e = m->envelope;
@@ -117,7 +117,7 @@ static void on_route(void *ctx, json_t *answer) {
         part_end(p);
         return;
     }
-    if (!result) { /* a fault of ours */
+    if (!result) { /* a fault of this site */
         settle_part(p, (struct outcome){.kind = OUTCOME_DEFERRED,
                                         .code = 451,
                                         .enhanced = "4.4.3",
@@ -155,7 +155,7 @@ static void on_route(void *ctx, json_t *answer) {
 
 static bool is_open(const struct envelope_rcpt *r) { return r->state == RCPT_DUE || r->state == RCPT_DEFERRED; }
 
-/* Starts the recipients that are open and due at `now`; how many. */
+/* Starts the recipients that are open and due at `now`; returns their number. */
 static size_t start_due(struct message *m, int64_t now) {
     const struct envelope *e = m->envelope;
     size_t *group = memory_alloc((e->rcpt_count + 1) * sizeof *group), started = 0;
@@ -164,7 +164,7 @@ static size_t start_due(struct message *m, int64_t now) {
         if (m->progress[i].in_work || !is_open(r) || (r->state == RCPT_DEFERRED && r->next_ms > now)) continue;
         started++;
         m->progress[i].in_work = true;
-        bool asked_for = r->state == RCPT_DEFERRED && r->next_ms == 0; /* somebody asked for a retry */
+        bool asked_for = r->state == RCPT_DEFERRED && r->next_ms == 0; /* a retry was requested */
         if (r->user.n) {
             local_deliver(m->delivery->locals, &m->owner, i);
             continue;
@@ -191,7 +191,7 @@ static size_t start_due(struct message *m, int64_t now) {
     return started;
 }
 
-/* When the next deferred recipient's time comes; 0: there is none that waits. */
+/* The time of the next deferred recipient; 0: none is waiting. */
 static int64_t next_due(const struct message *m) {
     int64_t next = 0;
     for (size_t i = 0; i < m->envelope->rcpt_count; i++) {
@@ -203,9 +203,9 @@ static int64_t next_due(const struct message *m) {
 
 void parts_start(struct message *m) {
     int64_t now = clock_wall_ms(), next = next_due(m);
-    if (start_due(m, now + DELIVERY_CLOCK_MS)) return; /* what is due in a moment goes along */
-    /* The store's clock is ahead of ours: else the entry would be given back and leased again and again. An entry that
-     * was leased for an owed report, or whose worker was killed, has its recipients' times further ahead. */
+    if (start_due(m, now + DELIVERY_CLOCK_MS)) return; /* recipients that are due in a moment are included */
+    /* The store's clock is ahead of this machine's: without this, the entry would be released and leased repeatedly. An
+     * entry that was leased for an owed report, or whose worker was killed, has its recipients' times further ahead. */
     if (next && next - now < CLOCKS_APART_MS) start_due(m, next);
 }
 

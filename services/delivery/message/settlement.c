@@ -1,5 +1,5 @@
-/* Outcome first: what became of recipients is in the queue before anything follows from it (docs/laws.md, law 2). What
- * cannot be recorded now is kept and recorded later: above all, a remote server's 250 is never forgotten. */
+/* Outcomes of recipients are recorded in the queue before anything follows from them (docs/laws.md, law 2). An outcome
+ * that cannot be recorded now is kept and recorded later; in particular, a remote server's 250 is never lost. */
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,7 +32,7 @@ void message_settle(struct message *m, size_t count, const size_t indexes[], con
 
 static struct slice host_of(const struct envelope_rcpt *r) { return r->host; }
 
-/* What happened, for the log and the bus; a bounce's event comes with its report (report.c). */
+/* Logs and publishes an outcome; the event of a bounce is published with its report (report.c). */
 static void tell(const struct message *m, size_t index) {
     static const char *const words[] = {"due", "deferred", "delivered", "sent", "bounced"};
     const struct envelope *e = m->envelope;
@@ -55,7 +55,7 @@ static void tell(const struct message *m, size_t index) {
     }
     if (data)
         bus_publish(m->delivery->worker->bus, event, slice_of(e->id),
-                    data); /* mail.delivered is the mailbox's to say */
+                    data); /* the mailbox service publishes mail.delivered */
     char address[600], from[300], reason[700], enhanced[16];
     snprintf(address, sizeof address, "%.*s", SLICE_FMT(r->address));
     snprintf(from, sizeof from, "%.*s", SLICE_FMT(host));

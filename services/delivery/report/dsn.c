@@ -60,7 +60,7 @@ void dsn_add_xtext(struct buf *out, struct slice text) {
             c = (char)(hex_digit(text.p[i + 1]) * 16 + hex_digit(text.p[i + 2]));
             i += 2;
         }
-        if (c < ' ' || c > '~') { /* it would break the field: as it was given, in one piece */
+        if (c < ' ' || c > '~') { /* it would break the field: the whole text is used as given */
             out->n = before;
             for (size_t k = 0; k < text.n; k++)
                 buf_add_char(out, text.p[k] >= ' ' && text.p[k] <= '~' ? text.p[k] : '?');
@@ -100,7 +100,7 @@ void dsn_add_address(struct buf *out, struct slice address, bool global) {
     }
 }
 
-/* One line of text from elsewhere, without what could begin another field. */
+/* Adds one line of text from outside, which cannot begin another field. */
 static void add_line(struct buf *out, struct slice text, bool ascii) {
     for (size_t i = 0; i < text.n && i < REASON_MAX; i++) {
         unsigned char c = (unsigned char)text.p[i];
@@ -119,7 +119,7 @@ static void add_original_recipient(struct buf *out, struct slice orcpt) {
     buf_add_str(out, "\r\n");
 }
 
-/* What the person reads. */
+/* The part for people. */
 static void add_human_part(struct buf *out, const struct envelope *e, enum rcpt_report kind, size_t count,
                            const size_t indexes[]) {
     buf_printf(out, "%s\r\n\r\n", kinds[kind].intro);
@@ -161,7 +161,7 @@ static void add_status_part(struct buf *out, const char *hostname, const struct 
 static void add_original(struct buf *out, const struct envelope *e, struct slice original) {
     size_t body_at;
     struct slice header = header_block(original, &body_at);
-    /* RFC 8689 §5: of a message that must not travel unprotected only the header goes back */
+    /* RFC 8689 §5: for a message with REQUIRETLS only the header is returned */
     bool full = slice_is_nocase(e->ret, "full") && original.n && original.n <= RETURNED_MAX && !e->require_tls;
     bool global = !is_ascii(header);
     const char *type = full     ? (global ? "message/global" : "message/rfc822")

@@ -21,12 +21,12 @@ struct reporting {
     struct delivery *delivery;
     struct envelope *envelope;
     char token[ULID_BYTES];
-    enum rcpt_report kind; /* that is being made */
+    enum rcpt_report kind; /* the kind of the current report */
     size_t count, *indexes;
     char id[ULID_BYTES];
     bool nobody; /* the sender does not exist */
     struct buf text;
-    json_t *accepted; /* the event, said when it is in the system */
+    json_t *accepted; /* the event, published after the commit */
     report_fn *done;
     void *ctx;
 };
@@ -64,7 +64,7 @@ static void on_cleared(void *ctx, int error) {
         next_kind(s);
 }
 
-/* The report is in the system: only now it is owed no more. */
+/* The report was committed: only now is it no longer owed. */
 static void clear(struct reporting *s) {
     for (size_t i = 0; s->kind == REPORT_FAILED && i < s->count; i++)
         report_tell_bounced(s->delivery, s->envelope, s->indexes[i], s->nobody ? NULL : s->id);
@@ -102,7 +102,7 @@ static bool is_ascii(struct slice s) {
     return true;
 }
 
-/* users: accounts here that the sender's address leads to; NULL: it is another site's. */
+/* users: local accounts to which the sender's address leads; NULL: it is at another site. */
 static void commit(struct reporting *s, const json_t *users) {
     const struct envelope *e = s->envelope;
     const json_t *each;
@@ -148,9 +148,9 @@ static void on_signed(void *ctx, int error, const json_t *reply) {
     commit(s, NULL);
 }
 
-/* A report that goes to another server is signed with the key of the mail host's domain: its From is MAILER-DAEMON
- * there, and with its null sender there is little else by which it can be known. Where that domain has no key here it
- * goes without. */
+/* A report to another server is signed with the key of the mail host's domain: its From is MAILER-DAEMON at that
+ * domain, and with its null reverse-path there is little other authentication. If that domain has no key here, the
+ * report is not signed. */
 static void sign(struct reporting *s) {
     const char *hostname = s->delivery->worker->hostname, *dot = strchr(hostname, '.');
     const char *domain = dot && strchr(dot + 1, '.') ? dot + 1 : hostname;
@@ -212,7 +212,7 @@ static void next_kind(struct reporting *s) {
         return;
     }
     dsn_id(e, s->kind, s->count, s->indexes, s->id);
-    if (!e->from.n) { /* RFC 5321 §4.5.5: nobody is told of the null sender's mail */
+    if (!e->from.n) { /* RFC 5321 §4.5.5: there are no reports on mail with a null reverse-path */
         s->nobody = true;
         clear(s);
         return;

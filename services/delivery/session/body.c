@@ -67,7 +67,7 @@ static void on_read(void *ctx, int error, struct slice message) {
     for (struct body_use *u = b->users; u; u = u->next) life_wake(u->life);
 }
 
-/* Those that asked first come first; a large one is not overtaken for ever. */
+/* In the order of the requests, so that a large body is not overtaken without end. */
 static void start_queued(struct bodies *all) {
     for (struct body *b = all->first; b; b = b->next) {
         if (b->phase != BODY_QUEUED) continue;
@@ -111,7 +111,7 @@ void body_drop(struct bodies *all, struct body_use *use) {
     while (*at != use) at = &(*at)->next;
     *at = use->next;
     *use = (struct body_use){0};
-    if (b->users || b->phase == BODY_ASKED) return; /* its answer still refers to it */
+    if (b->users || b->phase == BODY_ASKED) return; /* its pending answer still refers to it */
     body_free(b);
     start_queued(all);
 }

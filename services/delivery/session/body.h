@@ -1,5 +1,5 @@
-/* Message bodies in memory: read from the store when a server has said that it takes a recipient, shared by all
- * transactions of a message, and gone with the last of them. Their sum is bounded: beyond it, one waits. */
+/* Message bodies in memory: read from the store when a server has accepted a recipient, shared by all transactions of a
+ * message, and freed with the last of them. Their sum is bounded: further bodies wait. */
 #ifndef POSTBUS_DELIVERY_BODY_H
 #define POSTBUS_DELIVERY_BODY_H
 
@@ -14,19 +14,19 @@ struct body;
 /* One user of a body; zeroed: of none. */
 struct body_use {
     struct body *body;
-    struct life *life; /* woken when the body is there, or cannot be had */
+    struct life *life; /* woken when the body has been read, or cannot be read */
     struct body_use *next;
 };
 
 /* max: bytes of all bodies together; a single one larger than that is read alone. */
 struct bodies *bodies_create(struct redis *r, size_t max);
-/* After the store's connection is gone, so that no answer comes any more. */
+/* Must be called after the store's connection was destroyed, when no answer can arrive. */
 void bodies_destroy(struct bodies *all);
 
 void body_want(struct bodies *all, struct body_use *use, const char *id, size_t size, struct life *life);
-/* 1: *text is the message, until body_drop; 0: not there yet; negative: an enum store_error. */
+/* 1: *text is the message, until body_drop; 0: not read yet; negative: an enum store_error. */
 int body_state(const struct body_use *use, struct slice *text);
-/* Also while it is on its way, and for a use of none. */
+/* Also while it is being read, and for a zeroed use. */
 void body_drop(struct bodies *all, struct body_use *use);
 /* Bytes in memory or on their way, for tests and metrics. */
 size_t bodies_bytes(const struct bodies *all);

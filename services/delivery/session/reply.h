@@ -13,12 +13,11 @@ struct smtp_reply {
 };
 
 void smtp_reply_reset(struct smtp_reply *r);
-/* Adds a line without CRLF: 1 when the reply is whole, 0 when more follows, -1 when this is no reply (the peer speaks
- * something else). */
+/* Adds a line without CRLF: 1 when the reply is complete, 0 when more lines follow, -1 when this is not a reply. */
 int smtp_reply_add(struct smtp_reply *r, struct slice line);
 /* Whether a whole EHLO reply offers this extension; *value: its parameters. */
 bool smtp_reply_offers(const struct smtp_reply *r, const char *extension, struct slice *value);
-/* The reply as one line for people: "450 4.2.0 greylisted". Valid UTF-8 whatever the peer sent. */
+/* The reply as one line for people: "450 4.2.0 greylisted". Always valid UTF-8. */
 void smtp_reply_text(const struct smtp_reply *r, struct buf *out);
 
 #endif

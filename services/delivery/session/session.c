@@ -1,4 +1,4 @@
-/* A session up to the point where it takes transactions, and its end. */
+/* The opening of a session, and its end. */
 #include "services/delivery/session/session.h"
 
 #include <openssl/x509_vfy.h>
@@ -53,7 +53,7 @@ void session_lost(struct session *s, const char *what) {
         return;
     }
     bool handshake = s->phase == HANDSHAKE;
-    /* where nobody asks for a valid certificate, it was no reason to end */
+    /* if no valid certificate is required, it was not the reason */
     bool judged = handshake && stream_ssl(s->stream) && !may_be_plain(s) && s->set.tls->level != TLS_ENCRYPT;
     long verify = judged ? SSL_get_verify_result(stream_ssl(s->stream)) : X509_V_OK;
     if (handshake) s->result.verify_code = verify;
@@ -69,7 +69,7 @@ void session_idle(struct session *s) {
     session_wake_owner(s);
 }
 
-/* The server can be used: unless it lacks what the destination's messages all need. */
+/* The server can be used, unless it lacks an extension that all messages of the destination need. */
 static void opened(struct session *s) {
     if (s->set.require_tls && !s->requiretls) {
         fail(s, SMTP_END_NO_REQUIRETLS, 550, "5.7.30", "REQUIRETLS was asked for, and the server does not offer it");
@@ -85,7 +85,7 @@ static void send_ehlo(struct session *s) {
 
 static void start_handshake(struct session *s) {
     SSL *ssl = smtp_tls_create(s->set.tls_context, s->set.tls);
-    s->result.tls_reached = SMTP_TLS_BROKEN; /* until it stands */
+    s->result.tls_reached = SMTP_TLS_BROKEN; /* until the handshake is complete */
     if (!ssl) {
         fail(s, SMTP_END_TLS_FAILED, 0, "4.7.5", "TLS cannot be set up as the domain's policy asks");
         return;
@@ -143,14 +143,15 @@ static void on_ehlo(struct session *s) {
     }
 }
 
-/* The first word of the greeting is the name the server gives itself (RFC 5321 §4.2). */
+/* The first word of the greeting is the server's name (RFC 5321 §4.2). */
 static void keep_peer_name(struct session *s) {
     struct slice text = buf_slice(&s->reply.text), line, name;
     if (!slice_cut(&text, '\n', &line)) line = text;
     if (!slice_cut(&line, ' ', &name)) name = line;
     size_t n = 0;
     for (; n < name.n && n + 1 < sizeof s->peer_name; n++)
-        s->peer_name[n] = name.p[n] > ' ' && name.p[n] < 0x7f ? name.p[n] : '?'; /* only ASCII goes into our JSON */
+        s->peer_name[n] =
+            name.p[n] > ' ' && name.p[n] < 0x7f ? name.p[n] : '?'; /* only ASCII is written into our JSON */
     s->peer_name[n] = '\0';
 }
 
@@ -169,7 +170,7 @@ static void on_opening_reply(struct session *s) {
     case EHLO:
         if (class == 2) {
             on_ehlo(s);
-        } else if (class == 5 && !stream_ssl(s->stream) && may_be_plain(s)) { /* §3.2: a server of old */
+        } else if (class == 5 && !stream_ssl(s->stream) && may_be_plain(s)) { /* §3.2: a server without EHLO */
             if (s->set.tls->level == TLS_MAY) s->result.tls_reached = SMTP_TLS_NOT_OFFERED;
             s->phase = HELO;
             stream_printf(s->stream, "HELO %s\r\n", s->set.hello);
@@ -245,7 +246,7 @@ static void run(void *ctx) {
         session_lost(s, why);
     } else if (s->timed_out) {
         s->timed_out = false;
-        if (s->phase == IDLE) stream_write(s->stream, SLICE("QUIT\r\n")); /* nobody needs it any more */
+        if (s->phase == IDLE) stream_write(s->stream, SLICE("QUIT\r\n")); /* it is no longer needed */
         session_lost(s, "the server did not answer in time");
     } else if (s->phase > IDLE) {
         mail_go_on(s);
@@ -287,7 +288,7 @@ struct session *session_create(const struct session_settings *settings, struct s
     life_start(&s->life, settings->base, run, session_free, s);
     stream_hand_over(stream, on_stream, s);
     stream_set_timeout(stream, SMTP_GREETING_MS);
-    life_wake(&s->life); /* the greeting may be there already */
+    life_wake(&s->life); /* the greeting may have arrived already */
     return s;
 }
 

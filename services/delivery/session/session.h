@@ -1,5 +1,5 @@
-/* One SMTP session as a client (RFC 5321): greeting, EHLO, STARTTLS, then one transaction after another, QUIT. What
- * happened is told by flags that its owner looks at when it is woken: nothing is called back from within. */
+/* One SMTP session as a client (RFC 5321): greeting, EHLO, STARTTLS, then one transaction after another, QUIT. Events
+ * are reported by flags, which the owner reads when it is woken; there are no direct callbacks. */
 #ifndef POSTBUS_DELIVERY_SESSION_H
 #define POSTBUS_DELIVERY_SESSION_H
 
@@ -14,21 +14,22 @@
 #include "services/delivery/transaction/transaction.h"
 
 enum smtp_end {
-    SMTP_END_NONE,          /* it is open, or closed after it had been */
-    SMTP_END_NOT_NOW,       /* this server cannot be used now: another may; reason says why */
+    SMTP_END_NONE,          /* it is open, or was closed after it had been open */
+    SMTP_END_NOT_NOW,       /* this server cannot be used now, but another may; reason has the cause */
     SMTP_END_TLS_FAILED,    /* STARTTLS or the handshake failed */
-    SMTP_END_NO_REQUIRETLS, /* the sender asks for it and the server has it not (RFC 8689 §4.2.1): another may */
+    SMTP_END_NO_REQUIRETLS, /* the sender requires it and the server does not offer it (RFC 8689 §4.2.1), but another
+                               may */
 };
 
-/* How far the session came with TLS. */
+/* The TLS state that the session reached. */
 enum smtp_tls_reached {
     SMTP_TLS_UNTRIED,     /* it ended before */
-    SMTP_TLS_NOT_OFFERED, /* or refused when it was asked for */
-    SMTP_TLS_BROKEN,      /* the handshake failed; verify_code tells whether for the certificate */
+    SMTP_TLS_NOT_OFFERED, /* or STARTTLS was refused */
+    SMTP_TLS_BROKEN,      /* the handshake failed; verify_code tells whether the certificate was the reason */
     SMTP_TLS_STANDS,
 };
 
-/* What is known of the connection, from its opening. */
+/* The properties of the connection, from its opening. */
 struct smtp_result {
     enum smtp_end end;
     int code; /* of the reply that ended it, or 0 */
@@ -37,7 +38,7 @@ struct smtp_result {
     const char *tls_version, *tls_cipher, *tls_verified; /* "" , "none" … */
     const char *local_ip, *peer_name;                    /* peer_name: as the greeting says, "" */
     enum smtp_tls_reached tls_reached;
-    long verify_code; /* X509_V_…: how the certificate was found, also where nobody asked; X509_V_OK before a
+    long verify_code; /* X509_V_…: result of the certificate check, also when none is required; X509_V_OK before a
                          handshake */
 };
 
@@ -54,10 +55,10 @@ struct session_settings {
 };
 
 struct session;
-/* stream: connected; the session's from now on. */
+/* stream: connected; the session takes ownership. */
 struct session *session_create(const struct session_settings *settings, struct stream *stream);
-/* Closes: with QUIT where that is polite, and without it in the middle of something. A transaction that runs is dropped
- * without an outcome. The session is the loop's to free. */
+/* Closes: with QUIT when idle, otherwise without. A running transaction is dropped without an outcome. The session is
+ * freed from the loop. */
 void session_destroy(struct session *s);
 
 void session_set_owner(struct session *s, struct life *owner);
@@ -69,15 +70,15 @@ const struct smtp_result *session_result(const struct session *s);
 
 /* How many recipients one transaction may have here (RFC 9422 LIMITS), and whether MAIL may come again. */
 size_t session_rcpts_max(const struct session *s);
-/* Begins a transaction on an idle session. Its recipients are settled as they are answered; recipients that the server
- * had no room for (452) are left over. */
+/* Begins a transaction on an idle session. Its recipients are settled when they are answered; recipients that the
+ * server refused with 452 (too many) are left over. */
 void session_begin(struct session *s, struct transaction *t);
-/* Once after the state was SESSION_BUSY: what is left of the transaction and wants another one at once, here or on
- * another connection; NULL: nothing. */
+/* Once after the state was SESSION_BUSY: the recipients that need another transaction at once, here or on another
+ * connection; NULL: none. */
 struct transaction *session_left_over(struct session *s);
 /* Whether the connection broke while a transaction ran. */
 bool session_broke(const struct session *s);
-/* How many transactions came to an answer of the server since the last call. */
+/* The number of transactions that the server has answered since the last call. */
 size_t session_take_answered(struct session *s);
 /* Whether the server has the whole message and only its answer is missing: such a session is not given up when the
  * process drains. */

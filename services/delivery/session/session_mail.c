@@ -1,5 +1,5 @@
-/* One transaction on an open session: MAIL, RCPT and where it may DATA in one group (RFC 2920), the body in pieces, and
- * the answers. Before each command the message is asked whether its lease still holds. */
+/* One transaction on an open session: MAIL, RCPT and, if permitted, DATA in one group (RFC 2920), the body in pieces,
+ * and the replies. Before each command it checks whether the message's lease still holds. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -15,7 +15,7 @@ static void free_answers(struct session *s) {
 
 static bool may_go_on(const struct session *s) { return s->transaction->owner->may_go_on(s->transaction->owner->ctx); }
 
-/* The transaction is over; the connection can take the next one, unless the server wants no more. */
+/* The transaction has ended; the connection can be used for the next one, unless the server accepts no more. */
 static void end_transaction(struct session *s) {
     struct transaction *t = s->transaction;
     free_answers(s);
@@ -33,7 +33,7 @@ static void end_transaction(struct session *s) {
     }
 }
 
-/* Leaves without another word to the server: whoever has the lease now goes on. */
+/* Closes without a further command to the server: the worker that has the lease now continues. */
 static void abandon(struct session *s) {
     struct transaction *t = s->transaction;
     free_answers(s);
@@ -90,7 +90,8 @@ static void settle_answers(struct session *s) {
     end_transaction(s);
 }
 
-/* The same for all, from us: the server was not even asked, or could not take this message. */
+/* Settles all recipients with the same outcome, which is not a reply of the server: it was not asked, or cannot accept
+ * this message. */
 static void settle_all(struct session *s, enum outcome_kind kind, int code, const char *enhanced, const char *why,
                        bool ours) {
     struct transaction *t = s->transaction;
@@ -132,7 +133,7 @@ void mail_start(struct session *s) {
         session_idle(s);
         return;
     }
-    s->reply.code = 0; /* of the transaction before */
+    s->reply.code = 0; /* of the previous transaction */
     if (e->smtputf8 && !s->smtputf8) {
         settle_all(s, OUTCOME_BOUNCED, 550, "5.6.7", "the message needs SMTPUTF8, which the server does not offer",
                    false);
@@ -155,8 +156,8 @@ void mail_start(struct session *s) {
     s->phase = s->rset_owed ? RSET : MAIL;
     if (!s->pipelining) return;
     for (size_t i = 0; i < t->count; i++) send_rcpt(s, i);
-    /* A server without 8BITMIME must not get to DATA before the body was looked at, and room for a large body is not
-     * kept while a server thinks about RCPT. */
+    /* For a server without 8BITMIME the body must be checked before DATA, and memory for a large body is not reserved
+     * while the server handles RCPT. */
     s->data_sent = s->eight_bit && e->size <= DELIVERY_PIPELINED_BODY;
     if (s->data_sent) stream_write(s->stream, SLICE("DATA\r\n"));
 }
@@ -167,14 +168,14 @@ static bool is_seven_bit(struct slice text) {
     return true;
 }
 
-/* All recipients are answered and one at least is taken: the body, then DATA unless it is there already. */
+/* All recipients are answered and at least one is accepted: reads the body, then sends DATA unless it was pipelined. */
 static void want_body(struct session *s) {
     const struct envelope *e = s->transaction->owner->envelope;
     if (!s->body.body) body_want(s->set.bodies, &s->body, e->id, (size_t)e->size, &s->life);
 }
 
-/* The body cannot be had, or not be sent to this server. After a pipelined DATA the server waits for a text: only the
- * end of the connection takes that back. */
+/* The body cannot be read, or cannot be sent to this server. After a pipelined DATA the server waits for a text, so the
+ * connection must be closed. */
 static void without_body(struct session *s, int error, bool eight_bit) {
     bool gone = error == STORE_NOT_FOUND || error == STORE_INVALID;
     if (s->data_sent) {
@@ -194,8 +195,8 @@ static void without_body(struct session *s, int error, bool eight_bit) {
     if (s->phase == CLOSED) session_wake_owner(s);
 }
 
-/* Gives the stream the next pieces of the message; at its end the lone dot, once all before it is with the kernel, so
- * that a process that was stopped in between sees first whether the lease still holds. */
+/* Gives the stream the next pieces of the message; at its end the final dot, after all output before it was passed to
+ * the kernel, so that a process that was stopped in between first checks whether the lease still holds. */
 static void send_body(struct session *s, struct slice text) {
     struct buf out = {0};
     while (!s->body_whole && stream_pending_output(s->stream) < SMTP_WRITE_AHEAD) {
@@ -205,7 +206,7 @@ static void send_body(struct session *s, struct slice text) {
         if (s->sent == text.n) {
             stuffing_end(&s->stuffing, &out);
             s->body_whole = true;
-            if (text.n < SMTP_WRITE_AHEAD / 4 && may_go_on(s)) { /* small: it leaves with its end at once */
+            if (text.n < SMTP_WRITE_AHEAD / 4 && may_go_on(s)) { /* small: it is sent together with its end */
                 buf_add_str(&out, ".\r\n");
                 s->phase = FINAL;
             }
@@ -255,7 +256,7 @@ static void after_last_rcpt(struct session *s) {
         s->phase = s->data_sent ? DATA : DATA_WAIT;
         mail_go_on(s);
     } else if (s->data_sent) {
-        s->phase = DATA; /* its answer is on its way: an error, or it wants a text after all */
+        s->phase = DATA; /* its reply is pending: an error, or the server expects a text nevertheless */
     } else {
         s->rset_owed = true;
         settle_answers(s);
@@ -269,12 +270,13 @@ static void on_rcpt(struct session *s) {
         return;
     }
     keep_answer(s, &s->answers[s->rcpt_at]);
-    /* RFC 5321 §4.5.3.1.10: no room for more recipients beside those taken; a full mailbox (4.2.2) is another matter */
+    /* RFC 5321 §4.5.3.1.10: too many recipients; a full mailbox (4.2.2) is different */
     bool no_room = s->reply.code == 452 && s->rcpt_good &&
                    (strcmp(s->reply.enhanced, "4.5.3") == 0 || !s->reply.given_enhanced ||
                     strcmp(s->reply.enhanced, "4.3.1") == 0);
     if (no_room && s->no_room_from == SIZE_MAX) s->no_room_from = s->rcpt_at;
-    if (s->reply.code / 100 == 2 && s->no_room_from != SIZE_MAX) { /* taken after all: it is in this transaction */
+    if (s->reply.code / 100 == 2 &&
+        s->no_room_from != SIZE_MAX) { /* accepted nevertheless: it is in this transaction */
         size_t i = s->no_room_from++;
         struct rcpt_answer swap = s->answers[i];
         size_t index = t->indexes[i];
@@ -293,8 +295,8 @@ static void on_rcpt(struct session *s) {
 
 static void on_data(struct session *s) {
     int class = s->reply.code / 100;
-    if (s->reply.code == 354 &&
-        !s->rcpt_good) { /* RFC 2920 §3.1: nobody was taken, and yet it wants a text: only the dot */
+    if (s->reply.code == 354 && !s->rcpt_good) { /* RFC 2920 §3.1: no recipient was accepted, but the server expects a
+                                                    text: only the dot is sent */
         s->empty_data = true;
         s->phase = BODY;
         stream_write(s->stream, SLICE(".\r\n"));
@@ -307,7 +309,8 @@ static void on_data(struct session *s) {
             if (s->answers[i].code / 100 == 2) keep_answer(s, &s->answers[i]);
         s->rset_owed = true;
         settle_answers(s);
-    } else { /* nothing else is an answer to DATA (§4.3.2): above all, a 2xx takes nothing, as there was no text yet */
+    } else { /* no other reply to DATA is valid (§4.3.2); in particular, a 2xx does not mean acceptance, because there
+                was no text yet */
         session_lost(s, "the server answered DATA with something else than 354 or an error");
     }
 }
@@ -327,9 +330,9 @@ void mail_on_reply(struct session *s) {
             smtp_reply_text(&s->reply, &text);
             session_lost(s, buf_str(&text));
             buf_free(&text);
-        } else if (class != 2) { /* the answer to MAIL is the answer for all */
+        } else if (class != 2) { /* the reply to MAIL applies to all recipients */
             for (size_t i = 0; i < t->count; i++) keep_answer(s, &s->answers[i]);
-            s->mail_refused = s->pipelining; /* the answers to RCPT and DATA still come, and say nothing new */
+            s->mail_refused = s->pipelining; /* the replies to RCPT and DATA still arrive, and are ignored */
             s->phase = RCPT;
             if (!s->pipelining) settle_answers(s);
         } else {
@@ -346,7 +349,7 @@ void mail_on_reply(struct session *s) {
         }
         session_lost(s, "the server answered before the end of the message");
         break;
-    case FINAL: /* the answer for every recipient that was taken */
+    case FINAL: /* the reply applies to every accepted recipient */
         for (size_t i = 0; i < t->count; i++)
             if (s->answers[i].code / 100 == 2) keep_answer(s, &s->answers[i]);
         settle_answers(s);
@@ -358,18 +361,18 @@ void mail_on_reply(struct session *s) {
 void mail_on_lost(struct session *s, const char *why) {
     struct transaction *t = s->transaction;
     bool fresh = s->used_before && (s->phase == MAIL || s->phase == RSET);
-    if (!why) { /* given up from here, without an outcome */
+    if (!why) { /* ended by this side, without an outcome */
         abandon(s);
         return;
     }
-    if (fresh) { /* an idle connection that the server had closed: once more, on another one */
+    if (fresh) { /* the server had closed the idle connection: tried again on another one */
         free_answers(s);
         s->transaction = NULL;
         s->left_over = t;
         return;
     }
     s->broke = true;
-    /* what was refused for good stays refused; the others come again */
+    /* permanent refusals stay; the others are tried again */
     size_t count = t->count;
     struct outcome *o = memory_alloc((count + 1) * sizeof *o);
     for (size_t i = 0; i < count; i++) {

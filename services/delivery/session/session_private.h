@@ -1,4 +1,4 @@
-/* What the files of a session share; nobody else includes it. */
+/* Shared declarations of the files of a session; private to them. */
 #ifndef POSTBUS_DELIVERY_SESSION_PRIVATE_H
 #define POSTBUS_DELIVERY_SESSION_PRIVATE_H
 
@@ -25,12 +25,12 @@ struct session {
     struct smtp_result result;
     char tls_version[16], tls_cipher[64], tls_verified[8], local_ip[64], peer_name[256], why[600];
 
-    /* what the stream's callback noted for the next run */
+    /* flags of the stream's callback for the next run */
     bool tls_ready, lost, timed_out, readable;
 
     struct transaction *transaction, *left_over;
     struct rcpt_answer *answers;
-    size_t rcpt_at, rcpt_good, no_room_from; /* no_room_from: the first recipient that there was no room for (452) */
+    size_t rcpt_at, rcpt_good, no_room_from; /* no_room_from: the first recipient that was refused with 452 */
     bool data_sent, rset_owed, mail_refused, used_before, empty_data, broke;
     struct body_use body;
     struct stuffing stuffing;
@@ -47,7 +47,7 @@ void session_wake_owner(struct session *s);
 void mail_start(struct session *s);
 void mail_on_reply(struct session *s);
 void mail_go_on(struct session *s);
-/* The connection is gone, why says how: settles what can be settled. */
+/* The connection was lost for this reason: settles the recipients that can be settled. */
 void mail_on_lost(struct session *s, const char *why);
 
 #endif

@@ -1,23 +1,23 @@
-/* How a message goes onto the wire after DATA (RFC 5321 §4.5.2): pure, and independent of how the message is cut into
+/* Dot-stuffing of a message after DATA (RFC 5321 §4.5.2): pure, and independent of the division of the message into
  * pieces.
  *
- * What comes out consists of lines that end with CRLF and nothing else: a CR or LF that stands alone in the message
- * becomes a CRLF (stored messages have none: smtpd refuses them), and every line that begins with a dot gets a second
- * one. So nothing inside a message can be taken for its end. */
+ * The output consists of lines that end with CRLF: a single CR or LF in the message becomes a CRLF (stored messages
+ * have none, because smtpd refuses them), and every line that begins with a dot gets a second one. So no part of a
+ * message can be taken for its end. */
 #ifndef POSTBUS_DELIVERY_STUFFING_H
 #define POSTBUS_DELIVERY_STUFFING_H
 
 #include "libcommon/base/buf.h"
 
-/* State between pieces: where the output stands. */
+/* The state between pieces. */
 struct stuffing {
     bool in_line;  /* the line that is being written has begun */
     bool carriage; /* a CR was the last byte read; nothing is written for it yet */
 };
 
-/* A zeroed struct stuffing begins a message. Adds what `piece` becomes to out. */
+/* A zeroed struct stuffing begins a message. Adds the output for `piece` to out. */
 void stuffing_add(struct stuffing *s, struct slice piece, struct buf *out);
-/* Ends the message's last line where it has no end. The lone dot that ends DATA is the caller's to send. */
+/* Ends the message's last line if it has no line end. The caller sends the final dot. */
 void stuffing_end(struct stuffing *s, struct buf *out);
 
 #endif

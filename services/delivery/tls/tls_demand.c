@@ -45,7 +45,7 @@ static size_t read_tlsa(struct arena *arena, const json_t *list, struct dane_rec
     return n;
 }
 
-/* The names for a DANE certificate are in the route; else it is the host's own. */
+/* The names for a DANE certificate are in the route; otherwise the host's own name is used. */
 static void take_names(const json_t *host, bool dane, struct tls_demand *out) {
     const json_t *names = json_object_get(host, "tlsa_names");
     for (size_t i = 0; dane && i < json_array_size(names) && i < DANE_NAMES_MAX; i++)
@@ -61,7 +61,7 @@ static bool sts_names(const json_t *policy, const char *host) {
     return false;
 }
 
-/* RFC 8461 §4: after DANE, which a policy must not override (§2). */
+/* RFC 8461 §4: applied after DANE, which a policy must not override (§2). */
 static void apply_sts(bool enforce, bool named, struct tls_demand *out) {
     out->policy = TLS_POLICY_STS;
     out->unlisted = !named;
@@ -82,8 +82,8 @@ void tls_demand_make(struct arena *arena, const json_t *route, const json_t *hos
     size_t count = read_tlsa(arena, json_object_get(host, "tlsa"), records);
     enum dane_demand dane = dane_choose(count, records, &out->tlsa_count, out->tlsa);
     bool waived =
-        wish->waived && !wish->required && !wish->dane; /* RFC 8689 §4.1: beside REQUIRETLS the header field says
-                                                           nothing; nor does it to this site's own rule */
+        wish->waived && !wish->required &&
+        !wish->dane; /* RFC 8689 §4.1: the header field has no effect with REQUIRETLS, or on this site's own rule */
     bool enforce = mode && strcmp(mode, "enforce") == 0, testing = mode && strcmp(mode, "testing") == 0,
          named = (enforce || testing) && sts_names(policy, name);
     take_names(host, dane == DANE_VERIFY && !waived, out);
@@ -103,8 +103,8 @@ void tls_demand_make(struct arena *arena, const json_t *route, const json_t *hos
     }
     if (dane != DANE_VERIFY && (enforce || (testing && dane == DANE_NONE))) apply_sts(enforce, named, out);
     if (wish->required && out->level != TLS_DANE) {
-        /* RFC 8689 §4.2.1: the host's name must be vouched for, by DNSSEC or by MTA-STS, and its certificate valid for
-         * it */
+        /* RFC 8689 §4.2.1: the host's name must be validated by DNSSEC or MTA-STS, and its certificate must be valid
+         * for it */
         out->level = TLS_PKIX;
         if (!named && !(dnssec && strcmp(dnssec, "secure") == 0))
             out->refusal =

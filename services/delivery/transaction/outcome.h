@@ -1,4 +1,4 @@
-/* How one recipient's try ended, and what that makes of its state in the envelope: pure. */
+/* The outcome of one attempt for a recipient, and its effect on the state in the envelope: pure. */
 #ifndef POSTBUS_DELIVERY_OUTCOME_H
 #define POSTBUS_DELIVERY_OUTCOME_H
 
@@ -11,16 +11,16 @@ struct outcome {
     enum outcome_kind { OUTCOME_DELIVERED, OUTCOME_SENT, OUTCOME_DEFERRED, OUTCOME_BOUNCED } kind;
     int code;             /* SMTP reply code, or 0 */
     const char *enhanced; /* "4.4.1" */
-    const char *reason;   /* in words; the peer's reply where there is one */
+    const char *reason;   /* in words; the peer's reply if there is one */
     const char *host;     /* the peer, "" for local */
-    int64_t retry_ms;     /* OUTCOME_DEFERRED: from now; 0: by the schedule of the recipient's attempts */
-    bool not_counted; /* OUTCOME_DEFERRED: no attempt was made: a fault of ours, or a next hop that is not tried now */
-    bool dsn_passed_on; /* the next server promised to send the reports (RFC 3461 §5.2.2) */
-    json_t *details;    /* OUTCOME_SENT: ip, port, tls, cipher, tls_verified for the event; may be NULL, not owned */
+    int64_t retry_ms;     /* OUTCOME_DEFERRED: pause from now; 0: by the schedule of attempts */
+    bool not_counted;     /* OUTCOME_DEFERRED: no attempt was made: a fault of this site, or a next hop that pauses */
+    bool dsn_passed_on;   /* the next server will send the reports (RFC 3461 §5.2.2) */
+    json_t *details;      /* OUTCOME_SENT: ip, port, tls, cipher, tls_verified for the event; may be NULL, not owned */
 };
 
 /* The recipient's state after this outcome, and the report that is owed with it, in the envelope's arena. A deferral
- * past the message's lifetime is the end (RFC 5321 §4.5.4.1). random: for the jitter of the pause. */
+ * beyond the message's lifetime is a failure (RFC 5321 §4.5.4.1). random: for the jitter of the pause. */
 void outcome_apply(struct envelope *e, size_t index, const struct outcome *o, const struct retry_policy *policy,
                    int64_t now_ms, uint32_t random);
 /* Whether nothing more happens to the recipient. */

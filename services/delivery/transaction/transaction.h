@@ -5,15 +5,15 @@
 
 #include "services/delivery/transaction/outcome.h"
 
-/* The message it belongs to, as far as a transaction knows it. */
+/* The interface of its message. */
 struct transaction_owner {
     void *ctx;
     const struct envelope *envelope;
-    /* How the tries of these recipients ended, one outcome each. */
+    /* Settles these recipients, with one outcome each. */
     void (*settle)(void *ctx, size_t count, const size_t indexes[], const struct outcome outcomes[]);
-    /* Whether the lease still holds: asked before every command to a remote server (docs/laws.md, law 2). */
+    /* Whether the lease still holds: called before every command to a remote server (docs/laws.md, law 2). */
     bool (*may_go_on)(void *ctx);
-    /* As many calls of `ended` follow as of `began`. */
+    /* Each call of `began` is followed by one of `ended`. */
     void (*began)(void *ctx);
     void (*ended)(void *ctx);
 };
@@ -22,7 +22,7 @@ struct transaction {
     struct transaction *next;
     const struct transaction_owner *owner;
     struct slice from;
-    bool forced; /* somebody asked for a try now: a pause of the destination does not count */
+    bool forced; /* an attempt was requested: a pause of the destination is ignored */
     size_t count, *indexes;
 };
 
@@ -31,11 +31,11 @@ struct transaction *transaction_create(const struct transaction_owner *owner, st
                                        const size_t indexes[]);
 /* Adds a recipient to one that has not begun. */
 void transaction_add(struct transaction *t, size_t index);
-/* Takes all but the first n recipients away, into a new one; NULL when there are not so many. */
+/* Moves all but the first n recipients into a new transaction; NULL when there are no more than n. */
 struct transaction *transaction_split(struct transaction *t, size_t n);
-/* The same outcome for all recipients, then the end. Frees t. */
+/* Settles all recipients with the same outcome. Frees t. */
 void transaction_settle(struct transaction *t, const struct outcome *o);
-/* Ends without an outcome: the lease is lost or handed back. Frees t. */
+/* Ends without an outcome: the lease was lost or released. Frees t. */
 void transaction_drop(struct transaction *t);
 const struct envelope_rcpt *transaction_rcpt(const struct transaction *t, size_t i);
 
