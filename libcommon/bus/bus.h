@@ -28,9 +28,7 @@ void bus_close(struct bus *b);
 void bus_destroy(struct bus *b);
 bool bus_is_ready(const struct bus *b);
 
-/* Events
- * ------------------------------------------------------------------------------------------------------------------------------
- */
+/* Events */
 
 /* Publishes a CloudEvent on `postbus.<event>.<about>`, e.g. bus_publish(b, "mail.accepted", id, data). Takes ownership
  * of data. Never blocks. */
@@ -62,9 +60,7 @@ struct bus_subscription *bus_subscribe(struct bus *b, const char *event, bus_eve
 struct bus_subscription *bus_subscribe_raw(struct bus *b, const char *event, bus_raw_fn *heard, void *ctx);
 void bus_unsubscribe(struct bus_subscription *s);
 
-/* Requests
- * ----------------------------------------------------------------------------------------------------------------------------
- */
+/* Requests */
 
 enum bus_error {
     BUS_OK = 0,

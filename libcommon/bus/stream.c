@@ -61,9 +61,7 @@ int bus_stream_read(struct bus *b, const char *stream, const char *subject, size
     return status == NATS_OK || status == NATS_NOT_FOUND ? BUS_STREAM_OK : BUS_STREAM_UNAVAILABLE;
 }
 
-/* Consumers
- * -----------------------------------------------------------------------------------------------------------------------------------
- */
+/* Consumers */
 
 struct bus_consumer {
     struct bus *bus;

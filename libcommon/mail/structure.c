@@ -41,8 +41,7 @@ static void write_field(struct slice header, const char *name, struct buf *scrat
     write_nstring(buf_slice(scratch), present, out);
 }
 
-/* Envelope (RFC 9051 §7.5.2)
- * --------------------------------------------------------------------------------------------------------------- */
+/* Envelope (RFC 9051 §7.5.2) */
 
 static void write_address(const struct address *a, struct buf *out) {
     buf_add_char(out, '(');
@@ -101,9 +100,7 @@ void structure_envelope(struct slice header, struct buf *out) {
     buf_free(&scratch);
 }
 
-/* Body structure
- * ------------------------------------------------------------------------------------------------------------------------------
- */
+/* Body structure */
 
 static bool find_value(const struct mime *m, uint32_t part, const char *name, struct header_field *field) {
     return header_find(mime_header(m, part), name, field);

@@ -85,9 +85,7 @@ static void read_packed(struct slice bytes, struct report_read *out) {
     buf_free(&content);
 }
 
-/* A mail
- * ------------------------------------------------------------------------------------------------------------------------------------
- */
+/* A mail */
 
 static bool ends_with(struct slice s, const char *end) {
     size_t n = strlen(end);

@@ -45,9 +45,7 @@ static void on_drain(evutil_socket_t fd, short what, void *ctx) {
         service_drained(&w->public);
 }
 
-/* Listening
- * -------------------------------------------------------------------------------------------------------------------------------
- */
+/* Listening */
 
 struct accept_target {
     struct worker *worker;
@@ -104,9 +102,7 @@ void service_listen(struct worker *public, const char *setting, const char *fall
     if (public->index == 0) log_info("listening", "address", address, NULL);
 }
 
-/* A worker
- * ---------------------------------------------------------------------------------------------------------------------------------
- */
+/* A worker */
 
 static void *worker_thread(void *ctx) {
     struct worker_full *w = ctx;
@@ -154,9 +150,7 @@ static struct worker_full *worker_create(int index, const char *nats_password, c
     return w;
 }
 
-/* The process
- * ------------------------------------------------------------------------------------------------------------------------------
- */
+/* The process */
 
 static bool all_ready(struct buf *why) {
     bool bus = true, store = true;

@@ -2,8 +2,9 @@
  * draining.
  *
  * main() of a service is:
- *   static const struct service definition = {.name = "smtpd", .start = smtpd_start, .drain = smtpd_drain, .stop =
- * smtpd_stop}; int main(void) { return service_run(&definition); }
+ *   static const struct service definition = {
+ *       .name = "smtpd", .start = smtpd_start, .drain = smtpd_drain, .stop = smtpd_stop};
+ *   int main(void) { return service_run(&definition); }
  *
  * SIGTERM: listeners close, drain() is called on every worker (it completes running work and sends 421/BYE to idle
  * clients), and the process ends when every worker has called service_drained(), or after the service's drain_seconds.

@@ -8,9 +8,7 @@
 
 static void refuse(struct ask *a, int error) { ask_refuse_store(a, error, "domain"); }
 
-/* add
- * -------------------------------------------------------------------------------------------------------------------------------------
- */
+/* add */
 
 static void on_listed(void *ctx, int error) {
     struct ask *a = ctx;
@@ -59,9 +57,7 @@ static void on_add(void *ctx, struct bus_call *call, const json_t *body) {
     if (ask_take_domain(a, "domain")) keys_make(a, on_keys);
 }
 
-/* get, list, delete
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* get, list, delete */
 
 static void on_got(void *ctx, int error, const json_t *value) {
     struct ask *a = ctx;

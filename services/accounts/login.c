@@ -91,9 +91,7 @@ static void tell_end(const struct login *l, enum login_end end) {
     if (l->network_counted) login_network_finish(redis_of(l), &l->network, l->try, end, &limits, NULL, NULL);
 }
 
-/* A right password whose stored hash was made with other parameters is stored again
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* A right password whose stored hash was made with other parameters is stored again */
 
 struct rehash {
     struct accounts *accounts;
@@ -147,9 +145,7 @@ static void rehash(const struct login *l) {
     service_offload(r->accounts->worker, rehash_run, rehash_done, r);
 }
 
-/* The end
- * -----------------------------------------------------------------------------------------------------------------------------------
- */
+/* The end */
 
 static void answer_right(struct login *l) {
     struct ask *a = l->ask;
@@ -184,9 +180,7 @@ static void on_hashed(struct hashing *h, bool late) {
     }
 }
 
-/* The beginning
- * -----------------------------------------------------------------------------------------------------------------------------
- */
+/* The beginning */
 
 static uint64_t network_number(const struct login *l) {
     uint64_t n;

@@ -104,9 +104,7 @@ void owed_do(struct accounts *s, const char *domain, const char *user, const cha
             bus_request(s->worker->bus, "mailbox.delete", json_pack("{s:s}", "user", user), OWED_DELETE_MS, on_told, o);
 }
 
-/* The clock
- * ---------------------------------------------------------------------------------------------------------------------------------
- */
+/* The clock */
 
 struct look {
     struct accounts *accounts;

@@ -85,9 +85,7 @@ void account_delete_request(struct request *r) {
     if (ask) request_ask(r, "accounts.account.delete", ask, ASK_MS, on_account_deleted);
 }
 
-/* aliases
- * ------------------------------------------------------------------------------------------------------------------------------------
- */
+/* aliases */
 
 static void on_alias_made(struct request *r, int error, const json_t *reply) { made(r, error, reply, "aliases"); }
 void alias_add(struct request *r) { request_ask(r, "accounts.alias.add", json_copy(r->json), ASK_MS, on_alias_made); }

@@ -75,9 +75,7 @@ struct request {
     json_t *state; /* state of the handler */
 };
 
-/* http.c
- * ----------------------------------------------------------------------------------------------------------------------------------
- */
+/* http.c */
 
 /* Opens a listener of a worker on the setting's address for a site, with TLS (a->https) or without. */
 void http_listen(struct admin *a, enum http_site site, bool tls, const char *setting, const char *fallback);

@@ -47,9 +47,7 @@ static void ask_for_domain(struct request *r, const char *domain, request_reply_
     request_ask(r, "accounts.domain.get", json_pack("{s:s}", "domain", domain), ASK_MS, then);
 }
 
-/* autoconfig
- * ----------------------------------------------------------------------------------------------------------------------------------
- */
+/* autoconfig */
 
 static void add_server(struct buf *out, const char *element, const char *type, const char *host, int port,
                        const char *socket) {
@@ -97,9 +95,7 @@ void autoconfig_get(struct request *r) {
         request_problem(r, 400, "name the address: ?emailaddress=name@example.org");
 }
 
-/* autodiscover
- * --------------------------------------------------------------------------------------------------------------------------------
- */
+/* autodiscover */
 
 static void add_protocol(struct buf *out, const char *type, const char *host, int port, const char *login) {
     buf_printf(out, "      <Protocol>\n        <Type>%s</Type>\n        <Server>", type);
@@ -154,9 +150,7 @@ void autodiscover_post(struct request *r) {
     json_object_set_new(r->state, "address", json_string(address_text(&address, text)));
 }
 
-/* MTA-STS
- * -------------------------------------------------------------------------------------------------------------------------------------
- */
+/* MTA-STS */
 
 static void on_mta_sts(struct request *r, int error, const json_t *reply) {
     const char *own = json_string_value(json_object_get(json_object_get(reply, "dns"), "mta_sts"));

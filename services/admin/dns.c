@@ -57,9 +57,7 @@ void domain_dns(struct request *r) {
     request_ask(r, "accounts.domain.get", json_pack("{s:s}", "domain", r->part), ASK_MS, on_domain_for_dns);
 }
 
-/* check
- * -------------------------------------------------------------------------------------------------------------------------------------
- */
+/* check */
 
 static void on_checked(struct request *r, int error, const json_t *reply) {
     if (error)

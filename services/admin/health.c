@@ -102,9 +102,7 @@ static void one_done(struct health *h) {
     if (--h->waiting == 0) finish(h);
 }
 
-/* Doors
- * ---------------------------------------------------------------------------------------------------------------------------------
- */
+/* Doors */
 
 static void on_door(void *ctx, const char *why) {
     struct one *o = ctx;
@@ -141,9 +139,7 @@ static void look_at_dns(struct health *h, const json_t *domains) {
     look_at(h, &h->doors.dns);
 }
 
-/* Services on the bus, and the store
- * ----------------------------------------------------------------------------------------------------
- */
+/* Services on the bus, and the store */
 
 static void on_answer(void *ctx, int error, const json_t *reply) {
     struct one *o = ctx;

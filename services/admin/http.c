@@ -13,9 +13,7 @@ static struct metric requests_total = METRIC_COUNTER("postbus_admin_requests_tot
 static struct metric requests_failed =
     METRIC_COUNTER("postbus_admin_requests_unavailable_total", "HTTP requests answered with 5xx");
 
-/* The loop
- * ------------------------------------------------------------------------------------------------------------------------------------
- */
+/* The loop */
 
 static void turn(struct admin *a) {
     uint64_t wait, soonest = 1000;
@@ -35,9 +33,7 @@ static void on_turn(evutil_socket_t fd, short what, void *ctx) {
     turn(ctx);
 }
 
-/* A request
- * ---------------------------------------------------------------------------------------------------------------------------------
- */
+/* A request */
 
 static struct request *request_create(const struct http_listener *l, struct MHD_Connection *connection,
                                       const char *method, const char *path) {
@@ -176,9 +172,7 @@ void request_problem_bus(struct request *r, const json_t *reply) {
                     message ? message : "a part of the system does not answer: try again");
 }
 
-/* Asking
- * --------------------------------------------------------------------------------------------------------------------------------------
- */
+/* Asking */
 
 static void on_reply(void *ctx, int error, const json_t *reply) {
     struct request *r = ctx;
@@ -210,9 +204,7 @@ bool request_page(struct request *r, json_t *ask) {
     return true;
 }
 
-/* Listening
- * -----------------------------------------------------------------------------------------------------------------------------------
- */
+/* Listening */
 
 static void on_library_log(void *ctx, const char *format, va_list arguments) {
     char text[512];

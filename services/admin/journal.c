@@ -13,9 +13,7 @@
 #define STREAM "POSTBUS_MAIL"
 enum { STREAM_DAYS = 7, LOOK_SECONDS = 60, LOOK_AGAIN_SECONDS = 2 };
 
-/* The stream
- * -----------------------------------------------------------------------------------------------------------------------------------
- */
+/* The stream */
 
 struct look {
     struct admin *admin;
@@ -70,9 +68,7 @@ void journal_stop(struct admin *a) {
     a->journal_clock = NULL;
 }
 
-/* A message's events
- * -------------------------------------------------------------------------------------------------------------------------------------
- */
+/* A message's events */
 
 struct reading {
     struct request *request;

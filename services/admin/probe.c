@@ -51,9 +51,7 @@ static void finish_text(struct probe *p, const char *what, struct slice text) {
     finish(p, p->why);
 }
 
-/* Greetings
- * ------------------------------------------------------------------------------------------------------------------------------
- */
+/* Greetings */
 
 static void read_greeting(struct probe *p) {
     struct slice line;
@@ -82,9 +80,7 @@ static void check_certificate(struct probe *p) {
         finish(p, "its certificate has expired");
 }
 
-/* DNS
- * -----------------------------------------------------------------------------------------------------------------------------------
- */
+/* DNS */
 
 static void add_u16(struct buf *out, unsigned value) {
     buf_add_char(out, (char)(value >> 8));
@@ -142,9 +138,7 @@ static void read_soa(struct probe *p) {
     }
 }
 
-/* The connection
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* The connection */
 
 static void connect_next(struct probe *p);
 

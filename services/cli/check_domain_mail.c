@@ -9,9 +9,7 @@
 
 enum { RSA_BITS_MIN = 1024, RSA_BITS_GOOD = 2048, ED25519_BYTES = 32, KEY_BYTES_MAX = 4096 };
 
-/* MX
- * ------------------------------------------------------------------------------------------------------------------------------------------
- */
+/* MX */
 
 static void reverse_name(const unsigned char *b, bool six, char out[80]) {
     size_t n = 0;
@@ -79,9 +77,7 @@ void check_domain_mx(struct domain_check *c) {
     }
 }
 
-/* SPF
- * -----------------------------------------------------------------------------------------------------------------------------------------
- */
+/* SPF */
 
 /* The result for an unauthorized client, with an address that no reasonable record permits. */
 static void ask_stranger(struct domain_check *c, const char *ip, struct spf_verdict *out) {
@@ -143,9 +139,7 @@ void check_domain_spf(struct domain_check *c) {
                 gone));
 }
 
-/* DKIM
- * ----------------------------------------------------------------------------------------------------------------------------------------
- */
+/* DKIM */
 
 /* The size in bits of the key in a record (RFC 6376 §3.6.1, RFC 8463 §4.2); 0 with the reason. */
 static int key_bits(struct slice record, const char **reason) {

@@ -69,9 +69,7 @@ struct slice wire_address_text(struct slice address, char out[80]) {
     return inet_ntop(address.n == 4 ? AF_INET : AF_INET6, address.p, out, 80) ? slice_of(out) : SLICE("");
 }
 
-/* Asking
- * -------------------------------------------------------------------------------------------------------------------------------------
- */
+/* Asking */
 
 static void add_u16(struct buf *out, unsigned n) {
     buf_add_char(out, (char)(n >> 8 & 0xff));
@@ -205,9 +203,7 @@ int wire_ask_tcp(struct wire_server *s, struct slice name, int type, int millise
     return good ? WIRE_ANSWERED : WIRE_SILENT;
 }
 
-/* Reading
- * ------------------------------------------------------------------------------------------------------------------------------------
- */
+/* Reading */
 
 /* Dotted text of a name in wire format, lower case; empty for the root. */
 static struct slice name_text(struct arena *arena, const ldns_rdf *rdf) {

@@ -58,9 +58,7 @@ static int list(struct cli *c) {
     return failed;
 }
 
-/* Printing a report
- * ----------------------------------------------------------------------------------------------------------------------------
- */
+/* Printing a report */
 
 static void print_dmarc(const json_t *report) {
     const json_t *policy = json_object_get(report, "policy");
@@ -192,9 +190,7 @@ static int sent(struct cli *c) {
     return failed;
 }
 
-/* A file
- * ---------------------------------------------------------------------------------------------------------------------------------------
- */
+/* A file */
 
 static int read_bytes(const char *path, struct buf *out) {
     FILE *f = fopen(strcmp(path, "-") == 0 ? "/dev/stdin" : path, "rbe");

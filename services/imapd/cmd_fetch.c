@@ -53,8 +53,7 @@ static void end(struct session *s) {
         session_ok_quietly(s, "%sFETCH done", s->by_uid ? "UID " : "");
 }
 
-/* Writing
- * ------------------------------------------------------------------------------------------------ */
+/* Writing */
 
 static bool reads_body(const struct fetch_items *items) {
     for (size_t i = 0; i < items->count; i++) {
@@ -155,8 +154,7 @@ static void release(struct session *s) {
     job->first = NULL;
 }
 
-/* Envelopes and so on, a batch at a time
- * ------------------------------------------------------------------------------------------------ */
+/* Envelopes and so on, a batch at a time */
 
 static void on_cached_batch(void *ctx, int error, size_t count, const struct mailbox_cached cached[]) {
     struct session *s = ctx;
@@ -185,8 +183,7 @@ static void ask_batch(struct session *s) {
     mailbox_cached(session_redis(s), session_user(s), s->view.folder_id, n, uids, on_cached_batch, s);
 }
 
-/* Whole messages, a few ahead
- * ------------------------------------------------------------------------------------------------------------ */
+/* Whole messages, a few ahead */
 
 static void slot_failed(struct slot *slot, int error) {
     struct session *s = slot->s;
@@ -281,9 +278,6 @@ static bool ask_message(struct session *s) {
     return true;
 }
 
-/* -----------------------------------------------------------------------------------------------------------------------------------------
- */
-
 static void run(struct session *s) {
     struct fetch_job *job = s->job;
     s->on_drained = NULL;
@@ -307,8 +301,7 @@ static void run(struct session *s) {
     if (!job->in_flight && !s->on_drained && (job->next == job->count || job->error)) end(s);
 }
 
-/* Preparation: \Seen, the mod-sequence filter, vanished messages
- * ---------------------------------------------------------------------------------- */
+/* Preparation: \Seen, the mod-sequence filter, vanished messages */
 
 static void on_seen(void *ctx, int error, size_t changed_count, const struct mailbox_record changed[],
                     size_t refused_count, const uint32_t refused[]) {

@@ -120,8 +120,7 @@ static void on_cached(void *ctx, int error, size_t count, const struct mailbox_c
     run(s);
 }
 
-/* The message's text parts, a step a turn of the loop
- * ------------------------------------------------------------------------------------------------ */
+/* The message's text parts, a step a turn of the loop */
 
 static void text_end(struct session *s) {
     struct search_job *job = s->job;

@@ -6,8 +6,7 @@
 #include "services/mailbox/deliver.h"
 
 /* Reading: the body is read once, with the first recipient's reference taken in the same step; the other references are
- * added at the same time. A recipient without a reference is not delivered.
- * ------------------------------------------------------------------------------------------------------------- */
+ * added at the same time. A recipient without a reference is not delivered. */
 
 struct hold {
     struct deliver_message *message;
@@ -64,8 +63,7 @@ static void start_reading(struct window_step *step) {
     blob_read(redis, d->id, d->held ? NULL : ref, on_read, d);
 }
 
-/* Delivering
- * ------------------------------------------------------------------------------------------------------------- */
+/* Delivering */
 
 /* Each recipient's message has a copy of the listing; this bounds the bytes that one Function writes. */
 enum { FUNCTION_BYTES_MAX = 512 * 1024 };

@@ -97,8 +97,7 @@ static void on_lease(void *ctx, int error, const struct janitor_state *state) {
     wait_for(j, error ? try_ms(j) : j->pause_ms);
 }
 
-/* Pages
- * ------------------------------------------------------------------------------------------------------------- */
+/* Pages */
 
 static int by_bytes(const void *one, const void *other) {
     const struct slice *a = one, *b = other;
@@ -158,8 +157,7 @@ static void page_end(struct janitor *j) {
     save(j);
 }
 
-/* Steps
- * ------------------------------------------------------------------------------------------------------------- */
+/* Steps */
 
 void janitor_answered(struct janitor *j, int error) {
     if (error && !j->error) j->error = error;

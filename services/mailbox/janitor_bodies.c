@@ -42,8 +42,7 @@ static int64_t ulid_ms(struct slice id) {
     return ms;
 }
 
-/* Releasing
- * ------------------------------------------------------------------------------------------------------------- */
+/* Releasing */
 
 static void on_released(void *ctx, int error) {
     struct body *b = ctx;
@@ -95,8 +94,7 @@ static void suspect(struct body *b) {
     janitor_suspect(j->redis, j->state.round, clock_wall_ms(), n, names, on_first_seen, b);
 }
 
-/* Who holds it
- * ------------------------------------------------------------------------------------------------------------- */
+/* Who holds it */
 
 static void answered(struct body *b, int error) {
     if (error) b->error = error;

@@ -24,8 +24,7 @@ struct look {
     struct janitor_user user;
 };
 
-/* Deleted
- * ------------------------------------------------------------------------------------------------------------- */
+/* Deleted */
 
 static void on_unlinked(void *ctx, int result) {
     struct look *l = ctx;
@@ -41,8 +40,7 @@ static void on_deleted(void *ctx, int error) {
         janitor_unlink(l->janitor->redis, l->item->name, l->item->count, l->item->rests, on_unlinked, l);
 }
 
-/* Alive
- * ------------------------------------------------------------------------------------------------------------- */
+/* Alive */
 
 static void on_recounted(void *ctx, int error, enum janitor_count result) {
     struct look *l = ctx;

@@ -20,9 +20,7 @@ void fact_free(struct fact *f) {
     f->policy = f->row = NULL;
 }
 
-/* DMARC
- * --------------------------------------------------------------------------------------------------------------------------------------
- */
+/* DMARC */
 
 static const char *domain_of(const char *address) {
     const char *at = strrchr(address, '@');
@@ -193,9 +191,7 @@ bool fact_wants_failure_report(const json_t *data, bool refused) {
     return false;
 }
 
-/* TLS
- * ----------------------------------------------------------------------------------------------------------------------------------------
- */
+/* TLS */
 
 bool fact_of_tls(const json_t *data, struct fact *out) {
     const json_t *from = json_object_get(data, "policy"), *string = json_object_get(from, "string"),

@@ -37,9 +37,7 @@ static void fetch(void *job) { /* on a pool thread */
     in->failed = bus_consumer_fetch(in->consumer, INTAKE_BATCH, FETCH_MS) != BUS_STREAM_OK;
 }
 
-/* On the loop
- * ---------------------------------------------------------------------------------------------------------------------------------
- */
+/* On the loop */
 
 static void again(struct intake *in, int ms) {
     struct timeval wait = {ms / 1000, ms % 1000 * 1000};

@@ -95,9 +95,7 @@ static void temporary(struct address *a, const char *reason, int64_t patience) {
     }
 }
 
-/* The end of the bucket
- * -------------------------------------------------------------------------------------------------------------------------
- */
+/* The end of the bucket */
 
 static void on_recorded(void *ctx, int error, long long value) {
     struct outgoing *o = ctx;
@@ -126,9 +124,7 @@ static void record(struct outgoing *o) {
     report_sent(o->reporter->worker->redis, o->bucket, o->count, outcomes, on_recorded, o);
 }
 
-/* The letters into the queue
- * ---------------------------------------------------------------------------------------------------------------------------------------
- */
+/* The letters into the queue */
 
 static void on_committed(void *ctx, int error) {
     struct address *a = ctx;
@@ -168,9 +164,7 @@ static void commit_letters(struct outgoing *o) {
     arrived(o);
 }
 
-/* HTTPS
- * -----------------------------------------------------------------------------------------------------------------------------------------
- */
+/* HTTPS */
 
 static void on_posted(void *ctx, int status, const char *reason) {
     struct address *a = ctx;
@@ -216,9 +210,7 @@ static void post_all(struct outgoing *o) {
     arrived(o);
 }
 
-/* The letters are made
- * ---------------------------------------------------------------------------------------------------------------------------
- */
+/* The letters are made */
 
 static void on_letter(void *ctx, struct letter *l, enum letter_state state) {
     struct address *a = ctx;
@@ -263,9 +255,7 @@ static void make_letters(struct outgoing *o) {
     arrived(o);
 }
 
-/* Who may get it
- * --------------------------------------------------------------------------------------------------------------------------------
- */
+/* Who may get it */
 
 static void on_checked(void *ctx, enum destination answer, const char *instead) {
     struct address *a = ctx;
@@ -290,9 +280,7 @@ static void check_all(struct outgoing *o) {
     arrived(o);
 }
 
-/* The document
- * ----------------------------------------------------------------------------------------------------------------------------------
- */
+/* The document */
 
 /* false: there is nothing to report. */
 static bool make_document(struct outgoing *o, const struct report_due *due) {

@@ -1,12 +1,21 @@
-/* reporter: counts facts about other domains' mail and TLS and sends them reports each day (RFC 9990, RFC 8460); reads,
- * stores and shows the reports that other sites send about hosted domains. The way of a fact, in the order in which it
- * happens: intake.c (JetStream, acknowledged when the row is in the store) → fact.c (event to row) → store/report
- * (counted once) sender.c → (a period ends: its buckets one after another) → document.c (the report) → outgoing.c (each
- * address) → destination.c (permission; organization.c) → https.c, or letter.c (signed, into the queue). Failure
- * reports (RFC 9991) are sent immediately: failure.c. Received reports: incoming.c; requests of the API: requests.c.
+/* reporter: counts facts about other domains' mail and TLS and sends them reports each day (RFC 9990,
+ * RFC 8460); reads, stores and shows the reports that other sites send about hosted domains.
  *
- * Bounds (docs/laws.md, law 7), and the effect when one is reached; those of the store are in report.lua, those of
- * formats in libcommon/report:
+ * The way of a fact:
+ *   intake.c        reads events from JetStream, and acknowledges each when its row is in the store
+ *   fact.c          makes rows from an event
+ *   store/report    counts each row once
+ *   sender.c        closes periods, and sends their buckets one after another
+ *   document.c      makes the report of a bucket
+ *   outgoing.c      sends it to each address of the policy
+ *   destination.c   checks whether the address permits reports (organization.c)
+ *   https.c         posts a TLS report
+ *   letter.c        signs a mail and puts it into the queue
+ * Failure reports (RFC 9991) are sent immediately: failure.c. Received reports: incoming.c. Requests of
+ * the API: requests.c.
+ *
+ * Bounds (docs/laws.md, law 7), and the effect when one is reached; those of the store are in
+ * report.lua, those of formats in libcommon/report:
  *   facts at once            INTAKE_BATCH; the stream keeps the rest
  *   reports at once          one a replica; the others wait for it
  *   addresses of a policy    REPORT_URIS_MAX; further ones are ignored

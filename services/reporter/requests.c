@@ -140,9 +140,7 @@ static void on_get(void *ctx, struct bus_call *call, const json_t *ask) {
     report_read(q->reporter->worker->redis, member_text(q->ask, "id"), on_value, q);
 }
 
-/* Summary
- * ------------------------------------------------------------------------------------------------------------------------------------
- */
+/* Summary */
 
 static void add(json_t *object, const char *name, json_int_t n) {
     json_object_set_new(object, name, json_integer(json_integer_value(json_object_get(object, name)) + n));

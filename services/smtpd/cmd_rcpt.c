@@ -8,9 +8,7 @@ enum { ORCPT_MAX = 500 };
 
 static const char too_many[] = "Too many recipients, send the message to the rest separately";
 
-/* The check of the recipient
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* The check of the recipient */
 
 static void judge(struct checking *c) {
     struct rcpt_command *p = c->rcpt;
@@ -58,9 +56,7 @@ void check_recipient(struct checking *c) {
     ask_resolve(c, p->address, on_resolved);
 }
 
-/* The answer
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* The answer */
 
 /* Adds a recipient unless the message has it already: an alias may lead to the same account twice. */
 static void rcpt_add(struct session *s, struct slice address, const char *user, const struct rcpt_command *p) {
@@ -120,9 +116,7 @@ void rcpts_free(struct session *s) {
     while (s->pending) first_free(s);
 }
 
-/* The command
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* The command */
 
 static bool is_notify(struct slice v) { /* RFC 3461 §4.1 */
     struct slice each;

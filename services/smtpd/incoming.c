@@ -51,9 +51,7 @@ void check_proofs(struct checking *c) {
     check_ask(c, "verifier.verify", &text, SMTP_VERIFY_MS, on_verified);
 }
 
-/* Handed on by an alias
- * ---------------------------------------------------------------------------------------------------------
- */
+/* Handed on by an alias */
 
 static void refuse_forged(struct checking *c) {
     check_reject(c, 550, "5.7.1",

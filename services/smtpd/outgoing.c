@@ -8,9 +8,7 @@
 #include "libcommon/mail/header.h"
 #include "services/smtpd/smtpd.h"
 
-/* The authors
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* The authors */
 
 /* The address in the form in which accounts compares it; -1: it is not an address. */
 static int normalise(const struct address *a, struct mail_address *out) {
@@ -94,9 +92,7 @@ void check_authors(struct checking *c) {
     ask_owner(c, slice_of(address), on_owns);
 }
 
-/* Header and signature
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* Header and signature */
 
 /* Adds required fields that the client left out, and removes Bcc (RFC 5322 §3.6.3).
  */

@@ -21,9 +21,7 @@ struct resolver {
     uint64_t changes; /* number of change events */
 };
 
-/* An answer
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* An answer */
 
 static char *copy_text(char **at, struct slice text) {
     char *copy = memcpy(*at, text.p, text.n + 1);
@@ -57,9 +55,7 @@ void resolved_release(struct resolved *x) {
     if (x && --x->uses == 0) free(x);
 }
 
-/* What is kept
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* What is kept */
 
 static size_t bucket_of(const char *key) {
     uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */

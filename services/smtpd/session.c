@@ -11,9 +11,7 @@
 
 bool session_is_submission(const struct session *s) { return s->port != PORT_MX; }
 
-/* Replies
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* Replies */
 
 __attribute__((format(printf, 2, 0))) static void reply_va(struct session *s, const char *format, va_list ap) {
     char line[1024];
@@ -58,9 +56,7 @@ void session_refuse_verdict(struct session *s, const struct verdict *v) {
     session_refuse(s, "%d %s %s", v->code, v->enhanced, v->text);
 }
 
-/* Commands
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* Commands */
 
 void session_check(struct session *s, enum stage stage, stage_done_fn *done) {
     stage_begin(&s->checking, s, stage);
@@ -143,9 +139,7 @@ static bool take_line(struct session *s) {
     return true;
 }
 
-/* The loop
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* The loop */
 
 static void greet(struct session *s) { session_reply(s, "220 %s ESMTP Postbus", s->smtpd->worker->hostname); }
 
@@ -206,9 +200,7 @@ static void session_run(void *ctx) {
         deadline_update(s);
 }
 
-/* Beginning and end
- * -----------------------------------------------------------------------------------------------------------
- */
+/* Beginning and end */
 
 void transaction_reset(struct session *s) {
     struct transaction *t = &s->t;

@@ -120,9 +120,7 @@ static void write_events(struct buf *out) {
     line("events/mailbox.changed", mailbox_changed_write(&changed, out), out);
 }
 
-/* Reading
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* Reading */
 
 static const char *read_verify_reply(struct arena *arena, struct slice text, struct buf *out) {
     struct verify_reply r;

@@ -4,7 +4,6 @@
 #include "libcommon/base/ulid.h"
 
 /* Append
- * ---------------------------------------------------------------------------------------------------------------
  *
  * The blob is written first, then the record; if the record is refused, the blob is released. */
 
@@ -82,9 +81,7 @@ void mailbox_append(struct redis *r, struct slice user, uint32_t folder_id, stru
     blob_write(r, slice_of(a->id), message, 1, &ref, on_blob_written, a);
 }
 
-/* Reading
- * -------------------------------------------------------------------------------------------------------------------------------
- */
+/* Reading */
 
 struct reading {
     struct redis *r;

@@ -120,9 +120,7 @@ void mailbox_sweep(struct redis *r, struct slice user, mailbox_done_fn *done, vo
     sweep_step(s, 0);
 }
 
-/* Figures
- * -----------------------------------------------------------------------------------------------------------------------------------
- */
+/* Figures */
 
 struct asking {
     mailbox_stat_fn *stat;
@@ -167,8 +165,7 @@ void mailbox_set_quota(struct redis *r, struct slice user, uint64_t quota_bytes,
     free(key);
 }
 
-/* Deletion: in steps, each of which can be done again.
- * --------------------------------------------------------------------------------------- */
+/* Deletion: in steps, each of which can be done again. */
 
 struct deleting {
     struct redis *r;

@@ -4,12 +4,14 @@
  *
  * Results (RFC 8601 §2.7.1, which is more precise than PERMFAIL and TEMPFAIL of RFC 6376 §3.9):
  *   pass       the body hash, the time and the signature are right
- *   fail       a usable signature and its key do not match the message (body hash, l= beyond the body, b=), or x= is in the past
- *   policy     not invalid, but not accepted: t= is in the future, or more different body hashes are needed than are computed
+ *   fail       a usable signature and its key do not match the message (body hash, l= beyond the
+ *              body, b=), or x= is in the past
+ *   policy     not invalid, but not accepted: t= is in the future, or more different body hashes are
+ *              needed than are computed
  *   temperror  DNS did not answer for the key
- *   permerror  verification is not possible: a malformed signature or key record, no key, a revoked key, a key for
- * another purpose, an algorithm or RSA size that RFC 8301 excludes (rsa-sha1, under 1024 bits) or makes optional (over
- * 4096)
+ *   permerror  verification is not possible: a malformed signature or key record, no key, a revoked
+ *              key, a key for another purpose, an algorithm or RSA size that RFC 8301 excludes
+ *              (rsa-sha1, under 1024 bits) or makes optional (over 4096)
  *
  * Bounds: SIGNATURES_MAX signatures are verified (dkim_select: the author's domain first), DKIM_RECORDS_MAX key records
  * of a selector are tried, a key record has DKIM_KEY_RECORD_MAX bytes, a public exponent DKIM_RSA_EXPONENT_BITS_MAX

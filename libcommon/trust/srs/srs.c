@@ -60,8 +60,7 @@ static bool hash_fits(const struct srs_keys *keys, struct slice hash, const char
     return fits;
 }
 
-/* Local parts (RFC 5321 §4.1.2)
- * ---------------------------------------------------------------------------------------------------------- */
+/* Local parts (RFC 5321 §4.1.2) */
 
 static void add_unquoted(struct buf *out, struct slice local) {
     if (local.n < 2 || local.p[0] != '"' || local.p[local.n - 1] != '"') {
@@ -136,9 +135,7 @@ static bool cut_srs1(struct slice text, struct slice *hash, struct slice *first,
            is_separator(rest->p[0]);
 }
 
-/* There and back
- * ---------------------------------------------------------------------------------------------------------------------------
- */
+/* There and back */
 
 enum srs_result srs_forward(const struct srs_keys *keys, struct slice sender, struct slice domain, int64_t now,
                             struct buf *out) {

@@ -32,9 +32,10 @@ struct trust_policy {
 /* Texts of the settings; NULL or "" is the default.
  *   discovery:  "treewalk" (RFC 9989, the default) or "psl" (RFC 7489)
  *   sealers:    domains, comma-separated, whose ARC seals are trusted (RFC 8617 §7.2)
- *   overrides:  rows separated by ";", each "[from=D] [ip=NETWORK] [sealer=D] [spf=D] accept|quarantine|reject|none",
- * at least one condition; the first row that fits a message that fails DMARC decides about it spf, iprev: "mark" (the
- * default) or "reject" */
+ *   overrides:  rows separated by ";", each with at least one condition:
+ *               "[from=D] [ip=NETWORK] [sealer=D] [spf=D] accept|quarantine|reject|none";
+ *               the first row that matches a message that fails DMARC decides about it
+ *   spf, iprev: "mark" (the default) or "reject" */
 struct trust_settings {
     const char *discovery, *sealers, *overrides, *spf, *iprev;
 };

@@ -48,8 +48,7 @@ struct destinations {
     struct event *sweep;
 };
 
-/* Finding
- * ------------------------------------------------------------------------------------------------------------------ */
+/* Finding */
 
 static void make_key(const json_t *route, const struct tls_wish *wish, unsigned char key[KEY_BYTES]) {
     json_t *hosts = json_array(), *host;
@@ -110,8 +109,7 @@ struct destination *destination_find(struct destinations *all, json_t *route, co
     return dest;
 }
 
-/* Waiting
- * ------------------------------------------------------------------------------------------------------------------ */
+/* Waiting */
 
 static void count_waiting(struct destination *dest, long n) {
     dest->waiting = (size_t)((long)dest->waiting + n);
@@ -195,8 +193,7 @@ void destination_add(struct destination *dest, const struct transaction_owner *o
     life_wake(&dest->life);
 }
 
-/* Connections
- * ------------------------------------------------------------------------------------------------------------------ */
+/* Connections */
 
 static void remove_session(struct destination *dest, size_t i) {
     session_destroy(dest->sessions[i]);
@@ -353,8 +350,7 @@ static void run(void *ctx) {
     if (dest->first) connect_more(dest);
 }
 
-/* The whole
- * ------------------------------------------------------------------------------------------------------------------ */
+/* The whole */
 
 static void destination_free(void *ctx) {
     struct destination *dest = ctx;

@@ -30,8 +30,7 @@ static void on_again(evutil_socket_t fd, short what, void *ctx) {
     life_wake(&m->life);
 }
 
-/* The lease
- * ------------------------------------------------------------------------------------------------------------------ */
+/* The lease */
 
 struct extension {
     struct message *message;
@@ -75,8 +74,7 @@ void message_adopt(struct message *m, const char *token, int64_t lease_asked_us)
     take_lease(m, token, lease_asked_us);
 }
 
-/* The end
- * ------------------------------------------------------------------------------------------------------------------ */
+/* The end */
 
 static void end(struct message *m) {
     if (m->ended) return;
@@ -118,8 +116,7 @@ static void give_back(struct message *m) {
         queue_release(redis, id, m->token, on_released, m);
 }
 
-/* Reports
- * ------------------------------------------------------------------------------------------------------------------ */
+/* Reports */
 
 static void on_reported(void *ctx, int error) {
     struct message *m = ctx;
@@ -163,8 +160,7 @@ static void look_again_at(struct message *m, int64_t when_ms) {
     event_add(m->again, &wait);
 }
 
-/* The run
- * ------------------------------------------------------------------------------------------------------------------ */
+/* The run */
 
 static void run(void *ctx) {
     struct message *m = ctx;

@@ -72,9 +72,7 @@ static void set(struct check_finding *f, enum check_state state, const char *say
     f->say = say;
 }
 
-/* TXT
- * ----------------------------------------------------------------------------------------------------------------------------------------
- */
+/* TXT */
 
 static void judge_spf(struct check_finding *f, const struct check_context *c) {
     if (f->found.n > 1)
@@ -151,9 +149,7 @@ static void judge_txt(struct arena *arena, struct check_finding *f, const struct
         judge_tags(arena, f);
 }
 
-/* others
- * -------------------------------------------------------------------------------------------------------------------------------------
- */
+/* others */
 
 static void judge_mx(struct arena *arena, struct check_finding *f, const struct check_context *c) {
     const char *host = arena_printf(arena, "%s.", c->mail_host), *others = "";

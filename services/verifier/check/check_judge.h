@@ -54,8 +54,7 @@ struct check_context {
 struct check_finding check_rrset(struct arena *arena, size_t n, const struct dns_record *const wanted[],
                                  const struct answer *answer, const struct check_context *context);
 
-/* check_others.c: checks of things other than our records
- * -------------------------------------------------------------------------------------------------- */
+/* check_others.c: checks of things other than our records */
 
 /* The delegation: the NS records as seen from outside, compared with the site's name servers (comma-separated; "" when
  * another provider serves the zone). */

@@ -43,9 +43,7 @@ struct check {
     struct slice body;
 };
 
-/* the end
- * -----------------------------------------------------------------------------------------------------------------------------------
- */
+/* the end */
 
 static void finish(struct check *c, json_t *result, const char *code) {
     struct verifier *v = c->verifier;
@@ -95,9 +93,7 @@ static void add_finding(const struct check *c, json_t *list, const struct check_
                                           "publish", lines_json(c, f)));
 }
 
-/* what is asked
- * -------------------------------------------------------------------------------------------------------------------------------
- */
+/* what is asked */
 
 static const struct answer *known(const struct check *c, const char *name, int type) {
     return lookup_answer(c->lookup, slice_of(name), type);
@@ -135,8 +131,7 @@ static void read_outgoing(struct check *c) {
         if (record_family(one)) c->outgoing[c->outgoing_count++] = one;
 }
 
-/* SPF: another text may permit the same
- * ------------------------------------------------------------------------------------------------------- */
+/* SPF: another text may permit the same */
 
 static const struct trust_answer *look_up(void *ctx, struct slice name, int type) {
     static const struct answer none = {.status = ANSWER_FAILED};
@@ -171,9 +166,7 @@ static int judge_spf(struct check *c) {
     return TRUST_DONE;
 }
 
-/* the policy
- * ----------------------------------------------------------------------------------------------------------------------------------
- */
+/* the policy */
 
 static void on_policy(void *ctx, const struct http_answer *a) {
     struct check *c = ctx;
@@ -204,9 +197,7 @@ static bool fetch_policy(struct check *c) {
     return any;
 }
 
-/* findings
- * -------------------------------------------------------------------------------------------------------------------------------------
- */
+/* findings */
 
 static bool same_rrset(const struct check *c, const struct dns_record *a, const struct dns_record *b) {
     if (strcmp(a->type, b->type) != 0 || strcasecmp(a->name, b->name) != 0) return false;
@@ -312,9 +303,7 @@ static void judge(struct check *c) {
            "");
 }
 
-/* the way through
- * -------------------------------------------------------------------------------------------------------------------------------
- */
+/* the way through */
 
 static void on_lookup(void *ctx) {
     struct check *c = ctx;

@@ -210,9 +210,7 @@ static void next_steps(struct rotator *r) {
     }
 }
 
-/* The list of domains
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* The list of domains */
 
 static void on_domain(void *ctx, const char *domain) {
     struct rotator *r = ctx;
@@ -237,9 +235,7 @@ static void list_domains(struct rotator *r) {
     domain_list_read(&r->list, r->verifier->worker->bus, on_domain, on_domains, r);
 }
 
-/* The lease and the clock
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* The lease and the clock */
 
 static void rotator_free(struct rotator *r) {
     json_decref(r->due);

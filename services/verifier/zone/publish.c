@@ -67,9 +67,7 @@ bool publish_is_hosted(const struct publisher *p, const char *name) {
     return false;
 }
 
-/* the list of domains
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* the list of domains */
 
 static int by_length(const void *x, const void *y) {
     const char *const *a = x, *const *b = y;
@@ -145,9 +143,7 @@ static void on_again(evutil_socket_t fd, short what, void *ctx) {
     next_task(p);
 }
 
-/* events
- * -------------------------------------------------------------------------------------------------------------------------------------
- */
+/* events */
 
 static void on_account_changed(void *ctx, struct slice about, const json_t *data) {
     (void)about;
@@ -170,9 +166,6 @@ static void on_account_changed(void *ctx, struct slice about, const json_t *data
     add_task(p, gone ? PUBLISH_REMOVE : PUBLISH_ZONE, domain);
     next_task(p);
 }
-
-/* ----------------------------------------------------------------------------------------------------------------------------------------------
- */
 
 struct publisher *publisher_create(struct verifier *v) {
     struct timeval soon = {PUBLISH_START_SECONDS, 0};

@@ -54,9 +54,7 @@ static void finish_failed(struct job *j, enum publish_end end, const char *reaso
 
 static struct redis *store(const struct job *j) { return j->publisher->verifier->worker->redis; }
 
-/* what was published
- * -------------------------------------------------------------------------------------------------------------------------
- */
+/* what was published */
 
 static void add_records(json_t *list, struct record_set set) {
     for (size_t i = 0; i < set.n; i++) {
@@ -94,9 +92,7 @@ static void read_former(struct job *j, struct slice text) {
     json_decref(list);
 }
 
-/* on the pool
- * ---------------------------------------------------------------------------------------------------------------------------------
- */
+/* on the pool */
 
 static void collect_zone(void *ctx, const char *zone) {
     struct job *j = ctx;
@@ -174,9 +170,7 @@ static void on_run(void *ctx) {
 
 static void start(struct job *j) { service_offload(j->publisher->verifier->worker, run, on_run, j); }
 
-/* before it
- * -----------------------------------------------------------------------------------------------------------------------------------
- */
+/* before it */
 
 /* The records are noted before they are published, so that an update that a kill interrupts is found later. */
 static void on_noted(void *ctx, int error) {

@@ -23,9 +23,7 @@ static const char *text(const json_t *object, const char *name) {
     return s ? s : "(none)";
 }
 
-/* DMARC
- * --------------------------------------------------------------------------------------------------------------------------------------
- */
+/* DMARC */
 
 #define HEAD                                                                                                           \
     "<feedback><report_metadata><org_name>o</org_name><email>e@o</email><report_id>i</"                                \
@@ -188,9 +186,7 @@ static void deep_and_endless_xml_is_bounded(void **state) {
     buf_free(&xml);
 }
 
-/* TLS
- * ----------------------------------------------------------------------------------------------------------------------------------------
- */
+/* TLS */
 
 /* The shape of RFC 8460 Appendix B. */
 static const char tls_text[] =
@@ -268,9 +264,7 @@ static void tls_reports_of_others_and_broken_ones(void **state) {
     buf_free(&deep);
 }
 
-/* Archives
- * ------------------------------------------------------------------------------------------------------------------------------------
- */
+/* Archives */
 
 static void unhex(const char *hex, struct buf *out) {
     for (; *hex; hex += 2) {
@@ -338,9 +332,7 @@ static void a_bomb_is_refused_at_its_bound(void **state) {
     buf_free(&out);
 }
 
-/* Addresses
- * ------------------------------------------------------------------------------------------------------------------------------------
- */
+/* Addresses */
 
 static void report_addresses(void **state) {
     (void)state;
@@ -379,9 +371,7 @@ static void report_addresses(void **state) {
     }
 }
 
-/* Mails
- * ----------------------------------------------------------------------------------------------------------------------------------------
- */
+/* Mails */
 
 static const struct report_mail letter = {.from = "postmaster@receiver.example",
                                           .to = "reports@example.com",
