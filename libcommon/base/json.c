@@ -77,7 +77,7 @@ static void put_escape(struct buf *out, unsigned char c) {
 }
 
 static bool put_string(struct buf *out, struct slice text) {
-    const unsigned char *p = (const unsigned char *)text.p;
+    const unsigned char *p = (const unsigned char *)(text.p ? text.p : ""); /* an empty slice may point nowhere */
     size_t start = out->n, from = 0;
     buf_reserve(out, text.n + 2);
     buf_add_char(out, '"');
