@@ -3,7 +3,9 @@
  * address. Pure: the secret and the time are arguments.
  *
  *   SRS0=<hash>=<day>=<domain>=<local>@ours     for local@domain
- *   SRS1=<hash>=<first>=<rest>@ours             for SRS0<rest>@first or SRS1…=<first>=<rest>@second: the address does not grow along a chain of forwarders
+ *   SRS1=<hash>=<first>=<rest>@ours             for SRS0<rest>@first, or
+ *                                               SRS1…=<first>=<rest>@second: the address does not
+ *                                               grow along a chain of forwarders
  *
  * There is no RFC. The hash is HMAC-SHA-256 over the rest of the address, including our domain, in lower case (the case
  * of a local part may be lost on the way back), truncated to 30 bits, in base 32. A sender who wants us to forward a
