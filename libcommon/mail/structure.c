@@ -45,7 +45,8 @@ static void write_field(struct slice header, const char *name, struct buf *scrat
 
 static void write_address(const struct address *a, struct buf *out) {
     buf_add_char(out, '(');
-    if (a->kind == ADDRESS_GROUP_BEGIN) { /* a group: its name where the mailbox stands, no host; its end: all NIL */
+    if (a->kind == ADDRESS_GROUP_BEGIN) { /* a group: its name where the mailbox stands, no host;
+                                             its end: all NIL */
         buf_add_str(out, "NIL NIL ");
         structure_string(a->name, out);
         buf_add_str(out, " NIL)");
@@ -120,7 +121,8 @@ static void write_parameters(const struct mime_value *value, struct buf *out) {
     buf_add_char(out, ')');
 }
 
-/* The parameters of Content-Type. For a text without a charset US-ASCII is written (RFC 2045 §5.2). */
+/* The parameters of Content-Type. For a text without a charset US-ASCII is written (RFC 2045
+ * §5.2). */
 static void write_type_parameters(const struct mime *m, uint32_t part, struct buf *out) {
     struct header_field field;
     struct arena *arena = arena_create();

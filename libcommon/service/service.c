@@ -59,7 +59,8 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
     t->accepted(t->worker, fd, t->ctx);
 }
 
-/* No file descriptors are left: waits a little instead of looping; clients stay in the kernel's backlog. */
+/* No file descriptors are left: waits a little instead of looping; clients stay in the kernel's
+ * backlog. */
 static void on_listener_again(evutil_socket_t fd, short what, void *listener) {
     (void)fd, (void)what;
     if (!service_is_draining()) evconnlistener_enable(listener); /* when draining, it was freed */
@@ -110,9 +111,8 @@ static void *worker_thread(void *ctx) {
     while (event_base_loop(w->public.base, EVLOOP_ONCE) == 0 && !event_base_got_exit(w->public.base))
         cost_add(COST_WAKEUPS, 1);
     if (w->definition->stop) w->definition->stop(&w->public);
-    bus_close(
-        w->public
-            .bus); /* first, because its callbacks may use the store, and those of the store may answer on the bus */
+    bus_close(w->public.bus); /* first, because its callbacks may use the store, and those of the
+                                 store may answer on the bus */
     redis_destroy(w->public.redis);
     bus_destroy(w->public.bus);
     /* the last output to clients is sent, as far as their sockets accept it (stream_finish) */

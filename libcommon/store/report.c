@@ -149,7 +149,9 @@ void report_keep(struct redis *r, const struct report_kept *kept, report_number_
     size_t bytes = strlen(text), room = ZSTD_compressBound(bytes);
     char *packed = memory_alloc(room);
     size_t packed_n = ZSTD_compress(packed, room, text, bytes, ZSTD_LEVEL);
-    if (ZSTD_isError(packed_n)) memory_exhausted(); /* with room for the bound, only memory can be missing */
+    if (ZSTD_isError(packed_n))
+        memory_exhausted(); /* with room for the bound, only memory can be
+                               missing */
     args[0] = kept->id;
     args[1] = slice_of(kept->kind);
     args[2] = slice_of(kept->domain);

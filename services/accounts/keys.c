@@ -1,6 +1,6 @@
-/* accounts.key.*: the DKIM keys of a domain and their roll-over. account.lua defines the states of a key and their
- * transitions. The verifier decides when a step is due and whether a key is in DNS (services/verifier/keys/rotate.c).
- */
+/* accounts.key.*: the DKIM keys of a domain and their roll-over. account.lua defines the states of
+ * a key and their transitions. The verifier decides when a step is due and whether a key is in DNS
+ * (services/verifier/keys/rotate.c). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -134,7 +134,8 @@ static void on_list(void *ctx, struct bus_call *call, const json_t *body) {
 
 /* Changing */
 
-/* Publishes each change and answers with them: {"changed":[…]}. change: "created", "changed" or "deleted". */
+/* Publishes each change and answers with them: {"changed":[…]}. change: "created", "changed" or
+ * "deleted". */
 static void answer_changed(struct ask *a, int error, const json_t *selectors, const char *change) {
     size_t i;
     json_t *each;

@@ -1,10 +1,11 @@
-/* accounts.login: a password checked with argon2id off the loop, with counters of failures that all replicas share
- * (libcommon/store/login.h) and a cache of right passwords. A wrong password, an unknown user and a user without a
- * password are handled in the same way, so that they take the same time and get the same answer.
+/* accounts.login: a password checked with argon2id off the loop, with counters of failures that all
+ * replicas share (libcommon/store/login.h) and a cache of right passwords. A wrong password, an
+ * unknown user and a user without a password are handled in the same way, so that they take the
+ * same time and get the same answer.
  *
- * The way of a login: look (the account, and whether this network may try it) -> remembered: answered ->
- * begin (counted by account) -> begin (counted by network, unless the account logged in from it before) -> argon2 ->
- * answered, and its end told to the counters. */
+ * The way of a login: look (the account, and whether this network may try it) -> remembered:
+ * answered -> begin (counted by account) -> begin (counted by network, unless the account logged in
+ * from it before) -> argon2 -> answered, and its end told to the counters. */
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,8 +48,8 @@ struct login {
     int again_ms;
 };
 
-/* Data of the process, created once by login_configure. nobody: a hash that is verified when the user does not exist,
- * so that the time reveals nothing. */
+/* Data of the process, created once by login_configure. nobody: a hash that is verified when the
+ * user does not exist, so that the time reveals nothing. */
 static char nobody[128];
 static struct login_cache *cache;
 
@@ -204,7 +205,8 @@ static void on_again(evutil_socket_t fd, short what, void *ctx) {
     look(ctx);
 }
 
-/* As many tries as are allowed run already: soon again, unless too many wait or the asker does not any more. */
+/* As many tries as are allowed run already: soon again, unless too many wait or the asker does not
+ * any more. */
 static void begin_again(struct login *l) {
     struct accounts *s = l->ask->accounts;
     if (clock_monotonic_us() > l->hashing.deadline_us || (!l->waiting && s->logins_waiting >= LOGIN_WAITING_MAX)) {

@@ -1,4 +1,5 @@
-/* /api/v1/domains/…/dns and …/check: the records that a domain should publish, and their check from outside. */
+/* /api/v1/domains/…/dns and …/check: the records that a domain should publish, and their check from
+ * outside. */
 #include "libcommon/base/member.h"
 #include "services/admin/admin.h"
 

@@ -76,7 +76,8 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
     }
     if (*size) {
         if (r->body.n + *size > BODY_MAX)
-            r->too_big = true; /* the body is read to its end, so that the client reads the answer, but not stored */
+            r->too_big = true; /* the body is read to its end, so that the client reads the answer,
+                                  but not stored */
         else
             buf_add(&r->body, data, *size);
         *size = 0;

@@ -1,6 +1,7 @@
-/* The stream POSTBUS_MAIL, which keeps the events of every message for seven days, and the reading of one message's
- * events from it. Both block (bus/stream.h), so they run on the pool's threads. NATS may lose a stream (its disk, a
- * kill): its existence is checked every minute, and it is created again. */
+/* The stream POSTBUS_MAIL, which keeps the events of every message for seven days, and the reading
+ * of one message's events from it. Both block (bus/stream.h), so they run on the pool's threads.
+ * NATS may lose a stream (its disk, a kill): its existence is checked every minute, and it is
+ * created again. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -17,7 +17,8 @@ struct probe {
     void *ctx;
     struct event *clock;
     struct evdns_getaddrinfo_request *lookup;
-    struct evutil_addrinfo *addresses, *next; /* next: the address that is tried when this one fails */
+    struct evutil_addrinfo *addresses, *next; /* next: the address that is tried when this one
+                                                 fails */
     struct stream *stream;
     int timeout_ms;
     bool begun, connected, finished;

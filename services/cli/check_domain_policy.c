@@ -9,7 +9,8 @@ enum { TLSA_FIXED = 3, CAA_FIXED = 2, ADDRESSES_BYTES_MAX = 256 };
 
 /* DMARC */
 
-/* The DMARC result for unauthenticated mail in the domain's name, with the tree walk that a receiver does. */
+/* The DMARC result for unauthenticated mail in the domain's name, with the tree walk that a
+ * receiver does. */
 void check_domain_dmarc(struct domain_check *c) {
     struct dmarc_query stranger = {.from = slice_of(c->domain), .spf = SPF_NONE, .spf_domain = SLICE("")};
     struct dmarc_verdict v;

@@ -102,7 +102,8 @@ static void write_question(struct buf *out, struct slice name, int type, unsigne
     }
 }
 
-/* Whether a packet answers the question that was sent: its id and its question section, in any case. */
+/* Whether a packet answers the question that was sent: its id and its question section, in any
+ * case. */
 static bool answers(struct slice packet, struct slice question, size_t question_bytes) {
     if (packet.n < HEADER_BYTES || memcmp(packet.p, question.p, 2) != 0 || !((unsigned char)packet.p[2] & FLAG_QR))
         return false;
@@ -221,8 +222,8 @@ static struct slice name_text(struct arena *arena, const ldns_rdf *rdf) {
     return slice_make(text, n);
 }
 
-/* A TXT record's strings without anything between them (RFC 7208 §3.3, RFC 6376 §3.6.2.2); other data in wire format.
- */
+/* A TXT record's strings without anything between them (RFC 7208 §3.3, RFC 6376 §3.6.2.2); other
+ * data in wire format. */
 static struct slice joined(struct arena *arena, const ldns_rr *rr, bool strings) {
     struct buf all = {0};
     for (size_t i = 0; i < ldns_rr_rd_count(rr); i++) {

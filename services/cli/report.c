@@ -1,4 +1,5 @@
-/* postbus report …: received and sent reports, through the API; and reports in files, without a running site. */
+/* postbus report …: received and sent reports, through the API; and reports in files, without a
+ * running site. */
 #include <errno.h>
 #include <string.h>
 #include <time.h>

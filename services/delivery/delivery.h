@@ -1,7 +1,8 @@
 /* delivery: the worker of the queue. The steps of a message in their order:
  *
  *   scheduler.c   leases due entries and creates a message for each; crew.c: the number of workers
- *   message/      message.c: its lifetime: parts.c, settlement.c, the reports, the release of the lease;
+ *   message/      message.c: its lifetime: parts.c, settlement.c, the reports, the release of the
+ *                 lease;
  *                 parts.c: divides its due recipients into local mailboxes (local.c) and next hops;
  *                 settlement.c: records their outcomes, then publishes events
  *   destination/  route.c: the route of a domain; destination.c: the transactions that wait for

@@ -1,7 +1,8 @@
-/* FETCH (RFC 9051 §6.4.5) with CHANGEDSINCE and VANISHED (RFC 7162 §3.1.4, §3.2.6), in the order in which it happens:
- * parse, filter by mod-sequence, set \Seen, then message by message. Metadata comes from the view; envelopes and
- * structures from the store's cache, a batch at a time; whole messages one by one, with a few requested ahead. No
- * output is produced while much of it is still unsent. */
+/* FETCH (RFC 9051 §6.4.5) with CHANGEDSINCE and VANISHED (RFC 7162 §3.1.4, §3.2.6), in the order in
+ * which it happens: parse, filter by mod-sequence, set \Seen, then message by message. Metadata
+ * comes from the view; envelopes and structures from the store's cache, a batch at a time; whole
+ * messages one by one, with a few requested ahead. No output is produced while much of it is still
+ * unsent. */
 #include <stdlib.h>
 
 #include "libcommon/base/clock.h"
@@ -78,7 +79,8 @@ static bool is_flagged(const struct fetch_job *job, uint32_t uid) {
     return job->flagged[low];
 }
 
-/* The event, once per message and session; a client that reads a whole mailbox is not told of message by message. */
+/* The event, once per message and session; a client that reads a whole mailbox is not told of
+ * message by message. */
 static void tell_fetched(struct session *s, const struct mailbox_record *r) {
     bool *told = &s->view.fetched[r - s->view.records];
     if (*told) return;
@@ -102,7 +104,8 @@ static void written(struct session *s, struct fetch_writer *w) {
     fetch_writer_end(w);
 }
 
-/* Writes a message, or keeps it until the client has taken what came before. slot: NULL where it holds none. */
+/* Writes a message, or keeps it until the client has taken what came before. slot: NULL where it
+ * holds none. */
 static void write_message(struct session *s, uint32_t uid, const struct mailbox_cached *cached,
                           const struct slice *message, struct slot *slot) {
     struct fetch_job *job = s->job;

@@ -145,7 +145,8 @@ static bool take_room(struct session *s, size_t n) {
     return budget_take(b, n, &s->input_taken);
 }
 
-/* A literal follows this line: sends "+" if the client waits, and decides whether to store its bytes. */
+/* A literal follows this line: sends "+" if the client waits, and decides whether to store its
+ * bytes. */
 static void begin_literal(struct session *s, const struct literal *literal) {
     bool append = is_append(s);
     const char *refusal = NULL;

@@ -7,8 +7,8 @@
 #include "libcommon/base/config.h"
 #include "libcommon/base/log.h"
 
-/* A replica that dies is replaced after LEASE_MS at the latest; replicas without the lease try to get it every TRY_MS.
- */
+/* A replica that dies is replaced after LEASE_MS at the latest; replicas without the lease try to
+ * get it every TRY_MS. */
 enum { LEASE_MS = 30000, TRY_MS = 10000, REST_MS = 5000 };
 
 static struct metric rounds = METRIC_COUNTER("postbus_mailbox_janitor_rounds_total", "Rounds of the janitor");

@@ -1,9 +1,10 @@
-/* Sends one bucket's report to each address of its policy, in these steps: check the addresses, make the mails, post by
- * HTTPS, commit the mails, end the bucket. A temporary failure before anything was sent postpones the whole bucket,
- * each time for longer, until it is given up. An HTTPS server that does not answer is given up at once if another
- * address gets the report. A mail's id is computed from bucket and address, so repeating a commit while the mail is in
- * the queue changes nothing. A kill between the commit and the end of the bucket can send it twice, with the same
- * identifiers, which readers handle (RFC 9990 §3.5.4). */
+/* Sends one bucket's report to each address of its policy, in these steps: check the addresses,
+ * make the mails, post by HTTPS, commit the mails, end the bucket. A temporary failure before
+ * anything was sent postpones the whole bucket, each time for longer, until it is given up. An
+ * HTTPS server that does not answer is given up at once if another address gets the report. A
+ * mail's id is computed from bucket and address, so repeating a commit while the mail is in the
+ * queue changes nothing. A kill between the commit and the end of the bucket can send it twice,
+ * with the same identifiers, which readers handle (RFC 9990 §3.5.4). */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -57,12 +58,13 @@ static void finish(struct outgoing *o) {
 }
 
 static void on_put_off(void *ctx, int error, long long value) {
-    (void)error,
-        (void)value; /* without the store, the lease expires; when it is lost, another replica has the bucket */
+    (void)error, (void)value; /* without the store, the lease expires; when it is lost, another
+                                 replica has the bucket */
     finish(ctx);
 }
 
-/* Postpones the bucket: for a minute at first, then for a quarter of its waiting time, at most an hour. */
+/* Postpones the bucket: for a minute at first, then for a quarter of its waiting time, at most an
+ * hour. */
 static void put_off(struct outgoing *o) {
     int64_t now = clock_wall_ms() / 1000, pause = (now - o->due) / 4;
     pause = pause < RETRY_FIRST_SECONDS ? RETRY_FIRST_SECONDS : pause > RETRY_LAST_SECONDS ? RETRY_LAST_SECONDS : pause;
@@ -70,7 +72,8 @@ static void put_off(struct outgoing *o) {
     report_put_off(o->reporter->worker->redis, o->bucket, o->reporter->token, now + pause, on_put_off, o);
 }
 
-/* One pending answer has arrived; after the last one the next step begins, unless the bucket is postponed. */
+/* One pending answer has arrived; after the last one the next step begins, unless the bucket is
+ * postponed. */
 static void arrived(struct outgoing *o) {
     if (--o->waiting) return;
     if (o->put_off)
@@ -179,8 +182,8 @@ static void on_posted(void *ctx, int status, const char *reason) {
     arrived(a->outgoing);
 }
 
-/* All posts have ended: a server that may answer later is tried again, unless another address has or will get the
- * report. */
+/* All posts have ended: a server that may answer later is tried again, unless another address has
+ * or will get the report. */
 static void judge_posts(struct outgoing *o) {
     bool reached = false;
     for (size_t i = 0; i < o->count; i++) {

@@ -8,8 +8,8 @@
  *                                        If all are refused, the reply is the refusal.
  *   others                               the queue
  *
- * In both cases a message gets into a mailbox once, by its id and the recipient (docs/laws.md, law 2). A commit that
- * has begun is completed also when the client disconnects. */
+ * In both cases a message gets into a mailbox once, by its id and the recipient (docs/laws.md, law
+ * 2). A commit that has begun is completed also when the client disconnects. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -123,7 +123,8 @@ static void queue(struct commit *c) {
     outbox_commit(w->redis, w->bus, &c->envelope, c->text, on_queued, c);
 }
 
-/* The body may no longer exist, if the mailbox service refused the last recipient after our time limit. */
+/* The body may no longer exist, if the mailbox service refused the last recipient after our time
+ * limit. */
 static void on_queued_stored(void *ctx, int error) {
     struct commit *c = ctx;
     if (error == STORE_NOT_FOUND)

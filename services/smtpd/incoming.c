@@ -1,5 +1,6 @@
-/* The checks of a whole message from another server: the verification of its sender and, if an alias forwards it, the
- * check that our name does not authenticate a forgery (forward.c), and the ARC seal. */
+/* The checks of a whole message from another server: the verification of its sender and, if an
+ * alias forwards it, the check that our name does not authenticate a forgery (forward.c), and the
+ * ARC seal. */
 #include "services/smtpd/smtpd.h"
 
 static void take_header_changes(struct transaction *t) {
@@ -68,8 +69,8 @@ static void on_whose_sender(struct checking *c, int error, struct slice reply) {
     resolved_release(x);
 }
 
-/* An unauthenticated message is forwarded with its own reverse-path; if that is of a hosted domain, our servers would
- * authenticate it for others. */
+/* An unauthenticated message is forwarded with its own reverse-path; if that is of a hosted domain,
+ * our servers would authenticate it for others. */
 void check_forgery(struct checking *c) {
     struct session *s = c->session;
     struct transaction *t = &s->t;

@@ -10,7 +10,8 @@ struct name {
     struct name *next;
     int64_t until_us;
     struct resolved *answer; /* of accounts.resolve; NULL: of accounts.owns, which was yes */
-    bool depends;            /* it depends on names other than its own: an alias, a catch-all, an owner */
+    bool depends;            /* it depends on names other than its own: an alias, a catch-all, an
+                                owner */
     const char *domain;      /* in key */
     char key[];              /* local@domain, or user SP local@domain */
 };

@@ -1,5 +1,5 @@
-/* A session: greeting, the order of commands and of their replies (RFC 2920 §3.2). Only session_run() executes it, from
- * the loop: input, answers and the timer wake it. */
+/* A session: greeting, the order of commands and of their replies (RFC 2920 §3.2). Only
+ * session_run() executes it, from the loop: input, answers and the timer wake it. */
 #include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -73,9 +73,9 @@ static void cmd_reset(struct session *s, struct slice argument) {
 }
 
 static void command(struct session *s, enum smtp_verb verb, struct slice argument) {
-    bool needs_hello =
-        verb == SMTP_MAIL || verb == SMTP_RCPT || verb == SMTP_DATA ||
-        verb == SMTP_AUTH; /* BDAT refuses in its own function, because its chunk must be read in any case */
+    bool needs_hello = verb == SMTP_MAIL || verb == SMTP_RCPT || verb == SMTP_DATA ||
+                       verb == SMTP_AUTH; /* BDAT refuses in its own function, because its chunk
+                                             must be read in any case */
     if (needs_hello && !s->helo) {
         session_refuse(s, "503 5.5.1 Send EHLO first");
         return;
@@ -110,7 +110,8 @@ static int next_line(struct session *s, struct slice *line) {
     return stream_line(s->stream, s->mode == MODE_COMMAND ? SMTP_LINE_MAX : SMTP_AUTH_LINE_MAX, line);
 }
 
-/* Only RCPT commands are read while others are pending: the reply to any other command depends on theirs. */
+/* Only RCPT commands are read while others are pending: the reply to any other command depends on
+ * theirs. */
 static void park(struct session *s, int got, struct slice line) {
     if (s->parked_kind != PARKED_NONE) return;
     if (got > 0) buf_add_slice(&s->parked, line);

@@ -1,4 +1,5 @@
-/* A user's mailbox as a whole: totals, quota, deletion; and the release of blobs that are no longer used. */
+/* A user's mailbox as a whole: totals, quota, deletion; and the release of blobs that are no longer
+ * used. */
 #include "libcommon/store/mailbox/mailbox_private.h"
 
 #include "libcommon/base/ulid.h"
@@ -6,8 +7,8 @@
 /* TOMBSTONE_SECONDS: longer than any message stays in the queue. */
 #define TOMBSTONE_SECONDS "2592000"
 
-/* Release: each blob first, then the note in {u}:x. A process that dies in between leaves the note, and the janitor
- * finds it. */
+/* Release: each blob first, then the note in {u}:x. A process that dies in between leaves the note,
+ * and the janitor finds it. */
 
 struct releasing {
     struct redis *r;

@@ -40,9 +40,11 @@ struct trust_settings {
     const char *discovery, *sealers, *overrides, *spf, *iprev;
 };
 
-/* The policy, of the arena; NULL for invalid settings, with the setting and the reason in *wrong. */
+/* The policy, of the arena; NULL for invalid settings, with the setting and the reason in
+ * *wrong. */
 const struct trust_policy *trust_policy_parse(struct arena *arena, const struct trust_settings *s, const char **wrong);
-/* Whether the client's address is in the row's network; true when it has none. IPv4 mapped into IPv6 counts as IPv4. */
+/* Whether the client's address is in the row's network; true when it has none. IPv4 mapped into
+ * IPv6 counts as IPv4. */
 bool trust_override_fits_client(const struct trust_override *o, struct slice ip);
 /* Whether name meets a condition ("": any name; "d": only d; ".d": d and all names below it). */
 bool trust_override_fits_domain(struct slice condition, struct slice name);

@@ -232,7 +232,8 @@ static void settle_waiting(struct destination *dest, const struct outcome *o) {
 /* None of its servers could be used. */
 static void on_failure(struct destination *dest, const struct outcome *o) {
     int64_t now = clock_wall_ms();
-    if (dest->session_count) { /* other sessions are open: the servers do not accept more connections */
+    if (dest->session_count) { /* other sessions are open: the servers do not accept more
+                                  connections */
         window_crowded(&dest->window, dest->session_count, now);
         return;
     }
@@ -240,7 +241,8 @@ static void on_failure(struct destination *dest, const struct outcome *o) {
         settle_waiting(dest, o);
         return;
     }
-    if (!window_is_closed(&dest->window, now)) /* otherwise this attempt began before the pause, or was requested */
+    if (!window_is_closed(&dest->window, now)) /* otherwise this attempt began before the pause, or
+                                                  was requested */
         window_failed(&dest->window, &dest->all->delivery->policy, now, randombytes_random());
     dest->code = o->code;
     snprintf(dest->enhanced, sizeof dest->enhanced, "%s", o->enhanced);

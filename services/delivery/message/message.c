@@ -137,8 +137,8 @@ static void on_reported(void *ctx, int error) {
     life_release(&m->life);
 }
 
-/* After a lost lease there is nothing to do, but a remote server's 250 that is not recorded is kept for an hour: when
- * this worker leases the entry again, it is recorded first (message_adopt). */
+/* After a lost lease there is nothing to do, but a remote server's 250 that is not recorded is kept
+ * for an hour: when this worker leases the entry again, it is recorded first (message_adopt). */
 static bool keep(struct message *m) {
     int64_t now = clock_wall_ms();
     bool known = false;
@@ -181,8 +181,8 @@ static void run(void *ctx) {
         end(m);
         return;
     }
-    if (!m->gone && !m->adopted &&
-        settlement_owes(m)) { /* also those that were owed before this lease, and before any new attempt */
+    if (!m->gone && !m->adopted && settlement_owes(m)) { /* also those that were owed before this
+                                                            lease, and before any new attempt */
         m->reporting = true;
         life_hold(&m->life);
         report_owed(m->delivery, m->envelope, m->token, on_reported, m);

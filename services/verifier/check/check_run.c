@@ -29,8 +29,8 @@ struct check {
     int ds_error;
     struct resolver *resolver; /* NULL: not yet asking */
     struct lookup *lookup;
-    struct event
-        *step; /* continues from the loop, never inside a callback of the resolver, which may be destroyed here */
+    struct event *step; /* continues from the loop, never inside a callback of the resolver, which
+                           may be destroyed here */
     enum phase phase;
     int rounds;
     int64_t begun_us;
@@ -201,7 +201,9 @@ static bool fetch_policy(struct check *c) {
 
 static bool same_rrset(const struct check *c, const struct dns_record *a, const struct dns_record *b) {
     if (strcmp(a->type, b->type) != 0 || strcasecmp(a->name, b->name) != 0) return false;
-    if (strcmp(a->type, "TXT") != 0) return true; /* each kind of TXT record at a name is judged separately */
+    if (strcmp(a->type, "TXT") != 0)
+        return true; /* each kind of TXT record at a name is judged
+                        separately */
     const char *x = check_text_wanted(c->arena, a), *y = check_text_wanted(c->arena, b);
     size_t n = strcspn(x, " ;");
     return n == strcspn(y, " ;") && strncmp(x, y, n) == 0;
@@ -264,7 +266,8 @@ static void judge_others(struct check *c, json_t *list, int *wrong, int *unknown
     const struct publish_servers *servers = c->verifier->servers;
     const char *names = *in->ns_names ? in->ns_names : servers && *servers->servers[0].catalog ? in->mail_host : "";
     char reverse[80];
-    if (soa->status != ANSWER_NODATA) { /* otherwise the domain is part of another zone, which has its own delegation */
+    if (soa->status != ANSWER_NODATA) { /* otherwise the domain is part of another zone, which has
+                                           its own delegation */
         struct check_finding f[2] = {check_ns(c->arena, c->domain, names, ns),
                                      check_ds(c->arena, c->domain, c->ds, ds, soa)};
         if (*names) add_finding(c, list, &f[0], wrong, unknown);
@@ -393,6 +396,7 @@ void check_stop(struct verifier *v) {
     for (struct check *c = v->checks, *next; c; c = next) {
         next = c->next;
         if (c->resolver)
-            finish(c, NULL, "unavailable"); /* otherwise a thread of the pool uses it, and the process ends anyway */
+            finish(c, NULL, "unavailable"); /* otherwise a thread of the pool uses it, and the
+                                               process ends anyway */
     }
 }

@@ -1,5 +1,5 @@
-/* One publication, removal or clean-up: reads the wanted records (accounts) and the former ones (Redis), updates the
- * servers (on the pool), and records what is published (Redis). */
+/* One publication, removal or clean-up: reads the wanted records (accounts) and the former ones
+ * (Redis), updates the servers (on the pool), and records what is published (Redis). */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -23,7 +23,8 @@ struct job {
     struct publish_task *task;
     struct arena *arena;
     struct domain_records *made; /* PUBLISH_ZONE */
-    struct record_set wanted;    /* the records of made, without those outside of all hosted domains */
+    struct record_set wanted;    /* the records of made, without those outside of all hosted
+                                    domains */
     struct record_set former;    /* the records that were published before; in arena */
     size_t child_count;          /* hosted domains below this one */
     const char **children;
@@ -172,7 +173,8 @@ static void start(struct job *j) { service_offload(j->publisher->verifier->worke
 
 /* before it */
 
-/* The records are noted before they are published, so that an update that a kill interrupts is found later. */
+/* The records are noted before they are published, so that an update that a kill interrupts is
+ * found later. */
 static void on_noted(void *ctx, int error) {
     struct job *j = ctx;
     if (j->publisher->closing)
@@ -202,8 +204,8 @@ static void on_former(void *ctx, int error, struct slice text) {
 
 static void get_former(struct job *j) { domain_note_read(store(j), NOTE_PUBLISHED, j->task->domain, on_former, j); }
 
-/* Records outside of the domain are published in their own domain if that is hosted here too; otherwise its owner must
- * publish them. */
+/* Records outside of the domain are published in their own domain if that is hosted here too;
+ * otherwise its owner must publish them. */
 static void choose_wanted(struct job *j) {
     struct dns_record *records = arena_alloc(j->arena, (j->made->n + 1) * sizeof *records);
     j->wanted.records = records;
@@ -214,8 +216,8 @@ static void choose_wanted(struct job *j) {
     }
 }
 
-/* Finds domains below this one, which may have zones of their own if they were added first; only when we create zones.
- */
+/* Finds domains below this one, which may have zones of their own if they were added first; only
+ * when we create zones. */
 static void find_children(struct job *j) {
     const char *name;
     json_t *value;
@@ -246,7 +248,8 @@ static void on_records(void *ctx, struct domain_records *made, const char *code)
         if (j->task->kind == PUBLISH_REMOVE)
             get_former(j);
         else
-            finish(j, PUBLISH_DONE, NULL); /* deleted in the meantime: its removal is another task */
+            finish(j, PUBLISH_DONE, NULL); /* deleted in the meantime: its removal is another
+                                              task */
     } else {
         finish_failed(j, PUBLISH_PAUSE, "accounts cannot be asked for the domain and its keys");
     }

@@ -1,5 +1,5 @@
-/* Report formats: what is written can be read again, what others write can be read, and what is hostile is refused
- * within bounds. */
+/* Report formats: what is written can be read again, what others write can be read, and what is
+ * hostile is refused within bounds. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -291,7 +291,8 @@ static void what_is_packed_is_unpacked(void **state) {
     assert_int_equal(report_unpack(buf_slice(&packed), &out, &why), -1);
     assert_int_equal(out.n, 0);
     buf_reset(&packed);
-    /* a zip of "readme" (stored: hello) and "r.xml" (stored: <x/>): the report is taken, whichever comes first */
+    /* a zip of "readme" (stored: hello) and "r.xml" (stored: <x/>): the report is taken, whichever
+     * comes first */
     unhex("504b03041400000000000000210086a61036050000000500000006000000726561646d6568656c6c6f504b0304140000000000000021"
           "002b84261204"
           "0000000400000005000000722e786d6c3c782f3e504b010214031400000000000000210086a610360500000005000000060000000000"
@@ -303,7 +304,8 @@ static void what_is_packed_is_unpacked(void **state) {
     assert_int_equal(report_unpack(buf_slice(&packed), &out, &why), 0);
     assert_string_equal(buf_str(&out), "<x/>");
     buf_reset(&out);
-    for (size_t n = 0; n < packed.n; n++) { /* cut anywhere it is read whole or refused, never in part */
+    for (size_t n = 0; n < packed.n; n++) { /* cut anywhere it is read whole or refused, never in
+                                               part */
         const char *cut_why;
         if (report_unpack(slice_head(buf_slice(&packed), n), &out, &cut_why) == 0 && n >= 4)
             assert_true(strcmp(buf_str(&out), "<x/>") == 0 || strcmp(buf_str(&out), "hello") == 0);
