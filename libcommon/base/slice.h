@@ -46,12 +46,12 @@ static inline struct slice slice_skip(struct slice s, size_t n) {
 static inline struct slice slice_head(struct slice s, size_t n) { return (struct slice){s.p, n < s.n ? n : s.n}; }
 /* The position of the first byte c in s, or -1. */
 static inline ptrdiff_t slice_find(struct slice s, char c) {
-    const char *at = s.n ? memchr(s.p, c, s.n) : NULL;
+    const char *at = s.n && s.p ? memchr(s.p, c, s.n) : NULL;
     return at ? at - s.p : -1;
 }
 /* The position of the last byte c in s, or -1. */
 static inline ptrdiff_t slice_find_last(struct slice s, char c) {
-    const char *at = s.n ? memrchr(s.p, c, s.n) : NULL;
+    const char *at = s.n && s.p ? memrchr(s.p, c, s.n) : NULL;
     return at ? at - s.p : -1;
 }
 /* s without spaces, tabs, CR and LF at both ends. */

@@ -96,7 +96,8 @@ static void on_body(void *ctx, int error) {
 void outbox_commit(struct redis *r, struct bus *b, const struct envelope *e, struct slice text, outbox_done_fn *done,
                    void *ctx) {
     struct slice ref = SLICE(BLOB_REF_QUEUE);
-    blob_write(r, slice_of(e->id), text, 1, &ref, on_body, putting_create(r, b, e, done, ctx));
+    struct putting *p = putting_create(r, b, e, done, ctx);
+    blob_write(r, slice_of(p->id), text, 1, &ref, on_body, p);
 }
 
 void outbox_commit_stored(struct redis *r, struct bus *b, const struct envelope *e, struct slice held,

@@ -80,8 +80,8 @@ def test_sessions_end_with_their_login_also_in_idle(site, change):
     assert quiet.works() and pop.works(), "another change ends nothing"
     assert "error" not in dict(changes(site, name))[change]()
     for line in (quiet, idle):
-        assert line.rest().startswith(b"* BYE The password was changed or the account was removed")
-    assert pop.rest().startswith(b"-ERR [AUTH] the password was changed or the account was removed")
+        assert line.rest().startswith(b"* BYE The password was changed or the account was deleted")
+    assert pop.rest().startswith(b"-ERR [AUTH] the password was changed or the account was deleted")
     assert other.works() and other_pop.works(), "another account's session goes on"
 
 
