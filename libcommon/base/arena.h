@@ -1,6 +1,6 @@
-/* Memory that belongs to one command, message or request and is freed with it as a whole. When the machine has no
- * memory left, the process logs this and ends with status 70; no acknowledged data is lost, because that is in the
- * store. */
+/* Memory that belongs to one command, message or request and is freed with it as a whole. When the
+ * machine has no memory left, the process logs this and ends with status 70; no acknowledged data
+ * is lost, because that is in the store. */
 #ifndef POSTBUS_BASE_ARENA_H
 #define POSTBUS_BASE_ARENA_H
 

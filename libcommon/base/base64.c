@@ -1,5 +1,5 @@
-/* Uses a table. The bytes are mail, not keys, so the time need not be constant; libsodium's constant-time functions
- * take ten times as long. */
+/* Uses a table. The bytes are mail, not keys, so the time need not be constant; libsodium's
+ * constant-time functions take ten times as long. */
 #include "libcommon/base/base64.h"
 
 static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -43,7 +43,8 @@ static inline int value_of(char c) { return (int)values[(unsigned char)c] - 1; }
 
 static bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
-/* The end of the text: only the padding that `missing` digits need, and white space where it is allowed. */
+/* The end of the text: only the padding that `missing` digits need, and white space where it is
+ * allowed. */
 static bool is_padding(struct slice rest, size_t missing, bool loose) {
     for (size_t i = 0; i < rest.n; i++) {
         if (rest.p[i] == '=' && missing)

@@ -1,5 +1,6 @@
-/* Text and bytes that grow. The bytes are always followed by a NUL that does not count, so `data` is also a C string.
- * A zeroed struct buf is an empty one. Allocation failure ends the process (see arena.h). */
+/* Text and bytes that grow. The bytes are always followed by a NUL that does not count, so `data`
+ * is also a C string. A zeroed struct buf is an empty one. Allocation failure ends the process (see
+ * arena.h). */
 #ifndef POSTBUS_BASE_BUF_H
 #define POSTBUS_BASE_BUF_H
 
@@ -14,7 +15,8 @@ struct buf {
 void buf_free(struct buf *b);
 /* Empties b and keeps its memory, unless that is more than 64 KiB. */
 void buf_reset(struct buf *b);
-/* Makes room for `more` further bytes and returns their address; the caller writes them and then increases b->n. */
+/* Makes room for `more` further bytes and returns their address; the caller writes them and then
+ * increases b->n. */
 char *buf_reserve(struct buf *b, size_t more);
 void buf_add(struct buf *b, const void *bytes, size_t n);
 void buf_add_slice(struct buf *b, struct slice s);

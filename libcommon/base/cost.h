@@ -1,5 +1,6 @@
-/* Counters of the work that messages cause. Each service counts its own work, and each counter is a metric at /metrics.
- * The table in docs/performance.md has the sums over all services, divided by the number of accepted messages. */
+/* Counters of the work that messages cause. Each service counts its own work, and each counter is a
+ * metric at /metrics. The table in docs/performance.md has the sums over all services, divided by
+ * the number of accepted messages. */
 #ifndef POSTBUS_BASE_COST_H
 #define POSTBUS_BASE_COST_H
 

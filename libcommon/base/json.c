@@ -146,9 +146,7 @@ void json_put_raw(struct json_put *j, const char *name, struct slice json) {
     buf_add_slice(j->out, json);
 }
 
-/* Reading
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* Reading */
 
 yyjson_doc *json_take(struct slice text, yyjson_val **object) {
     cost_add(COST_JSON_READ, 1);

@@ -1,4 +1,5 @@
-/* JSON of frequent messages: written directly into a buffer, read with yyjson. (Rare requests and reports use jansson.)
+/* JSON of frequent messages: written directly into a buffer, read with yyjson. (Rare requests and
+ * reports use jansson.)
  *
  *   struct json_put j = json_put_begin(&out);
  *   json_put_object(&j, NULL);
@@ -6,9 +7,9 @@
  *   json_put_end(&j, '}');
  *   if (j.failed) …
  *
- * Commas are added automatically. name: the member's name, a plain ASCII constant; NULL in an array and at the top
- * level. Text that is not UTF-8 cannot be JSON (RFC 8259 §8.1): "" is written in its place, and `failed` is set.
- * json_put_foreign never fails. */
+ * Commas are added automatically. name: the member's name, a plain ASCII constant; NULL in an array
+ * and at the top level. Text that is not UTF-8 cannot be JSON (RFC 8259 §8.1): "" is written in its
+ * place, and `failed` is set. json_put_foreign never fails. */
 #ifndef POSTBUS_BASE_JSON_H
 #define POSTBUS_BASE_JSON_H
 
@@ -45,8 +46,8 @@ void json_put_raw(struct json_put *j, const char *name, struct slice json);
 /* Whether bytes are UTF-8 (RFC 3629: no overlong forms, no surrogates, at most U+10FFFF). */
 bool json_is_utf8(struct slice bytes);
 
-/* Reads a text that is an object; NULL when it is not one. The caller frees it with yyjson_doc_free. Counts as one JSON
- * text read. Slices taken from it are valid until then. */
+/* Reads a text that is an object; NULL when it is not one. The caller frees it with
+ * yyjson_doc_free. Counts as one JSON text read. Slices taken from it are valid until then. */
 yyjson_doc *json_take(struct slice text, yyjson_val **object);
 /* The text of a member; {NULL, 0} when it is missing or not a text. */
 struct slice json_take_text(yyjson_val *object, const char *name);

@@ -1,11 +1,12 @@
-/* Structured logs on standard error: one JSON object on each line, with the service's name and the pairs that the
- * caller gives.
+/* Structured logs on standard error: one JSON object on each line, with the service's name and the
+ * pairs that the caller gives.
  *
  *   log_info("message accepted", "id", id, "from", from, NULL);
  *   log_warn("cannot reach redis", "address", a, "reason", why, NULL);
  *
- * Pairs are name and text (C strings; a pair with a NULL text is left out), ended by NULL. Bytes that are not UTF-8 are
- * escaped. A line holds at most 8 KiB. Passwords and bodies are never logged. Safe on any thread. */
+ * Pairs are name and text (C strings; a pair with a NULL text is left out), ended by NULL. Bytes
+ * that are not UTF-8 are escaped. A line holds at most 8 KiB. Passwords and bodies are never
+ * logged. Safe on any thread. */
 #ifndef POSTBUS_BASE_LOG_H
 #define POSTBUS_BASE_LOG_H
 

@@ -1,5 +1,5 @@
-/* Members of JSON objects of rare requests and reports (jansson). Frequent messages have typed codecs
- * (libcommon/codec). */
+/* Members of JSON objects of rare requests and reports (jansson). Frequent messages have typed
+ * codecs (libcommon/codec). */
 #ifndef POSTBUS_BASE_MEMBER_H
 #define POSTBUS_BASE_MEMBER_H
 

@@ -2,7 +2,8 @@
 
 #include <inttypes.h>
 
-static _Atomic(struct metric *) all_metrics; /* a list that only grows: one entry for each metric that was used */
+static _Atomic(struct metric *) all_metrics; /* a list that only grows: one entry for each metric
+                                                that was used */
 
 static void metric_register(struct metric *m) {
     if (atomic_exchange(&m->registered, 1)) return;

@@ -1,9 +1,9 @@
-/* Counters and gauges of a process, read at /metrics in Prometheus' text form. Atomic, so any worker may count. A
- * metric is a static object of its module:
+/* Counters and gauges of a process, read at /metrics in Prometheus' text form. Atomic, so any
+ * worker may count. A metric is a static object of its module:
  *
- *   static struct metric accepted = METRIC_COUNTER("postbus_smtpd_messages_accepted_total", "Messages committed to the
- * queue"); metric_add(&accepted, 1);
- */
+ *   static struct metric accepted = METRIC_COUNTER("postbus_smtpd_messages_accepted_total",
+ *                                                  "Messages committed to the queue");
+ *   metric_add(&accepted, 1); */
 #ifndef POSTBUS_BASE_METRICS_H
 #define POSTBUS_BASE_METRICS_H
 

@@ -1,5 +1,5 @@
-/* A slice is a view of bytes with another owner: a pointer and a length, without a terminating NUL. All parsers of
- * input take slices. */
+/* A slice is a view of bytes with another owner: a pointer and a length, without a terminating NUL.
+ * All parsers of input take slices. */
 #ifndef POSTBUS_BASE_SLICE_H
 #define POSTBUS_BASE_SLICE_H
 
@@ -60,7 +60,8 @@ static inline struct slice slice_trim(struct slice s) {
     while (s.n && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t' || s.p[s.n - 1] == '\r' || s.p[s.n - 1] == '\n')) s.n--;
     return s;
 }
-/* Removes the part before the next byte c, and c itself, from *s; false (and *s unchanged) when c is not in it. */
+/* Removes the part before the next byte c, and c itself, from *s; false (and *s unchanged) when c
+ * is not in it. */
 static inline bool slice_cut(struct slice *s, char c, struct slice *before) {
     ptrdiff_t at = slice_find(*s, c);
     if (at < 0) return false;
@@ -68,7 +69,8 @@ static inline bool slice_cut(struct slice *s, char c, struct slice *before) {
     *s = slice_skip(*s, (size_t)at + 1);
     return true;
 }
-/* Reads an unsigned decimal number that is the whole slice: 0 and *value, or -1 (empty, another byte, over max). */
+/* Reads an unsigned decimal number that is the whole slice: 0 and *value, or -1 (empty, another
+ * byte, over max). */
 static inline int slice_to_u64(struct slice s, uint64_t max, uint64_t *value) {
     uint64_t v = 0;
     if (s.n == 0 || s.n > 20) return -1;

@@ -1,5 +1,5 @@
-/* The id of a message: a ULID, which is 48 bits of wall-clock milliseconds and 80 random bits as 26 Crockford base-32
- * characters. Ids sort by their time of creation, to the millisecond. */
+/* The id of a message: a ULID, which is 48 bits of wall-clock milliseconds and 80 random bits as 26
+ * Crockford base-32 characters. Ids sort by their time of creation, to the millisecond. */
 #ifndef POSTBUS_BASE_ULID_H
 #define POSTBUS_BASE_ULID_H
 

@@ -1,6 +1,6 @@
-/* The connection, and the two ways of a message to its handler on the worker's loop: taken from the NATS library right
- * after the loop has read it (direct handlers), or from the library's delivery thread over a locked list and an
- * eventfd. */
+/* The connection, and the two ways of a message to its handler on the worker's loop: taken from the
+ * NATS library right after the loop has read it (direct handlers), or from the library's delivery
+ * thread over a locked list and an eventfd. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -63,8 +63,9 @@ static void handler_free(struct handler *h) {
     free(h);
 }
 
-/* natsMsg_Destroy passes a message to a thread of the library, which frees it, and wakes that thread. For single
- * messages this is the most expensive part of receiving them, so they are freed in batches. */
+/* natsMsg_Destroy passes a message to a thread of the library, which frees it, and wakes that
+ * thread. For single messages this is the most expensive part of receiving them, so they are freed
+ * in batches. */
 static void free_spent(struct bus *b) {
     for (size_t i = 0; i < b->spent_count; i++) natsMsg_Destroy(b->spent[i]);
     b->spent_count = b->spent_bytes = 0;
@@ -97,8 +98,9 @@ static void on_readable(evutil_socket_t fd, short what, void *ctx) {
     event_active(b->take, EV_TIMEOUT, 0);
 }
 
-/* Handlers never run within the read event: a thread of the library that connects again frees that event with the
- * connection locked, and waits for it to end, while a handler that publishes waits for the lock. */
+/* Handlers never run within the read event: a thread of the library that connects again frees that
+ * event with the connection locked, and waits for it to end, while a handler that publishes waits
+ * for the lock. */
 static void on_take(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
     take_direct(ctx);
@@ -106,10 +108,11 @@ static void on_take(evutil_socket_t fd, short what, void *ctx) {
 
 /* Writing
  *
- * The library would wait until the socket is writable, which needs two epoll_ctl and one more turn of the loop for each
- * write. The socket nearly always is, so all messages of one turn of the loop are written at its end: the event is
- * queued after all events that are active when the first message is published, and once more after those that their
- * callbacks activate. The rest is tried again a little later. */
+ * The library would wait until the socket is writable, which needs two epoll_ctl and one more turn
+ * of the loop for each write. The socket nearly always is, so all messages of one turn of the loop
+ * are written at its end: the event is queued after all events that are active when the first
+ * message is published, and once more after those that their callbacks activate. The rest is tried
+ * again a little later. */
 
 static void on_flush(evutil_socket_t fd, short what, void *ctx) {
     struct bus *b = ctx;
@@ -120,12 +123,15 @@ static void on_flush(evutil_socket_t fd, short what, void *ctx) {
         return;
     }
     atomic_store(&b->flush_late, false);
-    if (natsConnection_Buffered(b->connection) <= 0) return; /* sending 0 bytes would count as a lost connection */
+    if (natsConnection_Buffered(b->connection) <= 0)
+        return; /* sending 0 bytes would count as a
+                   lost connection */
     natsConnection_ProcessWriteEvent(b->connection);
     if (atomic_load(&b->writing)) event_add(b->flush, &wait);
 }
 
-/* Called by the library with its connection locked, on any thread: there is something to write, or no more. */
+/* Called by the library with its connection locked, on any thread: there is something to write, or
+ * no more. */
 static natsStatus want_write(void *data, bool add) {
     struct bus *b = ((struct attached *)data)->bus;
     if (add && !atomic_exchange(&b->writing, true)) event_active(b->flush, EV_TIMEOUT, 0);
@@ -298,8 +304,8 @@ struct bus *bus_create(struct event_base *base, const char *url, const char *ser
     natsOptions_SetClosedCB(b->options, on_closed, b);
     natsOptions_SetRetryOnFailedConnect(b->options, true, on_connected, b);
     natsOptions_SetErrorHandler(b->options, on_error, b);
-    /* Reads and writes happen on the worker's loop; "as soon as possible" means that the loop is told at once, not over
-     * a thread of the library that does nothing else. */
+    /* Reads and writes happen on the worker's loop; "as soon as possible" means that the loop is
+     * told at once, not over a thread of the library that does nothing else. */
     natsOptions_SetSendAsap(b->options, true);
     natsOptions_SetEventLoop(b->options, b, attach, want_read, want_write, detach);
     natsStatus s = natsConnection_Connect(&b->connection, b->options);
@@ -316,9 +322,11 @@ struct bus *bus_create(struct event_base *base, const char *url, const char *ser
 void bus_close(struct bus *b) {
     if (!b || b->is_closed) return;
     b->is_closed = true;
-    bool was_ready = atomic_exchange(&b->ready, false); /* requests made by the callbacks below are refused */
+    bool was_ready = atomic_exchange(&b->ready, false); /* requests made by the callbacks below are
+                                                           refused */
     struct handler *direct = b->direct;
-    b->direct = NULL; /* messages that are read from here on have no handler: its objects may be freed already */
+    b->direct = NULL; /* messages that are read from here on have no handler: its objects may be
+                         freed already */
     rpc_stop(b);
     wakes_destroy(b->wakes);
     b->wakes = NULL;

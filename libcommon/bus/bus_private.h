@@ -18,12 +18,13 @@ enum { SUBJECT_MAX = 256, BUS_PAYLOAD_MAX = 900 * 1024, SPENT_MAX = 64, SPENT_BY
 /* Called on the loop with each message of a subscription; owns msg no longer than the call. */
 typedef void handler_fn(void *ctx, natsMsg *msg);
 
-/* One subscription of the NATS library and its handler. Exists until the library has reported that no more messages
- * will arrive.
+/* One subscription of the NATS library and its handler. Exists until the library has reported that
+ * no more messages will arrive.
  *
- * Requests and replies, which are frequent and have few subscriptions, are direct: the loop handles their messages when
- * it reads them. Events may have thousands of subscriptions (one for each session), which the loop cannot check after
- * each read; a thread of the library passes on their messages. */
+ * Requests and replies, which are frequent and have few subscriptions, are direct: the loop handles
+ * their messages when it reads them. Events may have thousands of subscriptions (one for each
+ * session), which the loop cannot check after each read; a thread of the library passes on their
+ * messages. */
 struct handler {
     struct bus *bus;
     bool direct;
@@ -36,7 +37,8 @@ struct handler {
     struct handler *next, *previous;
 };
 
-/* A message (or, with msg NULL, the end of a handler) that is passed from the library's thread to the loop. */
+/* A message (or, with msg NULL, the end of a handler) that is passed from the library's thread to
+ * the loop. */
 struct handover {
     struct handover *next;
     struct handler *handler;
@@ -75,10 +77,12 @@ struct bus {
     size_t next_free;
     uint64_t generation;
     struct event *clock;
-    struct request *refused; /* requests that could not be sent; their callbacks are called from the loop */
+    struct request *refused; /* requests that could not be sent; their callbacks are called from the
+                                loop */
     size_t refused_count;
     struct event *refuse;
-    struct buf scratch, event; /* the JSON of a request, an answer or an event's data; an event around it */
+    struct buf scratch, event; /* the JSON of a request, an answer or an event's data; an event
+                                  around it */
     struct wakes *wakes;       /* wake.c; NULL until the first one */
 };
 

@@ -58,7 +58,8 @@ static void on_event(void *ctx, natsMsg *msg) {
     json_decref(event);
 }
 
-/* These are few and live as long as the bus, so they are direct; sessions' subscriptions are not. */
+/* These are few and live as long as the bus, so they are direct; sessions' subscriptions are
+ * not. */
 static void hear(struct bus *b, const char *event, bool group, struct listener one) {
     char subject[SUBJECT_MAX];
     struct listener *l = memory_alloc(sizeof *l);
@@ -98,6 +99,7 @@ struct bus_subscription *bus_subscribe_raw(struct bus *b, const char *event, bus
 
 void bus_unsubscribe(struct bus_subscription *s) {
     if (!s) return;
-    handler_cancel(s->handler); /* cancelled: the listener is never called again, so it can be freed now */
+    handler_cancel(s->handler); /* cancelled: the listener is never called again, so it can be freed
+                                   now */
     free(s);
 }

@@ -1,11 +1,13 @@
-/* Requests: one inbox for each worker, one slot for each request in flight, one timer for all deadlines. */
+/* Requests: one inbox for each worker, one slot for each request in flight, one timer for all
+ * deadlines. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "libcommon/base/clock.h"
 #include "libcommon/bus/bus_private.h"
 
-/* LAST_ROUNDS: rounds in which callbacks that send further requests while the bus is closed get BUS_UNAVAILABLE. */
+/* LAST_ROUNDS: rounds in which callbacks that send further requests while the bus is closed get
+ * BUS_UNAVAILABLE. */
 enum { LAST_ROUNDS = 8, SLOTS_MAX = 1 << 16, SLOTS_FIRST = 256, CLOCK_MS = 50 };
 
 /* One of answer and text is set. */
@@ -78,7 +80,8 @@ static void on_refuse(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
     size_t count = b->refused_count; /* those that a callback adds are handled later */
     for (size_t i = 0; i < count; i++) {
-        struct request one = b->refused[i]; /* a copy: an earlier callback may have cancelled it or enlarged the list */
+        struct request one = b->refused[i]; /* a copy: an earlier callback may have cancelled it or
+                                               enlarged the list */
         b->refused[i].ticket = 0;
         if (one.ticket) tell(&one, false, SLICE(""));
     }
@@ -127,7 +130,8 @@ static struct request *slot_take(struct bus *b) {
 
 static uint64_t refuse_soon(struct bus *b, struct request one) {
     b->refused = memory_resize(b->refused, (b->refused_count + 1) * sizeof *b->refused);
-    one.ticket = ++b->generation * SLOTS_MAX + SLOTS_MAX - 1; /* a slot that is never in use for request_of */
+    one.ticket = ++b->generation * SLOTS_MAX + SLOTS_MAX - 1; /* a slot that is never in use for
+                                                                 request_of */
     b->refused[b->refused_count++] = one;
     event_active(b->refuse, EV_TIMEOUT, 0);
     return one.ticket;

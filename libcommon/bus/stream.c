@@ -61,9 +61,7 @@ int bus_stream_read(struct bus *b, const char *stream, const char *subject, size
     return status == NATS_OK || status == NATS_NOT_FOUND ? BUS_STREAM_OK : BUS_STREAM_UNAVAILABLE;
 }
 
-/* Consumers
- * -----------------------------------------------------------------------------------------------------------------------------------
- */
+/* Consumers */
 
 struct bus_consumer {
     struct bus *bus;
@@ -131,7 +129,9 @@ int bus_consumer_fetch(struct bus_consumer *c, int max, int wait_ms) {
         if (c->batch.Count) return BUS_STREAM_OK;
         works = (status == NATS_OK || status == NATS_TIMEOUT) && look_behind(c);
     }
-    if (!works) detach(c); /* the stream or the consumer no longer exists, or NATS is not available */
+    if (!works)
+        detach(c); /* the stream or the consumer no longer exists, or NATS is not
+                      available */
     return works ? BUS_STREAM_OK : BUS_STREAM_UNAVAILABLE;
 }
 

@@ -1,12 +1,12 @@
-/* mailbox.deliver for its requesters (proto-schemas/rpc): many messages in one request, many recipients for each
- * message. Pure.
+/* mailbox.deliver for its requesters (proto-schemas/rpc): many messages in one request, many
+ * recipients for each message. Pure.
  *
  *   struct json_put j = deliver_ask_open(&out);
  *   deliver_ask_add(&j, &message); …
  *   deliver_ask_close(&j);
  *
- * A request has at most DELIVER_ASK_MESSAGES messages, DELIVER_ASK_RCPTS recipients and DELIVER_ASK_BYTES bytes; the
- * requester must respect this (deliver_ask_bytes). */
+ * A request has at most DELIVER_ASK_MESSAGES messages, DELIVER_ASK_RCPTS recipients and
+ * DELIVER_ASK_BYTES bytes; the requester must respect this (deliver_ask_bytes). */
 #ifndef POSTBUS_CODEC_DELIVER_H
 #define POSTBUS_CODEC_DELIVER_H
 
@@ -23,7 +23,8 @@ struct deliver_ask_message {
     uint64_t size;        /* of the body */
     int64_t date;         /* seconds since 1970 */
     bool held;            /* the requester has added the references to the body */
-    struct slice listing; /* mailbox_listing_build(); used when held; empty: computed from the body */
+    struct slice listing; /* mailbox_listing_build(); used when held; empty: computed from the
+                             body */
     size_t count;
     const struct deliver_ask_rcpt *rcpts;
 };
@@ -37,7 +38,8 @@ void deliver_ask_close(struct json_put *j);
 
 /* The result for one recipient. */
 struct deliver_outcome {
-    struct slice result;  /* "delivered", "over_quota", "not_found", "full", "invalid", "unavailable"; NUL-terminated */
+    struct slice result;  /* "delivered", "over_quota", "not_found", "full", "invalid",
+                             "unavailable"; NUL-terminated */
     struct slice message; /* the reason */
     struct slice folder;
     int64_t uid, modseq;

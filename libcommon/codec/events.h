@@ -1,6 +1,6 @@
-/* The data of the events of every message (proto-schemas/events): written for bus_publish_text, read for bus_hear_raw
- * and bus_subscribe_raw. Pure. Writers add to out and return false when a text is not UTF-8.
- */
+/* The data of the events of every message (proto-schemas/events): written for bus_publish_text,
+ * read for bus_hear_raw and bus_subscribe_raw. Pure. Writers add to out and return false when a
+ * text is not UTF-8. */
 #ifndef POSTBUS_CODEC_EVENTS_H
 #define POSTBUS_CODEC_EVENTS_H
 
@@ -8,13 +8,15 @@
 
 struct mail_event_rcpt {
     struct slice address, user, from; /* user, from: {NULL, 0} when it has none */
-    struct slice folder;              /* where the message is already; {NULL, 0}: not in a mailbox yet */
+    struct slice folder;              /* where the message is already; {NULL, 0}: not in a mailbox
+                                         yet */
     int64_t uid, modseq;              /* with folder */
 };
 
 /* The connected client. */
 struct mail_event_client {
-    struct slice ip, helo, protocol, tls, cipher, login; /* tls, cipher, login: left out when empty */
+    struct slice ip, helo, protocol, tls, cipher, login; /* tls, cipher, login: left out when
+                                                            empty */
     int port;
 };
 
@@ -42,7 +44,8 @@ struct mail_refused {
 };
 bool mail_refused_write(const struct mail_refused *e, struct buf *out);
 
-/* mail.delivered: a message of the queue is in a mailbox (of direct deliveries mail.accepted tells) */
+/* mail.delivered: a message of the queue is in a mailbox (of direct deliveries mail.accepted
+ * tells) */
 struct mail_delivered {
     struct slice rcpt, user, folder;
     int64_t uid, modseq;

@@ -1,4 +1,5 @@
-/* accounts.resolve in its JSON form (proto-schemas/rpc). Pure. Writers and readers as in verify.h. */
+/* accounts.resolve in its JSON form (proto-schemas/rpc). Pure. Writers and readers as in
+ * verify.h. */
 #ifndef POSTBUS_CODEC_RESOLVE_H
 #define POSTBUS_CODEC_RESOLVE_H
 

@@ -68,9 +68,7 @@ const char *verify_ask_read(struct arena *arena, struct slice text, struct verif
     return fault;
 }
 
-/* The answer
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* The answer */
 
 static void read_drops(struct arena *arena, yyjson_val *list, struct verify_reply *out) {
     size_t i, n;
@@ -128,9 +126,7 @@ const char *verify_reply_read(struct arena *arena, struct slice text, struct ver
     return out->disposition.n ? NULL : "the answer has no disposition";
 }
 
-/* Signatures
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* Signatures */
 
 bool sign_ask_write(const struct sign_ask *a, struct buf *out) {
     struct json_put j = json_put_begin(out);

@@ -1,7 +1,7 @@
 /* verifier.verify and verifier.sign in their JSON form (proto-schemas/rpc). Pure.
  *
- * Writers add to out and return false when a text is not UTF-8. Readers return NULL, or the fault of the text; their
- * results are in the arena. */
+ * Writers add to out and return false when a text is not UTF-8. Readers return NULL, or the fault
+ * of the text; their results are in the arena. */
 #ifndef POSTBUS_CODEC_VERIFY_H
 #define POSTBUS_CODEC_VERIFY_H
 
@@ -34,7 +34,8 @@ struct verify_drop {
 
 /* The parts of the answer that the requester needs. */
 struct verify_reply {
-    struct slice disposition, enhanced, reason; /* NUL-terminated; disposition "" when it is missing */
+    struct slice disposition, enhanced, reason; /* NUL-terminated; disposition "" when it is
+                                                   missing */
     struct slice headers;                       /* to be added at the top, each with CRLF */
     size_t drop_count;
     struct verify_drop *drops;

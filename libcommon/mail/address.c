@@ -1,7 +1,7 @@
 #include "libcommon/mail/address.h"
 
-/* The value that is read, and the buffers for its texts: one for words, one for comments, each as long as the value,
- * because every byte is copied at most once. */
+/* The value that is read, and the buffers for its texts: one for words, one for comments, each as
+ * long as the value, because every byte is copied at most once. */
 struct reader {
     struct slice s;
     size_t at;
@@ -47,7 +47,8 @@ static void skip_space(struct reader *r) {
     }
 }
 
-/* A quoted string without its quotes, or all up to a special (dots are part of it). Takes at least one byte. */
+/* A quoted string without its quotes, or all up to a special (dots are part of it). Takes at least
+ * one byte. */
 static void read_word(struct reader *r) {
     if (peek(r) != '"') {
         do put(r, r->s.p[r->at++]);
@@ -74,7 +75,8 @@ static struct slice read_words(struct reader *r) {
     return slice_trim(slice_make(r->text + from, r->used - from));
 }
 
-/* A domain or an address literal; white space and comments are allowed around its dots only (RFC 5322 §4.4). */
+/* A domain or an address literal; white space and comments are allowed around its dots only (RFC
+ * 5322 §4.4). */
 static struct slice read_domain(struct reader *r) {
     size_t from = r->used;
     skip_space(r);
@@ -123,7 +125,8 @@ static bool read_entry(struct reader *r, bool *in_group, struct address *a) {
         r->at++;
         a->kind = ADDRESS_GROUP_BEGIN;
         a->name = words;
-        bool nested = *in_group; /* groups do not nest: the inner name is dropped, its members stay */
+        bool nested = *in_group; /* groups do not nest: the inner name is dropped, its members
+                                    stay */
         *in_group = true;
         return !nested;
     }

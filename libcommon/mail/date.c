@@ -81,8 +81,8 @@ static int month_days(int year, int month) {
     return month == 2 && leap ? 29 : days[month - 1];
 }
 
-/* "+0100", "GMT", "EDT", nothing: minutes east (RFC 5322 §4.3; a military letter is not reliable and counts as +0000).
- */
+/* "+0100", "GMT", "EDT", nothing: minutes east (RFC 5322 §4.3; a military letter is not reliable
+ * and counts as +0000). */
 static int read_zone(struct reader *r) {
     static const struct {
         const char *name;

@@ -114,7 +114,8 @@ static size_t decode_word(struct slice s, struct buf *bytes, struct buf *out) {
 
 void encoded_word_decode(struct slice value, struct buf *out) {
     struct buf bytes = {0}, plain = {0};
-    bool after_word = false; /* the last item was an encoded word: white space before the next one is dropped */
+    bool after_word = false; /* the last item was an encoded word: white space before the next one
+                                is dropped */
     size_t start = out->n;
     value = slice_trim(value);
     for (size_t at = 0; at < value.n;) {
@@ -135,8 +136,8 @@ void encoded_word_decode(struct slice value, struct buf *out) {
             buf_add_char(out, ' ');
         }
         after_word = false;
-        size_t end =
-            gap + (gap < value.n && value.p[gap] == '='); /* plain text up to white space or a possible encoded word */
+        size_t end = gap + (gap < value.n && value.p[gap] == '='); /* plain text up to white space or a
+                                                                      possible encoded word */
         while (end < value.n && !strchr(" \t\r\n=", value.p[end])) end++;
         if (end < value.n && value.p[end] == '\0') end++;
         buf_reset(&plain);

@@ -15,7 +15,8 @@ struct slice header_block(struct slice message, size_t *body_at) {
     return slice_head(message, n + 2);
 }
 
-/* The length of the line at p with its CRLF, or of the rest. Uses memchr, which is many times as fast as memmem. */
+/* The length of the line at p with its CRLF, or of the rest. Uses memchr, which is many times as
+ * fast as memmem. */
 static size_t line_length(const char *p, size_t n) {
     for (size_t at = 0; at + 1 < n; at++) {
         const char *cr = memchr(p + at, '\r', n - 1 - at);
@@ -26,8 +27,8 @@ static size_t line_length(const char *p, size_t n) {
     return n;
 }
 
-/* The name of the field raw, without white space before the colon (obsolete syntax, RFC 5322 §4.5); empty when it is
- * not a field (ftext, §2.2). */
+/* The name of the field raw, without white space before the colon (obsolete syntax, RFC 5322 §4.5);
+ * empty when it is not a field (ftext, §2.2). */
 static struct slice field_name(struct slice raw, size_t *value_at) {
     ptrdiff_t colon = slice_find(raw, ':');
     struct slice name = slice_head(raw, colon > 0 ? (size_t)colon : 0);

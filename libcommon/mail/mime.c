@@ -2,8 +2,8 @@
 
 #include "libcommon/mail/header.h"
 
-/* A multipart or message that is being read: its part, and a multipart's boundary (empty: a message, or a multipart
- * that has ended). */
+/* A multipart or message that is being read: its part, and a multipart's boundary (empty: a
+ * message, or a multipart that has ended). */
 struct level {
     uint32_t part;
     struct slice boundary;
@@ -41,8 +41,8 @@ static uint32_t add_part(struct reader *r, uint32_t parent, size_t start) {
         struct mime_part *up = &m->parts[parent];
         if (up->child_count++ == 0) {
             up->first_child = index;
-        } else { /* the last child is the newest part below this parent: its chain is short because children are
-                    numbered in order */
+        } else { /* the last child is the newest part below this parent: its chain is short because
+                    children are numbered in order */
             uint32_t last = index - 1;
             while (m->parts[last].parent != parent) last = m->parts[last].parent;
             m->parts[last].next = index;
@@ -85,7 +85,8 @@ static bool boundary_of(struct reader *r, struct slice content_type, struct slic
     return boundary->n > 0 && boundary->n <= MIME_BOUNDARY_MAX;
 }
 
-/* The current part's header block is complete: its type decides how the lines of its body are read. */
+/* The current part's header block is complete: its type decides how the lines of its body are
+ * read. */
 static void header_done(struct reader *r, size_t header_end, size_t body) {
     struct mime *m = r->m;
     struct mime_part *p = &m->parts[r->current];
@@ -122,9 +123,8 @@ static void header_done(struct reader *r, size_t header_end, size_t body) {
     r->in_header = true;
 }
 
-/* The part ends here, or where its body or its last child ends, when the line end before a delimiter was also the empty
- * line after a header. Returns the position.
- */
+/* The part ends here, or where its body or its last child ends, when the line end before a
+ * delimiter was also the empty line after a header. Returns the position. */
 static size_t end_part(struct reader *r, uint32_t part, size_t at, size_t lines) {
     struct mime_part *p = &r->m->parts[part];
     size_t at_body = r->lines_at_body[part];
@@ -133,7 +133,8 @@ static size_t end_part(struct reader *r, uint32_t part, size_t at, size_t lines)
     return p->end;
 }
 
-/* Whether line is a delimiter of this boundary: "--" boundary ["--"] and white space (RFC 2046 §5.1.1). */
+/* Whether line is a delimiter of this boundary: "--" boundary ["--"] and white space (RFC 2046
+ * §5.1.1). */
 static bool is_delimiter(struct slice line, struct slice boundary, bool *closes) {
     if (boundary.n == 0 || line.n < boundary.n + 2 || memcmp(line.p + 2, boundary.p, boundary.n) != 0) return false;
     struct slice rest = slice_skip(line, boundary.n + 2);
@@ -142,8 +143,8 @@ static bool is_delimiter(struct slice line, struct slice boundary, bool *closes)
     return slice_trim(rest).n == 0;
 }
 
-/* A line that begins with "--": true when it was a delimiter of one of the open multiparts. at: where it begins; next:
- * where the line after it does. */
+/* A line that begins with "--": true when it was a delimiter of one of the open multiparts. at:
+ * where it begins; next: where the line after it does. */
 static bool take_delimiter(struct reader *r, struct slice line, size_t at, size_t next) {
     for (size_t k = r->depth; k-- > 0;) {
         bool closes;
@@ -155,7 +156,8 @@ static bool take_delimiter(struct reader *r, struct slice line, size_t at, size_
         }
         size_t end =
             at >= 2 && r->m->message.p[at - 1] == '\n' ? at - 2 : at; /* the CRLF before belongs to the delimiter */
-        while (r->in_header) { /* the header ends without its empty line; a part that opens now ends at once */
+        while (r->in_header) { /* the header ends without its empty line; a part that opens now ends
+                                  at once */
             size_t start = r->m->parts[r->current].start;
             header_done(r, at, end > start ? end : start);
         }

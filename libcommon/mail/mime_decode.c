@@ -19,7 +19,8 @@ static void decode_quoted_printable(struct slice s, struct buf *out) {
         bool has_crlf = lf && end - at >= 2 && s.p[end - 2] == '\r', soft = false;
         if (has_crlf) end -= 2;
         size_t text_end = end;
-        if (has_crlf || !lf) /* white space at a line's end was added in transport (RFC 2045 §6.7 (3)) */
+        if (has_crlf || !lf) /* white space at a line's end was added in transport (RFC 2045 §6.7
+                                (3)) */
             while (text_end > at && (s.p[text_end - 1] == ' ' || s.p[text_end - 1] == '\t')) text_end--;
         for (size_t i = at; i < text_end; i++) {
             if (s.p[i] != '=') {

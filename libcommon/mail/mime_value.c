@@ -3,7 +3,8 @@
 
 #include "libcommon/mail/mime.h"
 
-/* Skips white space, folds and comments (RFC 5322 §3.2.2; nesting is counted, without recursion). */
+/* Skips white space, folds and comments (RFC 5322 §3.2.2; nesting is counted, without
+ * recursion). */
 static void skip_space(struct slice s, size_t *at) {
     while (*at < s.n) {
         char c = s.p[*at];
@@ -52,8 +53,8 @@ bool mime_read_type(struct slice value, struct slice *type, struct slice *subtyp
     return true;
 }
 
-/* A quoted string's text (the opening quote is at *at), or, without quotes, the text up to the next ";" or white space:
- * many senders omit quotes that are required. */
+/* A quoted string's text (the opening quote is at *at), or, without quotes, the text up to the next
+ * ";" or white space: many senders omit quotes that are required. */
 static struct slice parameter_value(struct arena *arena, struct slice s, size_t *at) {
     if (*at < s.n && s.p[*at] == '"') {
         char *text = arena_alloc(arena, s.n - *at);
@@ -114,7 +115,8 @@ void mime_read_value_raw(struct arena *arena, struct slice value, struct mime_va
     }
 }
 
-/* "name*3*": its name, piece (-1: none) and whether the value is percent-encoded (RFC 2231 §3, §4). */
+/* "name*3*": its name, piece (-1: none) and whether the value is percent-encoded (RFC 2231 §3,
+ * §4). */
 struct piece {
     struct slice name;
     int number;
@@ -213,7 +215,8 @@ void mime_read_value(struct arena *arena, struct slice value, struct mime_value 
         for (size_t k = 0; k < out->count && !p; k++)
             if (slice_equal(out->parameters[k].name, name)) p = &out->parameters[k];
         if (p && (!is_extended || p->is_extended))
-            continue; /* the first one counts; the extended form before the plain one (RFC 2231 §4, RFC 6266 §4.3) */
+            continue; /* the first one counts; the extended form before the plain one (RFC 2231 §4,
+                         RFC 6266 §4.3) */
         if (!p) p = &out->parameters[out->count++];
         *p = (struct mime_parameter){.name = name, .value = raw->parameters[i].value};
         if (is_extended) join(arena, raw, pieces, name, p);

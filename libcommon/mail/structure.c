@@ -41,12 +41,12 @@ static void write_field(struct slice header, const char *name, struct buf *scrat
     write_nstring(buf_slice(scratch), present, out);
 }
 
-/* Envelope (RFC 9051 §7.5.2)
- * --------------------------------------------------------------------------------------------------------------- */
+/* Envelope (RFC 9051 §7.5.2) */
 
 static void write_address(const struct address *a, struct buf *out) {
     buf_add_char(out, '(');
-    if (a->kind == ADDRESS_GROUP_BEGIN) { /* a group: its name where the mailbox stands, no host; its end: all NIL */
+    if (a->kind == ADDRESS_GROUP_BEGIN) { /* a group: its name where the mailbox stands, no host;
+                                             its end: all NIL */
         buf_add_str(out, "NIL NIL ");
         structure_string(a->name, out);
         buf_add_str(out, " NIL)");
@@ -101,9 +101,7 @@ void structure_envelope(struct slice header, struct buf *out) {
     buf_free(&scratch);
 }
 
-/* Body structure
- * ------------------------------------------------------------------------------------------------------------------------------
- */
+/* Body structure */
 
 static bool find_value(const struct mime *m, uint32_t part, const char *name, struct header_field *field) {
     return header_find(mime_header(m, part), name, field);
@@ -123,7 +121,8 @@ static void write_parameters(const struct mime_value *value, struct buf *out) {
     buf_add_char(out, ')');
 }
 
-/* The parameters of Content-Type. For a text without a charset US-ASCII is written (RFC 2045 §5.2). */
+/* The parameters of Content-Type. For a text without a charset US-ASCII is written (RFC 2045
+ * §5.2). */
 static void write_type_parameters(const struct mime *m, uint32_t part, struct buf *out) {
     struct header_field field;
     struct arena *arena = arena_create();

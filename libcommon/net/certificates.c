@@ -13,8 +13,8 @@ static const char prefix[] = "tls.", suffix[] = ".crt";
 
 static uint64_t mix(uint64_t mark, uint64_t value) { return (mark ^ value) * 0x100000001b3; }
 
-/* Identifies the content of a file: a file that is replaced has another inode, a file that is written again has another
- * time or size. */
+/* Identifies the content of a file: a file that is replaced has another inode, a file that is
+ * written again has another time or size. */
 static bool stat_into(const char *path, uint64_t *mark) {
     struct stat s;
     if (stat(path, &s) != 0 || !S_ISREG(s.st_mode)) return false;

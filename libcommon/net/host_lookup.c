@@ -14,8 +14,8 @@
 
 enum { ADDRESS_BYTES = 64, STACK_BYTES = 256 * 1024 };
 
-/* Shared by the loop and the thread; the last one to release it frees it. The results belong to the thread until it
- * writes to fd. */
+/* Shared by the loop and the thread; the last one to release it frees it. The results belong to the
+ * thread until it writes to fd. */
 struct host_lookup {
     _Atomic int holders;
     int fd;

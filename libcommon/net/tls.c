@@ -28,7 +28,8 @@ SSL_CTX *tls_server_context(const char *certificate_file, const char *key_file) 
     static const unsigned char session_context[] = "postbus";
     SSL_CTX_set_session_id_context(c, session_context, sizeof session_context - 1);
     SSL_CTX_set_options(c, SSL_OP_NO_RENEGOTIATION | SSL_OP_PRIORITIZE_CHACHA | SSL_OP_CIPHER_SERVER_PREFERENCE);
-    SSL_CTX_set_mode(c, SSL_MODE_RELEASE_BUFFERS); /* an idle IMAP session keeps no 34 KB of buffers */
+    SSL_CTX_set_mode(c, SSL_MODE_RELEASE_BUFFERS); /* an idle IMAP session keeps no 34 KB of
+                                                      buffers */
     return c;
 }
 

@@ -8,8 +8,8 @@
 #include "libcommon/net/tls.h"
 #include "libcommon/net/tls_ticket.h"
 
-/* Data of the default context, with which connections begin: contexts[i] is for files.files[i]; contexts[0] is NULL and
- * stands for the default itself. */
+/* Data of the default context, with which connections begin: contexts[i] is for files.files[i];
+ * contexts[0] is NULL and stands for the default itself. */
 struct names {
     struct certificates files;
     SSL_CTX **contexts;

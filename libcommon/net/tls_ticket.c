@@ -14,7 +14,8 @@
 #include "libcommon/base/arena.h"
 #include "libcommon/base/clock.h"
 
-/* Belongs to one context, and so to one worker's thread. keys: of the periods current - 1, current and current + 1. */
+/* Belongs to one context, and so to one worker's thread. keys: of the periods current - 1, current
+ * and current + 1. */
 struct tickets {
     char *secret;
     int64_t seconds, current;
@@ -62,8 +63,8 @@ static void refresh(struct tickets *t) {
     for (int i = 0; i < 3; i++) tls_ticket_key_derive(t->secret, now - 1 + i, &t->keys[i]);
 }
 
-/* RFC 5077 §4, with the results of SSL_CTX_set_tlsext_ticket_key_evp_cb(3): 0: no such key, a full handshake follows;
- * 1: accepted; 2: accepted, and a new ticket is issued; -1: failed. */
+/* RFC 5077 §4, with the results of SSL_CTX_set_tlsext_ticket_key_evp_cb(3): 0: no such key, a full
+ * handshake follows; 1: accepted; 2: accepted, and a new ticket is issued; -1: failed. */
 static int on_ticket(SSL *ssl, unsigned char name[16], unsigned char iv[EVP_MAX_IV_LENGTH], EVP_CIPHER_CTX *cipher,
                      EVP_MAC_CTX *mac, int making) {
     struct tickets *t = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), slot);

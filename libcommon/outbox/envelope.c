@@ -85,7 +85,8 @@ void envelope_encode_state(const struct envelope_rcpt *r, struct buf *out) {
     write_out(doc, out);
 }
 
-/* The state of reading; `damaged` stays set, so that the functions below need not check it after each member. */
+/* The state of reading; `damaged` stays set, so that the functions below need not check it after
+ * each member. */
 struct reading {
     struct arena *arena;
     yyjson_val *object;

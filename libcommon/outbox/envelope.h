@@ -1,5 +1,5 @@
-/* The envelope of a message (RFC 5321 §2.3.1) and the state of each of its recipients. All services that create, queue
- * or deliver mail use this type; its encoding is private to envelope.c. */
+/* The envelope of a message (RFC 5321 §2.3.1) and the state of each of its recipients. All services
+ * that create, queue or deliver mail use this type; its encoding is private to envelope.c. */
 #ifndef POSTBUS_OUTBOX_ENVELOPE_H
 #define POSTBUS_OUTBOX_ENVELOPE_H
 
@@ -20,14 +20,16 @@ struct envelope_rcpt {
     struct slice user;    /* account id of a local mailbox, or "reporter"; empty: at another site */
     struct slice from;    /* the reverse-path of this copy (SRS); p NULL: that of the message */
     struct slice orcpt;   /* ORCPT as given, xtext (RFC 3461 §4.2); empty: none */
-    struct slice notify;  /* "never" or a list of "success", "failure", "delay"; empty: none given */
+    struct slice notify;  /* "never" or a list of "success", "failure", "delay"; empty: none
+                             given */
 
     enum rcpt_state state;
-    enum rcpt_report owed; /* recorded with the state, not sent yet */
-    int attempts;          /* counted attempts; an attempt that failed because of this site does not count */
-    int64_t next_ms;       /* RCPT_DEFERRED: time of the next attempt, ms since 1970 */
-    bool warned;           /* a report of the delay was owed once */
-    int code;              /* of the last reply, 0: none */
+    enum rcpt_report owed;              /* recorded with the state, not sent yet */
+    int attempts;                       /* counted attempts; an attempt that failed because of this
+                                           site does not count */
+    int64_t next_ms;                    /* RCPT_DEFERRED: time of the next attempt, ms since 1970 */
+    bool warned;                        /* a report of the delay was owed once */
+    int code;                           /* of the last reply, 0: none */
     struct slice enhanced, reply, host; /* of the last attempt */
 };
 
@@ -43,7 +45,8 @@ struct envelope {
     bool smtputf8, require_tls;
     enum envelope_body body;
     struct slice ret, envid; /* RET ("full", "hdrs") and ENVID (RFC 3461); empty: none */
-    struct slice folder;     /* for local recipients: "Junk" for the verdict quarantine; empty: INBOX */
+    struct slice folder;     /* for local recipients: "Junk" for the verdict quarantine; empty:
+                                INBOX */
     int priority;            /* -9 … 9, 0: ordinary (RFC 6710) */
     size_t rcpt_count;
     struct envelope_rcpt *rcpts;
@@ -53,10 +56,11 @@ struct envelope {
 void envelope_encode(const struct envelope *e, struct buf *out);
 /* One recipient's state, the second block of struct envelope_rcpt, as JSON text. */
 void envelope_encode_state(const struct envelope_rcpt *r, struct buf *out);
-/* Reads the text of envelope_encode into a new envelope with its own arena, with all recipients RCPT_DUE. NULL:
- * damaged. The caller destroys it. */
+/* Reads the text of envelope_encode into a new envelope with its own arena, with all recipients
+ * RCPT_DUE. NULL: damaged. The caller destroys it. */
 struct envelope *envelope_decode(const char *id, struct slice text);
-/* Reads a state into recipient `index`; -1: damaged or no such recipient (the envelope is unchanged). */
+/* Reads a state into recipient `index`; -1: damaged or no such recipient (the envelope is
+ * unchanged). */
 int envelope_decode_state(struct envelope *e, size_t index, struct slice text);
 void envelope_destroy(struct envelope *e); /* NULL is allowed */
 

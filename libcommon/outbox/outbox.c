@@ -69,7 +69,8 @@ static void release_held(struct putting *p) {
 
 static void on_entry(void *ctx, int error) {
     struct putting *p = ctx;
-    if (error == QUEUE_GONE) { /* completed before: only the reference that this commit added remains */
+    if (error == QUEUE_GONE) { /* completed before: only the reference that this commit added
+                                  remains */
         release_queue_ref(p, 0);
     } else if (error == STORE_UNAVAILABLE) { /* the entry may exist, and needs the body */
         finish(p, error);

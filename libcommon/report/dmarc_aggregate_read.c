@@ -1,5 +1,5 @@
-/* Reads the XML with expat. Each element is one row of a table: its path below <feedback>, the object to which it
- * belongs and the member that it becomes. */
+/* Reads the XML with expat. Each element is one row of a table: its path below <feedback>, the
+ * object to which it belongs and the member that it becomes. */
 #include <ctype.h>
 #include <expat.h>
 #include <stdio.h>
@@ -202,8 +202,8 @@ static void on_doctype(void *ctx, const char *name, const char *system, const ch
     refuse(ctx, "the XML has a document type declaration, which is refused");
 }
 
-/* Encodings that expat does not support are read as ISO 8859-1: in all encodings in use, the names and numbers of a
- * report are ASCII. */
+/* Encodings that expat does not support are read as ISO 8859-1: in all encodings in use, the names
+ * and numbers of a report are ASCII. */
 static int on_encoding(void *ctx, const char *name, XML_Encoding *info) {
     (void)ctx;
     if (strncasecmp(name, "windows-", 8) != 0 && strncasecmp(name, "iso-8859-", 9) != 0) return XML_STATUS_ERROR;

@@ -23,7 +23,8 @@ static void add_element(struct buf *out, int indent, const char *name, const cha
     buf_printf(out, "</%s>\n", name);
 }
 
-/* A member of the object as an element, where it is there; must: an empty element where it is not. */
+/* A member of the object as an element, where it is there; must: an empty element where it is
+ * not. */
 static void add_member(struct buf *out, int indent, const char *name, const json_t *object, const char *member,
                        bool must) {
     const json_t *value = json_object_get(object, member);

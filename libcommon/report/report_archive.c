@@ -42,8 +42,8 @@ static bool has_report_name(struct archive_entry *entry) {
            slice_is_nocase(slice_skip(s, s.n > 5 ? s.n - 5 : 0), ".json");
 }
 
-/* One pass over the archive. named: only a file with the name of a report counts. 1: found and read; 0: there is none;
- * -1: error. */
+/* One pass over the archive. named: only a file with the name of a report counts. 1: found and
+ * read; 0: there is none; -1: error. */
 static int read_archive(struct slice bytes, bool named, struct buf *out, const char **why) {
     struct archive *a = archive_read_new();
     struct archive_entry *entry;

@@ -31,7 +31,8 @@ void report_file_name(const struct report_mail *m, const char *extension, struct
     buf_printf(out, "%s!%s!%lld!%lld.%s", m->submitter, m->domain, (long long)m->begin, (long long)m->end, extension);
 }
 
-/* Adds From, To, Subject, Date, Message-ID and the fields that prevent automatic replies (RFC 3834 §5). */
+/* Adds From, To, Subject, Date, Message-ID and the fields that prevent automatic replies (RFC 3834
+ * §5). */
 static void add_header(const struct report_mail *m, struct buf *out) {
     char when[CLOCK_TEXT_BYTES];
     add_field(out, "From", "<", m->from, ">");
@@ -78,8 +79,8 @@ void report_mail_tls(const struct report_mail *m, struct slice gzip, struct buf 
     add_header(m, out);
     add_field(out, "TLS-Report-Domain", "", m->domain, "");
     add_field(out, "TLS-Report-Submitter", "", m->submitter, "");
-    buf_add_str(out, "TLS-Required: No\r\n"); /* the report must arrive even when TLS does not work there (RFC 8460 §3,
-                                                 RFC 8689 §3) */
+    buf_add_str(out, "TLS-Required: No\r\n"); /* the report must arrive even when TLS does not work
+                                                 there (RFC 8460 §3, RFC 8689 §3) */
     buf_printf(out, "Content-Type: multipart/report; report-type=\"tlsrpt\";\r\n\tboundary=\"report-%s\"\r\n\r\n",
                m->id);
     add_text_part(m, "This is an aggregate TLS report (RFC 8460). The attachment contains it as JSON.\r\n", out);

@@ -85,9 +85,7 @@ static void read_packed(struct slice bytes, struct report_read *out) {
     buf_free(&content);
 }
 
-/* A mail
- * ------------------------------------------------------------------------------------------------------------------------------------
- */
+/* A mail */
 
 static bool ends_with(struct slice s, const char *end) {
     size_t n = strlen(end);
@@ -123,7 +121,8 @@ static bool is_type(const struct mime_part *p, const char *type, const char *sub
     return slice_is_nocase(p->type, type) && slice_is_nocase(p->subtype, subtype);
 }
 
-/* The header of the message that a feedback report is about: the last part that is a message or headers. */
+/* The header of the message that a feedback report is about: the last part that is a message or
+ * headers. */
 static void add_original(const struct mime *m, struct buf *out) {
     for (uint32_t i = (uint32_t)m->count; i-- > 0;)
         if (is_type(&m->parts[i], "text", "rfc822-headers") || is_type(&m->parts[i], "message", "rfc822")) {

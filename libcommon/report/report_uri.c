@@ -23,7 +23,8 @@ static ptrdiff_t percent_decode(struct slice s, char *out, size_t n) {
     return (ptrdiff_t)at;
 }
 
-/* "10m" → 10485760; 0 when it is no size (RFC 7489 §6.2: a digit string and an optional k, m, g, t). */
+/* "10m" → 10485760; 0 when it is no size (RFC 7489 §6.2: a digit string and an optional k, m, g,
+ * t). */
 static uint64_t read_size(struct slice s) {
     uint64_t n = 0;
     int shift = 0;
@@ -51,11 +52,13 @@ static bool take_mailto(struct slice rest, struct report_uri *out) {
         out->max_bytes = read_size(size);
         if (!out->max_bytes) return false;
     }
-    question = slice_find(rest, '?'); /* header fields in the URI (RFC 6068 §2) are ignored: the report has its own */
+    question = slice_find(rest, '?'); /* header fields in the URI (RFC 6068 §2) are ignored: the
+                                         report has its own */
     if (question >= 0) rest = slice_head(rest, (size_t)question);
     ptrdiff_t n = percent_decode(rest, text, sizeof text);
     if (n <= 0 || address_normalise(slice_make(text, (size_t)n), &address) != 0) return false;
-    for (const char *c = address.local; *c; c++) /* an address that would have to be quoted in a path is not used */
+    for (const char *c = address.local; *c; c++) /* an address that would have to be quoted in a
+                                                    path is not used */
         if ((unsigned char)*c <= ' ' || strchr("\"\\()<>[]:;@,", *c)) return false;
     address_text(&address, out->address);
     memcpy(out->host, address.domain, sizeof out->host);

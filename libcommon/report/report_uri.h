@@ -1,5 +1,5 @@
-/* The addresses for reports in a policy: rua and ruf of DMARC (RFC 9989 §4.7, sizes of RFC 7489 §6.2), rua
- * of TLSRPT (RFC 8460 §3). Pure. */
+/* The addresses for reports in a policy: rua and ruf of DMARC (RFC 9989 §4.7, sizes of RFC 7489
+ * §6.2), rua of TLSRPT (RFC 8460 §3). Pure. */
 #ifndef POSTBUS_REPORT_REPORT_URI_H
 #define POSTBUS_REPORT_REPORT_URI_H
 
@@ -16,9 +16,9 @@ struct report_uri {
     uint64_t max_bytes;              /* of the whole mail; 0: none given */
 };
 
-/* The next usable URI of a comma-separated list: start with *rest = the tag's value. false: no more. Unknown schemes,
- * malformed addresses, mailto parameters other than an address, and a "!10m" of an https URI (DMARC defines it only for
- * mailto) are ignored. */
+/* The next usable URI of a comma-separated list: start with *rest = the tag's value. false: no
+ * more. Unknown schemes, malformed addresses, mailto parameters other than an address, and a "!10m"
+ * of an https URI (DMARC defines it only for mailto) are ignored. */
 bool report_uri_next(struct slice *rest, struct report_uri *out);
 
 #endif

@@ -1,5 +1,5 @@
-/* TLS reports (RFC 8460 §4): JSON, read and written. Pure. The object has the member names of the RFC; unknown members
- * are left out:
+/* TLS reports (RFC 8460 §4): JSON, read and written. Pure. The object has the member names of the
+ * RFC; unknown members are left out:
  *
  *   {"organization-name","date-range":{"start-datetime","end-datetime"},"contact-info","report-id",
  *    "policies":[{"policy":{"policy-type","policy-string":[…],"policy-domain","mx-host":[…]},
@@ -13,8 +13,8 @@
 
 #include "libcommon/base/buf.h"
 
-/* Policies and details beyond these bounds are left out, longer texts are cut; JSON nested deeper than jansson's own
- * bound (2,048) is refused. */
+/* Policies and details beyond these bounds are left out, longer texts are cut; JSON nested deeper
+ * than jansson's own bound (2,048) is refused. */
 enum {
     TLS_REPORT_POLICIES_MAX = 200,
     TLS_REPORT_DETAILS_MAX = 2000,
@@ -22,14 +22,15 @@ enum {
     TLS_REPORT_TEXT_MAX = 1024
 };
 
-/* Reads a report. Returns the object, which the caller owns, or NULL with the reason in why. Tolerates missing texts,
- * numbers written as texts, and a single text in place of a list, as some senders write them. A date range and one
- * policy with a domain are required. */
+/* Reads a report. Returns the object, which the caller owns, or NULL with the reason in why.
+ * Tolerates missing texts, numbers written as texts, and a single text in place of a list, as some
+ * senders write them. A date range and one policy with a domain are required. */
 json_t *tls_report_read(struct slice json, char why[160]);
 
 /* The times of a report, in seconds (start inclusive); 0 or -1. */
 int tls_report_range(const json_t *report, int64_t *begin, int64_t *end);
-/* The domain of its first policy, "" when there is none. A report is about one domain (RFC 8460 §4.4). */
+/* The domain of its first policy, "" when there is none. A report is about one domain (RFC 8460
+ * §4.4). */
 const char *tls_report_domain(const json_t *report);
 void tls_report_totals(const json_t *report, json_int_t *succeeded, json_int_t *failed);
 

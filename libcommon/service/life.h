@@ -1,10 +1,10 @@
 /* The lifetime rule of sessions and of other objects on a loop that wait for answers:
  *
  *   - An object runs only from its loop: every event (bytes, an answer, a timer) wakes it, and its
- *     run() is called once in that turn of the loop, even if it was woken several times. No callback
- *     starts the next command itself.
- *   - Each pending answer holds the object. After its end, run() is no longer called, and the object
- *     is freed from the loop as soon as nothing holds it.
+ *     run() is called once in that turn of the loop, even if it was woken several times. No
+ *     callback starts the next command itself.
+ *   - Each pending answer holds the object. After its end, run() is no longer called, and the
+ *     object is freed from the loop as soon as nothing holds it.
  *
  * So a callback may end its own session, and a session may end while an answer is pending. */
 #ifndef POSTBUS_SERVICE_LIFE_H
@@ -30,14 +30,15 @@ void life_start(struct life *l, struct event_base *base, life_fn *run, life_fn *
 void life_wake(struct life *l);
 /* An answer is pending whose callback uses the session: the session is kept until life_release. */
 void life_hold(struct life *l);
-/* The answer has arrived: the session continues or, if it has ended and nothing else holds it, is freed soon. */
+/* The answer has arrived: the session continues or, if it has ended and nothing else holds it, is
+ * freed soon. */
 void life_release(struct life *l);
 /* Ends the session: run() is no longer called. A second call changes nothing. */
 void life_end(struct life *l);
 /* For answers that arrive after the end. */
 bool life_has_ended(const struct life *l);
-/* At a worker's stop, after everything that could answer was destroyed: frees the session at once, even if it is held.
- */
+/* At a worker's stop, after everything that could answer was destroyed: frees the session at once,
+ * even if it is held. */
 void life_destroy_now(struct life *l);
 
 #endif

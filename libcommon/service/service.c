@@ -45,9 +45,7 @@ static void on_drain(evutil_socket_t fd, short what, void *ctx) {
         service_drained(&w->public);
 }
 
-/* Listening
- * -------------------------------------------------------------------------------------------------------------------------------
- */
+/* Listening */
 
 struct accept_target {
     struct worker *worker;
@@ -61,7 +59,8 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
     t->accepted(t->worker, fd, t->ctx);
 }
 
-/* No file descriptors are left: waits a little instead of looping; clients stay in the kernel's backlog. */
+/* No file descriptors are left: waits a little instead of looping; clients stay in the kernel's
+ * backlog. */
 static void on_listener_again(evutil_socket_t fd, short what, void *listener) {
     (void)fd, (void)what;
     if (!service_is_draining()) evconnlistener_enable(listener); /* when draining, it was freed */
@@ -104,9 +103,7 @@ void service_listen(struct worker *public, const char *setting, const char *fall
     if (public->index == 0) log_info("listening", "address", address, NULL);
 }
 
-/* A worker
- * ---------------------------------------------------------------------------------------------------------------------------------
- */
+/* A worker */
 
 static void *worker_thread(void *ctx) {
     struct worker_full *w = ctx;
@@ -114,9 +111,8 @@ static void *worker_thread(void *ctx) {
     while (event_base_loop(w->public.base, EVLOOP_ONCE) == 0 && !event_base_got_exit(w->public.base))
         cost_add(COST_WAKEUPS, 1);
     if (w->definition->stop) w->definition->stop(&w->public);
-    bus_close(
-        w->public
-            .bus); /* first, because its callbacks may use the store, and those of the store may answer on the bus */
+    bus_close(w->public.bus); /* first, because its callbacks may use the store, and those of the
+                                 store may answer on the bus */
     redis_destroy(w->public.redis);
     bus_destroy(w->public.bus);
     /* the last output to clients is sent, as far as their sockets accept it (stream_finish) */
@@ -154,9 +150,7 @@ static struct worker_full *worker_create(int index, const char *nats_password, c
     return w;
 }
 
-/* The process
- * ------------------------------------------------------------------------------------------------------------------------------
- */
+/* The process */
 
 static bool all_ready(struct buf *why) {
     bool bus = true, store = true;

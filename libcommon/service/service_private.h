@@ -36,8 +36,8 @@ void offload_on_done(evutil_socket_t fd, short what, void *ctx);
 void tls_files_start(struct worker_full *w);
 void tls_files_stop(struct worker_full *w);
 
-/* The HTTP listener for metrics and health, on the main thread's loop. ready(): whether every worker has its bus and
- * its store. */
+/* The HTTP listener for metrics and health, on the main thread's loop. ready(): whether every
+ * worker has its bus and its store. */
 void side_door_open(struct event_base *base, const char *address, bool (*ready)(struct buf *why));
 
 #endif

@@ -27,8 +27,8 @@ static void on_metrics(struct evhttp_request *request, void *unused) {
     buf_free(&text);
 }
 
-/* 200 while the process works and its bus and store are connected; otherwise 503 with the reason. With ?live, 200
- * whenever the process answers. */
+/* 200 while the process works and its bus and store are connected; otherwise 503 with the reason.
+ * With ?live, 200 whenever the process answers. */
 static void on_health(struct evhttp_request *request, void *unused) {
     struct buf why = {0};
     (void)unused;

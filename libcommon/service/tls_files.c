@@ -1,5 +1,5 @@
-/* The TLS context of a worker: loaded from the secrets directory, and loaded again when files have changed. A new
- * context is for new connections; existing ones keep theirs. */
+/* The TLS context of a worker: loaded from the secrets directory, and loaded again when files have
+ * changed. A new context is for new connections; existing ones keep theirs. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,7 +32,8 @@ static void on_check(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
     certificates_find(config_text("POSTBUS_SECRETS", "/run/secrets/postbus"), &files);
     if (files.mark != w->tls_mark) {
-        w->tls_mark = files.mark; /* also for files that cannot be used: they are tried again when they change */
+        w->tls_mark = files.mark; /* also for files that cannot be used: they are tried again when
+                                     they change */
         SSL_CTX *made = load(w, &files);
         if (made) {
             SSL_CTX_free(w->public.tls);

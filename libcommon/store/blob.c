@@ -10,12 +10,12 @@
 #include "libcommon/base/log.h"
 #include "libcommon/store/pending.h"
 
-/* Level 1 takes about 20 µs for a 4 KB mail and halves it. A message is never larger than MESSAGE_MAX, even if a
- * damaged frame states a larger size. */
+/* Level 1 takes about 20 µs for a 4 KB mail and halves it. A message is never larger than
+ * MESSAGE_MAX, even if a damaged frame states a larger size. */
 enum { ZSTD_LEVEL = 1, KEY_BYTES = 64, MESSAGE_MAX = 256 * 1024 * 1024 };
 
-/* One set for each thread, freed when the thread ends, because creating a context costs more than compressing a mail.
- */
+/* One set for each thread, freed when the thread ends, because creating a context costs more than
+ * compressing a mail. */
 struct codec {
     ZSTD_CCtx *compressor;
     ZSTD_DCtx *decompressor;
@@ -71,7 +71,9 @@ void blob_write(struct redis *r, struct slice id, struct slice message, size_t r
     size_t room = ZSTD_compressBound(message.n);
     size_t n = ZSTD_compressCCtx(codec->compressor, buf_reserve(&codec->scratch, room), room, message.p, message.n,
                                  ZSTD_LEVEL);
-    if (ZSTD_isError(n)) memory_exhausted(); /* the buffer has the size of the bound, so only an allocation can fail */
+    if (ZSTD_isError(n))
+        memory_exhausted(); /* the buffer has the size of the bound, so only an
+                               allocation can fail */
     struct slice first[] = {slice_make(codec->scratch.data, n), decimal(size, (long long)message.n)};
     cost_body_copy(n); /* compressed */
     cost_body_copy(n); /* and copied into the command */

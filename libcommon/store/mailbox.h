@@ -1,28 +1,34 @@
-/* The mailboxes: folders, messages, flags, modseqs. The only module that accesses {u:<user>} keys; every change is one
- * atomic Redis Function (mailbox.lua), so that all replicas of all services see one order. Used by mailbox (delivery),
- * imapd and pop3d.
+/* The mailboxes: folders, messages, flags, modseqs. The only module that accesses {u:<user>} keys;
+ * every change is one atomic Redis Function (mailbox.lua), so that all replicas of all services see
+ * one order. Used by mailbox (delivery), imapd and pop3d.
  *
- * A service that changes a mailbox publishes `mailbox.changed` afterwards; nothing depends on its arrival.
+ * A service that changes a mailbox publishes `mailbox.changed` afterwards; nothing depends on its
+ * arrival.
  *
  * Keys of a user, all in one cluster slot:
  *   {u:<id>}:i              hash: modseq (last used), bytes, messages, quota_bytes, next_folder
  *   {u:<id>}:f              hash: folder name → folder id
- *   {u:<id>}:f:<fid>        hash: name, uidvalidity, uidnext, modseq, messages, unseen, bytes, subscribed, use, keywords
+ *   {u:<id>}:f:<fid>        hash: name, uidvalidity, uidnext, modseq, messages, unseen, bytes,
+ *                           subscribed, use, keywords
  *   {u:<id>}:f:<fid>:m      hash: uid → packed record (below)
  *   {u:<id>}:f:<fid>:q      zset: uid by modseq
  *   {u:<id>}:f:<fid>:v      zset: vanished uid by modseq
  *   {u:<id>}:f:<fid>:t      set: uids with \Deleted
  *   {u:<id>}:f:<fid>:c      hash: uid → cached prefix, envelope, structure and header fields
- *   {u:<id>}:b              hash: blob id → how many messages of this user use it, and the names under which it is held
- *   {u:<id>}:x              set: "<blob id>/<name>" to release; emptied right after each expunge, or by the janitor
+ *   {u:<id>}:b              hash: blob id → how many messages of this user use it, and the names
+ *                           under which it is held
+ *   {u:<id>}:x              set: "<blob id>/<name>" to release; emptied right after each expunge,
+ *                           or by the janitor
  *   {u:<id>}:g              set: deleted folders whose records still hold blobs
- *   {u:<id>}:d              hash: "<message id>/<rcpt>" → when and where it was delivered: what makes a delivery happen once. Kept for 10 days
+ *   {u:<id>}:d              hash: "<message id>/<rcpt>" → when and where it was delivered: what
+ *                           makes a delivery happen once. Kept for 10 days
  *   {u:<id>}:o              list: the fields of d in the order of their time
  *   {u:<id>}:s              set: subscribed names whose folder was deleted (RFC 9051 §6.3.7)
- *   {u:<id>}:gone           string: the account was deleted; nothing of it is made again. Expires after 30 days
+ *   {u:<id>}:gone           string: the account was deleted; nothing of it is made again. Expires
+ *                           after 30 days
  *
- * The name under which a user holds a blob is "<rcpt>/<attempt>", or "/" for an APPEND; the reference in the blob is
- * "u:<user>/<name>" (blob.h). */
+ * The name under which a user holds a blob is "<rcpt>/<attempt>", or "/" for an APPEND; the
+ * reference in the blob is "u:<user>/<name>" (blob.h). */
 #ifndef POSTBUS_STORE_MAILBOX_H
 #define POSTBUS_STORE_MAILBOX_H
 
@@ -30,8 +36,8 @@
 #include "libcommon/base/buf.h"
 #include "libcommon/store/redis.h"
 
-/* System flags (RFC 9051 §2.3.2) are bits 0–4; a folder's keywords are bits 8–63, in the order of struct
- * mailbox_folder.keywords. \Recent does not exist. */
+/* System flags (RFC 9051 §2.3.2) are bits 0–4; a folder's keywords are bits 8–63, in the order of
+ * struct mailbox_folder.keywords. \Recent does not exist. */
 enum mailbox_flag {
     MAILBOX_SEEN = 1,
     MAILBOX_ANSWERED = 2,
@@ -52,7 +58,8 @@ struct mailbox_folder {
     uint32_t messages, unseen;
     uint64_t bytes;
     bool subscribed;
-    struct slice special_use; /* "", or "\\Drafts", "\\Sent", "\\Junk", "\\Trash", "\\Archive" (RFC 6154) */
+    struct slice special_use; /* "", or "\\Drafts", "\\Sent", "\\Junk", "\\Trash", "\\Archive" (RFC
+                                 6154) */
     size_t keyword_count;
     struct slice keywords[MAILBOX_KEYWORDS_MAX];
 };
@@ -68,9 +75,8 @@ struct mailbox_record {
 
 /* Everything a callback is given is valid during the call only. error: 0 or enum store_error. */
 
-/* All folders, in name order with INBOX first. The first use by a user creates INBOX, Drafts, Sent, Junk, Trash and
- * Archive.
- */
+/* All folders, in name order with INBOX first. The first use by a user creates INBOX, Drafts, Sent,
+ * Junk, Trash and Archive. */
 typedef void mailbox_folders_fn(void *ctx, int error, size_t count, const struct mailbox_folder folders[]);
 void mailbox_folders(struct redis *r, struct slice user, mailbox_folders_fn *done, void *ctx);
 
@@ -79,41 +85,43 @@ void mailbox_folder_find(struct redis *r, struct slice user, struct slice name, 
 
 typedef void mailbox_done_fn(void *ctx, int error);
 typedef void mailbox_folder_fn(void *ctx, int error, uint32_t folder_id, uint32_t uidvalidity);
-/* STORE_EXISTS, STORE_INVALID (name), STORE_FULL (too many). Parents are created too. special_use may be empty. */
+/* STORE_EXISTS, STORE_INVALID (name), STORE_FULL (too many). Parents are created too. special_use
+ * may be empty. */
 void mailbox_folder_create(struct redis *r, struct slice user, struct slice name, struct slice special_use,
                            mailbox_folder_fn *done, void *ctx);
-/* STORE_NOT_FOUND; INBOX is STORE_INVALID; one with children is STORE_CONFLICT. Its messages are deleted. */
+/* STORE_NOT_FOUND; INBOX is STORE_INVALID; one with children is STORE_CONFLICT. Its messages are
+ * deleted. */
 void mailbox_folder_delete(struct redis *r, struct slice user, struct slice name, mailbox_done_fn *done, void *ctx);
 /* With its children (RFC 9051 §6.3.6). Renaming INBOX moves its messages to the new folder. */
 void mailbox_folder_rename(struct redis *r, struct slice user, struct slice from, struct slice to,
                            mailbox_done_fn *done, void *ctx);
-/* A subscription stays when its folder is deleted, and applies again when the folder is created again. The subscription
- * that a folder has from its creation is removed with it. STORE_NOT_FOUND: subscribing to a name that does not exist.
- */
+/* A subscription stays when its folder is deleted, and applies again when the folder is created
+ * again. The subscription that a folder has from its creation is removed with it. STORE_NOT_FOUND:
+ * subscribing to a name that does not exist. */
 void mailbox_folder_subscribe(struct redis *r, struct slice user, struct slice name, bool subscribed,
                               mailbox_done_fn *done, void *ctx);
 /* The subscribed names that do not exist, in no particular order. */
 typedef void mailbox_names_fn(void *ctx, int error, size_t count, const struct slice names[]);
 void mailbox_subscribed_gone(struct redis *r, struct slice user, mailbox_names_fn *done, void *ctx);
 
-/* The present state of a folder and its changes after `since` (0: everything): changed records in uid order, and
- * vanished uids. since must be a modseq that the caller has seen; otherwise all records are returned, and `vanished` is
- * empty with full = true. */
+/* The present state of a folder and its changes after `since` (0: everything): changed records in
+ * uid order, and vanished uids. since must be a modseq that the caller has seen; otherwise all
+ * records are returned, and `vanished` is empty with full = true. */
 typedef void mailbox_sync_fn(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count,
                              const struct mailbox_record records[], size_t vanished_count, const uint32_t vanished[]);
 void mailbox_sync(struct redis *r, struct slice user, uint32_t folder_id, uint64_t since, mailbox_sync_fn *done,
                   void *ctx);
 
-/* Texts that were computed at delivery, so that listings need not open bodies; only texts over MAILBOX_CACHED_MAX are
- * computed from the message each time. */
+/* Texts that were computed at delivery, so that listings need not open bodies; only texts over
+ * MAILBOX_CACHED_MAX are computed from the message each time. */
 enum { MAILBOX_CACHED_MAX = 64 * 1024 };
 struct mailbox_cached {
     uint32_t uid;
     struct slice envelope;      /* IMAP ENVELOPE, in its parentheses */
     struct slice body;          /* IMAP BODY */
     struct slice bodystructure; /* IMAP BODYSTRUCTURE */
-    struct slice
-        header; /* the common header fields of the message, unchanged (see mailbox_header_is_cached), each with CRLF */
+    struct slice header;        /* the common header fields of the message, unchanged (see
+                                   mailbox_header_is_cached), each with CRLF */
 };
 /* Whether `header` holds every field of this name that the message has. */
 bool mailbox_header_is_cached(struct slice field_name);
@@ -127,25 +135,29 @@ typedef void mailbox_read_fn(void *ctx, int error, struct slice message);
 void mailbox_read(struct redis *r, struct slice user, uint32_t folder_id, uint32_t uid, mailbox_read_fn *done,
                   void *ctx);
 
-/* Adds to out what is cached of a message: envelope, body, bodystructure and header fields, each with its length before
- * it; those over MAILBOX_CACHED_MAX are left out. Pure: any service that has the message can compute it, as smtpd does
- * before it requests a delivery. At most MAILBOX_LISTING_MAX bytes. */
+/* Adds to out what is cached of a message: envelope, body, bodystructure and header fields, each
+ * with its length before it; those over MAILBOX_CACHED_MAX are left out. Pure: any service that has
+ * the message can compute it, as smtpd does before it requests a delivery. At most
+ * MAILBOX_LISTING_MAX bytes. */
 enum { MAILBOX_LISTING_MAX = 4 * (MAILBOX_CACHED_MAX + 4) };
 void mailbox_listing_build(struct slice message, struct buf *out);
 /* Whether these bytes have the form of mailbox_listing_build. */
 bool mailbox_listing_is_valid(struct slice listing);
 
-/* The reference under which the body of a delivery is held, "u:<user>/<rcpt>/<attempt>". attempt: letters and digits,
- * different for each attempt, so that the result of one attempt never removes the body of another. */
+/* The reference under which the body of a delivery is held, "u:<user>/<rcpt>/<attempt>". attempt:
+ * letters and digits, different for each attempt, so that the result of one attempt never removes
+ * the body of another. */
 enum { MAILBOX_REF_MAX = 512, MAILBOX_ADDRESS_MAX = 400, MAILBOX_ATTEMPT_MAX = 40 };
 const char *mailbox_blob_ref(char out[MAILBOX_REF_MAX], struct slice user, struct slice rcpt, struct slice attempt);
-/* Whether an address and an attempt may be part of such a name: no control characters, and the lengths above. */
+/* Whether an address and an attempt may be part of such a name: no control characters, and the
+ * lengths above. */
 bool mailbox_rcpt_is_valid(struct slice rcpt);
 bool mailbox_attempt_is_valid(struct slice attempt);
 
-/* A delivery: the blob `id` gets into folder (a name; created when missing; empty: INBOX; "Junk": the folder with that
- * special use), one message for each recipient of this user, once per (id, rcpt), even if it is repeated under the name
- * of another attempt. prefix is put before the blob's bytes (Return-Path, Delivered-To, each with CRLF). */
+/* A delivery: the blob `id` gets into folder (a name; created when missing; empty: INBOX; "Junk":
+ * the folder with that special use), one message for each recipient of this user, once per (id,
+ * rcpt), even if it is repeated under the name of another attempt. prefix is put before the blob's
+ * bytes (Return-Path, Delivered-To, each with CRLF). */
 struct mailbox_recipient {
     struct slice rcpt, prefix;
 };
@@ -160,7 +172,8 @@ struct mailbox_delivery {
     const struct mailbox_recipient *rcpts;
 };
 struct mailbox_delivered {
-    int error; /* STORE_OVER_QUOTA; STORE_NOT_FOUND: the account was deleted; STORE_FULL; STORE_UNAVAILABLE */
+    int error; /* STORE_OVER_QUOTA; STORE_NOT_FOUND: the account was deleted; STORE_FULL;
+                  STORE_UNAVAILABLE */
     uint32_t folder_id, uid;
     uint64_t modseq;
     bool duplicate; /* it had been delivered before */
@@ -168,10 +181,11 @@ struct mailbox_delivered {
 };
 /* results[i] is rcpts[i]'s. */
 typedef void mailbox_deliver_fn(void *ctx, size_t count, const struct mailbox_delivered results[]);
-/* Each recipient's reference (mailbox_blob_ref) must have been added to the blob, and this must have been answered. The
- * mailbox module then owns it, and releases it when it is not needed (after a definite error, or for a repeated
- * delivery whose message no longer exists). After STORE_UNAVAILABLE it is unknown whether the delivery happened: the
- * reference stays, and the janitor releases it if it did not. */
+/* Each recipient's reference (mailbox_blob_ref) must have been added to the blob, and this must
+ * have been answered. The mailbox module then owns it, and releases it when it is not needed (after
+ * a definite error, or for a repeated delivery whose message no longer exists). After
+ * STORE_UNAVAILABLE it is unknown whether the delivery happened: the reference stays, and the
+ * janitor releases it if it did not. */
 void mailbox_deliver(struct redis *r, struct slice user, const struct mailbox_delivery *delivery,
                      mailbox_deliver_fn *done, void *ctx);
 
@@ -182,24 +196,26 @@ void mailbox_append(struct redis *r, struct slice user, uint32_t folder_id, stru
                     void *ctx);
 
 enum mailbox_store_how { MAILBOX_ADD, MAILBOX_REMOVE, MAILBOX_REPLACE };
-/* Changes flags of uids. unchanged_since 0: none (RFC 7162 §3.1.3). changed: the present records (those whose value did
- * not change are left out); refused: uids whose modseq was above unchanged_since. */
+/* Changes flags of uids. unchanged_since 0: none (RFC 7162 §3.1.3). changed: the present records
+ * (those whose value did not change are left out); refused: uids whose modseq was above
+ * unchanged_since. */
 typedef void mailbox_store_fn(void *ctx, int error, size_t changed_count, const struct mailbox_record changed[],
                               size_t refused_count, const uint32_t refused[]);
 void mailbox_store(struct redis *r, struct slice user, uint32_t folder_id, size_t count, const uint32_t uids[],
                    enum mailbox_store_how how, uint64_t system_flags, size_t keyword_count,
                    const struct slice keywords[], uint64_t unchanged_since, mailbox_store_fn *done, void *ctx);
 
-/* COPY and MOVE: from_uids[i] became to_uids[i]; uids that no longer exist are left out. STORE_NOT_FOUND: the target
- * does not exist. After an error no message is copied: copies are removed again before done is called (RFC 9051
- * §6.4.7), unless the store itself cannot be reached. A MOVE that fails has moved some messages; each message is in one
- * of the folders. */
+/* COPY and MOVE: from_uids[i] became to_uids[i]; uids that no longer exist are left out.
+ * STORE_NOT_FOUND: the target does not exist. After an error no message is copied: copies are
+ * removed again before done is called (RFC 9051 §6.4.7), unless the store itself cannot be reached.
+ * A MOVE that fails has moved some messages; each message is in one of the folders. */
 typedef void mailbox_copy_fn(void *ctx, int error, uint32_t to_uidvalidity, size_t count, const uint32_t from_uids[],
                              const uint32_t to_uids[]);
 void mailbox_copy(struct redis *r, struct slice user, uint32_t from_folder, size_t count, const uint32_t uids[],
                   struct slice to_name, bool move, mailbox_copy_fn *done, void *ctx);
 
-/* Removes messages: with only_deleted, those of uids that have \Deleted. count 0: all with \Deleted. */
+/* Removes messages: with only_deleted, those of uids that have \Deleted. count 0: all with
+ * \Deleted. */
 typedef void mailbox_expunge_fn(void *ctx, int error, size_t count, const uint32_t uids[], uint64_t modseq);
 void mailbox_expunge(struct redis *r, struct slice user, uint32_t folder_id, size_t count, const uint32_t uids[],
                      bool only_deleted, mailbox_expunge_fn *done, void *ctx);
@@ -210,13 +226,14 @@ struct mailbox_stat {
 };
 typedef void mailbox_stat_fn(void *ctx, int error, const struct mailbox_stat *stat);
 void mailbox_stat(struct redis *r, struct slice user, mailbox_stat_fn *done, void *ctx);
-/* Removes the records of deleted folders, and releases the references noted in {u}:x, in bounded steps. done may be
- * NULL. */
+/* Removes the records of deleted folders, and releases the references noted in {u}:x, in bounded
+ * steps. done may be NULL. */
 void mailbox_sweep(struct redis *r, struct slice user, mailbox_done_fn *done, void *ctx);
 /* 0: no quota. STORE_NOT_FOUND: the account was deleted. */
 void mailbox_set_quota(struct redis *r, struct slice user, uint64_t quota_bytes, mailbox_done_fn *done, void *ctx);
-/* Removes all of a user's mail and releases its references; a tombstone stays, so that no delivery or session creates
- * the mailbox again. Works in bounded steps; a further call continues where it stopped. */
+/* Removes all of a user's mail and releases its references; a tombstone stays, so that no delivery
+ * or session creates the mailbox again. Works in bounded steps; a further call continues where it
+ * stopped. */
 void mailbox_delete_user(struct redis *r, struct slice user, mailbox_done_fn *done, void *ctx);
 
 #endif

@@ -23,7 +23,7 @@ local function seconds() return tonumber(redis.call('TIME')[1]) end
 local function is_gone(u) return redis.call('EXISTS', u .. ':gone') == 1 end
 local GONE = 'NOTFOUND the account was deleted'
 
--- Folders ------------------------------------------------------------------------------------------------------------------------------
+-- Folders
 
 local function folder_make(u, name, use)
   local i = u .. ':i'
@@ -172,7 +172,7 @@ end
 
 local function subscribed_gone(keys) return redis.call('SMEMBERS', keys[1] .. ':s') end
 
--- Blobs --------------------------------------------------------------------------------------------------------------------------------
+-- Blobs
 
 -- How this user holds blobs: blob id -> {count, names}, of each of the ids, as it is before a change. One command for all.
 local function blob_holds(u, ids)
@@ -307,7 +307,7 @@ local function delete_user(keys, args) -- max, seconds that the tombstone stays;
   return { redis.call('SRANDMEMBER', u .. ':x', args[1]), redis.call('EXISTS', u .. ':f', u .. ':g', u .. ':b') }
 end
 
--- Messages coming ----------------------------------------------------------------------------------------------------------------------
+-- Messages coming
 
 -- Puts one message into a folder. Answers uid, modseq, uidvalidity, or nil when it is over quota or there is no such folder (which: the second value).
 local function put(u, fid, id, size, low, high, date, cached)
@@ -401,7 +401,7 @@ local function deliver(keys, args)
   return out
 end
 
--- Keywords -----------------------------------------------------------------------------------------------------------------------------
+-- Keywords
 
 local function keyword_list(text)
   local list, index = {}, {}
@@ -453,7 +453,7 @@ local function append(keys, args) -- folder id, id, size, flags, keywords, date,
   return { uidvalidity, uid, modseq }
 end
 
--- Messages read ------------------------------------------------------------------------------------------------------------------------
+-- Messages read
 
 -- A page of changes: records, and after the last of them vanished uids. first: 1 on the first page.
 -- Answers folder, full, packed records, the last one's modseq, packed vanished uids, the last one's modseq, more.
@@ -518,7 +518,7 @@ local function set_quota(keys, args) -- bytes
   return 1
 end
 
--- Messages changing --------------------------------------------------------------------------------------------------------------------
+-- Messages changing
 
 local function store(keys, args) -- folder id, packed uids, how (0 add, 1 remove, 2 replace), flags, keywords, unchanged since
   local u, fk = keys[1], keys[1] .. ':f:' .. args[1]

@@ -11,7 +11,7 @@ local SEEN, SUSPECTS_MAX = 1, 100000
 local function text_of(n) return string.format('%.0f', n) end
 local function lost() return redis.error_reply('LOST another replica is at work') end
 
--- The lease -------------------------------------------------------------------------------------------------------------
+-- The lease
 
 local function hold(key, token, lease_ms)
   local holder = redis.call('GET', key .. ':lease')
@@ -50,7 +50,7 @@ local function suspect(keys, args) -- round, now (ms), suspects; answers when ea
   return out
 end
 
--- Users -----------------------------------------------------------------------------------------------------------------
+-- Users
 
 -- Answers: deleted, has figures, something waits to be released, changed since the last recount, when that was (s).
 local function look(keys, args)

@@ -1,5 +1,5 @@
-/* A request that waits for an answer of Redis: the caller's callback, of any type, and its context. Private to
- * libcommon/store. */
+/* A request that waits for an answer of Redis: the caller's callback, of any type, and its context.
+ * Private to libcommon/store. */
 #ifndef POSTBUS_STORE_PENDING_H
 #define POSTBUS_STORE_PENDING_H
 

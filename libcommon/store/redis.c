@@ -12,8 +12,9 @@
 #include "libcommon/net/host_lookup.h"
 #include "libcommon/store/redis/redis_loop.h"
 
-/* Bounds. ANSWER: time limit of a caller's answer, and of the TCP acknowledgement of sent data. SILENCE: time after
- * which a connection without any answer is closed. Pauses between attempts to connect. */
+/* Bounds. ANSWER: time limit of a caller's answer, and of the TCP acknowledgement of sent data.
+ * SILENCE: time after which a connection without any answer is closed. Pauses between attempts to
+ * connect. */
 enum {
     ANSWER_MS = 10000,
     SILENCE_MS = 30000,
@@ -25,8 +26,8 @@ enum {
     ARGUMENTS_ON_STACK = 64
 };
 
-/* A command without its answer. hiredis calls back in the order in which they were sent, with NULL when the connection
- * is lost. */
+/* A command without its answer. hiredis calls back in the order in which they were sent, with NULL
+ * when the connection is lost. */
 struct outstanding {
     struct redis *redis;
     redis_reply_fn *done; /* NULL: no callback, or it was called already */
@@ -44,14 +45,15 @@ struct redis {
     int retry_ms;
     struct event *retry;
     struct host_lookup *lookup;
-    size_t address_count,
-        next_address; /* of the last resolution; addresses from next_address on are still to be tried */
+    size_t address_count, next_address; /* of the last resolution; addresses from next_address on
+                                           are still to be tried */
     char *addresses[HOST_LOOKUP_MAX];
     /* commands without an answer; `waiting` is the oldest whose callback has not been called */
     struct outstanding *first, *last, *waiting;
     int64_t began_us, answered_us; /* the connection; its last answer */
     struct event *watch;
-    /* commands refused at once: their callbacks come from the loop, never from redis_command itself */
+    /* commands refused at once: their callbacks come from the loop, never from redis_command
+     * itself */
     struct outstanding *refused_first, *refused_last;
     struct event *refuse;
 };
@@ -120,9 +122,10 @@ static void on_login(redisAsyncContext *c, void *answer, void *unused) {
     r->address_count = r->next_address = 0; /* after a loss the name is resolved again */
 }
 
-/* Handles slow answers and lost connections. A caller never waits longer than ANSWER_MS, but the connection, with all
- * other commands, is kept as long as Redis sends any answer within SILENCE_MS. Until the oldest command is answered,
- * further commands are refused, because they would only wait behind it. */
+/* Handles slow answers and lost connections. A caller never waits longer than ANSWER_MS, but the
+ * connection, with all other commands, is kept as long as Redis sends any answer within SILENCE_MS.
+ * Until the oldest command is answered, further commands are refused, because they would only wait
+ * behind it. */
 static void on_watch(evutil_socket_t fd, short what, void *ctx) {
     struct redis *r = ctx;
     int64_t now = clock_monotonic_us();

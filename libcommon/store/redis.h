@@ -1,12 +1,13 @@
-/* One asynchronous Redis connection of one worker. Commands are pipelined without a limit; each answer is passed to its
- * callback on the worker's loop. No code may rely on two commands sharing a connection, or on their order: a caller
- * that needs the effect of the first waits for its answer.
+/* One asynchronous Redis connection of one worker. Commands are pipelined without a limit; each
+ * answer is passed to its callback on the worker's loop. No code may rely on two commands sharing a
+ * connection, or on their order: a caller that needs the effect of the first waits for its answer.
  *
- * The waiting time is bounded: without an answer after 10 s, or when the connection is lost, the callback gets a NULL
- * reply (STORE_UNAVAILABLE). Such a command may or may not have happened, or may still happen, so every write must be
- * repeatable. A slow answer does not affect others: the connection is kept until there has been no answer at all for 30
- * s; meanwhile further commands are refused at once. A lost connection is made again in the background, with pauses of
- * 100 ms to 2 s; names are resolved without blocking the loop. */
+ * The waiting time is bounded: without an answer after 10 s, or when the connection is lost, the
+ * callback gets a NULL reply (STORE_UNAVAILABLE). Such a command may or may not have happened, or
+ * may still happen, so every write must be repeatable. A slow answer does not affect others: the
+ * connection is kept until there has been no answer at all for 30 s; meanwhile further commands are
+ * refused at once. A lost connection is made again in the background, with pauses of 100 ms to 2 s;
+ * names are resolved without blocking the loop. */
 #ifndef POSTBUS_STORE_REDIS_H
 #define POSTBUS_STORE_REDIS_H
 
@@ -24,7 +25,8 @@ void redis_destroy(struct redis *r);
 /* Whether the connection accepts commands. */
 bool redis_is_ready(const struct redis *r);
 
-/* reply: NULL when unavailable; otherwise of any type, also REDIS_REPLY_ERROR; valid during the call only. */
+/* reply: NULL when unavailable; otherwise of any type, also REDIS_REPLY_ERROR; valid during the
+ * call only. */
 typedef void redis_reply_fn(void *ctx, const redisReply *reply);
 
 /* Sends one command. done may be NULL; it is never called before redis_command returns. */
@@ -36,11 +38,13 @@ void redis_fcall(struct redis *r, redis_reply_fn *done, void *ctx, const char *f
 void redis_fcall_ro(struct redis *r, redis_reply_fn *done, void *ctx, const char *function, struct slice key,
                     size_t argc, const struct slice argv[]);
 
-/* The result of a reply: 0, or a negative enum store_error. "-OOM …" and a full disk are STORE_FULL; "-NOTFOUND …" from
- * our Functions STORE_NOT_FOUND, and so on: our Functions answer errors as "<WORD> text" with the words below. */
+/* The result of a reply: 0, or a negative enum store_error. "-OOM …" and a full disk are
+ * STORE_FULL; "-NOTFOUND …" from our Functions STORE_NOT_FOUND, and so on: our Functions answer
+ * errors as "<WORD> text" with the words below. */
 enum store_error {
     STORE_OK = 0,
-    STORE_UNAVAILABLE = -1, /* no Redis, or it is loading, or our Functions are not loaded yet: try later */
+    STORE_UNAVAILABLE = -1, /* no Redis, or it is loading, or our Functions are not loaded yet: try
+                               later */
     STORE_FULL = -2,        /* FULL, OOM, MISCONF: no room to write */
     STORE_NOT_FOUND = -3,   /* NOTFOUND */
     STORE_EXISTS = -4,      /* EXISTS */
@@ -52,7 +56,8 @@ enum store_error {
 int redis_reply_error(const redisReply *reply);
 /* For logs: "unavailable", "full", … */
 const char *store_error_text(int error);
-/* A string reply's bytes (empty for others), and an integer reply's or numeric string's value (0 for others). */
+/* A string reply's bytes (empty for others), and an integer reply's or numeric string's value (0
+ * for others). */
 struct slice redis_reply_slice(const redisReply *reply);
 long long redis_reply_integer(const redisReply *reply);
 

@@ -30,9 +30,7 @@ static void ask_number(struct redis *r, const char *function, size_t argc, const
     redis_fcall(r, on_number, PENDING(done, ctx), function, key, argc, argv);
 }
 
-/* Out: what was counted
- * ----------------------------------------------------------------------------------------------------------------------
- */
+/* Out: what was counted */
 
 void report_count(struct redis *r, const struct report_fact *fact, size_t count, const struct slice rows[],
                   report_number_fn *done, void *ctx) {
@@ -141,9 +139,7 @@ void report_own(struct redis *r, const char *id, int64_t now, report_number_fn *
     ask_number(r, "report_own", 2, args, done, ctx);
 }
 
-/* In
- * ----------------------------------------------------------------------------------------------------------------------------------------
- */
+/* In */
 
 void report_keep(struct redis *r, const struct report_kept *kept, report_number_fn *done, void *ctx) {
     size_t n = kept->summary_count < REPORT_SUMMARY_MAX ? kept->summary_count : REPORT_SUMMARY_MAX, argc = 8;
@@ -153,7 +149,9 @@ void report_keep(struct redis *r, const struct report_kept *kept, report_number_
     size_t bytes = strlen(text), room = ZSTD_compressBound(bytes);
     char *packed = memory_alloc(room);
     size_t packed_n = ZSTD_compress(packed, room, text, bytes, ZSTD_LEVEL);
-    if (ZSTD_isError(packed_n)) memory_exhausted(); /* with room for the bound, only memory can be missing */
+    if (ZSTD_isError(packed_n))
+        memory_exhausted(); /* with room for the bound, only memory can be
+                               missing */
     args[0] = kept->id;
     args[1] = slice_of(kept->kind);
     args[2] = slice_of(kept->domain);
@@ -180,9 +178,7 @@ void report_forget(struct redis *r, const char *first_id, int64_t first_day, int
     ask_number(r, "report_forget", 3, args, done, ctx);
 }
 
-/* For people
- * --------------------------------------------------------------------------------------------------------------------------------
- */
+/* For people */
 
 static json_t *load(const redisReply *reply) {
     struct slice text = redis_reply_slice(reply);

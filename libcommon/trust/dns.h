@@ -1,7 +1,8 @@
-/* DNS for the verification functions (SPF, DKIM, DMARC, ARC, iprev). Such a function is pure over DNS answers: it looks
- * up names here. When an answer is not known yet, the function requests all other names that it can already determine,
- * and returns TRUST_PENDING. The caller then fetches all requested names at once and runs the function again from the
- * start. So the same function serves an asynchronous service and a blocking command line. */
+/* DNS for the verification functions (SPF, DKIM, DMARC, ARC, iprev). Such a function is pure over
+ * DNS answers: it looks up names here. When an answer is not known yet, the function requests all
+ * other names that it can already determine, and returns TRUST_PENDING. The caller then fetches all
+ * requested names at once and runs the function again from the start. So the same function serves
+ * an asynchronous service and a blocking command line. */
 #ifndef POSTBUS_TRUST_DNS_H
 #define POSTBUS_TRUST_DNS_H
 
@@ -20,8 +21,8 @@ enum trust_dns_status {
 
 struct trust_record {
     uint16_t preference; /* MX */
-    struct slice data;   /* A: 4 bytes, AAAA: 16; TXT: its strings concatenated; MX, PTR: the name, lower case, without
-                            final dot */
+    struct slice data;   /* A: 4 bytes, AAAA: 16; TXT: its strings concatenated; MX, PTR: the name,
+                            lower case, without final dot */
 };
 
 struct trust_answer {
@@ -33,8 +34,8 @@ struct trust_answer {
 };
 
 struct trust_dns {
-    /* The answer, valid as long as the arena of the run; NULL: not known yet, and recorded as requested. name: without
-     * final dot, any case. */
+    /* The answer, valid as long as the arena of the run; NULL: not known yet, and recorded as
+     * requested. name: without final dot, any case. */
     const struct trust_answer *(*lookup)(void *ctx, struct slice name, int type);
     void *ctx;
 };

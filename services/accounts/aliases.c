@@ -1,5 +1,5 @@
-/* accounts.alias.*: addresses whose mail is sent on to others, here or at other sites. "@domain" (no local part) is the
- * catch-all. */
+/* accounts.alias.*: addresses whose mail is sent on to others, here or at other sites. "@domain"
+ * (no local part) is the catch-all. */
 #include <stdlib.h>
 
 #include "services/accounts/expand.h"
@@ -35,8 +35,8 @@ static void on_added(void *ctx, int error) {
     ask_answer(a, json_pack("{s:s,s:O}", "address", text, "targets", json_object_get(a->body, "targets")));
 }
 
-/* Whether it is written as an address is (RFC 5321 §4.1.2, RFC 6531 §3.3): a local part of other characters must be
- * quoted. "b@y,c@z" is no address of domain z. */
+/* Whether it is written as an address is (RFC 5321 §4.1.2, RFC 6531 §3.3): a local part of other
+ * characters must be quoted. "b@y,c@z" is no address of domain z. */
 static bool is_written_as_address(struct slice text) {
     ptrdiff_t at = slice_find_last(text, '@');
     struct slice local = slice_head(text, at < 0 ? 0 : (size_t)at);

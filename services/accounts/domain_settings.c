@@ -1,5 +1,6 @@
-/* accounts.domain.set: a domain's own settings for DNS, which override the site's. Each setting is a separate field of
- * the domain, "dns.<name>", as JSON, so that concurrent changes do not undo each other. */
+/* accounts.domain.set: a domain's own settings for DNS, which override the site's. Each setting is
+ * a separate field of the domain, "dns.<name>", as JSON, so that concurrent changes do not undo
+ * each other. */
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"

@@ -8,9 +8,7 @@
 
 static void refuse(struct ask *a, int error) { ask_refuse_store(a, error, "domain"); }
 
-/* add
- * -------------------------------------------------------------------------------------------------------------------------------------
- */
+/* add */
 
 static void on_listed(void *ctx, int error) {
     struct ask *a = ctx;
@@ -26,7 +24,8 @@ static void on_listed_before(void *ctx, int error) { refuse(ctx, error ? error :
 
 static void on_added(void *ctx, int error) {
     struct ask *a = ctx;
-    /* added to the list also if the domain exists: an earlier request may have been interrupted before this step */
+    /* added to the list also if the domain exists: an earlier request may have been interrupted
+     * before this step */
     if (!error || error == STORE_EXISTS)
         account_domain_listed(a->accounts->worker->redis, a->address.domain, true, error ? on_listed_before : on_listed,
                               a);
@@ -34,8 +33,8 @@ static void on_added(void *ctx, int error) {
         refuse(a, error);
 }
 
-/* The first keys sign at once: a receiver treats a signature whose key is not in DNS yet like a missing one (RFC 6376
- * §6.1.2). */
+/* The first keys sign at once: a receiver treats a signature whose key is not in DNS yet like a
+ * missing one (RFC 6376 §6.1.2). */
 static void on_keys(struct ask *a, json_t *const keys[KEYS_MADE]) {
     char when[CLOCK_TEXT_BYTES], month[KEYS_MONTH_BYTES], selectors[KEYS_MADE][KEYS_MONTH_BYTES + 1], *texts[KEYS_MADE];
     struct account_field fields[KEYS_MADE];
@@ -59,9 +58,7 @@ static void on_add(void *ctx, struct bus_call *call, const json_t *body) {
     if (ask_take_domain(a, "domain")) keys_make(a, on_keys);
 }
 
-/* get, list, delete
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* get, list, delete */
 
 static void on_got(void *ctx, int error, const json_t *value) {
     struct ask *a = ctx;
@@ -102,8 +99,9 @@ static void on_unlisted(void *ctx, int error) {
 
 static void on_unlisted_before(void *ctx, int error) { refuse(ctx, error ? error : STORE_NOT_FOUND); }
 
-/* gone: local part and user id of each account that went with the domain. Their mail is deleted from now on, that
- * of the first ones at once and the others' by the clock of owed.c; the answer does not wait for it. */
+/* gone: local part and user id of each account that went with the domain. Their mail is deleted
+ * from now on, that of the first ones at once and the others' by the clock of owed.c; the answer
+ * does not wait for it. */
 static void on_deleted(void *ctx, int error, const json_t *gone) {
     struct ask *a = ctx;
     if (error && error != STORE_NOT_FOUND) {
@@ -121,8 +119,8 @@ static void on_deleted(void *ctx, int error, const json_t *gone) {
                     NULL);
     }
     if (!error) accounts_tell(a->accounts, a->address.domain, "domain", a->address.domain, "deleted");
-    /* removed from the list also if the domain does not exist: an earlier deletion may have been interrupted before
-     * this step */
+    /* removed from the list also if the domain does not exist: an earlier deletion may have been
+     * interrupted before this step */
     account_domain_listed(a->accounts->worker->redis, a->address.domain, false,
                           error ? on_unlisted_before : on_unlisted, a);
 }

@@ -54,9 +54,8 @@ static void user_add(struct expansion *x, const char *user, const char *address)
     json_array_append_new(x->users, json_pack("{s:s,s:s}", "user", user, "address", address));
 }
 
-/* Whether the address is one of those in our DNS records for reports about a hosted domain: the reporter gets its mail,
- * beside other recipients.
- */
+/* Whether the address is one of those in our DNS records for reports about a hosted domain: the
+ * reporter gets its mail, beside other recipients. */
 static bool takes_reports(const struct mail_address *address) {
     struct slice rest = slice_of(config_text("POSTBUS_REPORT_ADDRESSES", "dmarc-reports,tls-reports")), one;
     for (bool more = true; more;) {

@@ -1,6 +1,6 @@
-/* Expands an address through aliases: breadth first over a growing list of addresses, with bounds on its length and
- * depth, so that a loop of aliases ends. The addresses of one depth are looked up together, with one call for each
- * domain. */
+/* Expands an address through aliases: breadth first over a growing list of addresses, with bounds
+ * on its length and depth, so that a loop of aliases ends. The addresses of one depth are looked up
+ * together, with one call for each domain. */
 #ifndef POSTBUS_ACCOUNTS_EXPAND_H
 #define POSTBUS_ACCOUNTS_EXPAND_H
 
@@ -21,10 +21,12 @@ struct expansion {
     json_t *remote;      /* addresses elsewhere */
     bool first_unknown;  /* the address itself does not exist */
     bool first_remote;   /* its domain is not hosted here */
-    const char *problem; /* in words: it leads to too many addresses or through too many aliases; NULL: complete */
+    const char *problem; /* in words: it leads to too many addresses or through too many aliases;
+                            NULL: complete */
     /* of an alias that is about to be made */
     bool to_itself;                  /* a target is the alias itself */
-    char missing[ADDRESS_BYTES_MAX]; /* a target at a hosted domain that does not exist; "" for none */
+    char missing[ADDRESS_BYTES_MAX]; /* a target at a hosted domain that does not exist; "" for
+                                        none */
 
     /* expand.c's own */
     expansion_fn *done;
@@ -38,8 +40,8 @@ struct expansion {
 
 /* Expands a->address. A store error refuses the ask, and done is not called. */
 void expand(struct ask *a, expansion_fn *done);
-/* Expands targets (an array of normal addresses) as those of the alias a->address, independent of its present targets.
- */
+/* Expands targets (an array of normal addresses) as those of the alias a->address, independent of
+ * its present targets. */
 void expand_alias(struct ask *a, const json_t *targets, expansion_fn *done);
 void expansion_free(struct expansion *x);
 

@@ -1,5 +1,5 @@
-/* A queue that serves owners in turn: an owner with many jobs delays the first job of another by one turn, not by all
- * of its own. Not locked. */
+/* A queue that serves owners in turn: an owner with many jobs delays the first job of another by
+ * one turn, not by all of its own. Not locked. */
 #ifndef POSTBUS_ACCOUNTS_FAIR_QUEUE_H
 #define POSTBUS_ACCOUNTS_FAIR_QUEUE_H
 

@@ -1,5 +1,5 @@
-/* argon2 of logins, outside the loops: a bounded queue of the process that serves networks in turn, on one thread for
- * each core. A job whose deadline has passed at its turn is not executed. */
+/* argon2 of logins, outside the loops: a bounded queue of the process that serves networks in turn,
+ * on one thread for each core. A job whose deadline has passed at its turn is not executed. */
 #ifndef POSTBUS_ACCOUNTS_HASHING_H
 #define POSTBUS_ACCOUNTS_HASHING_H
 

@@ -1,6 +1,6 @@
-/* accounts.key.*: the DKIM keys of a domain and their roll-over. account.lua defines the states of a key and their
- * transitions. The verifier decides when a step is due and whether a key is in DNS (services/verifier/keys/rotate.c).
- */
+/* accounts.key.*: the DKIM keys of a domain and their roll-over. account.lua defines the states of
+ * a key and their transitions. The verifier decides when a step is due and whether a key is in DNS
+ * (services/verifier/keys/rotate.c). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -11,9 +11,7 @@
 
 enum { SELECTORS_MAX = 16 };
 
-/* Making
- * ----------------------------------------------------------------------------------------------------------------------------------
- */
+/* Making */
 
 struct making {
     struct ask *ask;
@@ -53,9 +51,7 @@ const char *keys_month(char out[KEYS_MONTH_BYTES]) {
     return out;
 }
 
-/* Showing
- * ---------------------------------------------------------------------------------------------------------------------------------
- */
+/* Showing */
 
 static const char *text_of(const json_t *key, const char *name, const char *fallback) {
     const char *text = json_string_value(json_object_get(key, name));
@@ -136,11 +132,10 @@ static void on_list(void *ctx, struct bus_call *call, const json_t *body) {
         account_read_all(a->accounts->worker->redis, a->address.domain, "k", on_listed, a);
 }
 
-/* Changing
- * --------------------------------------------------------------------------------------------------------------------------------
- */
+/* Changing */
 
-/* Publishes each change and answers with them: {"changed":[…]}. change: "created", "changed" or "deleted". */
+/* Publishes each change and answers with them: {"changed":[…]}. change: "created", "changed" or
+ * "deleted". */
 static void answer_changed(struct ask *a, int error, const json_t *selectors, const char *change) {
     size_t i;
     json_t *each;

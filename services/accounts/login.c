@@ -1,10 +1,11 @@
-/* accounts.login: a password checked with argon2id off the loop, with counters of failures that all replicas share
- * (libcommon/store/login.h) and a cache of right passwords. A wrong password, an unknown user and a user without a
- * password are handled in the same way, so that they take the same time and get the same answer.
+/* accounts.login: a password checked with argon2id off the loop, with counters of failures that all
+ * replicas share (libcommon/store/login.h) and a cache of right passwords. A wrong password, an
+ * unknown user and a user without a password are handled in the same way, so that they take the
+ * same time and get the same answer.
  *
- * The way of a login: look (the account, and whether this network may try it) -> remembered: answered ->
- * begin (counted by account) -> begin (counted by network, unless the account logged in from it before) -> argon2 ->
- * answered, and its end told to the counters. */
+ * The way of a login: look (the account, and whether this network may try it) -> remembered:
+ * answered -> begin (counted by account) -> begin (counted by network, unless the account logged in
+ * from it before) -> argon2 -> answered, and its end told to the counters. */
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,8 +48,8 @@ struct login {
     int again_ms;
 };
 
-/* Data of the process, created once by login_configure. nobody: a hash that is verified when the user does not exist,
- * so that the time reveals nothing. */
+/* Data of the process, created once by login_configure. nobody: a hash that is verified when the
+ * user does not exist, so that the time reveals nothing. */
 static char nobody[128];
 static struct login_cache *cache;
 
@@ -91,9 +92,7 @@ static void tell_end(const struct login *l, enum login_end end) {
     if (l->network_counted) login_network_finish(redis_of(l), &l->network, l->try, end, &limits, NULL, NULL);
 }
 
-/* A right password whose stored hash was made with other parameters is stored again
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* A right password whose stored hash was made with other parameters is stored again */
 
 struct rehash {
     struct accounts *accounts;
@@ -147,9 +146,7 @@ static void rehash(const struct login *l) {
     service_offload(r->accounts->worker, rehash_run, rehash_done, r);
 }
 
-/* The end
- * -----------------------------------------------------------------------------------------------------------------------------------
- */
+/* The end */
 
 static void answer_right(struct login *l) {
     struct ask *a = l->ask;
@@ -184,9 +181,7 @@ static void on_hashed(struct hashing *h, bool late) {
     }
 }
 
-/* The beginning
- * -----------------------------------------------------------------------------------------------------------------------------
- */
+/* The beginning */
 
 static uint64_t network_number(const struct login *l) {
     uint64_t n;
@@ -210,7 +205,8 @@ static void on_again(evutil_socket_t fd, short what, void *ctx) {
     look(ctx);
 }
 
-/* As many tries as are allowed run already: soon again, unless too many wait or the asker does not any more. */
+/* As many tries as are allowed run already: soon again, unless too many wait or the asker does not
+ * any more. */
 static void begin_again(struct login *l) {
     struct accounts *s = l->ask->accounts;
     if (clock_monotonic_us() > l->hashing.deadline_us || (!l->waiting && s->logins_waiting >= LOGIN_WAITING_MAX)) {

@@ -1,6 +1,6 @@
-/* Recently used right passwords, for all workers of the process, one for each name, as keyed hashes with a key that
- * only this process knows. The stored hash is part of the hashed data, so a cached password becomes invalid when
- * another is set. Any thread may call. */
+/* Recently used right passwords, for all workers of the process, one for each name, as keyed hashes
+ * with a key that only this process knows. The stored hash is part of the hashed data, so a cached
+ * password becomes invalid when another is set. Any thread may call. */
 #ifndef POSTBUS_ACCOUNTS_LOGIN_CACHE_H
 #define POSTBUS_ACCOUNTS_LOGIN_CACHE_H
 

@@ -1,6 +1,7 @@
-/* Operations that are owed to the mailbox service: a quota that was set, or the deletion of an account. The change and
- * the owed operation are recorded by one Function. The operation is sent here, at once and, if that fails or this
- * process ends, by the timer of any replica until it is done. Both operations may be repeated. */
+/* Operations that are owed to the mailbox service: a quota that was set, or the deletion of an
+ * account. The change and the owed operation are recorded by one Function. The operation is sent
+ * here, at once and, if that fails or this process ends, by the timer of any replica until it is
+ * done. Both operations may be repeated. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -9,8 +10,8 @@
 #include "libcommon/base/log.h"
 #include "services/accounts/accounts.h"
 
-/* A domain is removed from the index when it has owed nothing for this time, which is longer than the time between the
- * mark of a change in the index and its Function. */
+/* A domain is removed from the index when it has owed nothing for this time, which is longer than
+ * the time between the mark of a change in the index and its Function. */
 enum { OWING_KEPT_MS = 600000, LEASE_SECONDS = OWED_SECONDS - 1 };
 
 static struct metric done_count =
@@ -104,9 +105,7 @@ void owed_do(struct accounts *s, const char *domain, const char *user, const cha
             bus_request(s->worker->bus, "mailbox.delete", json_pack("{s:s}", "user", user), OWED_DELETE_MS, on_told, o);
 }
 
-/* The clock
- * ---------------------------------------------------------------------------------------------------------------------------------
- */
+/* The clock */
 
 struct look {
     struct accounts *accounts;

@@ -9,8 +9,9 @@
 #include "services/accounts/accounts.h"
 #include "services/accounts/hash_memory.h"
 
-/* OWASP's minimum for argon2id (m=19 MiB, t=2, p=1): a core computes several times as many as with libsodium's
- * "interactive" parameters (64 MiB), which determines how fast all clients can log in again after a restart. */
+/* OWASP's minimum for argon2id (m=19 MiB, t=2, p=1): a core computes several times as many as with
+ * libsodium's "interactive" parameters (64 MiB), which determines how fast all clients can log in
+ * again after a restart. */
 enum { HASH_PASSES = 2, PASSWORD_MIN_DEFAULT = 6, PASSWORD_MIN_MAX = 64 };
 
 static int64_t password_min = PASSWORD_MIN_DEFAULT;
@@ -28,7 +29,8 @@ void password_configure(void) {
     password_min = config_number("POSTBUS_PASSWORD_MIN", PASSWORD_MIN_DEFAULT, 1, PASSWORD_MIN_MAX);
 }
 
-/* NIST SP 800-63B §5.1.1.2: a length in characters and a list of known bad ones, and no rules on its characters. */
+/* NIST SP 800-63B §5.1.1.2: a length in characters and a list of known bad ones, and no rules on
+ * its characters. */
 const char *password_problem(const json_t *password) {
     static _Thread_local char text[96];
     const char *p = json_string_value(password);
@@ -55,8 +57,8 @@ bool password_is_outdated(const char *stored) {
     return crypto_pwhash_str_needs_rehash(stored, HASH_PASSES, hash_memory_bytes()) != 0;
 }
 
-/* The public half as DKIM publishes it: SubjectPublicKeyInfo for RSA (RFC 6376 §3.6.1), the 32 raw bytes for Ed25519
- * (RFC 8463 §4.2). */
+/* The public half as DKIM publishes it: SubjectPublicKeyInfo for RSA (RFC 6376 §3.6.1), the 32 raw
+ * bytes for Ed25519 (RFC 8463 §4.2). */
 static int public_half(EVP_PKEY *key, bool ed25519, struct buf *out) {
     unsigned char raw[32], *der = NULL;
     size_t raw_n = sizeof raw;

@@ -1,5 +1,5 @@
-/* accounts.resolve: the mailboxes of an address, with aliases expanded; accounts.owns: whether a user may send as an
- * address. */
+/* accounts.resolve: the mailboxes of an address, with aliases expanded; accounts.owns: whether a
+ * user may send as an address. */
 #include "services/accounts/expand.h"
 
 static void resolve_done(struct expansion *x) {

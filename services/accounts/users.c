@@ -8,8 +8,8 @@
 #include "libcommon/base/ulid.h"
 #include "services/accounts/accounts.h"
 
-/* A change of an account. It replaces the text that was read; if another change happened in between, the account is
- * read and changed again, so that no concurrent change is lost. */
+/* A change of an account. It replaces the text that was read; if another change happened in
+ * between, the account is read and changed again, so that no concurrent change is lost. */
 struct change {
     struct ask *ask;
     char hash[128];

@@ -10,7 +10,8 @@ static void on_object(struct request *r, int error, const json_t *reply) {
         request_answer(r, 200, json_deep_copy(reply));
 }
 
-/* The path of an address: bytes that are not allowed in a path segment are percent-encoded (RFC 3986 §3.3). */
+/* The path of an address: bytes that are not allowed in a path segment are percent-encoded (RFC
+ * 3986 §3.3). */
 static void add_location(struct request *r, const char *collection, const char *address) {
     struct buf path = {0};
     buf_printf(&path, "/api/v1/%s/", collection);
@@ -79,15 +80,14 @@ static void on_account_deleted(struct request *r, int error, const json_t *reply
         request_answer(r, 204, NULL);
 }
 
-/* The accounts service also deletes its mail, at once or as soon as the mailbox service is available. */
+/* The accounts service also deletes its mail, at once or as soon as the mailbox service is
+ * available. */
 void account_delete_request(struct request *r) {
     json_t *ask = ask_address(r);
     if (ask) request_ask(r, "accounts.account.delete", ask, ASK_MS, on_account_deleted);
 }
 
-/* aliases
- * ------------------------------------------------------------------------------------------------------------------------------------
- */
+/* aliases */
 
 static void on_alias_made(struct request *r, int error, const json_t *reply) { made(r, error, reply, "aliases"); }
 void alias_add(struct request *r) { request_ask(r, "accounts.alias.add", json_copy(r->json), ASK_MS, on_alias_made); }

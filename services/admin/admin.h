@@ -1,11 +1,11 @@
 /* admin: the REST API, journeys, autoconfig, MTA-STS policies. Declarations shared in this folder.
  *
- * The API and the public pages (autoconfig, autodiscover, MTA-STS policies) have separate listeners, each with its
- * table of routes (routes.c), so that the public pages can be opened to the internet without the API.
+ * The API and the public pages (autoconfig, autodiscover, MTA-STS policies) have separate
+ * listeners, each with its table of routes (routes.c), so that the public pages can be opened to
+ * the internet without the API.
  *
- * No thread blocks: a request that needs another service is suspended in libmicrohttpd and resumed when the bus
- * answers.
- */
+ * No thread blocks: a request that needs another service is suspended in libmicrohttpd and resumed
+ * when the bus answers. */
 #ifndef POSTBUS_ADMIN_H
 #define POSTBUS_ADMIN_H
 
@@ -75,18 +75,17 @@ struct request {
     json_t *state; /* state of the handler */
 };
 
-/* http.c
- * ----------------------------------------------------------------------------------------------------------------------------------
- */
+/* http.c */
 
-/* Opens a listener of a worker on the setting's address for a site, with TLS (a->https) or without. */
+/* Opens a listener of a worker on the setting's address for a site, with TLS (a->https) or
+ * without. */
 void http_listen(struct admin *a, enum http_site site, bool tls, const char *setting, const char *fallback);
 /* Stops listening; running requests continue. */
 void http_quiesce(struct admin *a);
 void http_close(struct admin *a);
 
-/* Answers the request. Exactly one of these is called for each request. request_answer takes ownership of body (NULL:
- * no content). */
+/* Answers the request. Exactly one of these is called for each request. request_answer takes
+ * ownership of body (NULL: no content). */
 void request_answer(struct request *r, unsigned status, json_t *body);
 void request_answer_text(struct request *r, unsigned status, const char *type, struct slice text);
 void request_problem(struct request *r, unsigned status, const char *detail);
@@ -99,7 +98,8 @@ void request_header(struct request *r, const char *name, const char *value);
 
 /* Sends a request to another service; then() gets the answer. Takes ownership of ask. */
 void request_ask(struct request *r, const char *verb, json_t *ask, int timeout_ms, request_reply_fn *then);
-/* Suspends until request_answer or request_problem is called (for waits other than bus requests). */
+/* Suspends until request_answer or request_problem is called (for waits other than bus
+ * requests). */
 void request_wait(struct request *r);
 /* NULL when it is missing. */
 const char *request_query(const struct request *r, const char *name);
@@ -172,17 +172,19 @@ const char *mta_sts_mode_setting(void);
 /* journal.c: the JetStream stream of postbus.mail.> and reads of it. */
 void journal_start(struct admin *a);
 void journal_stop(struct admin *a);
-/* Reads the events of the message whose id is r->part (an array of CloudEvents, at least one, valid during the call);
- * answers the request itself when there are none. */
+/* Reads the events of the message whose id is r->part (an array of CloudEvents, at least one, valid
+ * during the call); answers the request itself when there are none. */
 typedef void journal_fn(struct request *r, const json_t *events);
 void journal_read(struct request *r, journal_fn *then);
 
-/* journey.c: events (an array of CloudEvents of one message, in any order) as the ten steps; a new array. */
+/* journey.c: events (an array of CloudEvents of one message, in any order) as the ten steps; a new
+ * array. */
 json_t *journey_steps(const json_t *events);
 
-/* words.c: details of a step in words, from recorded data only; each function appends to lines. The results of a
- * verdict with their reasons; the forwarding of each recipient's copy of an accepted message (data of mail.accepted);
- * the TLS authentication of the hosts of a route (data of mail.routed). */
+/* words.c: details of a step in words, from recorded data only; each function appends to lines. The
+ * results of a verdict with their reasons; the forwarding of each recipient's copy of an accepted
+ * message (data of mail.accepted); the TLS authentication of the hosts of a route (data of
+ * mail.routed). */
 void words_of_verdict(json_t *lines, const json_t *verdict);
 void words_of_recipients(json_t *lines, const json_t *accepted);
 void words_of_route(json_t *lines, const json_t *routed);

@@ -1,5 +1,6 @@
-/* Settings for mail clients: Thunderbird's autoconfig, Outlook's autodiscover (POX). Also the MTA-STS policy (RFC 8461
- * §3.2), which has a well-known path too. All are served only for hosted domains. */
+/* Settings for mail clients: Thunderbird's autoconfig, Outlook's autodiscover (POX). Also the
+ * MTA-STS policy (RFC 8461 §3.2), which has a well-known path too. All are served only for hosted
+ * domains. */
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"
@@ -24,8 +25,8 @@ static void add_xml(struct buf *out, const char *text) {
     }
 }
 
-/* The domain in the Host field after the first label `prefix`; a host without the prefix counts as the domain itself
- * unless the prefix is required. False when there is none. */
+/* The domain in the Host field after the first label `prefix`; a host without the prefix counts as
+ * the domain itself unless the prefix is required. False when there is none. */
 static bool find_host_domain(struct request *r, struct slice prefix, bool required, char out[DOMAIN_BYTES]) {
     struct slice host = slice_of(request_head(r, "Host")), name = host;
     ptrdiff_t colon = slice_find_last(host, ':');
@@ -47,9 +48,7 @@ static void ask_for_domain(struct request *r, const char *domain, request_reply_
     request_ask(r, "accounts.domain.get", json_pack("{s:s}", "domain", domain), ASK_MS, then);
 }
 
-/* autoconfig
- * ----------------------------------------------------------------------------------------------------------------------------------
- */
+/* autoconfig */
 
 static void add_server(struct buf *out, const char *element, const char *type, const char *host, int port,
                        const char *socket) {
@@ -97,9 +96,7 @@ void autoconfig_get(struct request *r) {
         request_problem(r, 400, "name the address: ?emailaddress=name@example.org");
 }
 
-/* autodiscover
- * --------------------------------------------------------------------------------------------------------------------------------
- */
+/* autodiscover */
 
 static void add_protocol(struct buf *out, const char *type, const char *host, int port, const char *login) {
     buf_printf(out, "      <Protocol>\n        <Type>%s</Type>\n        <Server>", type);
@@ -154,9 +151,7 @@ void autodiscover_post(struct request *r) {
     json_object_set_new(r->state, "address", json_string(address_text(&address, text)));
 }
 
-/* MTA-STS
- * -------------------------------------------------------------------------------------------------------------------------------------
- */
+/* MTA-STS */
 
 static void on_mta_sts(struct request *r, int error, const json_t *reply) {
     const char *own = json_string_value(json_object_get(json_object_get(reply, "dns"), "mta_sts"));
@@ -184,9 +179,8 @@ void mta_sts_get(struct request *r) {
 }
 
 const char *mta_sts_mode_setting(void) {
-    const char *mode = config_text(
-        "POSTBUS_MTA_STS",
-        "none"); /* while no policy is announced, senders that cached one learn that it has ended (RFC 8461 §8.3) */
+    const char *mode = config_text("POSTBUS_MTA_STS", "none"); /* while no policy is announced, senders that cached one
+                                                                  learn that it has ended (RFC 8461 §8.3) */
     if (strcmp(mode, "enforce") != 0 && strcmp(mode, "testing") != 0 && strcmp(mode, "none") != 0)
         config_refuse("POSTBUS_MTA_STS", "expected enforce, testing or none");
     return mode;

@@ -1,4 +1,5 @@
-/* /api/v1/domains/…/dns and …/check: the records that a domain should publish, and their check from outside. */
+/* /api/v1/domains/…/dns and …/check: the records that a domain should publish, and their check from
+ * outside. */
 #include "libcommon/base/member.h"
 #include "services/admin/admin.h"
 
@@ -57,9 +58,7 @@ void domain_dns(struct request *r) {
     request_ask(r, "accounts.domain.get", json_pack("{s:s}", "domain", r->part), ASK_MS, on_domain_for_dns);
 }
 
-/* check
- * -------------------------------------------------------------------------------------------------------------------------------------
- */
+/* check */
 
 static void on_checked(struct request *r, int error, const json_t *reply) {
     if (error)

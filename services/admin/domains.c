@@ -39,9 +39,7 @@ void domain_get(struct request *r) {
     request_ask(r, "accounts.domain.get", json_pack("{s:s}", "domain", r->part), ASK_MS, on_object);
 }
 
-/* delete
- * ------------------------------------------------------------------------------------------------------------------------------------
- */
+/* delete */
 
 static void on_deleted(struct request *r, int error, const json_t *reply) {
     if (error)

@@ -13,9 +13,7 @@ static struct metric requests_total = METRIC_COUNTER("postbus_admin_requests_tot
 static struct metric requests_failed =
     METRIC_COUNTER("postbus_admin_requests_unavailable_total", "HTTP requests answered with 5xx");
 
-/* The loop
- * ------------------------------------------------------------------------------------------------------------------------------------
- */
+/* The loop */
 
 static void turn(struct admin *a) {
     uint64_t wait, soonest = 1000;
@@ -35,9 +33,7 @@ static void on_turn(evutil_socket_t fd, short what, void *ctx) {
     turn(ctx);
 }
 
-/* A request
- * ---------------------------------------------------------------------------------------------------------------------------------
- */
+/* A request */
 
 static struct request *request_create(const struct http_listener *l, struct MHD_Connection *connection,
                                       const char *method, const char *path) {
@@ -80,7 +76,8 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
     }
     if (*size) {
         if (r->body.n + *size > BODY_MAX)
-            r->too_big = true; /* the body is read to its end, so that the client reads the answer, but not stored */
+            r->too_big = true; /* the body is read to its end, so that the client reads the answer,
+                                  but not stored */
         else
             buf_add(&r->body, data, *size);
         *size = 0;
@@ -176,9 +173,7 @@ void request_problem_bus(struct request *r, const json_t *reply) {
                     message ? message : "a part of the system does not answer: try again");
 }
 
-/* Asking
- * --------------------------------------------------------------------------------------------------------------------------------------
- */
+/* Asking */
 
 static void on_reply(void *ctx, int error, const json_t *reply) {
     struct request *r = ctx;
@@ -210,9 +205,7 @@ bool request_page(struct request *r, json_t *ask) {
     return true;
 }
 
-/* Listening
- * -----------------------------------------------------------------------------------------------------------------------------------
- */
+/* Listening */
 
 static void on_library_log(void *ctx, const char *format, va_list arguments) {
     char text[512];

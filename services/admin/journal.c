@@ -1,6 +1,7 @@
-/* The stream POSTBUS_MAIL, which keeps the events of every message for seven days, and the reading of one message's
- * events from it. Both block (bus/stream.h), so they run on the pool's threads. NATS may lose a stream (its disk, a
- * kill): its existence is checked every minute, and it is created again. */
+/* The stream POSTBUS_MAIL, which keeps the events of every message for seven days, and the reading
+ * of one message's events from it. Both block (bus/stream.h), so they run on the pool's threads.
+ * NATS may lose a stream (its disk, a kill): its existence is checked every minute, and it is
+ * created again. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -13,9 +14,7 @@
 #define STREAM "POSTBUS_MAIL"
 enum { STREAM_DAYS = 7, LOOK_SECONDS = 60, LOOK_AGAIN_SECONDS = 2 };
 
-/* The stream
- * -----------------------------------------------------------------------------------------------------------------------------------
- */
+/* The stream */
 
 struct look {
     struct admin *admin;
@@ -70,9 +69,7 @@ void journal_stop(struct admin *a) {
     a->journal_clock = NULL;
 }
 
-/* A message's events
- * -------------------------------------------------------------------------------------------------------------------------------------
- */
+/* A message's events */
 
 struct reading {
     struct request *request;

@@ -1,6 +1,6 @@
-/* A message's events as the ten steps of its journey. An event becomes one or more steps: an accepted submission is the
- * writing (1), the submission (2) and the resolution of the recipients (3); a route is the MX query (4) and its
- * security (5). Pure functions over JSON. */
+/* A message's events as the ten steps of its journey. An event becomes one or more steps: an
+ * accepted submission is the writing (1), the submission (2) and the resolution of the recipients
+ * (3); a route is the MX query (4) and its security (5). Pure functions over JSON. */
 #include <stdlib.h>
 
 #include "libcommon/base/member.h"
@@ -35,7 +35,8 @@ static json_t *fields_of(const json_t *data, const char *const names[]) {
     return some;
 }
 
-/* Adds a step whose sentence is in s->what, and its details in s->details; takes ownership of data. */
+/* Adds a step whose sentence is in s->what, and its details in s->details; takes ownership of
+ * data. */
 static void add(struct step *s, int number, const char *name, json_t *data) {
     struct slice source = slice_of(member_text(s->event, "source")), service;
     if (source.n && source.p[0] == '/') source = slice_skip(source, 1);
@@ -193,7 +194,8 @@ static void on_routed(struct step *s) {
     add(s, 5, "answer judged", fields_of(s->data, trusted));
 }
 
-/* TLS of one connection; without an address, the policy excluded the host or could not be fetched. */
+/* TLS of one connection; without an address, the policy excluded the host or could not be
+ * fetched. */
 static void on_tls(struct step *s) {
     static const struct {
         const char *type, *name;
@@ -291,8 +293,8 @@ static const struct {
 };
 
 struct timed {
-    bool
-        accepted; /* local mail is in the mailbox just before the sender gets 250; the steps are shown in their order */
+    bool accepted; /* local mail is in the mailbox just before the sender gets 250; the steps are
+                      shown in their order */
     const char *time;
     size_t order;
     const json_t *event;

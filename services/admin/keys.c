@@ -1,5 +1,5 @@
-/* /api/v1/domains/{domain}/keys: the DKIM keys of a domain and their roll-over. Private keys are never read here: admin
- * has no right on the bus to request them. */
+/* /api/v1/domains/{domain}/keys: the DKIM keys of a domain and their roll-over. Private keys are
+ * never read here: admin has no right on the bus to request them. */
 #include "services/admin/admin.h"
 
 static void on_keys(struct request *r, int error, const json_t *reply) {

@@ -1,5 +1,5 @@
-/* /api/v1/reports: reports of other sites about hosted domains (DMARC, TLS, failures), received mails that could not be
- * read, and reports that were sent. */
+/* /api/v1/reports: reports of other sites about hosted domains (DMARC, TLS, failures), received
+ * mails that could not be read, and reports that were sent. */
 #include "libcommon/base/ulid.h"
 #include "services/admin/admin.h"
 

@@ -1,6 +1,6 @@
-/* /api/v1/messages/{id}/verdict: the results of a message's verification at its arrival, from the journal; and the
- * results of a new verification, step by step, while the store still has the message (DNS may have changed, and keys
- * may have been removed). */
+/* /api/v1/messages/{id}/verdict: the results of a message's verification at its arrival, from the
+ * journal; and the results of a new verification, step by step, while the store still has the
+ * message (DNS may have changed, and keys may have been removed). */
 #include "libcommon/base/member.h"
 #include "services/admin/admin.h"
 

@@ -1,5 +1,5 @@
-/* The details of a journey's steps in words, from recorded data only: every result of a verdict, the forwarding of
- * copies, and the TLS authentication of the hosts of a route. */
+/* The details of a journey's steps in words, from recorded data only: every result of a verdict,
+ * the forwarding of copies, and the TLS authentication of the hosts of a route. */
 #include "libcommon/base/member.h"
 #include "services/admin/admin.h"
 

@@ -1,6 +1,6 @@
-/* postbus: the command line of a Postbus site. There is one file for each family of commands; a command is one row of
- * its table. Commands of the admin API use api.c; a command that needs no site (such as a check of a stored message)
- * needs only struct cli. */
+/* postbus: the command line of a Postbus site. There is one file for each family of commands; a
+ * command is one row of its table. Commands of the admin API use api.c; a command that needs no
+ * site (such as a check of a stored message) needs only struct cli. */
 #ifndef POSTBUS_CLI_H
 #define POSTBUS_CLI_H
 
@@ -20,7 +20,8 @@ struct cli {
     bool password_stdin, json, force, now, yes;
     const char *quota, *limit, *after;
     const char *format;                           /* of domain dns: zone, json or table */
-    const char *selector;                         /* of check domain: DKIM selectors, comma-separated */
+    const char *selector;                         /* of check domain: DKIM selectors,
+                                                     comma-separated */
     const char *ip, *helo, *mail_from, *resolver; /* of check; NULL: not given */
     const char *domain;                           /* of queue: only mail to this domain */
     bool held, dead;                              /* of queue list */
@@ -37,8 +38,8 @@ struct command {
 extern const struct command domain_commands[], key_commands[], account_commands[], alias_commands[], message_commands[],
     queue_commands[], system_commands[], check_commands[], report_commands[];
 
-/* Sends a request to the admin API. For a 2xx returns 0 and *answer (owned by the caller; NULL for none); otherwise
- * prints the reason and returns the exit status. Takes ownership of body. */
+/* Sends a request to the admin API. For a 2xx returns 0 and *answer (owned by the caller; NULL for
+ * none); otherwise prints the reason and returns the exit status. Takes ownership of body. */
 int api_call(const struct cli *c, const char *method, const char *path, json_t *body, json_t **answer);
 /* The same for a text answer. accept: a media type. */
 int api_call_text(const struct cli *c, const char *path, const char *accept, struct buf *out);
@@ -51,13 +52,13 @@ bool print_json(const struct cli *c, const json_t *answer);
 /* Prints "There are more: --after X" if the page has a next one. */
 void print_next(const json_t *answer);
 
-/* Asks for confirmation on the terminal before an action that cannot be undone; what: "delete ann@example.org and all
- * its mail". Without a terminal, or with --yes, the answer is yes. false: the answer was no, and the user was told that
- * nothing was changed. */
+/* Asks for confirmation on the terminal before an action that cannot be undone; what: "delete
+ * ann@example.org and all its mail". Without a terminal, or with --yes, the answer is yes. false:
+ * the answer was no, and the user was told that nothing was changed. */
 bool confirm(const struct cli *c, const char *what);
 
-/* A password from --password-file, --password-stdin, or entered twice on the terminal. NULL after printing the reason;
- * the caller wipes and frees it. */
+/* A password from --password-file, --password-stdin, or entered twice on the terminal. NULL after
+ * printing the reason; the caller wipes and frees it. */
 char *password_get(const struct cli *c);
 void password_free(char *password);
 

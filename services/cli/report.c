@@ -1,4 +1,5 @@
-/* postbus report …: received and sent reports, through the API; and reports in files, without a running site. */
+/* postbus report …: received and sent reports, through the API; and reports in files, without a
+ * running site. */
 #include <errno.h>
 #include <string.h>
 #include <time.h>
@@ -58,9 +59,7 @@ static int list(struct cli *c) {
     return failed;
 }
 
-/* Printing a report
- * ----------------------------------------------------------------------------------------------------------------------------
- */
+/* Printing a report */
 
 static void print_dmarc(const json_t *report) {
     const json_t *policy = json_object_get(report, "policy");
@@ -192,9 +191,7 @@ static int sent(struct cli *c) {
     return failed;
 }
 
-/* A file
- * ---------------------------------------------------------------------------------------------------------------------------------------
- */
+/* A file */
 
 static int read_bytes(const char *path, struct buf *out) {
     FILE *f = fopen(strcmp(path, "-") == 0 ? "/dev/stdin" : path, "rbe");

@@ -16,8 +16,7 @@ static void add_text(json_t *object, const char *name, struct slice s) {
     if (s.n) json_object_set_new(object, name, text_of(s));
 }
 
-/* Listing
- * ------------------------------------------------------------------------------------------------------------------ */
+/* Listing */
 
 struct listing {
     struct delivery *delivery;
@@ -119,8 +118,7 @@ static void on_list(void *ctx, struct bus_call *call, const json_t *ask) {
     list_next(l);
 }
 
-/* Changing one
- * ------------------------------------------------------------------------------------------------------------------ */
+/* Changing one */
 
 struct change {
     struct delivery *delivery;
@@ -182,8 +180,7 @@ static void on_priority(void *ctx, struct bus_call *call, const json_t *ask) {
     if (c) queue_set_priority(c->delivery->worker->redis, slice_of(c->id), (int)priority, on_changed, c);
 }
 
-/* Deleting
- * ------------------------------------------------------------------------------------------------------------------ */
+/* Deleting */
 
 static void on_body_released(void *ctx, int error) {
     struct change *c = ctx;
@@ -219,8 +216,7 @@ static void on_delete(void *ctx, struct bus_call *call, const json_t *ask) {
     if (c) queue_delete(c->delivery->worker->redis, slice_of(c->id), on_deleted, c);
 }
 
-/* Trying again
- * ------------------------------------------------------------------------------------------------------------------ */
+/* Trying again */
 
 struct domain_retry {
     struct delivery *delivery;

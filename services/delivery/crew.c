@@ -49,7 +49,9 @@ static void on_heard(void *ctx, struct slice id, const json_t *data) {
         if (!m) return;
         memcpy(m->id, id.p, ULID_LENGTH);
         m->id[ULID_LENGTH] = 0;
-        if (is_new && !slice_is(id, c->id)) say(c, false); /* so that it knows this worker at once too */
+        if (is_new && !slice_is(id, c->id))
+            say(c, false); /* so that it knows this worker at once
+                              too */
         m->heard_us = clock_monotonic_us();
     }
     share(c);
@@ -61,7 +63,9 @@ static void on_clock(evutil_socket_t fd, short what, void *ctx) {
     int64_t since = clock_monotonic_us() - (int64_t)GONE_SECONDS * 1000000;
     struct member *self = find(c, slice_of(c->id));
     say(c, false);
-    if (!self || self->heard_us < since) return; /* not even our own events arrive: the bus is not available */
+    if (!self || self->heard_us < since)
+        return; /* not even our own events arrive: the bus is not
+                   available */
     for (size_t i = 0; i < c->count;)
         if (c->members[i].heard_us < since)
             c->members[i] = c->members[--c->count];
@@ -75,7 +79,8 @@ struct crew *crew_create(struct delivery *d) {
     struct timeval often = {SAY_SECONDS, 0};
     c->delivery = d;
     ulid_create(c->id);
-    memcpy(c->members[c->count++].id, c->id, sizeof c->id); /* heard_us 0: not received on the bus yet */
+    memcpy(c->members[c->count++].id, c->id, sizeof c->id); /* heard_us 0: not received on the bus
+                                                               yet */
     c->clock = event_new(d->worker->base, -1, EV_PERSIST, on_clock, c);
     event_add(c->clock, &often);
     bus_hear(d->worker->bus, "delivery.present.*", false, on_heard, c);

@@ -1,16 +1,18 @@
 /* delivery: the worker of the queue. The steps of a message in their order:
  *
  *   scheduler.c   leases due entries and creates a message for each; crew.c: the number of workers
- *   message/      message.c: its lifetime: parts.c, settlement.c, the reports, the release of the lease;
+ *   message/      message.c: its lifetime: parts.c, settlement.c, the reports, the release of the
+ *                 lease;
  *                 parts.c: divides its due recipients into local mailboxes (local.c) and next hops;
  *                 settlement.c: records their outcomes, then publishes events
- *   destination/  route.c: where a domain's mail goes; destination.c: what waits for one next hop, and the connections
- *                 to it (window.c: how many); connector.c: from MX hosts to an open session (targets.c, race.c)
- *   session/      session.c: the SMTP client up to EHLO and STARTTLS; session_mail.c: one transaction after another,
- *                 the body (body.c) in pieces (stuffing.c)
+ *   destination/  route.c: the route of a domain; destination.c: the transactions that wait for
+ *                 one next hop, and the connections to it (window.c: their number); connector.c:
+ *                 from MX hosts to an open session (targets.c, race.c)
+ *   session/      session.c: the SMTP client up to EHLO and STARTTLS; session_mail.c: one
+ *                 transaction after another, the body (body.c) in pieces (stuffing.c)
  *   tls/          the demands on TLS for a host
- *   transaction/  what a message, a destination and a session have in common: recipients with one reverse-path and
- *                 one next hop, their outcomes, and when they are tried again
+ *   transaction/  shared by message, destination and session: recipients with one reverse-path
+ *                 and one next hop, their outcomes, and the times of further attempts
  *   report/       report.c: writes to the sender, through the outbox; dsn.c: the text
  *   admin.c       the administration of the queue
  *

@@ -76,7 +76,8 @@ static void begin(struct scheduler *s, struct envelope *e, const struct shard *s
         return;
     }
     struct message *old = find(s, e->id);
-    if (old) { /* this worker was too slow to extend its lease, or had lost it, and has leased the entry again */
+    if (old) { /* this worker was too slow to extend its lease, or had lost it, and has leased the
+                  entry again */
         envelope_destroy(e);
         message_adopt(old, shard->token, shard->asked_us);
         return;

@@ -8,7 +8,8 @@ struct scheduler *scheduler_create(struct delivery *d);
 void scheduler_destroy(struct scheduler *s);
 /* There may be due work in this shard. */
 void scheduler_want(struct scheduler *s, int shard);
-/* The process drains: nothing more is leased, leases are released, and the service ends when no work is left. */
+/* The process drains: nothing more is leased, leases are released, and the service ends when no
+ * work is left. */
 void scheduler_drain(struct scheduler *s);
 
 #endif

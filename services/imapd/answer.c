@@ -15,7 +15,8 @@ __attribute__((format(printf, 2, 0))) static void add_formatted(struct buf *b, c
     va_end(again);
 }
 
-/* Writes the tagged response and makes the session ready for the next command, which begins from the loop. */
+/* Writes the tagged response and makes the session ready for the next command, which begins from
+ * the loop. */
 static void end_command(struct session *s) {
     buf_add_slice(&s->out, buf_slice(&s->tagged));
     buf_reset(&s->tagged);
@@ -50,7 +51,8 @@ __attribute__((format(printf, 4, 0))) static void finish(struct session *s, cons
     bool looks = look >= LOOK_QUIETLY || (look == LOOK_FOR_NEWS && s->stale);
     if (s->state == SESSION_SELECTED && looks)
         session_refresh(s, end_command);
-    else if (s->refreshing) /* a check by IDLE: its answer must not arrive during the next command */
+    else if (s->refreshing) /* a check by IDLE: its answer must not arrive during the next
+                               command */
         s->after_refresh = end_command;
     else
         end_command(s);

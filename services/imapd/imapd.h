@@ -1,13 +1,15 @@
-/* The objects of the IMAP server: the worker, the session, and the functions that commands use. Private to this folder.
+/* The objects of the IMAP server: the worker, the session, and the functions that commands use.
+ * Private to this folder.
  *
- * A session executes one command at a time, and only from its loop (libcommon/service/life.h). A command's function
- * reads its arguments, starts requests to the store, and ends, at once or in a callback, with session_ok/no/bad. After
- * one of these the command's memory is freed and the session may have ended, so the caller must return at once. The
- * next command begins from the loop, never inside another.
+ * A session executes one command at a time, and only from its loop (libcommon/service/life.h). A
+ * command's function reads its arguments, starts requests to the store, and ends, at once or in a
+ * callback, with session_ok/no/bad. After one of these the command's memory is freed and the
+ * session may have ended, so the caller must return at once. The next command begins from the loop,
+ * never inside another.
  *
- * Requests to the store cannot be cancelled, and a client may disconnect in the meantime. So each request needs
- * session_wait(s) before the call, and `if (!session_resume(s)) return;` at the start of the callback. A session that
- * has ended is freed after its last wait. */
+ * Requests to the store cannot be cancelled, and a client may disconnect in the meantime. So each
+ * request needs session_wait(s) before the call, and `if (!session_resume(s)) return;` at the start
+ * of the callback. A session that has ended is freed after its last wait. */
 #ifndef POSTBUS_IMAPD_IMAPD_H
 #define POSTBUS_IMAPD_IMAPD_H
 
@@ -92,13 +94,16 @@ struct session {
     bool running;
     struct arena *arena; /* its memory */
     struct slice tag, name;
-    bool by_uid; /* UID FETCH and so on */
-    void *job;   /* the command's own state, in the arena */
-    void (*on_line)(struct session *s,
-                    struct slice line);    /* receives lines while the command runs (IDLE, AUTHENTICATE) */
-    void (*on_drained)(struct session *s); /* continues when all output was sent */
-    void (*release)(struct session *s);    /* frees what `job` has outside the arena */
-    struct buf tagged;                     /* its response during a check for changes */
+    bool by_uid;                                           /* UID FETCH and so on */
+    void *job;                                             /* the command's own state, in the
+                                                              arena */
+    void (*on_line)(struct session *s, struct slice line); /* receives lines while the command runs
+                                                              (IDLE, AUTHENTICATE) */
+    void (*on_drained)(struct session *s);                 /* continues when all output was sent */
+    void (*release)(struct session *s);                    /* frees what `job` has outside the
+                                                              arena */
+    struct buf tagged;                                     /* its response during a check for
+                                                              changes */
     void (*after_refresh)(struct session *s);
 
     uint64_t login_ticket;
@@ -114,8 +119,8 @@ struct session {
     bool hold_expunges;
     bool stale; /* an event arrived: check before the next response */
     bool idling;
-    bool tell_exists; /* new mail was reported with the response to another command: IDLE reports it again, because some
-                         clients expect it only there */
+    bool tell_exists;     /* new mail was reported with the response to another command: IDLE
+                             reports it again, because some clients expect it only there */
     int64_t idle_told_us; /* time of the last response during IDLE */
     bool refreshing;      /* a check is running */
     int64_t refreshed_us;
@@ -138,20 +143,21 @@ void session_logged_in(struct session *s);
 /* Ends sessions that take too long to log in, or to complete a command. */
 void sessions_check_time(struct imapd *i);
 
-/* answer.c: the end of a command. `text` begins with a response code if there is one. refresh: whether changes of the
- * selected folder, including EXPUNGE, are reported first. */
+/* answer.c: the end of a command. `text` begins with a response code if there is one. refresh:
+ * whether changes of the selected folder, including EXPUNGE, are reported first. */
 void session_ok(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void session_no(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void session_bad(struct session *s, const char *text);
-/* As session_ok, but reports no EXPUNGE (FETCH, STORE and SEARCH by sequence number, RFC 9051 §7.5.1), and checks for
- * other changes only if an event has arrived. */
+/* As session_ok, but reports no EXPUNGE (FETCH, STORE and SEARCH by sequence number, RFC 9051
+ * §7.5.1), and checks for other changes only if an event has arrived. */
 void session_ok_quietly(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* As session_ok_quietly, but checks in any case. */
 void session_ok_looking(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* NO with the text of a store error (negative enum store_error). */
 void session_no_store(struct session *s, int error);
-/* The folder of this name, as mailbox_folder_find() gave it. NULL: the command was answered: NO with the store's
- * error, or with this response code (RFC 5530 §3, RFC 9051 §7.1) if there is no such folder. */
+/* The folder of this name, as mailbox_folder_find() gave it. NULL: the command was answered: NO
+ * with the store's error, or with this response code (RFC 5530 §3, RFC 9051 §7.1) if there is no
+ * such folder. */
 const struct mailbox_folder *session_folder(struct session *s, int error, size_t count,
                                             const struct mailbox_folder folders[], struct slice name, const char *code);
 /* Untagged data into s->out. */
@@ -176,8 +182,9 @@ void tell_flags(struct session *s, const struct mailbox_record *r);
 void publish_changed(struct session *s, uint32_t folder, uint64_t modseq, const char *kind);
 void publish_fetched(struct session *s, const struct mailbox_record *record);
 
-/* vanished.c: writes the uids of `known` that have vanished, as a set, from the answer of mailbox_sync (full: the log
- * does not reach back far enough, and every uid that does not exist is written; known must be resolved). */
+/* vanished.c: writes the uids of `known` that have vanished, as a set, from the answer of
+ * mailbox_sync (full: the log does not reach back far enough, and every uid that does not exist is
+ * written; known must be resolved). */
 void write_vanished(struct buf *out, const struct view *v, const struct set *known, bool full, size_t count,
                     const uint32_t vanished[]);
 
@@ -189,16 +196,17 @@ void user_leave(struct session *s);
 static inline struct slice session_user(const struct session *s) { return slice_of(s->user->id); }
 static inline struct redis *session_redis(const struct session *s) { return s->imapd->worker->redis; }
 
-/* names.c: folder names of this session's encoding (modified UTF-7 or UTF-8) to the store's and back. */
+/* names.c: folder names of this session's encoding (modified UTF-7 or UTF-8) to the store's and
+ * back. */
 /* A name from the client: false when it is not valid. "inbox" becomes "INBOX". */
 bool name_from_client(struct session *s, struct slice wire, struct slice *name);
 void name_to_client(struct session *s, struct slice name);
 
-/* Reads a set and converts it to uids of the selected folder, in ascending order. by_uid: the set has uids. 0; -1: bad
- * syntax; -2: a sequence number that does not exist. */
+/* Reads a set and converts it to uids of the selected folder, in ascending order. by_uid: the set
+ * has uids. 0; -1: bad syntax; -2: a sequence number that does not exist. */
 int command_set(struct session *s, struct parser *p, uint32_t **uids, size_t *count);
-/* "(\Seen work)" or "\Seen work": system flags as bits, the rest as keywords (in the arena). False: bad syntax or too
- * many. \Recent is ignored. */
+/* "(\Seen work)" or "\Seen work": system flags as bits, the rest as keywords (in the arena). False:
+ * bad syntax or too many. \Recent is ignored. */
 struct flag_list {
     uint64_t system;
     size_t keyword_count;

@@ -1,4 +1,5 @@
-/* Reports the changes of the selected folder since the last report, from the store to the client. */
+/* Reports the changes of the selected folder since the last report, from the store to the
+ * client. */
 #include <stdlib.h>
 
 #include "libcommon/base/clock.h"
@@ -135,8 +136,8 @@ static void tell_changes(struct session *s, const struct mailbox_folder *folder,
     for (size_t i = before; i < v->count; i++) publish_announced(s, &v->records[i], folder->name);
 }
 
-/* The selected folder was deleted, by this session's own command or by somebody else, who is not asked whether this
- * session still needs it: then it ends, after the answer to its command. */
+/* The selected folder was deleted, by this session's own command or by somebody else, who is not
+ * asked whether this session still needs it: then it ends, after the answer to its command. */
 static void folder_gone(struct session *s, void (*after)(struct session *s)) {
     bool own = s->running && slice_is_nocase(s->name, "DELETE");
     session_unselect(s);
@@ -180,9 +181,9 @@ static void on_sync(void *ctx, int error, const struct mailbox_folder *folder, b
         session_refresh(s, NULL); /* further events arrived in the meantime */
 }
 
-/* One check at a time: a running refresh is followed by another if events arrived in the meantime. `after` is set only
- * between the work of a command and its response, when no refresh is running except that of an IDLE, whose end waits
- * for it. */
+/* One check at a time: a running refresh is followed by another if events arrived in the meantime.
+ * `after` is set only between the work of a command and its response, when no refresh is running
+ * except that of an IDLE, whose end waits for it. */
 void session_refresh(struct session *s, void (*after)(struct session *s)) {
     if (after) s->after_refresh = after;
     if (s->refreshing) return;

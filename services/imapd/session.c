@@ -84,9 +84,7 @@ void session_logged_in(struct session *s) {
     stream_set_timeout(s->stream, LIMIT_IDLE_MS);
 }
 
-/* Time
- * --------------------------------------------------------------------------------------------------------------------------------------
- */
+/* Time */
 
 static void command_ended(struct session *s) { s->command_since_us = s->command_more_us = 0; }
 
@@ -115,9 +113,7 @@ void sessions_check_time(struct imapd *i) {
     }
 }
 
-/* Input
- * -------------------------------------------------------------------------------------------------------------------------------------
- */
+/* Input */
 
 /* Whether the command so far is APPEND of a logged-in user: only then may a literal be large. */
 static bool is_append(struct session *s) {
@@ -149,7 +145,8 @@ static bool take_room(struct session *s, size_t n) {
     return budget_take(b, n, &s->input_taken);
 }
 
-/* A literal follows this line: sends "+" if the client waits, and decides whether to store its bytes. */
+/* A literal follows this line: sends "+" if the client waits, and decides whether to store its
+ * bytes. */
 static void begin_literal(struct session *s, const struct literal *literal) {
     bool append = is_append(s);
     const char *refusal = NULL;

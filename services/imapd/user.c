@@ -1,4 +1,5 @@
-/* The users of this worker's sessions: one subscription to a user's events, and a bound on sessions. */
+/* The users of this worker's sessions: one subscription to a user's events, and a bound on
+ * sessions. */
 #include <stdio.h>
 #include <stdlib.h>
 

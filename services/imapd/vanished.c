@@ -9,7 +9,8 @@ static void write_range(struct buf *out, uint32_t first, uint32_t last) {
     if (last > first) buf_printf(out, ":%u", last);
 }
 
-/* The log does not reach back far enough: writes all uids that the client may know and that do not exist. */
+/* The log does not reach back far enough: writes all uids that the client may know and that do not
+ * exist. */
 static void write_gaps(struct buf *out, const struct view *v, const struct set *known) {
     for (size_t i = 0; i < known->count; i++) {
         uint32_t next = known->ranges[i].first, last = known->ranges[i].last;

@@ -1,4 +1,5 @@
-/* The compact copy of a selected folder: sequence number → record. Updated with the answers of mailbox_sync. */
+/* The compact copy of a selected folder: sequence number → record. Updated with the answers of
+ * mailbox_sync. */
 #ifndef POSTBUS_IMAPD_VIEW_H
 #define POSTBUS_IMAPD_VIEW_H
 
@@ -29,8 +30,9 @@ void view_reserve(struct view *v, size_t count);
 static inline size_t view_sequence(const struct view *v, const struct mailbox_record *record) {
     return (size_t)(record - v->records) + 1;
 }
-/* Removes messages: `gone` in ascending order; uids that are not in the view are ignored. told(sequence, uid) is called
- * for each removed message, with its sequence number at that moment. */
+/* Removes messages: `gone` in ascending order; uids that are not in the view are ignored.
+ * told(sequence, uid) is called for each removed message, with its sequence number at that
+ * moment. */
 void view_remove(struct view *v, size_t count, const uint32_t gone[],
                  void (*told)(void *ctx, size_t sequence, uint32_t uid), void *ctx);
 

@@ -1,6 +1,6 @@
-/* Step 8: delivers messages into mailboxes, once per message and recipient even if a request is repeated (docs/laws.md,
- * law 2). One request has many messages; all are sent to the store at once, and one reply has the result for every
- * recipient. */
+/* Step 8: delivers messages into mailboxes, once per message and recipient even if a request is
+ * repeated (docs/laws.md, law 2). One request has many messages; all are sent to the store at once,
+ * and one reply has the result for every recipient. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -25,8 +25,8 @@ static void tell(struct deliver_message *d, const struct deliver_rcpt *r) {
     metric_add(r->duplicate ? &duplicates : &delivered, 1);
     log_info(r->duplicate ? "delivered before" : "delivered", "id", d->id.p, "rcpt", r->rcpt.p, "user", r->user.p,
              "folder", r->folder.p, NULL);
-    /* A first direct delivery is told by its asker, in mail.accepted. A duplicate is told again: whoever delivered it
-     * may have died before the event. */
+    /* A first direct delivery is told by its asker, in mail.accepted. A duplicate is told again:
+     * whoever delivered it may have died before the event. */
     if (d->held && !r->duplicate) return;
     struct mail_delivered event = {r->rcpt, r->user, r->folder, (int64_t)r->uid, (int64_t)r->modseq};
     struct buf *text = &d->request->m->scratch;

@@ -1,4 +1,5 @@
-/* mailbox.deliver: a request has messages, a message has recipients, and each recipient has its own result. */
+/* mailbox.deliver: a request has messages, a message has recipients, and each recipient has its own
+ * result. */
 #ifndef POSTBUS_MAILBOX_DELIVER_H
 #define POSTBUS_MAILBOX_DELIVER_H
 
@@ -41,15 +42,16 @@ struct deliver_request {
     size_t waiting; /* messages that are not complete */
 };
 
-/* Reads a request's JSON text into r (arena set). NULL, or its fault. If a recipient or a message cannot be delivered,
- * the others are not refused: such recipients have their `error` set. */
+/* Reads a request's JSON text into r (arena set). NULL, or its fault. If a recipient or a message
+ * cannot be delivered, the others are not refused: such recipients have their `error` set. */
 const char *deliver_read(struct deliver_request *r, struct slice text);
 /* Adds the reply. */
 void deliver_write(const struct deliver_request *r, struct buf *out);
 /* The word for an outcome: "delivered", "over_quota", … */
 const char *deliver_result(int error);
 
-/* Delivers one message to those of its recipients that have no error yet; then deliver_message_done(). */
+/* Delivers one message to those of its recipients that have no error yet; then
+ * deliver_message_done(). */
 void deliver_message(struct deliver_message *d);
 void deliver_message_done(struct deliver_message *d);
 

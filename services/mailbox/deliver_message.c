@@ -1,13 +1,12 @@
-/* One message of a request: its references and its listing, unless the requester has provided them; then one Function
- * for each user. */
+/* One message of a request: its references and its listing, unless the requester has provided them;
+ * then one Function for each user. */
 #include <stdlib.h>
 
 #include "libcommon/store/blob.h"
 #include "services/mailbox/deliver.h"
 
-/* Reading: the body is read once, with the first recipient's reference taken in the same step; the other references are
- * added at the same time. A recipient without a reference is not delivered.
- * ------------------------------------------------------------------------------------------------------------- */
+/* Reading: the body is read once, with the first recipient's reference taken in the same step; the
+ * other references are added at the same time. A recipient without a reference is not delivered. */
 
 struct hold {
     struct deliver_message *message;
@@ -17,7 +16,8 @@ struct hold {
 static void put(struct deliver_message *d);
 
 static void fail(struct deliver_rcpt *r, int error) {
-    bool lost = error == STORE_NOT_FOUND; /* the message is missing, not the user: never a reason to bounce */
+    bool lost = error == STORE_NOT_FOUND; /* the message is missing, not the user: never a reason to
+                                             bounce */
     r->error = lost ? STORE_UNAVAILABLE : error;
     if (lost) r->message = "the message's body cannot be read";
 }
@@ -64,10 +64,10 @@ static void start_reading(struct window_step *step) {
     blob_read(redis, d->id, d->held ? NULL : ref, on_read, d);
 }
 
-/* Delivering
- * ------------------------------------------------------------------------------------------------------------- */
+/* Delivering */
 
-/* Each recipient's message has a copy of the listing; this bounds the bytes that one Function writes. */
+/* Each recipient's message has a copy of the listing; this bounds the bytes that one Function
+ * writes. */
 enum { FUNCTION_BYTES_MAX = 512 * 1024 };
 
 struct group {
@@ -148,7 +148,8 @@ static int by_user(const void *one, const void *other) {
     return order ? order : (a > b) - (a < b);
 }
 
-/* Releases the reference that the requester added for a recipient that is refused without asking the store. */
+/* Releases the reference that the requester added for a recipient that is refused without asking
+ * the store. */
 static void release_refused(struct deliver_message *d, const struct deliver_rcpt *r) {
     char text[MAILBOX_REF_MAX];
     if (!d->held || !ulid_is_valid(d->id) || !mailbox_attempt_is_valid(d->attempt)) return;

@@ -7,8 +7,8 @@
 #include "libcommon/base/config.h"
 #include "libcommon/base/log.h"
 
-/* A replica that dies is replaced after LEASE_MS at the latest; replicas without the lease try to get it every TRY_MS.
- */
+/* A replica that dies is replaced after LEASE_MS at the latest; replicas without the lease try to
+ * get it every TRY_MS. */
 enum { LEASE_MS = 30000, TRY_MS = 10000, REST_MS = 5000 };
 
 static struct metric rounds = METRIC_COUNTER("postbus_mailbox_janitor_rounds_total", "Rounds of the janitor");
@@ -97,8 +97,7 @@ static void on_lease(void *ctx, int error, const struct janitor_state *state) {
     wait_for(j, error ? try_ms(j) : j->pause_ms);
 }
 
-/* Pages
- * ------------------------------------------------------------------------------------------------------------- */
+/* Pages */
 
 static int by_bytes(const void *one, const void *other) {
     const struct slice *a = one, *b = other;
@@ -158,8 +157,7 @@ static void page_end(struct janitor *j) {
     save(j);
 }
 
-/* Steps
- * ------------------------------------------------------------------------------------------------------------- */
+/* Steps */
 
 void janitor_answered(struct janitor *j, int error) {
     if (error && !j->error) j->error = error;

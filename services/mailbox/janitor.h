@@ -1,11 +1,13 @@
-/* The janitor removes data that a killed process has left in the store: references to bodies without an owner, notes of
- * bodies to release, remains of deleted users, records of deleted folders. It also removes expired records of
- * deliveries and recounts the totals on which quotas depend.
+/* The janitor removes data that a killed process has left in the store: references to bodies
+ * without an owner, notes of bodies to release, remains of deleted users, records of deleted
+ * folders. It also removes expired records of deliveries and recounts the totals on which quotas
+ * depend.
  *
- * One replica works at a time: it holds a lease, and its progress is stored. A round checks all bodies, then all users,
- * in steps of BODIES_A_STEP or USERS_A_STEP with a pause after each. Two replicas at once would do no harm: every step
- * may be repeated, and a reference is released only when it had no owner at two checks, at least the grace period
- * apart, and the message is older than that.
+ * One replica works at a time: it holds a lease, and its progress is stored. A round checks all
+ * bodies, then all users, in steps of BODIES_A_STEP or USERS_A_STEP with a pause after each. Two
+ * replicas at once would do no harm: every step may be repeated, and a reference is released only
+ * when it had no owner at two checks, at least the grace period apart, and the message is older
+ * than that.
  *
  * Keys in a form that this version does not write are never removed: they are logged and counted
  * (postbus_mailbox_janitor_unowned). */
@@ -50,7 +52,8 @@ struct janitor {
     uint64_t *remembered;      /* users that were checked in this round, by a part of their id */
 };
 
-/* Each looks at these items, and calls janitor_answered() once for each of the j->waiting that it has added. */
+/* Each looks at these items, and calls janitor_answered() once for each of the j->waiting that it
+ * has added. */
 void janitor_look_at_bodies(struct janitor *j, size_t count, const struct janitor_item items[]);
 void janitor_look_at_users(struct janitor *j, size_t count, const struct janitor_item items[]);
 void janitor_answered(struct janitor *j, int error);
@@ -59,7 +62,8 @@ void janitor_say_unowned(struct janitor *j, const char *what, struct slice name)
 
 /* NULL when it is switched off. */
 struct janitor *janitor_create(struct mailbox_worker *m);
-/* Begins no further step, and releases the lease for another replica. A running step counts as a request. */
+/* Begins no further step, and releases the lease for another replica. A running step counts as a
+ * request. */
 void janitor_drain(struct janitor *j);
 void janitor_stop(struct janitor *j); /* NULL is allowed */
 

@@ -1,6 +1,5 @@
-/* Bodies with references without an owner: the queue's "q" without an entry, a user's reference that the mailbox does
- * not hold.
- */
+/* Bodies with references without an owner: the queue's "q" without an entry, a user's reference
+ * that the mailbox does not hold. */
 #include "services/mailbox/janitor.h"
 
 #include <stdlib.h>
@@ -10,7 +9,8 @@
 #include "libcommon/store/blob.h"
 #include "libcommon/store/queue.h"
 
-/* SUSPECTS_MAX: for one body and round; further ones are handled in the next. JANITOR_REF is a temporary reference. */
+/* SUSPECTS_MAX: for one body and round; further ones are handled in the next. JANITOR_REF is a
+ * temporary reference. */
 enum { SUSPECTS_MAX = 1000 };
 #define JANITOR_REF "janitor"
 
@@ -22,7 +22,8 @@ struct body {
     char id[ULID_BYTES];
     size_t count, suspect_count, old_count, waiting;
     struct slice *refs;     /* sorted, so that those of one user stand together */
-    struct slice *suspects; /* references without an owner; an empty one: the body has no references */
+    struct slice *suspects; /* references without an owner; an empty one: the body has no
+                               references */
     int error;
 };
 
@@ -42,8 +43,7 @@ static int64_t ulid_ms(struct slice id) {
     return ms;
 }
 
-/* Releasing
- * ------------------------------------------------------------------------------------------------------------- */
+/* Releasing */
 
 static void on_released(void *ctx, int error) {
     struct body *b = ctx;
@@ -95,8 +95,7 @@ static void suspect(struct body *b) {
     janitor_suspect(j->redis, j->state.round, clock_wall_ms(), n, names, on_first_seen, b);
 }
 
-/* Who holds it
- * ------------------------------------------------------------------------------------------------------------- */
+/* Who holds it */
 
 static void answered(struct body *b, int error) {
     if (error) b->error = error;

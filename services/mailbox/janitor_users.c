@@ -1,4 +1,5 @@
-/* Users: remains of deleted ones, references to be released, expired records of deliveries, and totals. */
+/* Users: remains of deleted ones, references to be released, expired records of deliveries, and
+ * totals. */
 #include "services/mailbox/janitor.h"
 
 #include <stdlib.h>
@@ -24,8 +25,7 @@ struct look {
     struct janitor_user user;
 };
 
-/* Deleted
- * ------------------------------------------------------------------------------------------------------------- */
+/* Deleted */
 
 static void on_unlinked(void *ctx, int result) {
     struct look *l = ctx;
@@ -41,8 +41,7 @@ static void on_deleted(void *ctx, int error) {
         janitor_unlink(l->janitor->redis, l->item->name, l->item->count, l->item->rests, on_unlinked, l);
 }
 
-/* Alive
- * ------------------------------------------------------------------------------------------------------------- */
+/* Alive */
 
 static void on_recounted(void *ctx, int error, enum janitor_count result) {
     struct look *l = ctx;
@@ -79,8 +78,8 @@ static void on_swept(void *ctx, int error) {
         janitor_forget(l->janitor->redis, l->item->name, FORGET_MAX, on_forgotten, l);
 }
 
-/* Mailboxes that were checked in this round are not checked again, because the keys of each are in many pages. A
- * mailbox whose place in the table another has taken is checked more than once. */
+/* Mailboxes that were checked in this round are not checked again, because the keys of each are in
+ * many pages. A mailbox whose place in the table another has taken is checked more than once. */
 static uint64_t *place_of(struct janitor *j, struct slice user, uint64_t *hash) {
     *hash = 14695981039346656037u;
     for (size_t i = 0; i < user.n; i++) *hash = (*hash ^ (unsigned char)user.p[i]) * 1099511628211u;

@@ -2,8 +2,10 @@
  *
  * Bounds (docs/laws.md, law 7), and the reply when one is reached:
  *   a request's messages, recipients, bytes   DELIVER_*_MAX in deliver.h, then `invalid`
- *   requests in flight a worker               MAILBOX_REQUESTS_MAX and MAILBOX_REQUEST_BYTES_MAX, then `busy`
- *   work handed to the store at once          WINDOW_MAX steps and WINDOW_BYTES_MAX of bodies and listings; the rest
+ *   requests in flight a worker               MAILBOX_REQUESTS_MAX and MAILBOX_REQUEST_BYTES_MAX,
+ *                                             then `busy`
+ *   work handed to the store at once          WINDOW_MAX steps and WINDOW_BYTES_MAX of bodies and
+ *                                             listings; the rest
  *                                             waits its turn, in the order in which it came
  *   a mailbox                                 its quota, then `over_quota` */
 #ifndef POSTBUS_MAILBOX_SERVICE_H
@@ -21,7 +23,8 @@ enum {
     WINDOW_BYTES_MAX = 16 * 1024 * 1024,
 };
 
-/* One step of work for the store. It belongs to the caller that adds it, until its window_done(). */
+/* One step of work for the store. It belongs to the caller that adds it, until its
+ * window_done(). */
 struct window_step {
     struct window_step *next;
     size_t cost; /* bytes that it has in flight */
@@ -42,8 +45,8 @@ struct mailbox_worker {
     bool draining;
 };
 
-/* Whether a further request of this many bytes may begin; otherwise the call was refused with `busy`. Each request that
- * began ends with requests_end of the same number. */
+/* Whether a further request of this many bytes may begin; otherwise the call was refused with
+ * `busy`. Each request that began ends with requests_end of the same number. */
 bool requests_begin(struct mailbox_worker *m, struct bus_call *call, size_t bytes);
 void requests_end(struct mailbox_worker *m, size_t bytes);
 /* Refuses a call because of a store error. */

@@ -1,5 +1,5 @@
-/* mailbox.delete: removes all mail of a deleted user. mailbox.quota: sets the quota of a user's mailbox. Both may be
- * repeated. */
+/* mailbox.delete: removes all mail of a deleted user. mailbox.quota: sets the quota of a user's
+ * mailbox. Both may be repeated. */
 #include <stdlib.h>
 
 #include "libcommon/base/log.h"

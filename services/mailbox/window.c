@@ -1,4 +1,5 @@
-/* Bounds the work that a worker sends to the store at the same time. A step larger than the whole window runs alone. */
+/* Bounds the work that a worker sends to the store at the same time. A step larger than the whole
+ * window runs alone. */
 #include "services/mailbox/mailbox_service.h"
 
 static void start_next(struct window *w) {

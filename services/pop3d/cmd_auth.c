@@ -1,5 +1,5 @@
-/* Before login: CAPA, STLS, USER and PASS, AUTH (RFC 2449, 2595, 5034, 4616). Passwords are never accepted in plain
- * text, from any address. */
+/* Before login: CAPA, STLS, USER and PASS, AUTH (RFC 2449, 2595, 5034, 4616). Passwords are never
+ * accepted in plain text, from any address. */
 #include <openssl/crypto.h>
 #include <stdlib.h>
 
@@ -110,7 +110,8 @@ void cmd_pass(struct session *s, const struct pop3_command *c) {
     s->name = NULL;
 }
 
-/* authorization-identity NUL name NUL password (RFC 4616 §2); authorization as another user is not supported. */
+/* authorization-identity NUL name NUL password (RFC 4616 §2); authorization as another user is not
+ * supported. */
 static void take_plain(struct session *s, struct slice text) {
     struct slice identity, name;
     if (!slice_cut(&text, '\0', &identity) || !slice_cut(&text, '\0', &name) || slice_find(text, '\0') >= 0) {

@@ -25,12 +25,15 @@ enum pop3_verb {
 
 struct pop3_command {
     enum pop3_verb verb;
-    struct slice text;    /* all text after the keyword and one space: a password may contain spaces */
-    size_t count;         /* number of words in text, for commands with words: at most 3 are counted */
+    struct slice text;    /* all text after the keyword and one space: a password may contain
+                             spaces */
+    size_t count;         /* number of words in text, for commands with words: at most 3 are
+                             counted */
     struct slice word[2]; /* the first two */
 };
 
-/* Reads a line (without CRLF). An unknown keyword, or a line with NUL, CR or LF in it, is POP3_UNKNOWN. */
+/* Reads a line (without CRLF). An unknown keyword, or a line with NUL, CR or LF in it, is
+ * POP3_UNKNOWN. */
 void pop3_parse(struct slice line, struct pop3_command *out);
 /* A message number or count: 0 and *value, or -1. */
 int pop3_number(struct slice word, uint32_t *value);

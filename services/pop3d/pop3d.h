@@ -1,17 +1,23 @@
 /* pop3d: POP3 (RFC 1939, 2449, 2595, 5034, 6856) on 110 (STLS) and 995. Private to this folder.
  *
- * A session sees the INBOX as it was at login; messages that it deletes are removed at QUIT. A login requires TLS.
+ * A session sees the INBOX as it was at login; messages that it deletes are removed at QUIT. A
+ * login requires TLS.
  *
  * Bounds (docs/laws.md, law 7), and the reply when one is reached:
  *   a command line           POP3_LINE_MAX bytes: -ERR line too long
  *   invalid commands         POP3_BAD_MAX in a session: -ERR and the end
  *   wrong passwords          POP3_FAILURES_MAX in a session: -ERR [AUTH] and the end
- *   idle time                POP3_LOGIN_TIMEOUT_MS before login, POP3_IDLE_TIMEOUT_MS after it (RFC 1939 §3): the end, nothing deleted
- *   a login                  POSTBUS_POP3_LOGIN_TIME from the connection on: -ERR [SYS/TEMP] and the end
- *   a command line           POSTBUS_POP3_COMMAND_TIME from its first byte on: -ERR [SYS/TEMP] and the end, nothing deleted
- *   a client's connections   POSTBUS_POP3_CONNECTIONS_PER_CLIENT of one IPv4 address or IPv6 /64 to a process, that have not logged in: -ERR [SYS/TEMP]
+ *   idle time                POP3_LOGIN_TIMEOUT_MS before login, POP3_IDLE_TIMEOUT_MS after it (RFC
+ *                            1939 §3): the end, nothing deleted
+ *   a login                  POSTBUS_POP3_LOGIN_TIME from the connection on: -ERR [SYS/TEMP] and
+ *                            the end
+ *   a command line           POSTBUS_POP3_COMMAND_TIME from its first byte on: -ERR [SYS/TEMP] and
+ *                            the end, nothing deleted
+ *   a client's connections   POSTBUS_POP3_CONNECTIONS_PER_CLIENT of one IPv4 address or IPv6 /64 to
+ *                            a process, that have not logged in: -ERR [SYS/TEMP]
  *   sessions                 POP3_SESSIONS_MAX a worker: -ERR [SYS/TEMP]
- *   unsent output            POP3_OUTPUT_MAX bytes, then the next command waits (a single answer may be larger) */
+ *   unsent output            POP3_OUTPUT_MAX bytes, then the next command waits (a single answer
+ *                            may be larger) */
 #ifndef POSTBUS_POP3D_H
 #define POSTBUS_POP3D_H
 
@@ -72,7 +78,8 @@ struct session {
     struct session *next, *previous;
     enum session_state state;
     enum expecting expecting; /* the meaning of the next line */
-    bool waiting;             /* an answer of the bus or the store is pending; no command is read meanwhile */
+    bool waiting;             /* an answer of the bus or the store is pending; no command is read
+                                 meanwhile */
     bool counted;             /* counted among its client's connections that have not logged in */
     bool login_ended;         /* its account's password was changed, or the account was deleted */
     int bad, failures;
@@ -88,7 +95,8 @@ struct session {
 };
 
 void session_accept(struct pop3d *p, evutil_socket_t fd, bool implicit_tls);
-/* Sends "-ERR text" if text is not NULL, and closes: the session has ended, and is freed from the loop. */
+/* Sends "-ERR text" if text is not NULL, and closes: the session has ended, and is freed from the
+ * loop. */
 void session_close(struct session *s, const char *text);
 /* The maildrop is open: sets the limits of a session that is logged in. */
 void session_logged_in(struct session *s);
@@ -99,9 +107,9 @@ void sessions_check_time(struct pop3d *p);
 /* One line: "+OK text" or "-ERR text". */
 void session_ok(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void session_err(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Must be called before a request to the bus or the store. Its callback begins with session_resume, which returns false
- * when the session has ended; the callback must then return. If the callback starts no further request, the session
- * continues from its loop (libcommon/service/life.h). */
+/* Must be called before a request to the bus or the store. Its callback begins with session_resume,
+ * which returns false when the session has ended; the callback must then return. If the callback
+ * starts no further request, the session continues from its loop (libcommon/service/life.h). */
 void session_wait(struct session *s);
 bool session_resume(struct session *s);
 /* "-ERR …" for an error of the store. */
@@ -128,8 +136,9 @@ void maildrop_quit(struct session *s);
 /* cmd_retr.c */
 void cmd_retr(struct session *s, const struct pop3_command *c);
 void cmd_top(struct session *s, const struct pop3_command *c);
-/* Writes a message as a multi-line response: lines that begin with "." get another ".", a last line without CRLF gets
- * one, then "." CRLF (RFC 1939 §3). body_lines: the number of lines of the body, or SIZE_MAX. */
+/* Writes a message as a multi-line response: lines that begin with "." get another ".", a last line
+ * without CRLF gets one, then "." CRLF (RFC 1939 §3). body_lines: the number of lines of the body,
+ * or SIZE_MAX. */
 void pop3_stuff(struct slice message, size_t body_lines, struct buf *out);
 
 #endif

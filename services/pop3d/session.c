@@ -121,7 +121,10 @@ static void run_before_login(struct session *s, const struct pop3_command *c) {
     case POP3_USER: cmd_user(s, c); return;
     case POP3_PASS: cmd_pass(s, c); return;
     case POP3_AUTH: cmd_auth(s, c); return;
-    case POP3_UTF8: session_ok(s, "UTF-8 enabled"); return; /* RFC 6856 §2: messages are sent unchanged in any case */
+    case POP3_UTF8:
+        session_ok(s, "UTF-8 enabled");
+        return; /* RFC 6856 §2: messages are sent
+                   unchanged in any case */
     case POP3_UNKNOWN: refuse(s, "unknown command"); return;
     default: refuse(s, "log in first"); return;
     }
@@ -206,7 +209,8 @@ static void on_stream(void *ctx, struct stream *stream, enum stream_event event)
     case STREAM_READABLE:
     case STREAM_DRAINED: break;
     case STREAM_TLS_READY:
-        if (s->state == POP3_AUTHORIZATION && s->bad < 0) { /* implicit TLS: the greeting waited for it */
+        if (s->state == POP3_AUTHORIZATION && s->bad < 0) { /* implicit TLS: the greeting waited for
+                                                               it */
             s->bad = 0;
             greet(s);
         }

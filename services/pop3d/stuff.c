@@ -4,7 +4,8 @@ void pop3_stuff(struct slice message, size_t body_lines, struct buf *out) {
     bool in_header = true;
     buf_reserve(out, message.n + message.n / 64 + 8);
     for (size_t at = 0; at < message.n;) {
-        /* A line ends only with CRLF, so that dots are stuffed exactly where clients see the start of a line. */
+        /* A line ends only with CRLF, so that dots are stuffed exactly where clients see the start
+         * of a line. */
         const char *lf = message.p + at;
         while ((lf = memchr(lf, '\n', message.n - (size_t)(lf - message.p))) &&
                (lf == message.p + at || lf[-1] != '\r'))

@@ -1,5 +1,6 @@
-/* Whether the destination of reports about a domain accepts them (RFC 9990 §4; the same for failure reports, RFC 9991
- * §5): always within the domain's organization, otherwise if `<domain>._report._dmarc.<host>` permits it. */
+/* Whether the destination of reports about a domain accepts them (RFC 9990 §4; the same for failure
+ * reports, RFC 9991 §5): always within the domain's organization, otherwise if
+ * `<domain>._report._dmarc.<host>` permits it. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -21,8 +22,8 @@ static void finish(struct check *c, enum destination answer, const char *instead
     done(ctx, answer, instead);
 }
 
-/* Reads one TXT record: -1 when it is not such a record (step 6). *uris: the value of the tag for the kind of report,
- * "" when there is none. */
+/* Reads one TXT record: -1 when it is not such a record (step 6). *uris: the value of the tag for
+ * the kind of report, "" when there is none. */
 static int read_record(const char *text, const char *tag, struct slice *uris) {
     struct slice rest = slice_of(text);
     struct tag each;

@@ -20,16 +20,15 @@ void fact_free(struct fact *f) {
     f->policy = f->row = NULL;
 }
 
-/* DMARC
- * --------------------------------------------------------------------------------------------------------------------------------------
- */
+/* DMARC */
 
 static const char *domain_of(const char *address) {
     const char *at = strrchr(address, '@');
     return at ? at + 1 : "";
 }
 
-/* A domain in the normal form in which rows are compared; text that is not a domain name is unchanged. */
+/* A domain in the normal form in which rows are compared; text that is not a domain name is
+ * unchanged. */
 static json_t *domain_value(const char *domain) {
     char normal[DOMAIN_BYTES];
     return json_string(domain_normalise(slice_of(domain), normal) == 0 ? normal : domain);
@@ -48,8 +47,8 @@ static const char *one_domain(const json_t *rcpts) {
     return found;
 }
 
-/* The disposition of the message in the words of RFC 9990 §3.1.1: "pass" for a message that passed a policy other than
- * none. */
+/* The disposition of the message in the words of RFC 9990 §3.1.1: "pass" for a message that passed
+ * a policy other than none. */
 static const char *disposition(const json_t *dmarc, const json_t *verdict) {
     const char *done = member_text(dmarc, "disposition");
     if (!*done)
@@ -78,7 +77,8 @@ static json_t *override_reasons(const json_t *dmarc) {
     return list;
 }
 
-/* The signatures, those that passed first (RFC 9990 §3.1.3): two passes, the second one for the others. */
+/* The signatures, those that passed first (RFC 9990 §3.1.3): two passes, the second one for the
+ * others. */
 static json_t *signatures(const json_t *dkim) {
     json_t *list = json_array(), *each;
     size_t i;
@@ -93,9 +93,8 @@ static json_t *signatures(const json_t *dkim) {
     return list;
 }
 
-/* The one SPF result: of the MAIL FROM identity, which is postmaster at the HELO name where the reverse-path is empty
- * (RFC 7208 §2.4); RFC 9990 has no other.
- */
+/* The one SPF result: of the MAIL FROM identity, which is postmaster at the HELO name where the
+ * reverse-path is empty (RFC 7208 §2.4); RFC 9990 has no other. */
 static json_t *spf_result(const json_t *spf, const char *envelope_domain, const char *helo) {
     const char *domain = *member_text(spf, "domain") ? member_text(spf, "domain")
                          : *envelope_domain          ? envelope_domain
@@ -123,8 +122,9 @@ static json_t *policy_of(const json_t *published, const char *domain) {
     return policy;
 }
 
-/* Whether all recipients of a message are addresses for reports. Such a message is (meant to be) a report and is not
- * reported; otherwise two sites would send each other reports about their reports without end. */
+/* Whether all recipients of a message are addresses for reports. Such a message is (meant to be) a
+ * report and is not reported; otherwise two sites would send each other reports about their reports
+ * without end. */
 static bool is_a_report(const json_t *data) {
     size_t i, reports = 0;
     json_t *each;
@@ -132,7 +132,8 @@ static bool is_a_report(const json_t *data) {
     return reports && reports == json_array_size(json_object_get(data, "rcpts"));
 }
 
-/* Whether the message came from another server, was accepted or refused permanently, and is not a report. */
+/* Whether the message came from another server, was accepted or refused permanently, and is not a
+ * report. */
 static bool is_reportable(const json_t *data, bool refused) {
     const char *protocol = member_text(json_object_get(data, "client"), "protocol");
     bool came_in = refused ? !*protocol || strcmp(protocol, "smtp") == 0 : is(data, "origin", "mx");
@@ -193,9 +194,7 @@ bool fact_wants_failure_report(const json_t *data, bool refused) {
     return false;
 }
 
-/* TLS
- * ----------------------------------------------------------------------------------------------------------------------------------------
- */
+/* TLS */
 
 bool fact_of_tls(const json_t *data, struct fact *out) {
     const json_t *from = json_object_get(data, "policy"), *string = json_object_get(from, "string"),

@@ -1,6 +1,6 @@
-/* Failure reports (RFC 9991, RFC 6591), if the site sends them: immediately, with a limit for each hour and domain, and
- * without any part of the message that identifies a person: no text, no addresses, no subject. A report that cannot be
- * sent immediately is dropped. */
+/* Failure reports (RFC 9991, RFC 6591), if the site sends them: immediately, with a limit for each
+ * hour and domain, and without any part of the message that identifies a person: no text, no
+ * addresses, no subject. A report that cannot be sent immediately is dropped. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -1,6 +1,6 @@
-/* A report by HTTPS (RFC 8460 §5.4). libcurl blocks, so it runs on a pool thread, rarely and for a bounded time. The
- * URI comes from another domain, so the certificate is checked, redirections are not followed, and connections are made
- * only to public addresses. */
+/* A report by HTTPS (RFC 8460 §5.4). libcurl blocks, so it runs on a pool thread, rarely and for a
+ * bounded time. The URI comes from another domain, so the certificate is checked, redirections are
+ * not followed, and connections are made only to public addresses. */
 #include <arpa/inet.h>
 #include <curl/curl.h>
 #include <stdio.h>

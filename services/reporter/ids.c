@@ -1,4 +1,5 @@
-/* Ids that are computed from their object, so that a repeated step has the same id (docs/laws.md, law 2). */
+/* Ids that are computed from their object, so that a repeated step has the same id (docs/laws.md,
+ * law 2). */
 #include <sodium.h>
 
 #include "services/reporter/reporter.h"

@@ -1,7 +1,6 @@
-/* reporter.take: a mail to a report address, passed on by delivery. It is read on a pool thread (an archive can contain
- * 32 MiB of XML) and stored once, even if the request is repeated. A mail that cannot be read is stored too, with the
- * reason.
- */
+/* reporter.take: a mail to a report address, passed on by delivery. It is read on a pool thread (an
+ * archive can contain 32 MiB of XML) and stored once, even if the request is repeated. A mail that
+ * cannot be read is stored too, with the reason. */
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,9 +67,9 @@ static void make_listing(struct incoming *in) {
     json_object_set_new(in->listing, "end", json_integer(read->end));
 }
 
-/* A digest that is the same for the same report in another mail (RFC 9990 §3.5.4): of its organization, domain and
- * identifier, and of its sender if that was authenticated, so that nobody can displace a report by guessing its
- * identifier. */
+/* A digest that is the same for the same report in another mail (RFC 9990 §3.5.4): of its
+ * organization, domain and identifier, and of its sender if that was authenticated, so that nobody
+ * can displace a report by guessing its identifier. */
 static void make_digest(struct incoming *in) {
     const char *id = member_text(in->listing, "report_id"), *org = member_text(in->listing, "org");
     unsigned char digest[16];
@@ -111,8 +110,8 @@ static void make_summary(struct incoming *in) {
     }
 }
 
-/* The DMARC result in the Authentication-Results field that this site added: it is above this site's Received field, so
- * no one else can have written it. */
+/* The DMARC result in the Authentication-Results field that this site added: it is above this
+ * site's Received field, so no one else can have written it. */
 static void find_verdict(struct incoming *in, struct slice message) {
     struct header_field f;
     struct results_one one;
@@ -176,7 +175,8 @@ static void message_read(void *job) {
                                .day = (in->read.begin ? in->read.begin : ulid_ms(in->id) / 1000) / 86400,
                                .summary = in->rows,
                                .summary_count = in->row_count};
-    /* reports about a day that is no longer stored, or in the future, are not added to the summary */
+    /* reports about a day that is no longer stored, or in the future, are not added to the
+     * summary */
     if (kept.day > today + 1 || kept.day < today - in->reporter->settings.keep_days) kept.summary_count = 0;
     report_keep(in->reporter->worker->redis, &kept, on_kept, in);
 }

@@ -1,7 +1,7 @@
-/* The durable consumer "reporter" of the stream POSTBUS_MAIL: each event of incoming mail and of outgoing TLS, in
- * batches. An event is acknowledged when its row is in the store, so that a kill at any instruction loses nothing; a
- * repeated event is counted once (report.lua). All replicas share the consumer. Fetching blocks, so it runs on a pool
- * thread, one fetch at a time. */
+/* The durable consumer "reporter" of the stream POSTBUS_MAIL: each event of incoming mail and of
+ * outgoing TLS, in batches. An event is acknowledged when its row is in the store, so that a kill
+ * at any instruction loses nothing; a repeated event is counted once (report.lua). All replicas
+ * share the consumer. Fetching blocks, so it runs on a pool thread, one fetch at a time. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -15,19 +15,20 @@
 
 #define STREAM "POSTBUS_MAIL"
 #define CONSUMER "reporter"
-/* GATHER_MS: reports are sent once a day, so events may gather: taken in batches they cost NATS and this service a
- * fraction of what they cost one by one. */
+/* GATHER_MS: reports are sent once a day, so events may gather: taken in batches they cost NATS and
+ * this service a fraction of what they cost one by one. */
 enum { FETCH_MS = 100, GATHER_MS = 500, ACK_SECONDS = 10, PAUSE_MS = 1000 };
 
 struct intake {
     struct reporter *reporter;
     struct bus_consumer *consumer;
     struct event *clock;
-    bool fetching, failed; /* a pool thread is fetching; the last fetch could not reach the stream */
+    bool fetching, failed; /* a pool thread is fetching; the last fetch could not reach the
+                              stream */
     size_t waiting;        /* rows of the batch that the store has not answered yet */
     bool store_failed;
-    int64_t known_until; /* wall seconds: time at which the stream had no more events; 0: it has some, or cannot be
-                            reached */
+    int64_t known_until; /* wall seconds: time at which the stream had no more events; 0: it has
+                            some, or cannot be reached */
     int64_t asked_at;
     bool told; /* it was logged that the stream cannot be reached */
 };
@@ -37,9 +38,7 @@ static void fetch(void *job) { /* on a pool thread */
     in->failed = bus_consumer_fetch(in->consumer, INTAKE_BATCH, FETCH_MS) != BUS_STREAM_OK;
 }
 
-/* On the loop
- * ---------------------------------------------------------------------------------------------------------------------------------
- */
+/* On the loop */
 
 static void again(struct intake *in, int ms) {
     struct timeval wait = {ms / 1000, ms % 1000 * 1000};
@@ -77,7 +76,8 @@ static void on_counted(void *ctx, int error, long long value) {
     if (--in->waiting == 0) batch_done(in);
 }
 
-/* Reports are not all sent at the same time: each domain has its own time within one further delay. */
+/* Reports are not all sent at the same time: each domain has its own time within one further
+ * delay. */
 static int64_t spread(const char *domain, int64_t delay) {
     uint32_t hash = 2166136261U;
     for (const char *c = domain; *c; c++) hash = (hash ^ (unsigned char)*c) * 16777619U; /* FNV-1a */
@@ -116,8 +116,8 @@ static bool take_event(struct intake *in, size_t i, const json_t *event, const c
     struct fact f = {.policy = NULL};
     bool counted = false;
     if (strcmp(kind, "tls") == 0) {
-        /* there may be several connections for one message: its id tells whether it is one of our reports, the event's
-         * own id distinguishes them */
+        /* there may be several connections for one message: its id tells whether it is one of our
+         * reports, the event's own id distinguishes them */
         char id[2 * ULID_BYTES];
         counted = own_id && ulid_is_valid(slice_of(own_id)) && fact_of_tls(data, &f);
         snprintf(id, sizeof id, "%s%s", about, counted ? own_id : "");

@@ -1,7 +1,7 @@
-/* Sends a mail of this site: the verifier signs it for the domain in its From field, its recipient is resolved, and it
- * is committed to the queue as smtpd does. The reverse-path of a report is its From address, so that SPF is aligned too
- * (RFC 9990 §3.5.2: report mail has to pass DMARC); delivery reports on it are not wanted.
- */
+/* Sends a mail of this site: the verifier signs it for the domain in its From field, its recipient
+ * is resolved, and it is committed to the queue as smtpd does. The reverse-path of a report is its
+ * From address, so that SPF is aligned too (RFC 9990 §3.5.2: report mail has to pass DMARC);
+ * delivery reports on it are not wanted. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -1,6 +1,7 @@
-/* The organizational domains of two names, by the DNS tree walk (RFC 9989 §4.10, libcommon/trust/dmarc/dmarc.h). The
- * walk is a pure function over DNS answers: it runs on the answers known so far; missing answers are requested from the
- * verifier all at once, and it runs again. */
+/* The organizational domains of two names, by the DNS tree walk (RFC 9989 §4.10,
+ * libcommon/trust/dmarc/dmarc.h). The walk is a pure function over DNS answers: it runs on the
+ * answers known so far; missing answers are requested from the verifier all at once, and it runs
+ * again. */
 #include <stdlib.h>
 
 #include "libcommon/base/member.h"

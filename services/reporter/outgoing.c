@@ -1,9 +1,10 @@
-/* Sends one bucket's report to each address of its policy, in these steps: check the addresses, make the mails, post by
- * HTTPS, commit the mails, end the bucket. A temporary failure before anything was sent postpones the whole bucket,
- * each time for longer, until it is given up. An HTTPS server that does not answer is given up at once if another
- * address gets the report. A mail's id is computed from bucket and address, so repeating a commit while the mail is in
- * the queue changes nothing. A kill between the commit and the end of the bucket can send it twice, with the same
- * identifiers, which readers handle (RFC 9990 §3.5.4). */
+/* Sends one bucket's report to each address of its policy, in these steps: check the addresses,
+ * make the mails, post by HTTPS, commit the mails, end the bucket. A temporary failure before
+ * anything was sent postpones the whole bucket, each time for longer, until it is given up. An
+ * HTTPS server that does not answer is given up at once if another address gets the report. A
+ * mail's id is computed from bucket and address, so repeating a commit while the mail is in the
+ * queue changes nothing. A kill between the commit and the end of the bucket can send it twice,
+ * with the same identifiers, which readers handle (RFC 9990 §3.5.4). */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -57,12 +58,13 @@ static void finish(struct outgoing *o) {
 }
 
 static void on_put_off(void *ctx, int error, long long value) {
-    (void)error,
-        (void)value; /* without the store, the lease expires; when it is lost, another replica has the bucket */
+    (void)error, (void)value; /* without the store, the lease expires; when it is lost, another
+                                 replica has the bucket */
     finish(ctx);
 }
 
-/* Postpones the bucket: for a minute at first, then for a quarter of its waiting time, at most an hour. */
+/* Postpones the bucket: for a minute at first, then for a quarter of its waiting time, at most an
+ * hour. */
 static void put_off(struct outgoing *o) {
     int64_t now = clock_wall_ms() / 1000, pause = (now - o->due) / 4;
     pause = pause < RETRY_FIRST_SECONDS ? RETRY_FIRST_SECONDS : pause > RETRY_LAST_SECONDS ? RETRY_LAST_SECONDS : pause;
@@ -70,7 +72,8 @@ static void put_off(struct outgoing *o) {
     report_put_off(o->reporter->worker->redis, o->bucket, o->reporter->token, now + pause, on_put_off, o);
 }
 
-/* One pending answer has arrived; after the last one the next step begins, unless the bucket is postponed. */
+/* One pending answer has arrived; after the last one the next step begins, unless the bucket is
+ * postponed. */
 static void arrived(struct outgoing *o) {
     if (--o->waiting) return;
     if (o->put_off)
@@ -95,9 +98,7 @@ static void temporary(struct address *a, const char *reason, int64_t patience) {
     }
 }
 
-/* The end of the bucket
- * -------------------------------------------------------------------------------------------------------------------------
- */
+/* The end of the bucket */
 
 static void on_recorded(void *ctx, int error, long long value) {
     struct outgoing *o = ctx;
@@ -126,9 +127,7 @@ static void record(struct outgoing *o) {
     report_sent(o->reporter->worker->redis, o->bucket, o->count, outcomes, on_recorded, o);
 }
 
-/* The letters into the queue
- * ---------------------------------------------------------------------------------------------------------------------------------------
- */
+/* The letters into the queue */
 
 static void on_committed(void *ctx, int error) {
     struct address *a = ctx;
@@ -168,9 +167,7 @@ static void commit_letters(struct outgoing *o) {
     arrived(o);
 }
 
-/* HTTPS
- * -----------------------------------------------------------------------------------------------------------------------------------------
- */
+/* HTTPS */
 
 static void on_posted(void *ctx, int status, const char *reason) {
     struct address *a = ctx;
@@ -185,8 +182,8 @@ static void on_posted(void *ctx, int status, const char *reason) {
     arrived(a->outgoing);
 }
 
-/* All posts have ended: a server that may answer later is tried again, unless another address has or will get the
- * report. */
+/* All posts have ended: a server that may answer later is tried again, unless another address has
+ * or will get the report. */
 static void judge_posts(struct outgoing *o) {
     bool reached = false;
     for (size_t i = 0; i < o->count; i++) {
@@ -216,9 +213,7 @@ static void post_all(struct outgoing *o) {
     arrived(o);
 }
 
-/* The letters are made
- * ---------------------------------------------------------------------------------------------------------------------------
- */
+/* The letters are made */
 
 static void on_letter(void *ctx, struct letter *l, enum letter_state state) {
     struct address *a = ctx;
@@ -263,9 +258,7 @@ static void make_letters(struct outgoing *o) {
     arrived(o);
 }
 
-/* Who may get it
- * --------------------------------------------------------------------------------------------------------------------------------
- */
+/* Who may get it */
 
 static void on_checked(void *ctx, enum destination answer, const char *instead) {
     struct address *a = ctx;
@@ -290,9 +283,7 @@ static void check_all(struct outgoing *o) {
     arrived(o);
 }
 
-/* The document
- * ----------------------------------------------------------------------------------------------------------------------------------
- */
+/* The document */
 
 /* false: there is nothing to report. */
 static bool make_document(struct outgoing *o, const struct report_due *due) {

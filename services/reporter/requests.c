@@ -140,15 +140,14 @@ static void on_get(void *ctx, struct bus_call *call, const json_t *ask) {
     report_read(q->reporter->worker->redis, member_text(q->ask, "id"), on_value, q);
 }
 
-/* Summary
- * ------------------------------------------------------------------------------------------------------------------------------------
- */
+/* Summary */
 
 static void add(json_t *object, const char *name, json_int_t n) {
     json_object_set_new(object, name, json_integer(json_integer_value(json_object_get(object, name)) + n));
 }
 
-/* One row, "<source ip> <dkim> <spf> <disposition>", added to the sums of its source and to the totals. */
+/* One row, "<source ip> <dkim> <spf> <disposition>", added to the sums of its source and to the
+ * totals. */
 static void add_row(json_t *sources, json_t *whole, const char *row, json_int_t n) {
     struct slice words[4] = {{0}}, rest = slice_of(row);
     char ip[80];

@@ -1,6 +1,6 @@
-/* The timer of outgoing reports: closes the periods that are over, and sends their buckets one after another. A bucket
- * is sent under a lease that expires, so that another replica continues a killed replica's work, and no two replicas
- * send the same report. */
+/* The timer of outgoing reports: closes the periods that are over, and sends their buckets one
+ * after another. A bucket is sent under a lease that expires, so that another replica continues a
+ * killed replica's work, and no two replicas send the same report. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -14,7 +14,8 @@ struct sender {
     struct reporter *reporter;
     struct event *clock;
     bool busy;
-    int64_t closed, forgot; /* times of the last closing and the last expiry that this worker knows */
+    int64_t closed, forgot; /* times of the last closing and the last expiry that this worker
+                               knows */
 };
 
 static void again(struct sender *s, int ms) {

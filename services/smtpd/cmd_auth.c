@@ -66,7 +66,8 @@ static void login_done(struct session *s, const struct verdict *v) {
         session_close(s, "421 4.7.0 %s Too many failed logins, closing connection", s->smtpd->worker->hostname);
 }
 
-/* authzid NUL authcid NUL password (RFC 4616 §2); an authzid other than the login itself is not supported. */
+/* authzid NUL authcid NUL password (RFC 4616 §2); an authzid other than the login itself is not
+ * supported. */
 static void plain(struct session *s, struct slice encoded) {
     struct buf b = {0};
     if (base64_decode(encoded, false, &b) != 0) {

@@ -1,4 +1,5 @@
-/* MAIL (RFC 5321 §4.1.1.2) with SIZE (1870), 8BITMIME (6152), SMTPUTF8 (6531), DSN (3461), REQUIRETLS (8689). */
+/* MAIL (RFC 5321 §4.1.1.2) with SIZE (1870), 8BITMIME (6152), SMTPUTF8 (6531), DSN (3461),
+ * REQUIRETLS (8689). */
 #include <stdlib.h>
 
 #include "services/smtpd/smtpd.h"

@@ -1,5 +1,5 @@
-/* RCPT (RFC 5321 §4.1.1.3) with DSN (3461). The commands of a pipelined group are looked up concurrently; their replies
- * are sent in order (RFC 2920 §3.2). */
+/* RCPT (RFC 5321 §4.1.1.3) with DSN (3461). The commands of a pipelined group are looked up
+ * concurrently; their replies are sent in order (RFC 2920 §3.2). */
 #include <stdlib.h>
 
 #include "services/smtpd/smtpd.h"
@@ -8,9 +8,7 @@ enum { ORCPT_MAX = 500 };
 
 static const char too_many[] = "Too many recipients, send the message to the rest separately";
 
-/* The check of the recipient
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* The check of the recipient */
 
 static void judge(struct checking *c) {
     struct rcpt_command *p = c->rcpt;
@@ -58,11 +56,10 @@ void check_recipient(struct checking *c) {
     ask_resolve(c, p->address, on_resolved);
 }
 
-/* The answer
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* The answer */
 
-/* Adds a recipient unless the message has it already: an alias may lead to the same account twice. */
+/* Adds a recipient unless the message has it already: an alias may lead to the same account
+ * twice. */
 static void rcpt_add(struct session *s, struct slice address, const char *user, const struct rcpt_command *p) {
     struct transaction *t = &s->t;
     for (struct rcpt *r = t->rcpts; r; r = r->next)
@@ -120,9 +117,7 @@ void rcpts_free(struct session *s) {
     while (s->pending) first_free(s);
 }
 
-/* The command
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* The command */
 
 static bool is_notify(struct slice v) { /* RFC 3461 §4.1 */
     struct slice each;
@@ -181,8 +176,9 @@ static void read_command(struct session *s, struct rcpt_command *p, struct slice
         return;
     }
     p->address = arena_slice(t->arena, address);
-    if (slice_find(address, '@') < 0) { /* "<postmaster>" (RFC 5321 §4.5.1): of this host's own domain, which is its
-                                           name less the first label if need be */
+    if (slice_find(address, '@') < 0) { /* "<postmaster>" (RFC 5321 §4.5.1): of this host's own
+                                           domain, which is its name less the first label if need
+                                           be */
         const char *hostname = s->smtpd->worker->hostname, *dot = strchr(hostname, '.');
         p->address =
             slice_of(arena_printf(t->arena, "postmaster@%s", dot && strchr(dot + 1, '.') ? dot + 1 : hostname));

@@ -1,13 +1,15 @@
 /* Stores an accepted message; only then is the client told 250 (docs/laws.md, law 1).
  *
- *   all recipients have a mailbox here   the body is written with their references; mailbox.deliver puts the message
- *                                        into their mailboxes; 250. For those of whom no answer comes in time, and, so
- *                                        that the sender gets a report, those that are refused while others are not,
- *                                        it goes to the queue. Where all are refused, the reply is the refusal.
+ *   all recipients have a mailbox here   The body is written with their references,
+ *                                        mailbox.deliver puts the message into their mailboxes, and
+ *                                        the reply is 250. Recipients without an answer in time are
+ *                                        put into the queue, and so are recipients that are refused
+ *                                        while others are not, so that the sender gets a report.
+ *                                        If all are refused, the reply is the refusal.
  *   others                               the queue
  *
- * In both cases a message gets into a mailbox once, by its id and the recipient (docs/laws.md, law 2). A commit that
- * has begun is completed also when the client disconnects. */
+ * In both cases a message gets into a mailbox once, by its id and the recipient (docs/laws.md, law
+ * 2). A commit that has begun is completed also when the client disconnects. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -37,9 +39,7 @@ struct commit {
     char enhanced[8], reply[200];
 };
 
-/* The end
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* The end */
 
 static void say_accepted(struct commit *c) {
     struct session *s = c->session;
@@ -105,9 +105,7 @@ bool commit_step(struct session *s) {
     return true;
 }
 
-/* Into the queue
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* Into the queue */
 
 static void on_queued(void *ctx, int error) {
     struct commit *c = ctx;
@@ -125,7 +123,8 @@ static void queue(struct commit *c) {
     outbox_commit(w->redis, w->bus, &c->envelope, c->text, on_queued, c);
 }
 
-/* The body may no longer exist, if the mailbox service refused the last recipient after our time limit. */
+/* The body may no longer exist, if the mailbox service refused the last recipient after our time
+ * limit. */
 static void on_queued_stored(void *ctx, int error) {
     struct commit *c = ctx;
     if (error == STORE_NOT_FOUND)
@@ -141,9 +140,7 @@ static void queue_stored(struct commit *c) {
     outbox_commit_stored(w->redis, w->bus, &c->envelope, SLICE(""), on_queued_stored, c);
 }
 
-/* Into the mailboxes
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* Into the mailboxes */
 
 static bool is_temporary(const char *result) {
     return !result || strcmp(result, "unavailable") == 0 || strcmp(result, "full") == 0;
@@ -220,9 +217,7 @@ static void deliver_directly(struct commit *c) {
     blob_write(c->session->smtpd->worker->redis, slice_of(e->id), c->text, e->rcpt_count, refs, on_written, c);
 }
 
-/* The beginning
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* The beginning */
 
 static void fill_envelope(const struct session *s, struct envelope *e, size_t size) {
     const struct transaction *t = &s->t;

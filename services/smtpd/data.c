@@ -1,5 +1,5 @@
-/* DATA (RFC 5321 §4.1.1.4) and BDAT (RFC 3030): the text arrives, its bounds are checked, and the hashes for its
- * signatures are computed, all in one pass. */
+/* DATA (RFC 5321 §4.1.1.4) and BDAT (RFC 3030): the text arrives, its bounds are checked, and the
+ * hashes for its signatures are computed, all in one pass. */
 #include "libcommon/base/clock.h"
 #include "libcommon/mail/header.h"
 #include "services/smtpd/smtpd.h"
@@ -54,7 +54,8 @@ void cmd_bdat(struct session *s, struct slice argument) {
         session_close(s, "501 5.5.4 Syntax: BDAT size [LAST], closing connection");
         return;
     }
-    /* the chunk follows in any case (RFC 3030 §2), so it is always read; without a transaction it is discarded */
+    /* the chunk follows in any case (RFC 3030 §2), so it is always read; without a transaction it
+     * is discarded */
     s->t.chunking = true;
     s->t.chunk_left = n;
     s->t.chunk_last = last.n > 0;
@@ -110,8 +111,8 @@ static void finish_hashes(struct session *s) {
     }
 }
 
-/* Keeps the bounds: a message that exceeds one is read to its end, so that the client gets the reason, but not stored.
- */
+/* Keeps the bounds: a message that exceeds one is read to its end, so that the client gets the
+ * reason, but not stored. */
 static void take_text(struct session *s, size_t before) {
     struct transaction *t = &s->t;
     if (!t->too_big && !t->no_memory) hash_new_text(s, before);

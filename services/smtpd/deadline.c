@@ -3,8 +3,8 @@
 
 enum { SECOND_US = 1000 * 1000 };
 
-/* The client's present deadline (clock_monotonic_us) and the reply when it passes; INT64_MAX: there is none.
- */
+/* The client's present deadline (clock_monotonic_us) and the reply when it passes; INT64_MAX: there
+ * is none. */
 static int64_t deadline_of(const struct session *s, const char **words) {
     const struct smtpd_process *p = s->smtpd->process;
     if (s->then || s->commit || s->pending) return INT64_MAX;

@@ -1,5 +1,5 @@
-/* Sends mailbox.deliver. Messages that are ready in one turn of the loop are collected, and sent at its end in as few
- * requests as the bounds allow. */
+/* Sends mailbox.deliver. Messages that are ready in one turn of the loop are collected, and sent at
+ * its end in as few requests as the bounds allow. */
 #include <stdlib.h>
 
 #include "libcommon/codec/deliver.h"

@@ -1,17 +1,22 @@
-/* Mail from other servers that an alias forwards to another site: its new reverse-path (SRS), and the way of reports on
- * it.
+/* Mail from other servers that an alias forwards to another site: its new reverse-path (SRS), and
+ * the way of reports on it.
  *
  * The next server checks SPF for the reverse-path, so it is replaced by one of the alias's domain
  * (libcommon/trust/srs/srs.h), except for these:
  *   <>                        stays: a report has no sender
  *   of the alias's own domain stays: our SPF record is its own
- *   DMARC fails               stays, so that it fails there as it does here: SPF passes for our domains wherever we
- *                             send from, and under our name a message that forges a From of ours would be aligned.
- *                             Where that is not enough, because the reverse-path is of a domain of ours, or there is
- *                             none and the From is of the mail host's own domain, the message is refused.
+ *   DMARC fails               stays, so that it fails there as it does here: SPF passes for our
+ *                             domains wherever we
+ *                             send from, and under our name a message that forges a From of ours
+ *                             would be aligned.
+ *                             Where that is not enough, because the reverse-path is of a domain of
+ *                             ours, or there is
+ *                             none and the From is of the mail host's own domain, the message is
+ *                             refused.
  *   too long for SRS          postmaster of the alias's domain, who should get reports
  *
- * In the queue the message keeps its sender, who gets our own reports; the rewritten path belongs to the recipient. */
+ * In the queue the message keeps its sender, who gets our own reports; the rewritten path belongs
+ * to the recipient. */
 #include <stdlib.h>
 
 #include "libcommon/base/clock.h"
@@ -67,8 +72,9 @@ bool forward_is_unproven(const struct verify_reply *v) {
     return slice_is(v->dmarc_result, "fail") || slice_is(v->dmarc_result, "temperror");
 }
 
-/* Without a sender SPF is of the name we greet with (RFC 7208 §2.4), which is aligned with every name of its
- * organizational domain (RFC 9989 §4.4). The verifier tells that domain where it had to find it. */
+/* Without a sender SPF is of the name we greet with (RFC 7208 §2.4), which is aligned with every
+ * name of its organizational domain (RFC 9989 §4.4). The verifier tells that domain where it had to
+ * find it. */
 bool forward_greeting_proves(const struct session *s, const struct verify_reply *v) {
     struct slice host = slice_of(s->smtpd->worker->hostname), domain = v->organizational_domain.n
                                                                            ? v->organizational_domain

@@ -1,5 +1,6 @@
-/* The checks of a whole message from another server: the verification of its sender and, if an alias forwards it, the
- * check that our name does not authenticate a forgery (forward.c), and the ARC seal. */
+/* The checks of a whole message from another server: the verification of its sender and, if an
+ * alias forwards it, the check that our name does not authenticate a forgery (forward.c), and the
+ * ARC seal. */
 #include "services/smtpd/smtpd.h"
 
 static void take_header_changes(struct transaction *t) {
@@ -51,9 +52,7 @@ void check_proofs(struct checking *c) {
     check_ask(c, "verifier.verify", &text, SMTP_VERIFY_MS, on_verified);
 }
 
-/* Handed on by an alias
- * ---------------------------------------------------------------------------------------------------------
- */
+/* Handed on by an alias */
 
 static void refuse_forged(struct checking *c) {
     check_reject(c, 550, "5.7.1",
@@ -70,8 +69,8 @@ static void on_whose_sender(struct checking *c, int error, struct slice reply) {
     resolved_release(x);
 }
 
-/* An unauthenticated message is forwarded with its own reverse-path; if that is of a hosted domain, our servers would
- * authenticate it for others. */
+/* An unauthenticated message is forwarded with its own reverse-path; if that is of a hosted domain,
+ * our servers would authenticate it for others. */
 void check_forgery(struct checking *c) {
     struct session *s = c->session;
     struct transaction *t = &s->t;

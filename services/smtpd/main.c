@@ -59,15 +59,16 @@ static void smtpd_start(struct worker *w) {
     service_listen(w, "POSTBUS_SUBMISSIONS_LISTEN", "[::]:465", on_submissions, d);
 }
 
-/* Sessions that wait for a command end (session.c); a client that is sending a message may complete it. */
+/* Sessions that wait for a command end (session.c); a client that is sending a message may complete
+ * it. */
 static void smtpd_drain(struct worker *w) {
     struct smtpd *d = w->state;
     for (struct session *each = d->sessions; each; each = each->next) life_wake(&each->life);
     if (d->count == 0) service_drained(w);
 }
 
-/* Pending answers arrive, with an error, when the bus and the store are closed after this; then the last turns of the
- * loop free the sessions. */
+/* Pending answers arrive, with an error, when the bus and the store are closed after this; then the
+ * last turns of the loop free the sessions. */
 static void smtpd_stop(struct worker *w) {
     struct smtpd *d = w->state;
     d->stopping = true;

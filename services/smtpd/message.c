@@ -3,9 +3,7 @@
 #include "libcommon/mail/header.h"
 #include "services/smtpd/smtpd.h"
 
-/* The text
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* The text */
 
 void message_begin(struct session *s) {
     buf_reset(&s->t.text);
@@ -31,9 +29,7 @@ struct slice message_header(const struct transaction *t) {
     return header_block(message_text(t), &body_at);
 }
 
-/* The header
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* The header */
 
 void message_put_on_top(struct transaction *t, struct slice fields) {
     struct buf on_top = {0};
@@ -99,9 +95,7 @@ struct slice message_finish(struct session *s) {
     return slice_skip(buf_slice(&t->text), start);
 }
 
-/* The end stage
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* The end stage */
 
 /* Bounds and line ends. */
 void check_text(struct checking *c) {
@@ -137,9 +131,7 @@ void message_received(struct session *s) {
     session_check(s, STAGE_END, end_done);
 }
 
-/* The event of a refusal
- * --------------------------------------------------------------------------------------------------------------
- */
+/* The event of a refusal */
 
 struct mail_event_rcpt *message_event_rcpts(const struct transaction *t) {
     struct mail_event_rcpt *list = arena_alloc(t->arena, (t->rcpt_count + 1) * sizeof *list);

@@ -1,5 +1,5 @@
-/* The checks of a whole submitted message: its header is completed (RFC 6409 §8), its authors must be the login's own,
- * and it is signed. */
+/* The checks of a whole submitted message: its header is completed (RFC 6409 §8), its authors must
+ * be the login's own, and it is signed. */
 #include <stdio.h>
 
 #include "libcommon/base/clock.h"
@@ -8,9 +8,7 @@
 #include "libcommon/mail/header.h"
 #include "services/smtpd/smtpd.h"
 
-/* The authors
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* The authors */
 
 /* The address in the form in which accounts compares it; -1: it is not an address. */
 static int normalise(const struct address *a, struct mail_address *out) {
@@ -31,8 +29,8 @@ static bool same(const struct mail_address *a, const struct mail_address *b) {
     return slice_is(slice_of(a->local), b->local) && slice_is(slice_of(a->domain), b->domain);
 }
 
-/* Reads the mailboxes of a field's value into a new list of the arena; 0 when there is none, or one is no address, or
- * there are more than SMTP_AUTHORS_MAX. */
+/* Reads the mailboxes of a field's value into a new list of the arena; 0 when there is none, or one
+ * is no address, or there are more than SMTP_AUTHORS_MAX. */
 static size_t read_mailboxes(struct arena *arena, struct slice value, struct mail_address **out) {
     struct address *parsed;
     size_t count = address_parse(arena, value, SMTP_AUTHORS_MAX * 3 + 1, &parsed), n = 0;
@@ -94,9 +92,7 @@ void check_authors(struct checking *c) {
     ask_owner(c, slice_of(address), on_owns);
 }
 
-/* Header and signature
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* Header and signature */
 
 /* Adds required fields that the client left out, and removes Bcc (RFC 5322 §3.6.3).
  */

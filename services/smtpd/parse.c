@@ -29,7 +29,8 @@ bool smtp_is_ascii(struct slice s) {
     return true;
 }
 
-/* atext of RFC 5322 §3.2.3, and any 8-bit byte (RFC 6531 §3.3; that it is UTF-8 is checked for the whole). */
+/* atext of RFC 5322 §3.2.3, and any 8-bit byte (RFC 6531 §3.3; that it is UTF-8 is checked for the
+ * whole). */
 static bool is_atext(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (unsigned char)c >= 0x80 ||
            (c && strchr("!#$%&'*+-/=?^_`{|}~", c));
@@ -42,8 +43,8 @@ static bool is_utf8(struct slice s) {
         if (n == 0 || n > s.n - i) return false;
         for (size_t k = 1; k < n; k++)
             if (((unsigned char)s.p[i + k] & 0xc0) != 0x80) return false;
-        unsigned char second = n > 1 ? (unsigned char)s.p[i + 1]
-                                     : 0; /* no overlong forms, no surrogates, nothing past U+10FFFF (RFC 3629 §4) */
+        unsigned char second = n > 1 ? (unsigned char)s.p[i + 1] : 0; /* no overlong forms, no surrogates, nothing past
+                                                                         U+10FFFF (RFC 3629 §4) */
         if ((c == 0xe0 && second < 0xa0) || (c == 0xed && second > 0x9f) || (c == 0xf0 && second < 0x90) ||
             (c == 0xf4 && second > 0x8f))
             return false;

@@ -10,7 +10,8 @@ struct name {
     struct name *next;
     int64_t until_us;
     struct resolved *answer; /* of accounts.resolve; NULL: of accounts.owns, which was yes */
-    bool depends;            /* it depends on names other than its own: an alias, a catch-all, an owner */
+    bool depends;            /* it depends on names other than its own: an alias, a catch-all, an
+                                owner */
     const char *domain;      /* in key */
     char key[];              /* local@domain, or user SP local@domain */
 };
@@ -21,9 +22,7 @@ struct resolver {
     uint64_t changes; /* number of change events */
 };
 
-/* An answer
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* An answer */
 
 static char *copy_text(char **at, struct slice text) {
     char *copy = memcpy(*at, text.p, text.n + 1);
@@ -57,9 +56,7 @@ void resolved_release(struct resolved *x) {
     if (x && --x->uses == 0) free(x);
 }
 
-/* What is kept
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* What is kept */
 
 static size_t bucket_of(const char *key) {
     uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */

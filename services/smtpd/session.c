@@ -1,5 +1,5 @@
-/* A session: greeting, the order of commands and of their replies (RFC 2920 §3.2). Only session_run() executes it, from
- * the loop: input, answers and the timer wake it. */
+/* A session: greeting, the order of commands and of their replies (RFC 2920 §3.2). Only
+ * session_run() executes it, from the loop: input, answers and the timer wake it. */
 #include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,9 +11,7 @@
 
 bool session_is_submission(const struct session *s) { return s->port != PORT_MX; }
 
-/* Replies
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* Replies */
 
 __attribute__((format(printf, 2, 0))) static void reply_va(struct session *s, const char *format, va_list ap) {
     char line[1024];
@@ -58,9 +56,7 @@ void session_refuse_verdict(struct session *s, const struct verdict *v) {
     session_refuse(s, "%d %s %s", v->code, v->enhanced, v->text);
 }
 
-/* Commands
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* Commands */
 
 void session_check(struct session *s, enum stage stage, stage_done_fn *done) {
     stage_begin(&s->checking, s, stage);
@@ -77,9 +73,9 @@ static void cmd_reset(struct session *s, struct slice argument) {
 }
 
 static void command(struct session *s, enum smtp_verb verb, struct slice argument) {
-    bool needs_hello =
-        verb == SMTP_MAIL || verb == SMTP_RCPT || verb == SMTP_DATA ||
-        verb == SMTP_AUTH; /* BDAT refuses in its own function, because its chunk must be read in any case */
+    bool needs_hello = verb == SMTP_MAIL || verb == SMTP_RCPT || verb == SMTP_DATA ||
+                       verb == SMTP_AUTH; /* BDAT refuses in its own function, because its chunk
+                                             must be read in any case */
     if (needs_hello && !s->helo) {
         session_refuse(s, "503 5.5.1 Send EHLO first");
         return;
@@ -114,7 +110,8 @@ static int next_line(struct session *s, struct slice *line) {
     return stream_line(s->stream, s->mode == MODE_COMMAND ? SMTP_LINE_MAX : SMTP_AUTH_LINE_MAX, line);
 }
 
-/* Only RCPT commands are read while others are pending: the reply to any other command depends on theirs. */
+/* Only RCPT commands are read while others are pending: the reply to any other command depends on
+ * theirs. */
 static void park(struct session *s, int got, struct slice line) {
     if (s->parked_kind != PARKED_NONE) return;
     if (got > 0) buf_add_slice(&s->parked, line);
@@ -143,9 +140,7 @@ static bool take_line(struct session *s) {
     return true;
 }
 
-/* The loop
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* The loop */
 
 static void greet(struct session *s) { session_reply(s, "220 %s ESMTP Postbus", s->smtpd->worker->hostname); }
 
@@ -206,9 +201,7 @@ static void session_run(void *ctx) {
         deadline_update(s);
 }
 
-/* Beginning and end
- * -----------------------------------------------------------------------------------------------------------
- */
+/* Beginning and end */
 
 void transaction_reset(struct session *s) {
     struct transaction *t = &s->t;

@@ -1,5 +1,5 @@
-/* smtpd: the SMTP server on 25 (other servers), 587 and 465 (submission). A message's way through it, in the order in
- * which it happens:
+/* smtpd: the SMTP server on 25 (other servers), 587 and 465 (submission). A message's way through
+ * it, in the order in which it happens:
  *
  *   session.c      greeting, the order of commands and of replies (its loop)
  *   cmd_hello.c    EHLO, HELO, STARTTLS
@@ -69,7 +69,8 @@ struct rcpt {
     struct slice address; /* the address of delivery: an account's own address, or a remote one */
     const char *user;     /* NULL: remote */
     const char *orcpt, *notify;
-    const char *via;     /* the hosted domain whose alias forwards the message to this address; NULL: none */
+    const char *via;     /* the hosted domain whose alias forwards the message to this address;
+                            NULL: none */
     const char *from;    /* its reverse-path; NULL: that of the message */
     struct slice folder; /* where it was delivered; p NULL: nowhere yet */
     int64_t uid, modseq;
@@ -108,7 +109,8 @@ struct transaction {
     uint64_t data_bytes; /* that arrived since then */
     size_t body_at, body_hashed_to;
     size_t hash_count;
-    struct body_hash_kind hash_kinds[BODY_HASHES_MAX + 1]; /* those of the signatures, and that of our seal */
+    struct body_hash_kind hash_kinds[BODY_HASHES_MAX + 1]; /* those of the signatures, and that of
+                                                              our seal */
     struct body_hash *hashes[BODY_HASHES_MAX + 1];
     unsigned char digests[BODY_HASHES_MAX + 1][BODY_HASH_BYTES];
     uint64_t hashed[BODY_HASHES_MAX + 1];
@@ -162,7 +164,8 @@ struct session {
 
     /* pending work, before which no further command is executed */
     struct checking checking;
-    stage_done_fn *then;          /* called after the stage in `checking`; NULL: no stage is checked */
+    stage_done_fn *then;          /* called after the stage in `checking`; NULL: no stage is
+                                     checked */
     struct rcpt_command *pending; /* RCPT commands that are not answered, in order */
     size_t pending_count;
     struct commit *commit;
@@ -190,7 +193,8 @@ void session_refuse(struct session *s, const char *format, ...) __attribute__((f
 void session_refuse_verdict(struct session *s, const struct verdict *v);
 /* Sends the last reply; the session ends in its loop. */
 void session_close(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Stores the folder of a verdict: for the message or, before MAIL, for all messages of the session. */
+/* Stores the folder of a verdict: for the message or, before MAIL, for all messages of the
+ * session. */
 void session_quarantine(struct session *s, const struct checking *c);
 /* Checks a stage; done() is called from the session's loop at its end. */
 void session_check(struct session *s, enum stage stage, stage_done_fn *done);
@@ -204,9 +208,12 @@ void smtpd_free(struct smtpd *d);
 
 /* deadline.c: how long a client may take.
  *   a command line      POSTBUS_SMTP_COMMAND_TIME from the reply before it to its end
- *   the login           POSTBUS_SMTP_LOGIN_TIME from the connection to a successful AUTH (submission)
- *   a text              POSTBUS_SMTP_DATA_TIME, and a second for each POSTBUS_SMTP_RATE_MIN bytes of it that arrived
- *   a session           POSTBUS_SMTP_SESSION_TIME from the connection; a text that is arriving may be finished
+ *   the login           POSTBUS_SMTP_LOGIN_TIME from the connection to a successful AUTH
+ *                       (submission)
+ *   a text              POSTBUS_SMTP_DATA_TIME, and a second for each POSTBUS_SMTP_RATE_MIN bytes
+ *                       of it that arrived
+ *   a session           POSTBUS_SMTP_SESSION_TIME from the connection; a text that is arriving may
+ *                       be finished
  * While a service is waited for, none counts. */
 void deadline_start(struct session *s);
 /* Sets the timer to the next deadline. */
@@ -228,9 +235,9 @@ void cmd_rcpt(struct session *s, struct slice argument);
 void rcpts_step(struct session *s);
 void rcpts_free(struct session *s);
 
-/* resolve.c: a short-lived cache of the answers of accounts. account.changed removes the names that it concerns; if
- * that event is lost, they expire after RESOLVE_KEEP_S. Only positive answers are cached, so that a cached answer never
- * leads to a refusal. */
+/* resolve.c: a short-lived cache of the answers of accounts. account.changed removes the names that
+ * it concerns; if that event is lost, they expire after RESOLVE_KEEP_S. Only positive answers are
+ * cached, so that a cached answer never leads to a refusal. */
 enum { RESOLVE_KEEP_S = 30, RESOLVE_NAMES_MAX = 10000 };
 struct resolver *resolver_create(struct smtpd *d);
 void resolver_destroy(struct resolver *r);
@@ -255,25 +262,28 @@ struct resolved *resolver_find(struct resolver *r, struct slice address);
 /* The number of change events. An answer that was requested at an earlier mark is not cached. */
 uint64_t resolver_mark(const struct resolver *r);
 void resolver_keep(struct resolver *r, uint64_t mark, struct slice address, struct resolved *answer);
-/* Something of a domain changed. An account's change (account: its local part) concerns its own name, a change of
- * anything else (NULL) the whole domain; and either may concern names that lead on to others. */
+/* Something of a domain changed. An account's change (account: its local part) concerns its own
+ * name, a change of anything else (NULL) the whole domain; and either may concern names that lead
+ * on to others. */
 void resolver_forget(struct resolver *r, const char *domain, const char *account);
 /* Whether accounts said that an address belongs to a user. */
 bool resolver_owns(struct resolver *r, const char *user, struct slice address);
 
 /* forward.c */
 void forward_configure(struct smtpd *d);
-/* The hosted domain whose alias leads to a remote recipient, in the arena; NULL: this is a submission, not forwarding.
- */
+/* The hosted domain whose alias leads to a remote recipient, in the arena; NULL: this is a
+ * submission, not forwarding. */
 const char *forward_via(struct session *s, struct slice rcpt);
 /* The first such domain of the message's recipients; NULL: nothing is forwarded. */
 const char *forward_domain(const struct session *s);
-/* Reads a recipient's address: our SRS addresses are for reports on mail that we forwarded. RETURN_TAKEN: *address is
- * now that mail's sender. */
+/* Reads a recipient's address: our SRS addresses are for reports on mail that we forwarded.
+ * RETURN_TAKEN: *address is now that mail's sender. */
 enum forward_return forward_return(struct session *s, struct slice *address);
-/* Whether the From address may be forged according to the verifier: then our name must not authenticate it. */
+/* Whether the From address may be forged according to the verifier: then our name must not
+ * authenticate it. */
 bool forward_is_unproven(const struct verify_reply *v);
-/* Whether such a message with a null reverse-path would be authenticated by the mail host's name alone. */
+/* Whether such a message with a null reverse-path would be authenticated by the mail host's name
+ * alone. */
 bool forward_greeting_proves(const struct session *s, const struct verify_reply *v);
 /* Sets the reverse-path of recipients to whom the message is forwarded. */
 void forward_rewrite(struct session *s, const struct verify_reply *v);
@@ -284,11 +294,12 @@ void cmd_bdat(struct session *s, struct slice argument);
 /* Reads the input that has arrived; false when more is needed. */
 bool data_take(struct session *s);
 
-/* message.c: the text is contiguous, with room before it, so that header fields are added and dropped without moving
- * the body. */
+/* message.c: the text is contiguous, with room before it, so that header fields are added and
+ * dropped without moving the body. */
 enum { MESSAGE_ROOM = 16 * 1024 };
 void message_begin(struct session *s);
-/* Counts the present memory of the text: false, and t->no_memory, when the process exceeds its limit. */
+/* Counts the present memory of the text: false, and t->no_memory, when the process exceeds its
+ * limit. */
 bool message_count(struct session *s);
 /* As it arrived. */
 struct slice message_text(const struct transaction *t);
@@ -308,9 +319,9 @@ void message_refuse(struct session *s, int code, const char *enhanced, const cha
 /* The recipients as events tell them, of the arena. */
 struct mail_event_rcpt *message_event_rcpts(const struct transaction *t);
 
-/* outgoing.c: reads From and Sender (RFC 5322 §3.6.2) into t->authors: the addresses whose owner is still to be
- * checked, and the signing domain. Each author must belong to the login; if From has several, it is enough that the
- * Sender does. NULL, or the fault. */
+/* outgoing.c: reads From and Sender (RFC 5322 §3.6.2) into t->authors: the addresses whose owner is
+ * still to be checked, and the signing domain. Each author must belong to the login; if From has
+ * several, it is enough that the Sender does. NULL, or the fault. */
 const char *outgoing_authors(struct transaction *t, struct slice header);
 
 /* commit.c */
@@ -318,13 +329,15 @@ void commit_begin(struct session *s);
 /* Answers the client at the end; false: it is still running. */
 bool commit_step(struct session *s);
 
-/* deliver.c: sends mailbox.deliver. Messages that are ready in one turn of the loop share a request. */
+/* deliver.c: sends mailbox.deliver. Messages that are ready in one turn of the loop share a
+ * request. */
 struct delivery {
     struct delivery *next;
     const struct envelope *envelope; /* all recipients have a mailbox here */
     struct slice listing;            /* of mailbox_listing_build */
     const char *attempt;
-    /* outcomes: of each recipient, as mailbox.deliver answers it; NULL: nobody knows (valid during done) */
+    /* outcomes: of each recipient, as mailbox.deliver answers it; NULL: nobody knows (valid during
+     * done) */
     void (*done)(void *ctx, const struct deliver_outcome *const outcomes[]);
     void *ctx;
 };

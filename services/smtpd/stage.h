@@ -1,9 +1,10 @@
 /* The stages of a mail transaction, and the checks of each before the client gets its reply.
  *
- * A check is one function, in the table of stage.c under its stage. It gets a struct checking and reports its result
- * with check_reject() or check_quarantine(), at once or after a request to a service (check_ask); a check that reports
- * nothing accepts. The checks of a stage run one after another, and the first refusal ends the stage. Those of several
- * RCPT commands of a pipelined group run concurrently. */
+ * A check is one function, in the table of stage.c under its stage. It gets a struct checking and
+ * reports its result with check_reject() or check_quarantine(), at once or after a request to a
+ * service (check_ask); a check that reports nothing accepts. The checks of a stage run one after
+ * another, and the first refusal ends the stage. Those of several RCPT commands of a pipelined
+ * group run concurrently. */
 #ifndef POSTBUS_SMTPD_STAGE_H
 #define POSTBUS_SMTPD_STAGE_H
 
@@ -21,14 +22,15 @@ enum stage {
     STAGE_MAIL,
     STAGE_RCPT,
     STAGE_DATA, /* before the text is requested */
-    STAGE_END,  /* the text is complete; header fields may be added and dropped (message_put_on_top, message_drop) */
+    STAGE_END,  /* the text is complete; header fields may be added and dropped (message_put_on_top,
+                   message_drop) */
     STAGES
 };
 
 enum { VERDICT_TEXT_BYTES = 512 /* RFC 5321 §4.5.3.1.5 */ };
 
-/* The result of the checks of a stage. A folder applies to the message, and is passed on in its envelope; a folder set
- * at a stage before MAIL applies to every message of the session. */
+/* The result of the checks of a stage. A folder applies to the message, and is passed on in its
+ * envelope; a folder set at a stage before MAIL applies to every message of the session. */
 struct verdict {
     int code; /* 0: accepted; 4xx: deferred; 5xx: rejected */
     char enhanced[12], text[VERDICT_TEXT_BYTES];
@@ -51,8 +53,8 @@ struct checking {
 };
 
 void stage_begin(struct checking *c, struct session *s, enum stage stage);
-/* Runs checks until one waits for an answer; true: the stage is complete. Called from the session's loop; an answer
- * wakes it. */
+/* Runs checks until one waits for an answer; true: the stage is complete. Called from the session's
+ * loop; an answer wakes it. */
 bool stage_step(struct checking *c);
 
 /* Refuses with this reply: code 4xx or 5xx. */
@@ -60,8 +62,8 @@ void check_reject(struct checking *c, int code, const char *enhanced, const char
     __attribute__((format(printf, 4, 5)));
 /* Accepts, but local recipients get it in this folder (of static life). */
 void check_quarantine(struct checking *c, const char *folder);
-/* Sends a request to a service; the check continues in answer(), which is not called when the session has ended. ask:
- * JSON text, freed here. */
+/* Sends a request to a service; the check continues in answer(), which is not called when the
+ * session has ended. ask: JSON text, freed here. */
 void check_ask(struct checking *c, const char *verb, struct buf *ask, int timeout_ms, check_answer_fn *answer);
 /* The checks. */
 typedef void check_fn(struct checking *c);

@@ -17,8 +17,8 @@ void trace_received(const struct session *s, struct buf *out) {
                *tls ? "S" : "", s->user ? "A" : "", s->t.id);
     if (*tls) buf_printf(out, "\r\n\t(using %s with cipher %s)", tls, stream_tls_cipher(s->stream));
     if (s->t.rcpt_count == 1)
-        buf_printf(out, "\r\n\tfor <%.*s>",
-                   SLICE_FMT(s->t.rcpts->address)); /* with several it would reveal the others (§7.2) */
+        buf_printf(out, "\r\n\tfor <%.*s>", SLICE_FMT(s->t.rcpts->address)); /* with several it would reveal the others
+                                                                                (§7.2) */
     buf_printf(out, ";\r\n\t%s\r\n", clock_rfc5322(clock_wall_ms(), when));
 }
 

@@ -6,7 +6,8 @@
 
 enum { DOMAIN_LIST_MAX = 1000000 };
 
-/* A member of the reader's structure; when zeroed, no list is being read. The fields are private to domain_list.c. */
+/* A member of the reader's structure; when zeroed, no list is being read. The fields are private to
+ * domain_list.c. */
 struct domain_list {
     struct bus *bus;
     uint64_t ticket;
@@ -16,8 +17,9 @@ struct domain_list {
     void *ctx;
 };
 
-/* each: is called for every domain, at most DOMAIN_LIST_MAX; done: once, at the end; whole is false when a page could
- * not be read. Neither is called before this returns. Does nothing while a list is being read. */
+/* each: is called for every domain, at most DOMAIN_LIST_MAX; done: once, at the end; whole is false
+ * when a page could not be read. Neither is called before this returns. Does nothing while a list
+ * is being read. */
 void domain_list_read(struct domain_list *l, struct bus *bus, void (*each)(void *ctx, const char *domain),
                       void (*done)(void *ctx, bool whole), void *ctx);
 bool domain_list_is_read(const struct domain_list *l);

@@ -1,6 +1,5 @@
-/* verifier.explain: verifies a message in the store again, step by step, as verifier.verify does. The store is only
- * read.
- */
+/* verifier.explain: verifies a message in the store again, step by step, as verifier.verify does.
+ * The store is only read. */
 #include <stdlib.h>
 
 #include "libcommon/base/member.h"
@@ -16,7 +15,8 @@ struct explain {
     struct trust_input input;
 };
 
-/* The message as received: the fields that this site added at the top end with its own Received field. */
+/* The message as received: the fields that this site added at the top end with its own Received
+ * field. */
 static struct slice as_received(struct slice message) {
     struct header_field f;
     size_t at = 0, body_at;

@@ -18,8 +18,8 @@ enum { HEAP_KEPT = 16 * 1024 * 1024 }; /* bytes of free heap */
 
 static void verifier_configure(void) {
     curl_global_init(CURL_GLOBAL_DEFAULT);
-    mallopt(M_TRIM_THRESHOLD,
-            HEAP_KEPT); /* without this, every second request returns pages to the kernel and allocates them again */
+    mallopt(M_TRIM_THRESHOLD, HEAP_KEPT); /* without this, every second request returns pages to the
+                                             kernel and allocates them again */
 }
 
 static void verifier_start(struct worker *w) {
@@ -87,8 +87,8 @@ static void verifier_stop(struct worker *w) {
     key_cache_destroy(v->keys);
     dkim_key_cache_destroy(v->trust_keys);
     arena_destroy(v->settings);
-    if (v->servers &&
-        v->requests == 0) { /* otherwise a thread of the pool may be using it, and the process ends anyway */
+    if (v->servers && v->requests == 0) { /* otherwise a thread of the pool may be using it, and the
+                                             process ends anyway */
         publish_servers_free(v->servers);
         free(v->servers);
     }

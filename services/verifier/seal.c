@@ -1,6 +1,7 @@
-/* verifier.seal: an ARC set (RFC 8617 §5.1) for a message that an alias forwards, with its results from
- * verifier.verify. The seal is made with the active key of the alias's domain, RSA if there is one, because a receiver
- * that does not support Ed25519 would consider the chain broken. Signing is done on the pool. */
+/* verifier.seal: an ARC set (RFC 8617 §5.1) for a message that an alias forwards, with its results
+ * from verifier.verify. The seal is made with the active key of the alias's domain, RSA if there is
+ * one, because a receiver that does not support Ed25519 would consider the chain broken. Signing is
+ * done on the pool. */
 #include <stdlib.h>
 
 #include "libcommon/base/clock.h"
@@ -40,7 +41,8 @@ static void refuse(struct seal *s, const char *code, const char *message) {
     seal_end(s);
 }
 
-/* Whether the chain must not be extended: a seal of it says cv=fail (§5.1.2), or it has no room (§4.2.1). */
+/* Whether the chain must not be extended: a seal of it says cv=fail (§5.1.2), or it has no room
+ * (§4.2.1). */
 static bool has_ended(const struct seal *s) {
     struct header_field f;
     size_t at = 0;
@@ -89,7 +91,8 @@ static void on_keys(void *ctx, struct domain_keys *keys, const char *code) {
     service_offload(s->verifier->worker, make_seal, seal_made, s);
 }
 
-/* The authserv-id and the results of this site's Authentication-Results field (RFC 8601 §2.2), which is the first. */
+/* The authserv-id and the results of this site's Authentication-Results field (RFC 8601 §2.2),
+ * which is the first. */
 static bool take_results(struct seal *s, struct slice fields) {
     struct header_field f;
     if (!header_find(fields, "Authentication-Results", &f)) return false;

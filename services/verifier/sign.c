@@ -1,6 +1,5 @@
-/* verifier.sign: DKIM signatures for an outgoing message, with each active key of its domain (RSA and Ed25519, RFC 8463
- * §3). RSA signing is done on the pool.
- */
+/* verifier.sign: DKIM signatures for an outgoing message, with each active key of its domain (RSA
+ * and Ed25519, RFC 8463 §3). RSA signing is done on the pool. */
 #include <stdlib.h>
 
 #include "libcommon/base/clock.h"

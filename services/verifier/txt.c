@@ -1,5 +1,5 @@
-/* verifier.txt: the TXT records of a name, for services without a resolver (the reporter checks whether a domain
- * accepts reports). */
+/* verifier.txt: the TXT records of a name, for services without a resolver (the reporter checks
+ * whether a domain accepts reports). */
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"

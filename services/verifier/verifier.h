@@ -1,14 +1,21 @@
-/* Shared by the folders of the verifier: one worker's resolver, caches and bounds. Private to this service.
+/* Shared by the folders of the verifier: one worker's resolver, caches and bounds. Private to this
+ * service.
  *
  * Bounds (docs/laws.md, law 7), and the reply when one is reached:
  *   a DNS name                10 s, then the question fails                       (resolver.h)
- *   questions in flight       2,048 a worker, 256 about one registered domain, then they fail: tempfail
+ *   questions in flight       2,048 a worker, 256 about one registered domain, then they fail:
+ *                             tempfail
  *   requests in flight        VERIFIER_REQUESTS_MAX a worker, then `busy`
- *   a route                   ROUTE_TIMEOUT_MS, ROUTE_HOSTS_MAX hosts, ROUTE_ADDRESSES_MAX addresses a host; more are left out
- *   a verification            VERIFY_ROUNDS_MAX rounds, VERIFY_QUESTIONS_MAX DNS questions, VERIFY_TIMEOUT_MS; then tempfail 451
- *   a check of a domain's DNS CHECK_QUESTIONS_MAX questions, CHECK_RUNS_MAX at a time a worker, then `busy`                  (check.h)
- *   a publication             RECORDS_MAX records, DNS_SERVER_TIMEOUT_SECONDS an answer; tried again after 15 s                (publish.h)
- *   an MTA-STS policy         64 KiB, 10 s; then the domain has none (RFC 8461 §3.3), or an older one applies
+ *   a route                   ROUTE_TIMEOUT_MS, ROUTE_HOSTS_MAX hosts, ROUTE_ADDRESSES_MAX
+ *                             addresses a host; more are left out
+ *   a verification            VERIFY_ROUNDS_MAX rounds, VERIFY_QUESTIONS_MAX DNS questions,
+ *                             VERIFY_TIMEOUT_MS; then tempfail 451
+ *   a check of a domain's DNS CHECK_QUESTIONS_MAX questions, CHECK_RUNS_MAX at a time a worker,
+ *   then `busy`                  (check.h)
+ *   a publication             RECORDS_MAX records, DNS_SERVER_TIMEOUT_SECONDS an answer; tried
+ *                             again after 15 s                (publish.h)
+ *   an MTA-STS policy         64 KiB, 10 s; then the domain has none (RFC 8461 §3.3), or an older
+ *                             one applies
  *   policies being fetched    256 a worker, then tempfail */
 #ifndef POSTBUS_VERIFIER_H
 #define POSTBUS_VERIFIER_H
@@ -57,8 +64,8 @@ struct verifier {
     bool draining;
 };
 
-/* Whether a further request may begin; otherwise the call was refused with `busy`. Each request that began ends with
- * verifier_end. */
+/* Whether a further request may begin; otherwise the call was refused with `busy`. Each request
+ * that began ends with verifier_end. */
 bool verifier_begin(struct verifier *v, struct bus_call *call);
 void verifier_end(struct verifier *v);
 
@@ -72,9 +79,9 @@ void records_serve(struct verifier *v);
 void check_serve(struct verifier *v);
 void txt_serve(struct verifier *v);
 
-/* Verifies a message and answers call with the verdict; with input->explain also with the steps. The request has begun
- * (verifier_begin) and ends here. arena has everything that input points to, and is destroyed at the end. The site's
- * own fields of input (name, time, policy) are set here. */
+/* Verifies a message and answers call with the verdict; with input->explain also with the steps.
+ * The request has begun (verifier_begin) and ends here. arena has everything that input points to,
+ * and is destroyed at the end. The site's own fields of input (name, time, policy) are set here. */
 void verify_start(struct verifier *v, struct bus_call *call, struct arena *arena, const struct trust_input *input);
 
 #endif

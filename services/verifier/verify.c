@@ -1,6 +1,7 @@
-/* verifier.verify: the verification of an incoming message (journey step 7). The verification functions are pure
- * (libcommon/trust): they run on the DNS answers that are known so far; the answers that they request are fetched all
- * at once, and they run again, until no answer is missing or a bound is reached. */
+/* verifier.verify: the verification of an incoming message (journey step 7). The verification
+ * functions are pure (libcommon/trust): they run on the DNS answers that are known so far; the
+ * answers that they request are fetched all at once, and they run again, until no answer is missing
+ * or a bound is reached. */
 #include <sodium.h>
 #include <stdlib.h>
 
@@ -70,8 +71,9 @@ static void answer_tempfail(struct verify *v, const char *reason) {
     buf_free(&reply);
 }
 
-/* DNS for the verification functions. Answers in the resolver's cache are returned at once, so that one round is enough
- * with a warm cache; other questions are added to the lookup, which fetches them before the next round. */
+/* DNS for the verification functions. Answers in the resolver's cache are returned at once, so that
+ * one round is enough with a warm cache; other questions are added to the lookup, which fetches
+ * them before the next round. */
 static const struct trust_answer *look_up(void *ctx, struct slice name, int type) {
     static const struct trust_answer late = {.status = TRUST_DNS_FAILED, .late = true};
     struct verify *v = ctx;
@@ -128,8 +130,8 @@ static void on_timeout(evutil_socket_t fd, short what, void *ctx) {
     struct trust_dns dns = {look_up, v};
     struct trust_result result;
     (void)fd, (void)what;
-    v->late = true; /* each function handles this itself: SPF gives temperror (RFC 7208 §4.6.4); the message is deferred
-                       only if the result could matter */
+    v->late = true; /* each function handles this itself: SPF gives temperror (RFC 7208 §4.6.4); the
+                       message is deferred only if the result could matter */
     if (trust_verify(v->arena, &v->input, &dns, v->verifier->trust_keys, &result) == TRUST_DONE)
         answer_result(v, &result);
     else

@@ -1,5 +1,5 @@
-/* codecs [ROUNDS]: what the hot messages cost in microseconds, by jansson as the rare ones are written and read, and by
- * the typed codecs. One thread; run it pinned to a core (taskset -c 1). */
+/* codecs [ROUNDS]: what the hot messages cost in microseconds, by jansson as the rare ones are
+ * written and read, and by the typed codecs. One thread; run it pinned to a core (taskset -c 1). */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>

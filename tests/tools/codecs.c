@@ -1,11 +1,13 @@
-/* codecs: what the typed codecs (libcommon/codec) write, for checks against proto-schemas/, and what they make of a
- * text.
+/* codecs: what the typed codecs (libcommon/codec) write, for checks against proto-schemas/, and
+ * what they make of a text.
  *
- *   codecs write          a line for each sample: the schema's name below proto-schemas/, a tab, the JSON
- *   codecs read NAME      standard input is a text of that schema: it is read and written again, in the codec's own way
- *                         where there is a writer, as "name=value" words where there is none; status 1 when it is
- *                         refused
- */
+ *   codecs write          a line for each sample: the schema's name below proto-schemas/, a tab,
+ *                         the JSON
+ *   codecs read NAME      standard input is a text of that schema: it is read and written again, in
+ *                         the codec's own way
+ *                         where there is a writer, as "name=value" words where there is none;
+ *                         status 1 when it is
+ *                         refused */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -120,9 +122,7 @@ static void write_events(struct buf *out) {
     line("events/mailbox.changed", mailbox_changed_write(&changed, out), out);
 }
 
-/* Reading
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* Reading */
 
 static const char *read_verify_reply(struct arena *arena, struct slice text, struct buf *out) {
     struct verify_reply r;

@@ -1,4 +1,5 @@
-/* hash PASSWORD PASSES BYTES: a stored password as another version of Postbus may have made it (argon2id). */
+/* hash PASSWORD PASSES BYTES: a stored password as another version of Postbus may have made it
+ * (argon2id). */
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,14 +1,15 @@
-/* proofs: the library's signatures on many messages without a process for each, for cross-checks with other
- * implementations. Reads requests from standard input, each a line of words that ends with the length of the bytes that
- * follow it, and answers each:
+/* proofs: the library's signatures on many messages without a process for each, for cross-checks
+ * with other implementations. Reads requests from standard input, each a line of words that ends
+ * with the length of the bytes that follow it, and answers each:
  *
- *   record NAME LENGTH             a TXT record that the DNS has from now on; "!" as its text: no answer. No reply.
+ *   record NAME LENGTH             a TXT record that the DNS has from now on; "!" as its text: no
+ *                                  answer. No reply.
  *   key SELECTOR LENGTH            a private key (PEM). No reply.
  *   verify LENGTH                  a message → a line of JSON: {"dkim":[…],"arc":{…}}
- *   sign SELECTOR DOMAIN LENGTH    a message → "LENGTH\n" and the DKIM-Signature field that dkim_sign makes
+ *   sign SELECTOR DOMAIN LENGTH    a message → "LENGTH\n" and the DKIM-Signature field that
+ *                                  dkim_sign makes
  *   sign-as SELECTOR TAGS LENGTH   the same with these tags (without white space, bh= and b=)
- *   seal SELECTOR DOMAIN LENGTH    a message → "LENGTH\n" and the ARC set that arc_seal makes
- */
+ *   seal SELECTOR DOMAIN LENGTH    a message → "LENGTH\n" and the ARC set that arc_seal makes */
 #include <jansson.h>
 #include <openssl/pem.h>
 #include <stdlib.h>

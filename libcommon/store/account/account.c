@@ -155,9 +155,7 @@ void account_delete(struct redis *r, const char *domain, struct slice local, acc
     account_call(r, on_one, PENDING(done, ctx), "account_delete", domain, 1, &local);
 }
 
-/* Resolving
- * --------------------------------------------------------------------------------------------------------------------------------
- */
+/* Resolving */
 
 static void on_resolve(void *ctx, const redisReply *reply) {
     struct pending p = pending_take(ctx);

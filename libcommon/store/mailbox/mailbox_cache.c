@@ -2,8 +2,8 @@
 #include "libcommon/mail/structure.h"
 #include "libcommon/store/mailbox/mailbox_private.h"
 
-/* The fields that mail clients show in lists; Return-Path and Delivered-To are not cached, because they are in the
- * prefix. */
+/* The fields that mail clients show in lists; Return-Path and Delivered-To are not cached, because
+ * they are in the prefix. */
 static const char *const cached_fields[] = {
     "From",
     "To",

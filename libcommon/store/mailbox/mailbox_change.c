@@ -1,5 +1,5 @@
-/* Flags stored, messages copied, moved and expunged: in chunks of MAILBOX_CHUNK messages, each one Function; the
- * results are combined. */
+/* Flags stored, messages copied, moved and expunged: in chunks of MAILBOX_CHUNK messages, each one
+ * Function; the results are combined. */
 #include "libcommon/store/mailbox/mailbox_private.h"
 
 enum change_kind { CHANGE_STORE, CHANGE_COPY, CHANGE_EXPUNGE };
@@ -22,7 +22,8 @@ struct change {
     struct buf text; /* keywords, or the target's name */
     bool flag;       /* move, or only \Deleted */
     /* the results */
-    struct buf first, second; /* packed: records and refused uids; from and to uids; expunged uids */
+    struct buf first, second; /* packed: records and refused uids; from and to uids; expunged
+                                 uids */
     uint32_t to_uidvalidity, to_folder;
     int error; /* told when what was copied is removed again */
     uint64_t modseq;
@@ -53,7 +54,8 @@ static uint32_t *unpack(const struct buf *packed, size_t *count) {
     return uids;
 }
 
-/* error: no results are returned then, though some changes may have happened; the whole call can be repeated. */
+/* error: no results are returned then, though some changes may have happened; the whole call can be
+ * repeated. */
 static void change_end(struct change *c, int error) {
     size_t first_count = 0, second_count = 0;
     uint32_t *first = NULL, *second = unpack(&c->second, &second_count);

@@ -1,5 +1,5 @@
-/* Deliveries: one Function for a message and all its recipients of one user, and the release of references of those to
- * whom it was not delivered. */
+/* Deliveries: one Function for a message and all its recipients of one user, and the release of
+ * references of those to whom it was not delivered. */
 #include "libcommon/store/mailbox/mailbox_private.h"
 
 #include "libcommon/base/ulid.h"
@@ -82,8 +82,8 @@ static void drop(struct redis *r, const char *key, const char *id, size_t count,
     blob_release(r, slice_of(id), count, refs, on_dropped, o);
 }
 
-/* After a refusal of the whole call: an earlier call of the same attempt may have succeeded, so only references that
- * the mailbox does not hold are released. */
+/* After a refusal of the whole call: an earlier call of the same attempt may have succeeded, so
+ * only references that the mailbox does not hold are released. */
 static void on_unheld(void *ctx, const redisReply *reply) {
     struct delivering *d = ctx;
     struct slice names[MAILBOX_RECIPIENTS_MAX];
@@ -123,7 +123,8 @@ static void on_delivered(void *ctx, const redisReply *reply) {
         refuse_all(d, error);
         return;
     }
-    results[0].error = STORE_INVALID; /* there is always a first one, which the compiler does not know */
+    results[0].error = STORE_INVALID; /* there is always a first one, which the compiler does not
+                                         know */
     for (size_t i = 0; i < d->count; i++) {
         const redisReply *one = reply->element[i];
         struct mailbox_delivered *v = &results[i];

@@ -1,5 +1,5 @@
-/* The janitor's access to the store. Only the mailbox service uses it, because it needs SCAN, which no other service
- * may use. Every call is one short Function or one page, and may be repeated. */
+/* The janitor's access to the store. Only the mailbox service uses it, because it needs SCAN, which
+ * no other service may use. Every call is one short Function or one page, and may be repeated. */
 #ifndef POSTBUS_STORE_MAILBOX_JANITOR_H
 #define POSTBUS_STORE_MAILBOX_JANITOR_H
 
@@ -20,13 +20,14 @@ void janitor_save(struct redis *r, const char *token, int64_t lease_ms, const st
                   mailbox_done_fn *done, void *ctx);
 void janitor_give_up(struct redis *r, const char *token, mailbox_done_fn *done, void *ctx);
 
-/* Records references without an owner, each "<blob id> <reference>" (at most 1,000), and returns when each was first
- * recorded (ms), in this round or the previous one. */
+/* Records references without an owner, each "<blob id> <reference>" (at most 1,000), and returns
+ * when each was first recorded (ms), in this round or the previous one. */
 typedef void janitor_suspect_fn(void *ctx, int error, size_t count, const int64_t first_ms[]);
 void janitor_suspect(struct redis *r, uint64_t round, int64_t now_ms, size_t count, const struct slice suspects[],
                      janitor_suspect_fn *done, void *ctx);
 
-/* A page of the keys of all users. cursor 0 begins; next 0: the last page. A key may occur twice. */
+/* A page of the keys of all users. cursor 0 begins; next 0: the last page. A key may occur
+ * twice. */
 typedef void janitor_scan_fn(void *ctx, int error, uint64_t next, size_t count, const struct slice keys[]);
 void janitor_scan(struct redis *r, uint64_t cursor, janitor_scan_fn *done, void *ctx);
 /* The user of a key "{u:<user>}…" and the rest after "}"; false: it is not such a key. */
@@ -46,14 +47,15 @@ struct janitor_user {
 };
 typedef void janitor_user_fn(void *ctx, int error, const struct janitor_user *user);
 void janitor_look(struct redis *r, struct slice user, janitor_user_fn *done, void *ctx);
-/* Removes keys of a deleted user, each named by its rest after "{u:<user>}"; at most 1,000. done gets their number. */
+/* Removes keys of a deleted user, each named by its rest after "{u:<user>}"; at most 1,000. done
+ * gets their number. */
 void janitor_unlink(struct redis *r, struct slice user, size_t count, const struct slice rests[], mailbox_done_fn *done,
                     void *ctx);
 /* Removes records of deliveries that have expired, at most max. done gets their number. */
 void janitor_forget(struct redis *r, struct slice user, size_t max, mailbox_done_fn *done, void *ctx);
 
-/* Counts a mailbox's messages, bytes and unseen from the records, page by page, and corrects the totals if they differ.
- * A mailbox that changes in the meantime is left for another time. */
+/* Counts a mailbox's messages, bytes and unseen from the records, page by page, and corrects the
+ * totals if they differ. A mailbox that changes in the meantime is left for another time. */
 enum janitor_count { JANITOR_RIGHT, JANITOR_WRONG, JANITOR_CHANGED };
 typedef void janitor_count_fn(void *ctx, int error, enum janitor_count result);
 void janitor_recount(struct redis *r, struct slice user, int64_t now_s, janitor_count_fn *done, void *ctx);

@@ -4,7 +4,6 @@
 #include "libcommon/base/ulid.h"
 
 /* Append
- * ---------------------------------------------------------------------------------------------------------------
  *
  * The blob is written first, then the record; if the record is refused, the blob is released. */
 
@@ -34,7 +33,8 @@ static void on_appended(void *ctx, const redisReply *reply) {
     if (error) {
         char text[MAILBOX_REF_MAX];
         struct slice ref = slice_of(mailbox_blob_ref(text, mailbox_user_of(a->key), SLICE(""), SLICE("")));
-        /* Without an answer it may have happened: then the blob stays, and the janitor releases it if it did not. */
+        /* Without an answer it may have happened: then the blob stays, and the janitor releases it
+         * if it did not. */
         if (error != STORE_UNAVAILABLE) blob_release(a->r, slice_of(a->id), 1, &ref, NULL, NULL);
         appending_end(a, error, 0, 0);
         return;
@@ -82,9 +82,7 @@ void mailbox_append(struct redis *r, struct slice user, uint32_t folder_id, stru
     blob_write(r, slice_of(a->id), message, 1, &ref, on_blob_written, a);
 }
 
-/* Reading
- * -------------------------------------------------------------------------------------------------------------------------------
- */
+/* Reading */
 
 struct reading {
     struct redis *r;
@@ -183,7 +181,8 @@ static void on_cached(void *ctx, const redisReply *reply) {
     int error = mailbox_reply_array(reply, c->count);
     bool complete = true;
     c->cached = memory_alloc((c->count + 1) * sizeof *c->cached);
-    for (size_t pass = 0; pass < 2 && !error; pass++) { /* a second time, from copies, when something is missing */
+    for (size_t pass = 0; pass < 2 && !error; pass++) { /* a second time, from copies, when
+                                                           something is missing */
         c->found = 0;
         for (size_t i = 0; i < c->count; i++) {
             struct slice prefix, packed = redis_reply_slice(reply->element[i]);

@@ -1,5 +1,5 @@
-/* The recount of a mailbox: every folder's records page by page, then the totals, if nothing has changed in the
- * meantime. */
+/* The recount of a mailbox: every folder's records page by page, then the totals, if nothing has
+ * changed in the meantime. */
 #include "libcommon/store/mailbox/mailbox_janitor.h"
 #include "libcommon/store/mailbox/mailbox_private.h"
 
@@ -87,8 +87,8 @@ static void on_page(void *ctx, const redisReply *reply) {
     f->unseen += redis_reply_integer(reply->element[2]);
     copy_text(c->after, reply->element[3]);
     if (!redis_reply_integer(reply->element[4])) {
-        /* The records and the index by modseq differ: the folder changed, or it is damaged; then no total is changed.
-         */
+        /* The records and the index by modseq differ: the folder changed, or it is damaged; then no
+         * total is changed. */
         if (redis_reply_integer(reply->element[5]) != f->messages) {
             end(c, 0, JANITOR_CHANGED);
             return;

@@ -128,9 +128,8 @@ bool mailbox_name_clean(struct slice name, char out[MAILBOX_NAME_MAX + 1], struc
     return true;
 }
 
-/* A refusal that is reported from the loop: sends a command that Redis answers at once, and reports the error instead
- * of its answer.
- */
+/* A refusal that is reported from the loop: sends a command that Redis answers at once, and reports
+ * the error instead of its answer. */
 struct failing {
     mailbox_done_fn *done;
     void *ctx;

@@ -1,11 +1,12 @@
-/* A folder's changes, page by page: a first sync of a large folder never holds Redis for longer than one page. */
+/* A folder's changes, page by page: a first sync of a large folder never holds Redis for longer
+ * than one page. */
 #include "libcommon/store/mailbox/mailbox_private.h"
 
 enum { RESTARTS_MAX = 3 };
 
-/* Pages come in modseq order, first of records, then of vanished uids. A record that changes between two pages is
- * returned again in a later page; one that vanishes between them is in the list of a later page. So the records after
- * the last page are one consistent state. */
+/* Pages come in modseq order, first of records, then of vanished uids. A record that changes
+ * between two pages is returned again in a later page; one that vanishes between them is in the
+ * list of a later page. So the records after the last page are one consistent state. */
 struct syncing {
     struct redis *r;
     mailbox_sync_fn *done;

@@ -1,4 +1,5 @@
-/* A user's mailbox as a whole: totals, quota, deletion; and the release of blobs that are no longer used. */
+/* A user's mailbox as a whole: totals, quota, deletion; and the release of blobs that are no longer
+ * used. */
 #include "libcommon/store/mailbox/mailbox_private.h"
 
 #include "libcommon/base/ulid.h"
@@ -6,8 +7,8 @@
 /* TOMBSTONE_SECONDS: longer than any message stays in the queue. */
 #define TOMBSTONE_SECONDS "2592000"
 
-/* Release: each blob first, then the note in {u}:x. A process that dies in between leaves the note, and the janitor
- * finds it. */
+/* Release: each blob first, then the note in {u}:x. A process that dies in between leaves the note,
+ * and the janitor finds it. */
 
 struct releasing {
     struct redis *r;
@@ -120,9 +121,7 @@ void mailbox_sweep(struct redis *r, struct slice user, mailbox_done_fn *done, vo
     sweep_step(s, 0);
 }
 
-/* Figures
- * -----------------------------------------------------------------------------------------------------------------------------------
- */
+/* Figures */
 
 struct asking {
     mailbox_stat_fn *stat;
@@ -167,8 +166,7 @@ void mailbox_set_quota(struct redis *r, struct slice user, uint64_t quota_bytes,
     free(key);
 }
 
-/* Deletion: in steps, each of which can be done again.
- * --------------------------------------------------------------------------------------- */
+/* Deletion: in steps, each of which can be done again. */
 
 struct deleting {
     struct redis *r;

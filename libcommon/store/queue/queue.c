@@ -72,7 +72,8 @@ static int compare_domains(const void *a, const void *b) {
     return order ? order : (x->domain.n > y->domain.n) - (x->domain.n < y->domain.n);
 }
 
-/* The distinct destination domains with their numbers of recipients, in place; returns their number. */
+/* The distinct destination domains with their numbers of recipients, in place; returns their
+ * number. */
 static size_t count_domains(struct counted_domain *all, size_t n) {
     size_t count = 0;
     qsort(all, n, sizeof *all, compare_domains);
@@ -179,8 +180,9 @@ void queue_release(struct redis *r, struct slice id, const char *token, queue_do
     call_for(r, pending_on_done, done, ctx, "queue_release", id, 2, args);
 }
 
-/* Record, in steps of bounded size that run concurrently. The first refused step decides the result; the step that
- * completes the last recipient reports that the entry was removed, in any order of the answers. */
+/* Record, in steps of bounded size that run concurrently. The first refused step decides the
+ * result; the step that completes the last recipient reports that the entry was removed, in any
+ * order of the answers. */
 
 struct recording {
     size_t waiting;

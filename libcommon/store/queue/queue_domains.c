@@ -1,4 +1,5 @@
-/* Entries by destination domain: read and changed a page at a time, so that no Function takes long. */
+/* Entries by destination domain: read and changed a page at a time, so that no Function takes
+ * long. */
 #include <stdlib.h>
 
 #include "libcommon/store/queue/queue_private.h"

@@ -19,7 +19,8 @@ static int read_states(struct envelope *e, const redisReply *list) {
     return 0;
 }
 
-/* {"<domain> <index>", next ms, …}: these times override those of the states, because a retry changes only them. */
+/* {"<domain> <index>", next ms, …}: these times override those of the states, because a retry
+ * changes only them. */
 static int read_times(struct envelope *e, const redisReply *list) {
     for (size_t i = 0; list && i + 1 < list->elements; i += 2) {
         struct slice member = redis_reply_slice(list->element[i]);

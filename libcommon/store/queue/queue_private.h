@@ -13,8 +13,8 @@ void queue_ask(struct redis *r, redis_reply_fn *fn, void *ctx, const char *funct
                const struct slice argv[]);
 /* The domain under which an address is indexed: in lower case; "" becomes "-". In the arena. */
 struct slice queue_domain(struct arena *a, struct slice address);
-/* One element of a Function's answer as an envelope. With damaged not NULL it never returns NULL: an entry that cannot
- * be read has no recipients, and *damaged is true. */
+/* One element of a Function's answer as an envelope. With damaged not NULL it never returns NULL:
+ * an entry that cannot be read has no recipients, and *damaged is true. */
 struct envelope *queue_read(const redisReply *entry, bool *damaged);
 /* The number of elements in the answer of a lease or a list: up to QUEUE_LEASE_MAX. */
 size_t queue_elements(const redisReply *reply, int error);

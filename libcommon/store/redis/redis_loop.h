@@ -1,6 +1,6 @@
-/* hiredis on a libevent loop. It replaces hiredis' own adapter: the commands of one turn of the loop are sent in one
- * write at its end, as in bus.c. The adapter waits until the socket is writable, which needs four epoll_ctl and one
- * more turn of the loop for each write. */
+/* hiredis on a libevent loop. It replaces hiredis' own adapter: the commands of one turn of the
+ * loop are sent in one write at its end, as in bus.c. The adapter waits until the socket is
+ * writable, which needs four epoll_ctl and one more turn of the loop for each write. */
 #ifndef POSTBUS_STORE_REDIS_LOOP_H
 #define POSTBUS_STORE_REDIS_LOOP_H
 

@@ -9,7 +9,8 @@ const char *arc_result_text(enum arc_result r) {
     return words[r];
 }
 
-/* One validation: the chain, and a key for every seal and for each message signature that is checked. */
+/* One validation: the chain, and a key for every seal and for each message signature that is
+ * checked. */
 struct validation {
     const struct dkim_message *m;
     const struct trust_dns *dns;
@@ -33,11 +34,12 @@ static void fetch(struct validation *v, const struct dkim_signature *s, struct d
     if (!key->key && needed) v->failed = reason; /* §5.2.1: a DNS failure too */
 }
 
-/* Checks the time and the body hash of a set's message signature: its key is needed only if both are right.
+/* Checks the time and the body hash of a set's message signature: its key is needed only if both
+ * are right.
  *
- * Without c= the canonicalization is simple/simple (§4.1.2 with RFC 6376 §3.5). Drafts of ARC had relaxed/relaxed, and
- * the public ARC test suite signs such a field with it ("ams c= not available"), so relaxed is tried when simple does
- * not match. Both are equally strong. */
+ * Without c= the canonicalization is simple/simple (§4.1.2 with RFC 6376 §3.5). Drafts of ARC had
+ * relaxed/relaxed, and the public ARC test suite signs such a field with it ("ams c= not
+ * available"), so relaxed is tried when simple does not match. Both are equally strong. */
 static const char *check_body(struct validation *v, size_t i) {
     struct dkim_signature *s = &v->chain.sets[i].ams;
     const struct body_digest *digest = NULL;

@@ -20,8 +20,8 @@ static struct slice skip_comments(struct slice s) {
     return s;
 }
 
-/* The instance of an ARC-Authentication-Results (§4.1.1: [CFWS] "i" [CFWS] "=" [CFWS] 1*2DIGIT [CFWS] ";"); 0 when it
- * has none. */
+/* The instance of an ARC-Authentication-Results (§4.1.1: [CFWS] "i" [CFWS] "=" [CFWS] 1*2DIGIT
+ * [CFWS] ";"); 0 when it has none. */
 static uint64_t results_instance(struct slice value, struct slice *payload) {
     uint64_t n;
     struct slice s = skip_comments(value);

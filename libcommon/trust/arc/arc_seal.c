@@ -12,7 +12,8 @@ struct sealer {
     int64_t now;
 };
 
-/* Begins a signature field with the tags that both kinds have; f is the position for further tags. */
+/* Begins a signature field with the tags that both kinds have; f is the position for further
+ * tags. */
 static struct folded begin(struct buf *field, const char *name, const struct sealer *s) {
     struct folded f = {.out = field};
     struct buf word = {0};
@@ -71,7 +72,8 @@ static int make_message_signature(const struct sealer *s, struct slice header,
     return failed;
 }
 
-/* §4.1.3; own: the new set without its seal. For a failed chain the seal covers only its own set (§5.1.2). */
+/* §4.1.3; own: the new set without its seal. For a failed chain the seal covers only its own set
+ * (§5.1.2). */
 static int make_seal(const struct sealer *s, bool chain_failed, struct arc_chain *chain, struct buf *field) {
     struct arc_set *own = &chain->sets[s->instance - 1];
     struct folded f = begin(field, "ARC-Seal", s);

@@ -12,8 +12,8 @@ struct body_hash {
     EVP_MD_CTX *md;
     struct body_hash_kind kind;
     uint64_t hashed;
-    uint64_t pending_lines; /* empty lines seen and not yet written: they are hashed only when another line follows (RFC
-                               6376 §3.4.3, §3.4.4) */
+    uint64_t pending_lines; /* empty lines seen and not yet written: they are hashed only when
+                               another line follows (RFC 6376 §3.4.3, §3.4.4) */
     bool pending_space, pending_cr, line_empty, any;
     size_t n;
     unsigned char piece[PIECE];
@@ -77,16 +77,18 @@ static void end_line(struct body_hash *h) {
 
 static bool is_blank(char c) { return c == ' ' || c == '\t'; }
 
-/* Hashes the rest of a line that has begun, byte by byte; most of the time of a relaxed body is spent here. Returns the
- * end position. */
+/* Hashes the rest of a line that has begun, byte by byte; most of the time of a relaxed body is
+ * spent here. Returns the end position. */
 static const char *put_relaxed(struct body_hash *h, const char *p, const char *end) {
     while (p < end && *p != '\r') {
         if (PIECE - h->n < 2) flush(h);
         unsigned char *begin = h->piece + h->n, *to = begin,
-                      *full = h->piece + PIECE - 1; /* there is always room for a byte and a space before it */
+                      *full = h->piece + PIECE - 1; /* there is always room for a byte and a space
+                                                       before it */
         bool space = h->pending_space;
         for (; p < end && *p != '\r' && to < full; p++) {
-            bool blank = is_blank(*p); /* without branches, which would be mispredicted for words of varying length */
+            bool blank = is_blank(*p); /* without branches, which would be mispredicted for words of
+                                          varying length */
             *to = ' ';
             to += space & !blank;
             *to = (unsigned char)*p;
@@ -140,8 +142,8 @@ void body_hash_finish(struct body_hash *h, unsigned char digest[BODY_HASH_BYTES]
         put_pending(h);
         put(h, "\r", 1);
     }
-    /* A body that does not end with CRLF gets one; an empty body is CRLF in simple (§3.4.3) and nothing in relaxed
-     * (§3.4.4). */
+    /* A body that does not end with CRLF gets one; an empty body is CRLF in simple (§3.4.3) and
+     * nothing in relaxed (§3.4.4). */
     if (!h->line_empty || (!h->any && !h->kind.relaxed)) put(h, "\r\n", 2);
     flush(h);
     EVP_DigestFinal_ex(h->md, digest, NULL);

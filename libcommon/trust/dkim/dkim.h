@@ -1,19 +1,23 @@
-/* DKIM (RFC 6376, with 8301: algorithms, 8463: Ed25519, 8616: internationalised): verifying and making of signatures.
- * Pure functions: keys are looked up through dns.h, bodies are given as hashes (body_hash.h), header fields are read
- * through dkim_header.h. ARC signatures (arc.h) use the same functions.
+/* DKIM (RFC 6376, with 8301: algorithms, 8463: Ed25519, 8616: internationalised): verifying and
+ * making of signatures. Pure functions: keys are looked up through dns.h, bodies are given as
+ * hashes (body_hash.h), header fields are read through dkim_header.h. ARC signatures (arc.h) use
+ * the same functions.
  *
  * Results (RFC 8601 §2.7.1, which is more precise than PERMFAIL and TEMPFAIL of RFC 6376 §3.9):
  *   pass       the body hash, the time and the signature are right
- *   fail       a usable signature and its key do not match the message (body hash, l= beyond the body, b=), or x= is in the past
- *   policy     not invalid, but not accepted: t= is in the future, or more different body hashes are needed than are computed
+ *   fail       a usable signature and its key do not match the message (body hash, l= beyond the
+ *              body, b=), or x= is in the past
+ *   policy     not invalid, but not accepted: t= is in the future, or more different body hashes
+ *              are
+ *              needed than are computed
  *   temperror  DNS did not answer for the key
- *   permerror  verification is not possible: a malformed signature or key record, no key, a revoked key, a key for
- * another purpose, an algorithm or RSA size that RFC 8301 excludes (rsa-sha1, under 1024 bits) or makes optional (over
- * 4096)
+ *   permerror  verification is not possible: a malformed signature or key record, no key, a revoked
+ *              key, a key for another purpose, an algorithm or RSA size that RFC 8301 excludes
+ *              (rsa-sha1, under 1024 bits) or makes optional (over 4096)
  *
- * Bounds: SIGNATURES_MAX signatures are verified (dkim_select: the author's domain first), DKIM_RECORDS_MAX key records
- * of a selector are tried, a key record has DKIM_KEY_RECORD_MAX bytes, a public exponent DKIM_RSA_EXPONENT_BITS_MAX
- * bits. */
+ * Bounds: SIGNATURES_MAX signatures are verified (dkim_select: the author's domain first),
+ * DKIM_RECORDS_MAX key records of a selector are tried, a key record has DKIM_KEY_RECORD_MAX bytes,
+ * a public exponent DKIM_RSA_EXPONENT_BITS_MAX bits. */
 #ifndef POSTBUS_TRUST_DKIM_H
 #define POSTBUS_TRUST_DKIM_H
 
@@ -24,13 +28,14 @@
 #include "libcommon/trust/dns.h"
 
 enum {
-    DKIM_RSA_BITS_MIN = 1024, /* RFC 8301 §3.2 */
-    DKIM_RSA_BITS_MAX =
-        4096, /* RFC 8301 §3.2: the largest size that a verifier must support; larger keys cost too much */
-    DKIM_RSA_EXPONENT_BITS_MAX =
-        64,                     /* 65537 has 17; with a long exponent a verification costs as much as a signature */
-    DKIM_KEY_RECORD_MAX = 8192, /* bytes; a 4096-bit key has 740 in base 64 */
-    DKIM_RECORDS_MAX = 3,       /* TXT records of one selector that are tried (RFC 6376 §6.1.2 step 4) */
+    DKIM_RSA_BITS_MIN = 1024,        /* RFC 8301 §3.2 */
+    DKIM_RSA_BITS_MAX = 4096,        /* RFC 8301 §3.2: the largest size that a verifier must support;
+                                        larger keys cost too much */
+    DKIM_RSA_EXPONENT_BITS_MAX = 64, /* 65537 has 17; with a long exponent a verification costs as
+                                        much as a signature */
+    DKIM_KEY_RECORD_MAX = 8192,      /* bytes; a 4096-bit key has 740 in base 64 */
+    DKIM_RECORDS_MAX = 3,            /* TXT records of one selector that are tried (RFC 6376 §6.1.2
+                                        step 4) */
     DKIM_FUTURE_SECONDS = 24 * 3600, /* a t= that is further in the future is not accepted */
     DKIM_STEPS_MAX = 12,             /* lines of explanation for one signature */
 };
@@ -52,11 +57,12 @@ struct dkim_signature {
 };
 
 enum dkim_flavour { DKIM_SIGNATURE, DKIM_ARC_MESSAGE, DKIM_ARC_SEAL };
-/* Returns NULL, or the reason of a permerror; *out then has the tags that could be read. value: of the field, folds
- * included. */
+/* Returns NULL, or the reason of a permerror; *out then has the tags that could be read. value: of
+ * the field, folds included. */
 const char *dkim_signature_parse(struct arena *arena, struct slice value, enum dkim_flavour flavour,
                                  struct dkim_signature *out);
-/* DKIM_PASS when the signature is valid at this time (t=, x=); otherwise the result and the reason. */
+/* DKIM_PASS when the signature is valid at this time (t=, x=); otherwise the result and the
+ * reason. */
 enum dkim_result dkim_signature_in_time(const struct dkim_signature *s, int64_t now, const char **reason);
 /* Whether a list parted by colons has this word (case-insensitive). */
 bool dkim_list_has(struct slice list, const char *word);
@@ -69,8 +75,8 @@ struct body_digest {
     unsigned char digest[BODY_HASH_BYTES];
     uint64_t hashed;
 };
-/* DKIM_PASS when the signature's bh= is the hash of the body; otherwise the result and the reason. *digest: the hash
- * with which it was compared, or NULL. */
+/* DKIM_PASS when the signature's bh= is the hash of the body; otherwise the result and the reason.
+ * *digest: the hash with which it was compared, or NULL. */
 enum dkim_result dkim_body_fits(const struct dkim_signature *s, size_t count, const struct body_digest digests[],
                                 const struct body_digest **digest, const char **reason);
 
@@ -80,15 +86,16 @@ struct dkim_candidate {
     const char *wrong; /* the reason of a permerror, or NULL */
     struct dkim_signature signature;
 };
-/* Selects the DKIM-Signature fields to verify, in their order in the message. If there are more than SIGNATURES_MAX,
- * signatures whose d= is a domain of the From field, or above or below one, come first (only these can make DMARC
- * pass), then other well-formed ones, then the rest, each from the top. So a sender cannot displace the author's
- * signature by adding others above it, except with invalid ones in the author's name. Returns their number; *total: the
- * number of all such fields. */
+/* Selects the DKIM-Signature fields to verify, in their order in the message. If there are more
+ * than SIGNATURES_MAX, signatures whose d= is a domain of the From field, or above or below one,
+ * come first (only these can make DMARC pass), then other well-formed ones, then the rest, each
+ * from the top. So a sender cannot displace the author's signature by adding others above it,
+ * except with invalid ones in the author's name. Returns their number; *total: the number of all
+ * such fields. */
 size_t dkim_select(struct arena *arena, struct slice header, struct dkim_candidate out[SIGNATURES_MAX], size_t *total);
 
-/* Parsed public keys by their text, so that the key of a frequent sender is decoded once. One cache for each worker;
- * bounded. */
+/* Parsed public keys by their text, so that the key of a frequent sender is decoded once. One cache
+ * for each worker; bounded. */
 struct dkim_key_cache;
 struct dkim_key_cache *dkim_key_cache_create(void);
 void dkim_key_cache_destroy(struct dkim_key_cache *c); /* NULL is allowed */
@@ -101,16 +108,15 @@ struct dkim_key {
     size_t record;     /* index of the record at the selector */
     struct slice text; /* the record; valid as long as the DNS answer */
 };
-/* The first usable key of a signature (§3.6.1, §6.1.2), from record `from` of its selector on: TRUST_PENDING, or
- * TRUST_DONE with DKIM_PASS and *key, or with another result and its reason. */
+/* The first usable key of a signature (§3.6.1, §6.1.2), from record `from` of its selector on:
+ * TRUST_PENDING, or TRUST_DONE with DKIM_PASS and *key, or with another result and its reason. */
 int dkim_key_fetch(const struct trust_dns *dns, struct dkim_key_cache *cache, const struct dkim_signature *s,
                    size_t from, struct dkim_key *key, enum dkim_result *result, const char **reason);
 void dkim_key_release(struct dkim_key *key);
 /* Whether b= is a signature of `data` by key. */
 bool dkim_signature_fits(const struct dkim_signature *s, const struct dkim_key *key, struct slice data);
-/* The same, also with the next usable keys of the selector when this one does not match (§6.1.2 step 4: the order of
- * records is undefined). *key: the last key that was tried.
- */
+/* The same, also with the next usable keys of the selector when this one does not match (§6.1.2
+ * step 4: the order of records is undefined). *key: the last key that was tried. */
 bool dkim_any_key_fits(const struct dkim_signature *s, const struct trust_dns *dns, struct dkim_key_cache *cache,
                        struct dkim_key *key, struct slice data);
 
@@ -121,8 +127,8 @@ struct dkim_message {
     const struct body_digest *digests;
     int64_t now;   /* seconds since 1970 */
     bool explain;  /* steps of explanation are requested */
-    bool ask_only; /* the caller waits for other DNS answers and will call again: keys are requested, but no signature
-                      is computed */
+    bool ask_only; /* the caller waits for other DNS answers and will call again: keys are
+                      requested, but no signature is computed */
 };
 
 struct dkim_verdict {
@@ -136,19 +142,21 @@ struct dkim_verdict {
     const char **steps; /* lookups, hashes and comparisons; printable ASCII */
 };
 
-/* Verifies the signatures that dkim_select selects, with *count verdicts in the arena. TRUST_PENDING: all missing keys
- * have been requested. */
+/* Verifies the signatures that dkim_select selects, with *count verdicts in the arena.
+ * TRUST_PENDING: all missing keys have been requested. */
 int dkim_verify(struct arena *arena, const struct dkim_message *m, const struct trust_dns *dns,
                 struct dkim_key_cache *cache, size_t *count, struct dkim_verdict **verdicts);
 
-/* Adds a "DKIM-Signature: …CRLF" field, relaxed/relaxed, with t= and without x= (a message may wait in queues for days,
- * while a replay needs only hours). It covers the header fields that should not change (§5.4.1). Fields that readers
- * display are over-signed: named once more than they occur, so that none can be added. Lines have at most 78 characters
- * where domain and selector allow it. 0, or -1 when the key cannot sign. */
+/* Adds a "DKIM-Signature: …CRLF" field, relaxed/relaxed, with t= and without x= (a message may wait
+ * in queues for days, while a replay needs only hours). It covers the header fields that should not
+ * change (§5.4.1). Fields that readers display are over-signed: named once more than they occur, so
+ * that none can be added. Lines have at most 78 characters where domain and selector allow it. 0,
+ * or -1 when the key cannot sign. */
 int dkim_sign(struct slice header, const unsigned char body_hash[BODY_HASH_BYTES], struct slice domain,
               struct slice selector, EVP_PKEY *key, int64_t now, struct buf *out);
 
-/* b64-encodes the signature of data by key: SHA-256 of it for Ed25519 too (RFC 8463 §3). 0 or -1. */
+/* b64-encodes the signature of data by key: SHA-256 of it for Ed25519 too (RFC 8463 §3). 0 or
+ * -1. */
 int dkim_sign_bytes(EVP_PKEY *key, struct slice data, struct buf *b64);
 
 #endif

@@ -9,8 +9,8 @@ static struct slice without_crlf(struct slice raw) {
     return raw;
 }
 
-/* §3.4.2: the name in lower case, the value unfolded, each run of WSP one space, none at its ends. WSP is space and
- * tab: a single CR or LF is data. */
+/* §3.4.2: the name in lower case, the value unfolded, each run of WSP one space, none at its ends.
+ * WSP is space and tab: a single CR or LF is data. */
 static void canonical_relaxed(struct slice raw, struct buf *out) {
     ptrdiff_t colon = slice_find(raw, ':');
     struct slice name = slice_head(raw, colon < 0 ? raw.n : (size_t)colon),
@@ -50,8 +50,8 @@ void dkim_canonical_field(struct slice raw, bool relaxed, struct buf *out) {
 }
 
 void dkim_field_without_b(struct slice raw, bool relaxed, struct buf *out) {
-    /* the tag itself, not the same text in the value of another tag; only the value and the white space around it are
-     * removed (§3.7) */
+    /* the tag itself, not the same text in the value of another tag; only the value and the white
+     * space around it are removed (§3.7) */
     struct buf field = {0};
     raw = without_crlf(raw);
     for (size_t i = (size_t)(slice_find(raw, ':') + 1); i < raw.n;) {

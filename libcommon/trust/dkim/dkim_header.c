@@ -13,8 +13,8 @@ struct indexed {
 struct header_index {
     size_t count;
     struct indexed *fields; /* by name; fields of one name from the bottom of the message up */
-    size_t *
-        taken; /* for the current signature, at the index of a name's first field: the number of fields already taken */
+    size_t *taken;          /* for the current signature, at the index of a name's first field: the
+                               number of fields already taken */
 };
 
 static int compare_names(struct slice a, struct slice b) {

@@ -71,7 +71,8 @@ static EVP_PKEY *decode_cached(struct dkim_key_cache *cache, struct slice p, boo
     return slot->key;
 }
 
-/* Whether the exponent of an RSA key is short enough; otherwise the key is refused before any computation with it. */
+/* Whether the exponent of an RSA key is short enough; otherwise the key is refused before any
+ * computation with it. */
 static bool exponent_is_sane(EVP_PKEY *key) {
     BIGNUM *e = NULL;
     bool sane = EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &e) == 1 && BN_num_bits(e) > 1 &&
@@ -182,7 +183,8 @@ void dkim_key_release(struct dkim_key *key) {
     key->key = NULL;
 }
 
-/* RFC 8463 §3: PureEdDSA over the SHA-256 of the data. Uses libsodium, which takes half the time of OpenSSL. */
+/* RFC 8463 §3: PureEdDSA over the SHA-256 of the data. Uses libsodium, which takes half the time of
+ * OpenSSL. */
 static bool ed25519_fits(struct slice signature, EVP_PKEY *key, struct slice data) {
     unsigned char digest[crypto_hash_sha256_BYTES], raw[crypto_sign_PUBLICKEYBYTES];
     size_t raw_n = sizeof raw;

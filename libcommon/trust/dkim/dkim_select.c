@@ -7,8 +7,8 @@
 
 enum { AUTHORS_MAX = 4, RANKS = 3 };
 
-/* The domains of the From field: any text after an "@" in it. A wrong match (in a display name) only moves a signature
- * forward. */
+/* The domains of the From field: any text after an "@" in it. A wrong match (in a display name)
+ * only moves a signature forward. */
 struct authors {
     size_t count;
     struct slice domains[AUTHORS_MAX];
@@ -81,8 +81,8 @@ size_t body_hash_wanted(struct slice header, struct body_hash_kind kinds[BODY_HA
     struct dkim_signature s, newest = {0};
     struct header_field f;
     size_t count = 0, total, at = 0, n = dkim_select(arena, header, selected, &total);
-    /* the newest message signature of ARC decides the result of the chain, so it comes first; the older ones only tell
-     * which instance was last valid, so they come last */
+    /* the newest message signature of ARC decides the result of the chain, so it comes first; the
+     * older ones only tell which instance was last valid, so they come last */
     for (int older = 0; older < 2; older++) {
         for (at = 0; header_next(header, &at, &f) == 1;) {
             if (!slice_is_nocase(f.name, "ARC-Message-Signature") ||

@@ -59,8 +59,8 @@ void folded_add_list(struct folded *f, struct slice list) {
 }
 
 void dkim_names_to_sign(const struct header_index *x, bool arc, struct buf *out) {
-    /* §5.4.1's fields, and MIME's. Fields that a mailing list or a resender may add later are signed if present, but
-     * not over-signed. */
+    /* §5.4.1's fields, and MIME's. Fields that a mailing list or a resender may add later are
+     * signed if present, but not over-signed. */
     static const struct {
         const char *name;
         bool over;

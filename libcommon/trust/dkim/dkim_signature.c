@@ -9,8 +9,8 @@ const char *dkim_result_text(enum dkim_result r) {
     return words[r];
 }
 
-/* A number of at most `digits` digits; a longer one counts as infinity (§3.5 t=, x=, l=). -1 when it is missing; false
- * when it is not a number. */
+/* A number of at most `digits` digits; a longer one counts as infinity (§3.5 t=, x=, l=). -1 when
+ * it is missing; false when it is not a number. */
 static bool take_number(struct slice text, size_t digits, int64_t *out) {
     uint64_t n;
     *out = -1;
@@ -23,8 +23,8 @@ static bool take_number(struct slice text, size_t digits, int64_t *out) {
     return true;
 }
 
-/* A name in the signature, in the normal form in which it is compared and looked up: A-labels in lower case (RFC 8616
- * §4). Empty: not a domain name. */
+/* A name in the signature, in the normal form in which it is compared and looked up: A-labels in
+ * lower case (RFC 8616 §4). Empty: not a domain name. */
 static struct slice take_domain(struct arena *arena, struct slice text) {
     char name[DOMAIN_BYTES];
     if (!text.n || text.p[text.n - 1] == '.' || domain_normalise(text, name) != 0) return SLICE("");
@@ -38,8 +38,8 @@ static bool is_subdomain(struct slice name, struct slice of) {
 
 static int hex(char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1; }
 
-/* The domain of i=, which is DKIM-quoted-printable (§2.11: "=XX", white space is ignored) and may have "@" in a
- * quoted local part. Empty: not one. */
+/* The domain of i=, which is DKIM-quoted-printable (§2.11: "=XX", white space is ignored) and may
+ * have "@" in a quoted local part. Empty: not one. */
 static struct slice identity_domain(struct arena *arena, struct slice i) {
     struct buf decoded = {0};
     struct slice domain = SLICE("");
@@ -99,8 +99,8 @@ struct raw_tags {
 static const char *read_tags(struct slice value, struct raw_tags *raw, struct dkim_signature *out) {
     struct tag tag;
     struct slice rest = value;
-    for (size_t i = 0; i < value.n;
-         i++) /* §3.2: tags are made of printable characters and folds; beyond ASCII with RFC 8616 */
+    for (size_t i = 0; i < value.n; i++) /* §3.2: tags are made of printable characters and folds;
+                                            beyond ASCII with RFC 8616 */
         if (((unsigned char)value.p[i] < ' ' && !strchr("\t\r\n", value.p[i])) || value.p[i] == 0x7f || !value.p[i])
             return "it holds a control character";
     if (!tags_are_valid(value)) return "the tag list is malformed (RFC 6376 section 3.2)";
@@ -153,7 +153,8 @@ static const char *check_dkim(struct arena *arena, const struct raw_tags *raw, s
     return is_subdomain(out->identity, out->d) ? NULL : "i= is not of the domain d="; /* §6.1.1 */
 }
 
-/* Checks the tags that only ARC signatures have (RFC 8617 §4.1.2, §4.1.3; v= has no meaning there). */
+/* Checks the tags that only ARC signatures have (RFC 8617 §4.1.2, §4.1.3; v= has no meaning
+ * there). */
 static const char *check_arc(enum dkim_flavour flavour, struct dkim_signature *out) {
     if (slice_to_u64(out->i, 50, &out->instance) != 0 || out->instance < 1)
         return "the instance i= is not a number from 1 to 50"; /* §4.2.1 */
@@ -161,8 +162,9 @@ static const char *check_arc(enum dkim_flavour flavour, struct dkim_signature *o
         return slice_is_nocase(out->cv, "none") || slice_is_nocase(out->cv, "pass") || slice_is_nocase(out->cv, "fail")
                    ? NULL
                    : "cv= is missing or none of none, pass and fail";
-    /* an empty h= is accepted, against RFC 6376 §3.5, because the public ARC test suite requires it ("ams h= empty"):
-     * such a signature covers only the body, and trust_chain.c does not trust it for the author */
+    /* an empty h= is accepted, against RFC 6376 §3.5, because the public ARC test suite requires it
+     * ("ams h= empty"): such a signature covers only the body, and trust_chain.c does not trust it
+     * for the author */
     if (!(out->h.p && !out->h.n) && !dkim_list_has(out->h, "from")) return "the From field is not signed";
     return dkim_list_has(out->h, "arc-seal") ? "h= names ARC-Seal" : NULL;
 }

@@ -22,7 +22,8 @@ void dkim_step(struct dkim_steps *s, const char *format, ...) {
     va_start(words, format);
     vsnprintf(line, DKIM_STEP_BYTES, format, words);
     va_end(words);
-    for (char *p = line; *p; p++) /* bytes of the message cannot control a terminal or break a line */
+    for (char *p = line; *p; p++) /* bytes of the message cannot control a terminal or break a
+                                     line */
         if (*p < ' ' || *p > '~') *p = *p == '\r' || *p == '\n' || *p == '\t' ? ' ' : '?';
     s->lines[s->count++] = line;
 }

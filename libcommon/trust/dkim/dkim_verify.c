@@ -46,8 +46,9 @@ int dkim_verify(struct arena *arena, const struct dkim_message *m, const struct 
             wait = true;
         else
             dkim_step_key(steps[i], &v->signature, &keys[i], v->reason);
-        if (v->result == DKIM_PASS) { /* this is the result for the key alone; it must not be taken for the result of
-                                         the signature while other keys are pending */
+        if (v->result == DKIM_PASS) { /* this is the result for the key alone; it must not be taken
+                                         for the result of the signature while other keys are
+                                         pending */
             v->result = DKIM_NONE;
             v->reason = "not verified yet";
         }

@@ -66,8 +66,8 @@ static enum alignment relaxed(struct check *c, struct slice domain) {
         if (slice_equal(c->seen[i].domain, domain)) return c->seen[i].alignment;
     if (author_walk(c) == TRUST_PENDING) return ALIGNMENT_PENDING;
     if (c->walk.no_answer) {
-        /* the author's organizational domain is one of the queried names, and the other domain would have to be within
-         * it */
+        /* the author's organizational domain is one of the queried names, and the other domain
+         * would have to be within it */
         return is_within(domain, c->walk.stops[c->walk.count - 1].domain) ? ALIGNMENT_UNKNOWN : NOT_ALIGNED;
     }
     if (!is_within(domain, c->walk.organization))
@@ -105,7 +105,8 @@ static void step_alignment(struct check *c, const char *what, struct slice domai
                              strict ? "strict" : "relaxed"));
 }
 
-/* The results of SPF and DKIM: whether each passed and is aligned, and whether an unknown one could be. */
+/* The results of SPF and DKIM: whether each passed and is aligned, and whether an unknown one could
+ * be. */
 struct proofs {
     bool spf, dkim, unsure;
 };
@@ -137,8 +138,8 @@ static int weigh(struct check *c, bool strict_spf, bool strict_dkim, struct proo
     return pending ? TRUST_PENDING : TRUST_DONE;
 }
 
-/* The record that applies (§4.10.1): the author domain's, else its organizational domain's, else its public suffix
- * domain's. NULL with *failed or without. */
+/* The record that applies (§4.10.1): the author domain's, else its organizational domain's, else
+ * its public suffix domain's. NULL with *failed or without. */
 static int discover(struct check *c, const struct dmarc_stop **found, bool *failed) {
     struct dmarc_stop *own = arena_alloc(c->arena, sizeof *own);
     *own = (struct dmarc_stop){.domain = c->query->from};
@@ -149,7 +150,8 @@ static int discover(struct check *c, const struct dmarc_stop **found, bool *fail
     *failed = own->found == DMARC_FOUND_NO_ANSWER;
     if (own->found == DMARC_FOUND_RECORD) *found = own;
     if (*failed || *found) return TRUST_DONE;
-    /* RFC 7489 §6.6.3 step 5 ends here when there are several; RFC 9989 §4.10 step 2 discards them and continues */
+    /* RFC 7489 §6.6.3 step 5 ends here when there are several; RFC 9989 §4.10 step 2 discards them
+     * and continues */
     if (own->found == DMARC_FOUND_SEVERAL && c->query->discovery == DMARC_PUBLIC_SUFFIXES) return TRUST_DONE;
     if (author_walk(c) == TRUST_PENDING) return TRUST_PENDING;
     *failed = c->walk.no_answer;
@@ -160,8 +162,8 @@ static int discover(struct check *c, const struct dmarc_stop **found, bool *fail
     return TRUST_DONE;
 }
 
-/* The policy for this author (§4.7, §4.10.1). *unsure: the author domain's existence (§3.2.13) is not known, and
- * matters. */
+/* The policy for this author (§4.7, §4.10.1). *unsure: the author domain's existence (§3.2.13) is
+ * not known, and matters. */
 static int choose_policy(struct check *c, const struct dmarc_stop *at, bool *unsure) {
     const struct dmarc_record *r = &at->record;
     struct dmarc_verdict *out = c->out;
@@ -184,7 +186,8 @@ static int choose_policy(struct check *c, const struct dmarc_stop *at, bool *uns
     return TRUST_DONE;
 }
 
-/* Applies t (§4.7) and, in a record without t, pct (RFC 7489 §6.6.4), which make the policy milder. */
+/* Applies t (§4.7) and, in a record without t, pct (RFC 7489 §6.6.4), which make the policy
+ * milder. */
 static void relieve(struct dmarc_verdict *out, int sampled) {
     out->applied = out->policy;
     if (out->policy == DMARC_POLICY_NONE) return;
@@ -197,8 +200,8 @@ static void relieve(struct dmarc_verdict *out, int sampled) {
     out->applied = out->policy == DMARC_POLICY_REJECT ? DMARC_POLICY_QUARANTINE : DMARC_POLICY_NONE;
 }
 
-/* The record is not available. A message that passes with every possible record needs none (identical domains align in
- * every mode). */
+/* The record is not available. A message that passes with every possible record needs none
+ * (identical domains align in every mode). */
 static int without_answer(struct check *c) {
     struct proofs p;
     struct dmarc_verdict *out = c->out;

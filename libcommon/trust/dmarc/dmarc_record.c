@@ -13,7 +13,8 @@ const char *dmarc_policy_text(enum dmarc_policy p) {
     return words[p];
 }
 
-/* "name = value" of one part between semicolons; false when the part is malformed and must be ignored (§4.8). */
+/* "name = value" of one part between semicolons; false when the part is malformed and must be
+ * ignored (§4.8). */
 static bool take_tag(struct slice part, struct slice *name, struct slice *value) {
     if (!slice_cut(&part, '=', name)) return false;
     *name = slice_trim(*name);
@@ -23,8 +24,8 @@ static bool take_tag(struct slice part, struct slice *name, struct slice *value)
     return name->n > 0 && value->n > 0;
 }
 
-/* The words of the grammar are ABNF literals, which are case-insensitive (RFC 5234 §2.3); only DMARC1 is case-sensitive
- * (§4.7). */
+/* The words of the grammar are ABNF literals, which are case-insensitive (RFC 5234 §2.3); only
+ * DMARC1 is case-sensitive (§4.7). */
 static bool take_policy(struct slice v, enum dmarc_policy *out) {
     for (int p = DMARC_POLICY_NONE; p <= DMARC_POLICY_REJECT; p++)
         if (slice_is_nocase(v, dmarc_policy_text((enum dmarc_policy)p))) {
@@ -111,7 +112,8 @@ int dmarc_record_parse(struct slice txt, struct dmarc_record *out) {
     if (txt.n > DMARC_RECORD_MAX) return -1;
     bool more = slice_cut(&rest, ';', &part);
     if (!more) part = txt;
-    /* §4.7: a record must begin with the tag v and the value DMARC1. The grammar (§4.8) allows no space before it */
+    /* §4.7: a record must begin with the tag v and the value DMARC1. The grammar (§4.8) allows no
+     * space before it */
     if (!part.n || (part.p[0] | 0x20) != 'v' || !take_tag(part, &name, &value) || name.n != 1 ||
         !slice_is(value, "DMARC1"))
         return -1;
@@ -131,7 +133,8 @@ int dmarc_record_parse(struct slice txt, struct dmarc_record *out) {
     }
     if (r.has_t) out->pct = 100;
     out->usable = true;
-    if (!r.has_p || r.bad_policy) { /* §4.10.1: counts as p=none if there is an address for reports */
+    if (!r.has_p || r.bad_policy) { /* §4.10.1: counts as p=none if there is an address for
+                                       reports */
         struct slice list = out->rua;
         struct dmarc_uri uri;
         out->usable = dmarc_uri_next(&list, &uri);
@@ -141,7 +144,8 @@ int dmarc_record_parse(struct slice txt, struct dmarc_record *out) {
     return 0;
 }
 
-/* scheme ":" and at least one byte that is allowed in a URI (RFC 3986); for mailto an address (RFC 6068 §2). */
+/* scheme ":" and at least one byte that is allowed in a URI (RFC 3986); for mailto an address (RFC
+ * 6068 §2). */
 static bool uri_is_valid(struct slice uri) {
     ptrdiff_t colon = slice_find(uri, ':');
     if (colon < 1 || (size_t)colon + 1 == uri.n) return false;

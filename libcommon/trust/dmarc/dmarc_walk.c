@@ -1,5 +1,5 @@
-/* Finding DMARC records and organizational domains: the DNS tree walk (RFC 9989 §4.10), or the public suffix list (RFC
- * 7489 §3.2). */
+/* Finding DMARC records and organizational domains: the DNS tree walk (RFC 9989 §4.10), or the
+ * public suffix list (RFC 7489 §3.2). */
 #include <libpsl.h>
 
 #include "libcommon/mail/domain.h"
@@ -29,8 +29,8 @@ static struct slice parent_of(struct slice name) {
     return dot < 0 ? SLICE("") : slice_skip(name, (size_t)dot + 1);
 }
 
-/* The names to query (§4.10 steps 3, 4, 7): domain, then its last 7 labels if it has 8 or more, else all but the first;
- * then one label less each time. */
+/* The names to query (§4.10 steps 3, 4, 7): domain, then its last 7 labels if it has 8 or more,
+ * else all but the first; then one label less each time. */
 static size_t plan(struct slice domain, struct dmarc_stop stops[DMARC_QUERIES_MAX]) {
     size_t count = 0, labels = count_labels(domain);
     for (struct slice at = domain; at.n && count < DMARC_QUERIES_MAX; count++) {
@@ -62,7 +62,8 @@ int dmarc_look(struct arena *arena, const struct trust_dns *dns, struct dmarc_st
     return TRUST_DONE;
 }
 
-/* The organizational domain (§4.10.2) of the records found, from the longest name to the shortest. */
+/* The organizational domain (§4.10.2) of the records found, from the longest name to the
+ * shortest. */
 static void select_organization(struct dmarc_walk *w) {
     struct slice start = w->stops[0].domain;
     w->organization = start;
@@ -100,7 +101,8 @@ int dmarc_walk(struct arena *arena, const struct trust_dns *dns, struct slice do
     *out = (struct dmarc_walk){.suffix = -1};
     if (how == DMARC_PUBLIC_SUFFIXES) return walk_by_list(arena, dns, domain, out);
     size_t count = plan(domain, out->stops);
-    for (size_t i = 0; i < count; i++) { /* all unknown names are requested at once; names after a stop are ignored */
+    for (size_t i = 0; i < count; i++) { /* all unknown names are requested at once; names after a
+                                            stop are ignored */
         pending |= dmarc_look(arena, dns, &out->stops[i]) == TRUST_PENDING;
         out->count = i + 1;
         if (!pending && out->stops[i].found == DMARC_FOUND_RECORD && out->stops[i].record.psd != 'u')

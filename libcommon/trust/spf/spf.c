@@ -1,5 +1,5 @@
-/* The start of check_host() (RFC 7208 §2.3, §2.4, §4.1, §4.3): chooses the identity and the domain, and reads the
- * client's address. */
+/* The start of check_host() (RFC 7208 §2.3, §2.4, §4.1, §4.3): chooses the identity and the domain,
+ * and reads the client's address. */
 #include <arpa/inet.h>
 
 #include "libcommon/mail/domain.h"
@@ -28,7 +28,8 @@ static bool take_ip(struct spf_run *r, struct slice ip) {
     return true;
 }
 
-/* Without final dot, U-labels as A-labels (RFC 8616 §4); text that is not a domain name is unchanged. */
+/* Without final dot, U-labels as A-labels (RFC 8616 §4); text that is not a domain name is
+ * unchanged. */
 static struct slice to_ascii(struct arena *arena, struct slice domain) {
     char a_labels[DOMAIN_BYTES];
     if (domain.n && domain.p[domain.n - 1] == '.') domain.n--;
@@ -45,7 +46,8 @@ int spf_check(struct arena *arena, const struct spf_query *q, const struct trust
                         .out = out,
                         .local = SLICE("postmaster"),
                         .helo = to_ascii(arena, q->helo)};
-    bool helo = q->helo_identity || !q->sender.n; /* §2.4: the null reverse-path means postmaster at the HELO name */
+    bool helo = q->helo_identity || !q->sender.n; /* §2.4: the null reverse-path means postmaster at
+                                                     the HELO name */
     *out = (struct spf_verdict){.reason = "",
                                 .scope = helo ? "helo" : "mfrom",
                                 .domain = "",

@@ -1,5 +1,6 @@
-/* check_host() of one domain: its record, and the terms of it from left to right (RFC 7208 §4.4 to §4.7, §5.1, §5.2,
- * §6). include and redirect are recursive; the depth is bounded by the ten terms that may query DNS. */
+/* check_host() of one domain: its record, and the terms of it from left to right (RFC 7208 §4.4 to
+ * §4.7, §5.1, §5.2, §6). include and redirect are recursive; the depth is bounded by the ten terms
+ * that may query DNS. */
 #include "libcommon/trust/spf/spf_private.h"
 
 enum { EXPLANATION_MAX = 500 };
@@ -20,8 +21,8 @@ static bool is_host_name(struct slice d) {
     return false;
 }
 
-/* Expands a domain-spec: SPF_NO_MATCH with *target (empty: no name can match, RFC 8616 §4), or the step that ends the
- * evaluation. */
+/* Expands a domain-spec: SPF_NO_MATCH with *target (empty: no name can match, RFC 8616 §4), or the
+ * step that ends the evaluation. */
 static enum spf_step expand(struct spf_run *r, struct slice spec, struct slice domain, bool counted,
                             struct slice *target) {
     struct spf_macros m = {
@@ -82,8 +83,9 @@ static enum spf_step evaluate_term(struct spf_run *r, const struct spf_term *t, 
     return t->kind == SPF_INCLUDE ? include(r, target) : spf_mechanism(r, t, target);
 }
 
-/* While an answer is pending, the first lookups of the following terms are requested too, within the limit on terms, so
- * that a record with many includes needs one round instead of one for each. */
+/* While an answer is pending, the first lookups of the following terms are requested too, within
+ * the limit on terms, so that a record with many includes needs one round instead of one for
+ * each. */
 static void ask_ahead(struct spf_run *r, struct slice terms, struct slice domain) {
     struct slice word;
     struct spf_term t;
@@ -99,7 +101,8 @@ static void ask_ahead(struct spf_run *r, struct slice terms, struct slice domain
     }
 }
 
-/* Fetches the explanation (§6.2): after any error there is none. It does not count towards a limit (§4.6.4). */
+/* Fetches the explanation (§6.2): after any error there is none. It does not count towards a limit
+ * (§4.6.4). */
 static int explain(struct spf_run *r, struct slice spec, struct slice domain) {
     struct slice name, text;
     struct spf_macros m = {.local = r->local,
@@ -157,7 +160,8 @@ static enum spf_result qualified(char q) {
     return q == '-' ? SPF_FAIL : q == '~' ? SPF_SOFTFAIL : q == '?' ? SPF_NEUTRAL : SPF_PASS;
 }
 
-/* This term decides the result, or none does ("default"). Inside an include, the including term decides. */
+/* This term decides the result, or none does ("default"). Inside an include, the including term
+ * decides. */
 static void decided(struct spf_run *r, const char *term, struct slice domain) {
     if (r->depth) return;
     r->out->mechanism = term;
@@ -167,7 +171,8 @@ static void decided(struct spf_run *r, const char *term, struct slice domain) {
                          : arena_printf(r->arena, "%s of %s matches", term, r->out->record_domain);
 }
 
-/* The terms after "v=spf1". A syntax error anywhere is found before anything is evaluated (§4.6). */
+/* The terms after "v=spf1". A syntax error anywhere is found before anything is evaluated
+ * (§4.6). */
 static int evaluate(struct spf_run *r, struct slice terms, struct slice domain, enum spf_result *result) {
     struct slice redirect, exp, word;
     struct spf_term t;

@@ -41,15 +41,16 @@ static bool macro_parse(struct slice spec, bool text, struct macro *m) {
     return true;
 }
 
-/* The bytes of the macro-expand that spec (with a "%" first) begins with; 0 when it is malformed. */
+/* The bytes of the macro-expand that spec (with a "%" first) begins with; 0 when it is
+ * malformed. */
 static size_t expand_bytes(struct slice spec, bool text) {
     struct macro m;
     if (spec.n >= 2 && (spec.p[1] == '%' || spec.p[1] == '_' || spec.p[1] == '-')) return 2;
     return macro_parse(spec, text, &m) ? m.bytes : 0;
 }
 
-/* Walks over a macro-string; *tail: the number of literal bytes after its last macro-expand, *macros: whether there is
- * one. */
+/* Walks over a macro-string; *tail: the number of literal bytes after its last macro-expand,
+ * *macros: whether there is one. */
 static bool walk(struct slice s, bool text, size_t *tail, bool *macros) {
     *tail = 0, *macros = false;
     for (size_t i = 0; i < s.n;) {
@@ -135,11 +136,12 @@ static void add_value(struct buf *b, char letter, const struct spf_macros *m) {
     }
 }
 
-/* value split at the delimiters, reversed when asked, the rightmost `keep` parts, with dots between them (§7.3). */
+/* value split at the delimiters, reversed when asked, the rightmost `keep` parts, with dots between
+ * them (§7.3). */
 static void transform(struct slice value, const struct macro *m, struct buf *out) {
     struct slice delimiters = m->delimiters.n ? m->delimiters : SLICE(".");
-    struct slice *parts =
-        memory_alloc((value.n + 1) * sizeof *parts); /* not in the arena: a record may have thousands of macros */
+    struct slice *parts = memory_alloc((value.n + 1) * sizeof *parts); /* not in the arena: a record may have
+                                                                          thousands of macros */
     size_t count = 0, start = 0;
     for (size_t i = 0; i <= value.n; i++) {
         if (i < value.n && !memchr(delimiters.p, value.p[i], delimiters.n)) continue;
@@ -185,7 +187,8 @@ static bool is_ascii(struct slice s) {
     return true;
 }
 
-/* A name to look up, without final dot; labels are removed from the left of a name that is too long (§7.3). */
+/* A name to look up, without final dot; labels are removed from the left of a name that is too long
+ * (§7.3). */
 static struct slice to_name(struct slice name) {
     if (name.n && name.p[name.n - 1] == '.') name.n--;
     while (name.n > NAME_MAX_BYTES) {

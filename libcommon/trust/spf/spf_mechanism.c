@@ -53,7 +53,8 @@ static bool address_fits(const struct spf_run *r, const unsigned char *address, 
     return bits % 8 == 0 || ((r->ip[bits / 8] ^ address[bits / 8]) & (0xff << (8 - bits % 8) & 0xff)) == 0;
 }
 
-/* Whether an address of the answer, which has the client's family, is in the same network as the client. */
+/* Whether an address of the answer, which has the client's family, is in the same network as the
+ * client. */
 static bool answer_fits(const struct spf_run *r, const struct trust_answer *a, int bits) {
     for (size_t i = 0; i < a->count && a->status == TRUST_DNS_OK; i++)
         if (a->records[i].data.n == (r->v6 ? 16u : 4u) &&
@@ -115,9 +116,9 @@ static bool is_within(struct slice name, struct slice domain) {
                                                 slice_equal_nocase(slice_skip(name, name.n - domain.n), domain));
 }
 
-/* The validated name of the client (§5.5) that is best for a domain (§7.3, p): the domain itself, else a name below it
- * (*within for both), else any; empty when there is none. False: pending. Errors and void lookups of these names are
- * not counted, because the client chooses the names. */
+/* The validated name of the client (§5.5) that is best for a domain (§7.3, p): the domain itself,
+ * else a name below it (*within for both), else any; empty when there is none. False: pending.
+ * Errors and void lookups of these names are not counted, because the client chooses the names. */
 static bool best_name(struct spf_run *r, const struct trust_answer *names, struct slice domain, struct slice *best,
                       bool *within) {
     bool pending = false;
@@ -163,8 +164,8 @@ enum spf_step spf_validated_name(struct spf_run *r, struct slice domain, bool co
     bool within;
     *name = SLICE("");
     if (!names) return SPF_STOP_PENDING;
-    if (counted && !r->names_asked) { /* §4.6.4: the PTR query of p counts once, because its answer is the same for
-                                         every p and ptr */
+    if (counted && !r->names_asked) { /* §4.6.4: the PTR query of p counts once, because its answer
+                                         is the same for every p and ptr */
         r->names_asked = true;
         if (++r->out->lookups > SPF_LOOKUPS_MAX) return spf_wrong(r, SPF_TOO_MANY_TERMS);
         if (names->status != TRUST_DNS_FAILED) {

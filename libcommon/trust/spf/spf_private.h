@@ -41,8 +41,9 @@ bool spf_next_word(struct slice *rest, struct slice *word);
 /* NULL, or the fault in words. */
 const char *spf_term_parse(struct slice word, struct spf_term *t);
 static inline bool spf_term_is_modifier(const struct spf_term *t) { return t->kind >= SPF_REDIRECT; }
-/* Parses all terms after "v=spf1" (§4.6: a syntax error anywhere is found before anything is evaluated): NULL with the
- * domain-specs of redirect and exp (empty: none), or the fault, and the term that has it. */
+/* Parses all terms after "v=spf1" (§4.6: a syntax error anywhere is found before anything is
+ * evaluated): NULL with the domain-specs of redirect and exp (empty: none), or the fault, and the
+ * term that has it. */
 const char *spf_record_parse(struct slice terms, struct slice *redirect, struct slice *exp, struct slice *wrong);
 
 /* The result of a term. PENDING stops the evaluation until DNS has answered. */
@@ -63,21 +64,20 @@ struct spf_run {
     int ahead;        /* queries of later terms that were sent early */
 };
 
-/* One DNS query of a term; void lookups are counted (§4.6.4). SPF_NO_MATCH with *answer (status OK, NODATA or
- * NXDOMAIN), or the step that ends the evaluation. A name that is invalid in DNS is not queried and counts as
- * nonexistent (§4.8 leaves this open).
- */
+/* One DNS query of a term; void lookups are counted (§4.6.4). SPF_NO_MATCH with *answer (status OK,
+ * NODATA or NXDOMAIN), or the step that ends the evaluation. A name that is invalid in DNS is not
+ * queried and counts as nonexistent (§4.8 leaves this open). */
 enum spf_step spf_ask(struct spf_run *r, struct slice name, int type, const struct trust_answer **answer);
 /* The same without counting; NULL: pending. */
 const struct trust_answer *spf_lookup(struct spf_run *r, struct slice name, int type);
 /* Whether a name is valid in DNS (RFC 1035 §2.3.4). */
 bool spf_is_dns_name(struct slice name);
 
-/* Evaluates a mechanism other than all and include (§5.3 to §5.7). target: its expanded domain-spec, or the current
- * domain. */
+/* Evaluates a mechanism other than all and include (§5.3 to §5.7). target: its expanded
+ * domain-spec, or the current domain. */
 enum spf_step spf_mechanism(struct spf_run *r, const struct spf_term *t, struct slice target);
-/* The value of the p macro (§7.3) for a domain: SPF_NO_MATCH with *name, empty for "unknown", or the step that ends the
- * evaluation. counted: the queries count towards the limits. */
+/* The value of the p macro (§7.3) for a domain: SPF_NO_MATCH with *name, empty for "unknown", or
+ * the step that ends the evaluation. counted: the queries count towards the limits. */
 enum spf_step spf_validated_name(struct spf_run *r, struct slice domain, bool counted, struct slice *name);
 
 /* check_host() of one domain, also for include and redirect: TRUST_DONE or TRUST_PENDING. */

@@ -28,8 +28,8 @@ static size_t digits_at(struct slice s) {
     return at;
 }
 
-/* Cuts dual-cidr-length (§5.3: "/24", "//64", "/24//64") from the end of s, and only from the end, because names may
- * contain "/". */
+/* Cuts dual-cidr-length (§5.3: "/24", "//64", "/24//64") from the end of s, and only from the end,
+ * because names may contain "/". */
 static bool take_dual_cidr(struct slice *s, struct spf_term *t) {
     size_t at = digits_at(*s);
     if (at < s->n && at >= 2 && s->p[at - 1] == '/' && s->p[at - 2] == '/') {
@@ -85,7 +85,8 @@ static const char *parse_mechanism(struct slice rest, struct spf_term *t) {
     return spf_is_domain_spec(t->spec) ? NULL : "a domain is malformed, or has a macro that is";
 }
 
-/* name "=" macro-string (§6). redirect and exp are never unknown modifiers, even if their value is malformed. */
+/* name "=" macro-string (§6). redirect and exp are never unknown modifiers, even if their value is
+ * malformed. */
 static const char *parse_modifier(struct slice name, struct slice value, struct spf_term *t) {
     t->kind = slice_is_nocase(name, "redirect") ? SPF_REDIRECT : slice_is_nocase(name, "exp") ? SPF_EXP : SPF_OTHER;
     t->spec = value;

@@ -1,5 +1,5 @@
-/* Lines of explanation. Bytes from DNS or the client are made printable before they reach a terminal or a JSON string.
- */
+/* Lines of explanation. Bytes from DNS or the client are made printable before they reach a
+ * terminal or a JSON string. */
 #include <arpa/inet.h>
 #include <stdarg.h>
 #include <stdio.h>

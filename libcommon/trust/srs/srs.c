@@ -60,8 +60,7 @@ static bool hash_fits(const struct srs_keys *keys, struct slice hash, const char
     return fits;
 }
 
-/* Local parts (RFC 5321 §4.1.2)
- * ---------------------------------------------------------------------------------------------------------- */
+/* Local parts (RFC 5321 §4.1.2) */
 
 static void add_unquoted(struct buf *out, struct slice local) {
     if (local.n < 2 || local.p[0] != '"' || local.p[local.n - 1] != '"') {
@@ -87,7 +86,8 @@ static bool is_dot_string(struct slice local) {
     return atom;
 }
 
-/* local@domain, with quotes where they are needed. SRS_TOO_LONG: out is as before. bound: of the local part. */
+/* local@domain, with quotes where they are needed. SRS_TOO_LONG: out is as before. bound: of the
+ * local part. */
 static enum srs_result add_address(struct buf *out, struct slice local, struct slice domain, size_t bound) {
     size_t before = out->n;
     if (is_dot_string(local)) {
@@ -121,8 +121,8 @@ static bool cut_address(struct slice address, struct buf *local, struct slice *d
 
 static bool is_separator(char c) { return c == '=' || c == '+' || c == '-'; }
 
-/* "SRS0=…": *rest is the text after the four letters, which begins with a separator: "=", or "+" or "-" in other
- * implementations. */
+/* "SRS0=…": *rest is the text after the four letters, which begins with a separator: "=", or "+" or
+ * "-" in other implementations. */
 static bool is_srs(struct slice local, const char *kind, struct slice *rest) {
     if (local.n < 6 || !slice_starts_nocase(local, slice_of(kind)) || !is_separator(local.p[4])) return false;
     *rest = slice_skip(local, 4);
@@ -136,9 +136,7 @@ static bool cut_srs1(struct slice text, struct slice *hash, struct slice *first,
            is_separator(rest->p[0]);
 }
 
-/* There and back
- * ---------------------------------------------------------------------------------------------------------------------------
- */
+/* There and back */
 
 enum srs_result srs_forward(const struct srs_keys *keys, struct slice sender, struct slice domain, int64_t now,
                             struct buf *out) {
@@ -147,7 +145,8 @@ enum srs_result srs_forward(const struct srs_keys *keys, struct slice sender, st
     char own[SRS_HASH_CHARS];
     const char *kind = "SRS1=";
     if (!keys->count || !cut_address(sender, &local, &from) ||
-        slice_find(from, '=') >= 0) { /* a domain has no "=", and the address could not be reversed */
+        slice_find(from, '=') >= 0) { /* a domain has no "=", and the address could not be
+                                         reversed */
         buf_free(&local);
         return SRS_NONE;
     }

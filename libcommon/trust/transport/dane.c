@@ -47,7 +47,8 @@ bool dane_record_is_usable(const struct dane_record *r) {
     }
 }
 
-/* RFC 7671 §9: a weaker digest is ignored when there is a stronger one of the same usage and selector. */
+/* RFC 7671 §9: a weaker digest is ignored when there is a stronger one of the same usage and
+ * selector. */
 static bool is_outdone(const struct dane_record *r, size_t count, const struct dane_record records[]) {
     if (r->matching != MATCHING_SHA256) return false;
     for (size_t i = 0; i < count; i++)

@@ -14,14 +14,15 @@ struct mta_sts_policy {
     const struct slice *mx; /* lower case; "*.example.com" for one label more */
 };
 
-/* Whether a TXT record is an MTA-STS record at all (§3.1): it begins with "v=STSv1;". A domain has a policy only if it
- * has exactly one such record. */
+/* Whether a TXT record is an MTA-STS record at all (§3.1): it begins with "v=STSv1;". A domain has
+ * a policy only if it has exactly one such record. */
 bool mta_sts_record_is(struct slice txt);
 /* A TXT record "v=STSv1; id=…" (§3.1): 0 and *id, or -1 when it is malformed. */
 int mta_sts_record_parse(struct slice txt, struct slice *id);
 /* Parses a policy (§3.2): 0, or -1 when it is malformed or lacks a required field. */
 int mta_sts_policy_parse(struct arena *arena, struct slice text, struct mta_sts_policy *out);
-/* Whether one pattern of a policy, an exact name or one with "*." for one label, matches this host (§4.1). */
+/* Whether one pattern of a policy, an exact name or one with "*." for one label, matches this host
+ * (§4.1). */
 bool mta_sts_pattern_allows(struct slice pattern, struct slice host);
 /* Whether the policy allows this MX host (§4.1). */
 bool mta_sts_allows(const struct mta_sts_policy *policy, struct slice host);

@@ -19,8 +19,8 @@ static bool is_name(struct slice s) {
     return true;
 }
 
-/* 1*(%x21-3A / %x3C / %x3E-7E): printable, without "=" and ";". A URI may contain "=", so it is allowed together with
- * spaces. */
+/* 1*(%x21-3A / %x3C / %x3E-7E): printable, without "=" and ";". A URI may contain "=", so it is
+ * allowed together with spaces. */
 static bool is_value(struct slice s, bool spaces) {
     for (size_t i = 0; i < s.n; i++) {
         unsigned char c = (unsigned char)s.p[i];

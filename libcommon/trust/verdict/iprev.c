@@ -6,7 +6,8 @@
 
 enum { NAMES_MAX = 10 };
 
-/* "1.2.0.192.in-addr.arpa" of a textual address; false when it is not an address. Mapped IPv4 counts as IPv4. */
+/* "1.2.0.192.in-addr.arpa" of a textual address; false when it is not an address. Mapped IPv4
+ * counts as IPv4. */
 static bool reverse_name(struct slice ip, struct buf *out, unsigned char address[16], bool *v6) {
     char text[64];
     if (ip.n >= sizeof text) return false;

@@ -1,12 +1,13 @@
-/* Fields of a received message that claim to be results of this site (RFC 8601 §5, §4.1; RFC 7208 §9.1). */
+/* Fields of a received message that claim to be results of this site (RFC 8601 §5, §4.1; RFC 7208
+ * §9.1). */
 #include "libcommon/mail/domain.h"
 #include "libcommon/trust/verdict/results_read.h"
 #include "libcommon/trust/verdict/trust_private.h"
 
 enum { DROPS_MAX = 60, RECEIVED_SPF_BYTES_MAX = 4096 };
 
-/* Whether a name is the name of this site: in upper or lower case, as U-labels or A-labels, with or without a final
- * dot. */
+/* Whether a name is the name of this site: in upper or lower case, as U-labels or A-labels, with or
+ * without a final dot. */
 static bool is_ours(struct slice name, const char *ours) {
     char text[DOMAIN_BYTES];
     return domain_normalise(name, text) == 0 ? strcmp(text, ours) == 0 : slice_is_nocase(name, ours);
@@ -39,8 +40,8 @@ void results_find_foreign(struct arena *arena, const struct trust_input *in, str
     while (header_next(in->header, &at, &f) == 1) {
         struct slice value = f.value;
         if (slice_is_nocase(f.name, "Authentication-Results")) {
-            results_authserv_id(arena, &value,
-                                &id); /* the authserv-id counts even if the rest of the field is malformed */
+            results_authserv_id(arena, &value, &id); /* the authserv-id counts even if the rest of
+                                                        the field is malformed */
             if (!is_ours(id, ours)) continue;
         } else if (!slice_is_nocase(f.name, "Received-SPF") || !names_us_as_receiver(arena, value, ours)) {
             continue;

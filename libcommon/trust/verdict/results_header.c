@@ -1,5 +1,6 @@
-/* Authentication-Results (RFC 8601, for UTF-8 RFC 8616 §6) and Received-SPF (RFC 7208 §9.1), written for this site.
- * Every value is written in the grammar of RFC 8601 §2.2: as a token, an address, or a quoted string. */
+/* Authentication-Results (RFC 8601, for UTF-8 RFC 8616 §6) and Received-SPF (RFC 7208 §9.1),
+ * written for this site. Every value is written in the grammar of RFC 8601 §2.2: as a token, an
+ * address, or a quoted string. */
 #include <utf8proc.h>
 
 #include "libcommon/mail/domain.h"
@@ -36,8 +37,8 @@ static size_t character_bytes(struct slice s) {
     return n < 2 || code < 0xa0 ? 0 : (size_t)n; /* C1 controls are not text */
 }
 
-/* Text of a quoted string or comment: `special` bytes are escaped with a backslash; bytes that are not allowed in a
- * header become "?". */
+/* Text of a quoted string or comment: `special` bytes are escaped with a backslash; bytes that are
+ * not allowed in a header become "?". */
 static void add_text(const struct writer *w, struct buf *out, struct slice s, size_t max, const char *special) {
     s = slice_head(s, max);
     while (s.n) {
@@ -54,7 +55,8 @@ static void add_text(const struct writer *w, struct buf *out, struct slice s, si
 
 static bool is_token_byte(char c) { return c > ' ' && c < 0x7f && !strchr("()<>@,;:\\\"/[]?=", c); } /* RFC 2045 §5.1 */
 
-/* token, or [ [ token ] "@" ] token: an address whose parts are dot-atoms and domain names is such. */
+/* token, or [ [ token ] "@" ] token: an address whose parts are dot-atoms and domain names is
+ * such. */
 static bool is_plain(struct slice s) {
     size_t signs = 0;
     for (size_t i = 0; i < s.n; i++) {
@@ -71,8 +73,8 @@ static bool is_plain(struct slice s) {
     return s.p[0] != '.' && !memmem(s.p, s.n, "..", 2) && !memmem(s.p, s.n, ".@", 2);
 }
 
-/* One value. A name or address in UTF-8 is written as such only where this is allowed; otherwise its domain is written
- * as A-labels. */
+/* One value. A name or address in UTF-8 is written as such only where this is allowed; otherwise
+ * its domain is written as A-labels. */
 static void add_value(const struct writer *w, struct buf *out, struct slice s) {
     char domain[DOMAIN_BYTES];
     struct buf text = {0};
@@ -106,7 +108,8 @@ static void add_property(struct writer *w, const char *name, struct slice value)
     buf_free(&piece);
 }
 
-/* ";" and "method=result" on a line of its own, with the reason when the result is not a success. */
+/* ";" and "method=result" on a line of its own, with the reason when the result is not a
+ * success. */
 static void add_result(struct writer *w, const char *method, const char *result, const char *reason) {
     struct buf piece = {0};
     buf_add_char(w->out, ';');
@@ -130,8 +133,8 @@ static void add_comment(struct writer *w, const char *comment) {
     buf_free(&piece);
 }
 
-/* §2.7.2: smtp.mailfrom; smtp.helo for the HELO identity, which also replaces a null reverse-path (RFC 7208 §2.4)
- */
+/* §2.7.2: smtp.mailfrom; smtp.helo for the HELO identity, which also replaces a null reverse-path
+ * (RFC 7208 §2.4) */
 static void add_spf(struct writer *w, const struct trust_input *in, const struct trust_result *r) {
     add_result(w, "spf", spf_result_text(r->spf.result), r->spf.reason);
     add_property(w, in->mail_from.n ? "smtp.mailfrom" : "smtp.helo", in->mail_from.n ? in->mail_from : in->helo);
@@ -160,8 +163,8 @@ static void add_dkim(struct writer *w, const struct trust_result *r) {
     }
 }
 
-/* The policy and the disposition are in a comment, as in other implementations, because no policy.* properties are
- * registered for them. */
+/* The policy and the disposition are in a comment, as in other implementations, because no policy.*
+ * properties are registered for them. */
 static void add_dmarc(struct writer *w, const struct trust_result *r) {
     const struct dmarc_verdict *d = &r->dmarc;
     char comment[128];

@@ -21,8 +21,8 @@ static void skip_cfws(struct slice *s) {
     *s = slice_skip(*s, i);
 }
 
-/* The content of a quoted string, or the text up to one of `ends`, white space or a comment; empty when there is none.
- */
+/* The content of a quoted string, or the text up to one of `ends`, white space or a comment; empty
+ * when there is none. */
 static struct slice take_value(struct arena *arena, struct slice *s, const char *ends) {
     skip_cfws(s);
     size_t n = 0;

@@ -1,4 +1,5 @@
-/* Reads Authentication-Results (RFC 8601 §2.2): its author (authserv-id) and each result. Pure; accepts any bytes. */
+/* Reads Authentication-Results (RFC 8601 §2.2): its author (authserv-id) and each result. Pure;
+ * accepts any bytes. */
 #ifndef POSTBUS_TRUST_RESULTS_READ_H
 #define POSTBUS_TRUST_RESULTS_READ_H
 
@@ -15,7 +16,8 @@ struct results_one {
     struct results_property properties[RESULTS_PROPERTIES_MAX];
 };
 
-/* Removes the authserv-id, and the version after it, from a field's value: 0, or -1 when there is none. */
+/* Removes the authserv-id, and the version after it, from a field's value: 0, or -1 when there is
+ * none. */
 int results_authserv_id(struct arena *arena, struct slice *value, struct slice *id);
 /* Removes the next result: 1; 0 at the end or for "none"; -1 when it is malformed. */
 int results_next(struct arena *arena, struct slice *value, struct results_one *out);

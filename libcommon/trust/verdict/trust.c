@@ -5,7 +5,8 @@ const char *trust_disposition_text(enum trust_disposition d) {
     return words[d];
 }
 
-/* Both identities of SPF (RFC 7208 §2.3, §2.4). With a null reverse-path they are one: postmaster@HELO. */
+/* Both identities of SPF (RFC 7208 §2.3, §2.4). With a null reverse-path they are one:
+ * postmaster@HELO. */
 static int check_spf(struct arena *arena, const struct trust_input *in, const struct trust_dns *dns,
                      struct trust_result *out) {
     struct spf_query q = {.ip = in->client_ip,
@@ -22,8 +23,8 @@ static int check_spf(struct arena *arena, const struct trust_input *in, const st
     return pending | spf_check(arena, &q, dns, &out->spf_helo);
 }
 
-/* A rank to compare the verdicts of two authors. From the worst: a fail, ordered by its policy; an unknown result; no
- * policy; a pass. */
+/* A rank to compare the verdicts of two authors. From the worst: a fail, ordered by its policy; an
+ * unknown result; no policy; a pass. */
 static int severity(const struct dmarc_verdict *v) {
     switch (v->result) {
     case DMARC_FAIL: return 20 + (int)v->applied * 10;
@@ -41,8 +42,8 @@ static void without_author(struct arena *arena, const struct trust_authors *auth
                                   .record_domain = "",
                                   .organizational_domain = "",
                                   .steps = arena_alloc(arena, sizeof *out->steps)};
-    out->result = authors->malformed ? DMARC_PERMERROR
-                                     : DMARC_NONE; /* RFC 7489 §11.2: none, if there is no identifier to align with */
+    out->result = authors->malformed ? DMARC_PERMERROR : DMARC_NONE; /* RFC 7489 §11.2: none, if there is no
+                                                                        identifier to align with */
     out->reason = !authors->fields     ? "there is no From field"
                   : authors->malformed ? "the From field has no address with a domain name"
                                        : "the From field has no address with a domain";

@@ -1,6 +1,6 @@
-/* Whether an ARC chain overrides a DMARC failure (RFC 8617 §7.2): the message passed at a sealer that this site trusts,
- * and all later sealers are trusted too. (An untrusted sealer in between could have put the sets of one message onto
- * another.) */
+/* Whether an ARC chain overrides a DMARC failure (RFC 8617 §7.2): the message passed at a sealer
+ * that this site trusts, and all later sealers are trusted too. (An untrusted sealer in between
+ * could have put the sets of one message onto another.) */
 #include "libcommon/trust/dkim/dkim.h"
 #include "libcommon/trust/tags.h"
 #include "libcommon/trust/verdict/results_read.h"
@@ -46,8 +46,8 @@ static struct slice domain_of(struct slice value) {
     return slice_skip(value, (size_t)(slice_find_last(value, '@') + 1));
 }
 
-/* Whether a domain can authenticate the author: it is the author's domain, or below the author's organizational domain
- * if that is known. */
+/* Whether a domain can authenticate the author: it is the author's domain, or below the author's
+ * organizational domain if that is known. */
 static bool speaks_for(const struct trust_result *r, struct slice domain) {
     struct slice organization = slice_of(r->dmarc.organizational_domain);
     if (slice_is_nocase(domain, r->dmarc.from_domain)) return true;
@@ -58,8 +58,8 @@ static bool speaks_for(const struct trust_result *r, struct slice domain) {
            (domain.n == organization.n || domain.p[domain.n - organization.n - 1] == '.');
 }
 
-/* Whether the results of a set authenticate the author: dmarc=pass, or a pass of spf or dkim for the author's domain.
- */
+/* Whether the results of a set authenticate the author: dmarc=pass, or a pass of spf or dkim for
+ * the author's domain. */
 static bool says_pass(struct arena *arena, const struct trust_result *r, struct slice value, struct slice *remote_ip) {
     struct results_one one;
     struct slice id;
@@ -97,7 +97,9 @@ const char *trust_chain_vouches(struct arena *arena, const struct trust_input *i
     struct slice remote_ip;
     struct buf comment = {0};
     collect(in->header, seals, r->arc.sets);
-    if (!seals[r->arc.sets - 1].covers_author) return NULL; /* the results could be those of another author's message */
+    if (!seals[r->arc.sets - 1].covers_author)
+        return NULL; /* the results could be those of another
+                        author's message */
     for (size_t k = r->arc.sets; k > 0 && is_trusted(in->policy, seals[k - 1].domain); k--) {
         if (!says_pass(arena, r, seals[k - 1].results, &remote_ip)) continue;
         buf_add_str(&comment, "arc=pass");

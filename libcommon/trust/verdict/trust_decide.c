@@ -1,6 +1,7 @@
-/* Decides about the message from the results (RFC 9989 §5.3.6, §5.4): the record's policy, the operator's overrides,
- * and the text of a refusal. A result that is unknown because DNS did not answer never leads to a refusal; the message
- * is deferred if the answer could change the decision. */
+/* Decides about the message from the results (RFC 9989 §5.3.6, §5.4): the record's policy, the
+ * operator's overrides, and the text of a refusal. A result that is unknown because DNS did not
+ * answer never leads to a refusal; the message is deferred if the answer could change the
+ * decision. */
 #include "libcommon/trust/verdict/trust_private.h"
 
 static void add_reason(struct trust_result *out, const char *type, const char *comment) {
@@ -78,7 +79,8 @@ void trust_decide(struct arena *arena, const struct trust_input *in, struct trus
             out->disposition = TRUST_QUARANTINE;
     } else if (out->dmarc.result == DMARC_TEMPERROR && out->dmarc.uncertain) {
         const struct trust_override *o = find_override(in, out);
-        if (o && policy_of(o->action) == DMARC_POLICY_NONE) { /* the message is accepted with any answer */
+        if (o && policy_of(o->action) == DMARC_POLICY_NONE) { /* the message is accepted with any
+                                                                 answer */
             add_reason(out, "local_policy", arena_printf(arena, "%.*s", SLICE_FMT(o->text)));
         } else {
             out->disposition = TRUST_TEMPFAIL;

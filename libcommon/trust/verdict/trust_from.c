@@ -1,5 +1,5 @@
-/* The author domains of a message (RFC 9989 §5.3.1): every domain in every From field, so that none can be hidden by
- * another (§11.5). */
+/* The author domains of a message (RFC 9989 §5.3.1): every domain in every From field, so that none
+ * can be hidden by another (§11.5). */
 #include "libcommon/mail/address.h"
 #include "libcommon/mail/domain.h"
 #include "libcommon/mail/header.h"
@@ -29,7 +29,9 @@ void trust_find_authors(struct arena *arena, struct slice header, struct trust_a
             return;
         }
         size_t n = address_parse(arena, f.value, ADDRESSES_MAX, &list);
-        if (n + 2 >= ADDRESSES_MAX) out->too_many = true; /* the list may continue after the part that was read */
+        if (n + 2 >= ADDRESSES_MAX)
+            out->too_many = true; /* the list may continue after the part
+                                     that was read */
         for (size_t i = 0; i < n; i++) {
             char domain[DOMAIN_BYTES];
             if (list[i].kind != ADDRESS_MAILBOX || !list[i].domain.n) continue;

@@ -4,7 +4,8 @@
 
 #include "libcommon/mail/domain.h"
 
-/* A domain as conditions are compared: lower case, A-labels, a leading dot kept. p NULL: it is not a domain. */
+/* A domain as conditions are compared: lower case, A-labels, a leading dot kept. p NULL: it is not
+ * a domain. */
 static struct slice take_domain(struct arena *arena, struct slice text) {
     char name[DOMAIN_BYTES];
     bool below = text.n && text.p[0] == '.';

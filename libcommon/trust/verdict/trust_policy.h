@@ -32,16 +32,19 @@ struct trust_policy {
 /* Texts of the settings; NULL or "" is the default.
  *   discovery:  "treewalk" (RFC 9989, the default) or "psl" (RFC 7489)
  *   sealers:    domains, comma-separated, whose ARC seals are trusted (RFC 8617 §7.2)
- *   overrides:  rows separated by ";", each "[from=D] [ip=NETWORK] [sealer=D] [spf=D] accept|quarantine|reject|none",
- * at least one condition; the first row that fits a message that fails DMARC decides about it spf, iprev: "mark" (the
- * default) or "reject" */
+ *   overrides:  rows separated by ";", each with at least one condition:
+ *               "[from=D] [ip=NETWORK] [sealer=D] [spf=D] accept|quarantine|reject|none";
+ *               the first row that matches a message that fails DMARC decides about it
+ *   spf, iprev: "mark" (the default) or "reject" */
 struct trust_settings {
     const char *discovery, *sealers, *overrides, *spf, *iprev;
 };
 
-/* The policy, of the arena; NULL for invalid settings, with the setting and the reason in *wrong. */
+/* The policy, of the arena; NULL for invalid settings, with the setting and the reason in
+ * *wrong. */
 const struct trust_policy *trust_policy_parse(struct arena *arena, const struct trust_settings *s, const char **wrong);
-/* Whether the client's address is in the row's network; true when it has none. IPv4 mapped into IPv6 counts as IPv4. */
+/* Whether the client's address is in the row's network; true when it has none. IPv4 mapped into
+ * IPv6 counts as IPv4. */
 bool trust_override_fits_client(const struct trust_override *o, struct slice ip);
 /* Whether name meets a condition ("": any name; "d": only d; ".d": d and all names below it). */
 bool trust_override_fits_domain(struct slice condition, struct slice name);

@@ -22,17 +22,20 @@ void trust_find_authors(struct arena *arena, struct slice header, struct trust_a
 int trust_check_authors(struct arena *arena, const struct trust_input *in, const struct trust_dns *dns,
                         struct trust_result *out);
 
-/* The client's name, if one of its PTR names resolves to its address (RFC 8601 §3). TRUST_PENDING as elsewhere. */
+/* The client's name, if one of its PTR names resolves to its address (RFC 8601 §3). TRUST_PENDING
+ * as elsewhere. */
 int iprev_check(struct arena *arena, const struct trust_input *in, const struct trust_dns *dns,
                 struct trust_result *out);
 const char *iprev_text(const struct trust_result *r);
 
 /* Decides about the message: disposition, code, text, overrides. */
 void trust_decide(struct arena *arena, const struct trust_input *in, struct trust_result *out);
-/* Whether trusted sealers authenticate the author (RFC 8617 §7.2): the override's comment (§7.2.2), or NULL. */
+/* Whether trusted sealers authenticate the author (RFC 8617 §7.2): the override's comment (§7.2.2),
+ * or NULL. */
 const char *trust_chain_vouches(struct arena *arena, const struct trust_input *in, const struct trust_result *r);
 
-/* Finds received fields that claim to be results of this site; they will be removed (RFC 8601 §5, §4.1). */
+/* Finds received fields that claim to be results of this site; they will be removed (RFC 8601 §5,
+ * §4.1). */
 void results_find_foreign(struct arena *arena, const struct trust_input *in, struct trust_result *out);
 
 #endif

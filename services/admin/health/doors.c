@@ -31,7 +31,8 @@ static bool read_door(struct slice text, const char *hostname, struct door *out)
     return true;
 }
 
-/* "host", "host@port", and further ones after commas: the first is the server on which zones are created. */
+/* "host", "host@port", and further ones after commas: the first is the server on which zones are
+ * created. */
 static void read_dns(struct door *out) {
     struct slice all = slice_of(config_text("POSTBUS_DNS_SERVER", "")), first = all, host;
     uint64_t port = 53;

@@ -1,4 +1,5 @@
-/* The listeners ("doors") that `postbus health` checks: those of the mail services and the name server. */
+/* The listeners ("doors") that `postbus health` checks: those of the mail services and the name
+ * server. */
 #ifndef POSTBUS_ADMIN_DOORS_H
 #define POSTBUS_ADMIN_DOORS_H
 
@@ -17,8 +18,9 @@ struct doors {
     struct door dns; /* host empty: there is no name server of the site's own */
 };
 
-/* From POSTBUS_HEALTH_DOORS ("name=host:port" or "name=host:port/tls", comma-separated; "off": none) and
- * POSTBUS_DNS_SERVER. An invalid setting ends the process. hostname: the server name for TLS. */
+/* From POSTBUS_HEALTH_DOORS ("name=host:port" or "name=host:port/tls", comma-separated; "off":
+ * none) and POSTBUS_DNS_SERVER. An invalid setting ends the process. hostname: the server name for
+ * TLS. */
 void doors_read(struct doors *out, const char *hostname);
 
 #endif

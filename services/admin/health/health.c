@@ -1,6 +1,7 @@
-/* /api/v1/health: the state of each part of the system, and what to do about a part that does not work. 200 when the
- * bus, the store and accounts answer; otherwise 503. One check serves all requests that arrive during it and within a
- * second after it, so that many requests do not load the other services. */
+/* /api/v1/health: the state of each part of the system, and what to do about a part that does not
+ * work. 200 when the bus, the store and accounts answer; otherwise 503. One check serves all
+ * requests that arrive during it and within a second after it, so that many requests do not load
+ * the other services. */
 #include "services/admin/health/health.h"
 
 #include <event2/dns.h>
@@ -14,7 +15,8 @@
 
 enum { ASK_WITHIN_MS = 2000, DOOR_WITHIN_MS = 3000, CACHE_US = 1000000, DOMAIN_BYTES_MAX = 256 };
 
-/* Any answer, also a refusal, shows that the service works; no answer or "unavailable" shows that it does not. */
+/* Any answer, also a refusal, shows that the service works; no answer or "unavailable" shows that
+ * it does not. */
 static const struct part {
     const char *name, *verb, *ask;
 } parts[] = {
@@ -102,9 +104,7 @@ static void one_done(struct health *h) {
     if (--h->waiting == 0) finish(h);
 }
 
-/* Doors
- * ---------------------------------------------------------------------------------------------------------------------------------
- */
+/* Doors */
 
 static void on_door(void *ctx, const char *why) {
     struct one *o = ctx;
@@ -132,7 +132,8 @@ static void look_at(struct health *h, const struct door *d) {
     probe_start(h->admin->worker->base, h->dns, h->tls, &d->target, DOOR_WITHIN_MS, on_door, o);
 }
 
-/* The zone of a hosted domain must exist; without a hosted domain, any answer shows that the name server works. */
+/* The zone of a hosted domain must exist; without a hosted domain, any answer shows that the name
+ * server works. */
 static void look_at_dns(struct health *h, const json_t *domains) {
     const char *first = json_string_value(json_array_get(domains, 0));
     if (!*h->doors.dns.host) return;
@@ -141,9 +142,7 @@ static void look_at_dns(struct health *h, const json_t *domains) {
     look_at(h, &h->doors.dns);
 }
 
-/* Services on the bus, and the store
- * ----------------------------------------------------------------------------------------------------
- */
+/* Services on the bus, and the store */
 
 static void on_answer(void *ctx, int error, const json_t *reply) {
     struct one *o = ctx;
@@ -170,9 +169,8 @@ static void on_answer(void *ctx, int error, const json_t *reply) {
     one_done(h);
 }
 
-/* A command that Redis refuses at its memory limit and that writes nothing: it appends an empty text to a key that does
- * not exist.
- */
+/* A command that Redis refuses at its memory limit and that writes nothing: it appends an empty
+ * text to a key that does not exist. */
 static void ask_store(struct health *h, redis_reply_fn *done) {
     struct slice argv[] = {SLICE("SETRANGE"), SLICE("health"), SLICE("0"), SLICE("")};
     redis_command(h->admin->worker->redis, done, h, 4, argv);

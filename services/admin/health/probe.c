@@ -17,7 +17,8 @@ struct probe {
     void *ctx;
     struct event *clock;
     struct evdns_getaddrinfo_request *lookup;
-    struct evutil_addrinfo *addresses, *next; /* next: the address that is tried when this one fails */
+    struct evutil_addrinfo *addresses, *next; /* next: the address that is tried when this one
+                                                 fails */
     struct stream *stream;
     int timeout_ms;
     bool begun, connected, finished;
@@ -51,9 +52,7 @@ static void finish_text(struct probe *p, const char *what, struct slice text) {
     finish(p, p->why);
 }
 
-/* Greetings
- * ------------------------------------------------------------------------------------------------------------------------------
- */
+/* Greetings */
 
 static void read_greeting(struct probe *p) {
     struct slice line;
@@ -82,9 +81,7 @@ static void check_certificate(struct probe *p) {
         finish(p, "its certificate has expired");
 }
 
-/* DNS
- * -----------------------------------------------------------------------------------------------------------------------------------
- */
+/* DNS */
 
 static void add_u16(struct buf *out, unsigned value) {
     buf_add_char(out, (char)(value >> 8));
@@ -142,9 +139,7 @@ static void read_soa(struct probe *p) {
     }
 }
 
-/* The connection
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* The connection */
 
 static void connect_next(struct probe *p);
 

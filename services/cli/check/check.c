@@ -1,5 +1,5 @@
-/* postbus check …: the verification of this system as shell commands, without a running site. The commands are in
- * check_spf.c, check_message.c, check_domain.c. */
+/* postbus check …: the verification of this system as shell commands, without a running site. The
+ * commands are in check_spf.c, check_message.c, check_domain.c. */
 #include <stdlib.h>
 
 #include "services/cli/check/check.h"

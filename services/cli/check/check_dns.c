@@ -1,12 +1,14 @@
-/* The DNS client of `postbus check`: sends one question after the other to the given server, or to the system's, and
- * waits. It is not a resolver: it follows aliases, but leaves recursion and DNSSEC to the server (an answer is secure
- * if the server sets AD). So any DNS server can be used: one that only serves zones, one without EDNS, a script.
+/* The DNS client of `postbus check`: sends one question after the other to the given server, or to
+ * the system's, and waits. It is not a resolver: it follows aliases, but leaves recursion and
+ * DNSSEC to the server (an answer is secure if the server sets AD). So any DNS server can be used:
+ * one that only serves zones, one without EDNS, a script.
  *
- * A server that serves zones without recursion refuses the questions of a DMARC tree walk for names above its zones;
- * such names count as nonexistent. Every other refusal is a failure.
+ * A server that serves zones without recursion refuses the questions of a DMARC tree walk for names
+ * above its zones; such names count as nonexistent. Every other refusal is a failure.
  *
- * Bounds: UDP_TRIES attempts for a question, at all servers; TCP_MS over TCP; ALIASES_MAX aliases. When WASTED_MS were
- * spent on waiting for missing answers, or when no answer ever arrived, further questions fail at once. */
+ * Bounds: UDP_TRIES attempts for a question, at all servers; TCP_MS over TCP; ALIASES_MAX aliases.
+ * When WASTED_MS were spent on waiting for missing answers, or when no answer ever arrived, further
+ * questions fail at once. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -60,8 +62,8 @@ static void print_answer(const struct known *k) {
     }
 }
 
-/* Gets an answering packet in d->last: from any server, over UDP, then over TCP if it was truncated. False when there
- * was none except SERVFAIL or REFUSED. */
+/* Gets an answering packet in d->last: from any server, over UDP, then over TCP if it was
+ * truncated. False when there was none except SERVFAIL or REFUSED. */
 static bool exchange(struct check_dns *d, struct slice name, int type, struct wire_answer *out) {
     bool got = false;
     for (int round = 0; round < UDP_TRIES; round++)
@@ -87,7 +89,8 @@ static bool exchange(struct check_dns *d, struct slice name, int type, struct wi
     return got;
 }
 
-/* Whether the question to a server without recursion is for _dmarc of a name above one of its zones. */
+/* Whether the question to a server without recursion is for _dmarc of a name above one of its
+ * zones. */
 static bool is_above_its_zones(const struct check_dns *d, struct slice name) {
     static const char label[] = "_dmarc.";
     if (!slice_starts_nocase(name, slice_of(label))) return false;
@@ -120,7 +123,8 @@ static void resolve(struct check_dns *d, struct known *k) {
             k->answer.records = a.records;
             return;
         }
-        name = a.alias; /* the answer ends with an alias, whose target may be in another zone of this server */
+        name = a.alias; /* the answer ends with an alias, whose target may be in another zone of
+                           this server */
     }
 }
 

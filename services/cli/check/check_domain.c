@@ -1,6 +1,5 @@
-/* postbus check domain: the mail records of any domain as receivers and senders see them, part by part, with the
- * changes to make. Needs no running site.
- */
+/* postbus check domain: the mail records of any domain as receivers and senders see them, part by
+ * part, with the changes to make. Needs no running site. */
 #include "services/cli/check/check_domain.h"
 #include "libcommon/base/member.h"
 

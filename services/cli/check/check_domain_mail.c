@@ -9,9 +9,7 @@
 
 enum { RSA_BITS_MIN = 1024, RSA_BITS_GOOD = 2048, ED25519_BYTES = 32, KEY_BYTES_MAX = 4096 };
 
-/* MX
- * ------------------------------------------------------------------------------------------------------------------------------------------
- */
+/* MX */
 
 static void reverse_name(const unsigned char *b, bool six, char out[80]) {
     size_t n = 0;
@@ -23,8 +21,8 @@ static void reverse_name(const unsigned char *b, bool six, char out[80]) {
     snprintf(out + n, 80 - n, "ip6.arpa");
 }
 
-/* An address of a host, with its name: a host that also sends mail needs a name that resolves to its address (RFC 8601
- * §3). */
+/* An address of a host, with its name: a host that also sends mail needs a name that resolves to
+ * its address (RFC 8601 §3). */
 static void add_address(struct domain_check *c, json_t *list, const struct trust_record *r, bool six) {
     char text[INET6_ADDRSTRLEN], reverse[80];
     inet_ntop(six ? AF_INET6 : AF_INET, r->data.p, text, sizeof text);
@@ -71,7 +69,8 @@ void check_domain_mx(struct domain_check *c) {
             mx, json_pack("{s:i,s:s,s:s,s:[]}", "preference", 0, "host", ".", "verdict", "ok", "addresses"));
     } else if (a->status == TRUST_DNS_OK) {
         for (size_t i = 0; i < a->count; i++) add_host(c, mx, a->records[i].preference, a->records[i].data);
-    } else if (a->status == TRUST_DNS_NODATA) { /* RFC 5321 §5.1: without an MX the domain itself is the host */
+    } else if (a->status == TRUST_DNS_NODATA) { /* RFC 5321 §5.1: without an MX the domain itself is
+                                                   the host */
         domain_problem(c, "mx", NULL, PROBLEM_WARNING,
                        "there is no MX record, so mail is sent to the domain's own address, if it has one: publish an "
                        "MX, or a null MX (RFC 7505)");
@@ -79,9 +78,7 @@ void check_domain_mx(struct domain_check *c) {
     }
 }
 
-/* SPF
- * -----------------------------------------------------------------------------------------------------------------------------------------
- */
+/* SPF */
 
 /* The result for an unauthorized client, with an address that no reasonable record permits. */
 static void ask_stranger(struct domain_check *c, const char *ip, struct spf_verdict *out) {
@@ -143,9 +140,7 @@ void check_domain_spf(struct domain_check *c) {
                 gone));
 }
 
-/* DKIM
- * ----------------------------------------------------------------------------------------------------------------------------------------
- */
+/* DKIM */
 
 /* The size in bits of the key in a record (RFC 6376 §3.6.1, RFC 8463 §4.2); 0 with the reason. */
 static int key_bits(struct slice record, const char **reason) {

@@ -7,11 +7,10 @@
 
 enum { TLSA_FIXED = 3, CAA_FIXED = 2, ADDRESSES_BYTES_MAX = 256 };
 
-/* DMARC
- * ---------------------------------------------------------------------------------------------------------------------------------------
- */
+/* DMARC */
 
-/* The DMARC result for unauthenticated mail in the domain's name, with the tree walk that a receiver does. */
+/* The DMARC result for unauthenticated mail in the domain's name, with the tree walk that a
+ * receiver does. */
 void check_domain_dmarc(struct domain_check *c) {
     struct dmarc_query stranger = {.from = slice_of(c->domain), .spf = SPF_NONE, .spf_domain = SLICE("")};
     struct dmarc_verdict v;
@@ -49,9 +48,7 @@ void check_domain_dmarc(struct domain_check *c) {
                        "there is no rua=: you get no reports about mail in this name");
 }
 
-/* MTA-STS
- * -------------------------------------------------------------------------------------------------------------------------------------
- */
+/* MTA-STS */
 
 static void check_policy(struct domain_check *c, json_t *sts) {
     const char *host = arena_printf(c->arena, "mta-sts.%s", c->domain);
@@ -118,9 +115,7 @@ void check_domain_mta_sts(struct domain_check *c) {
         check_policy(c, sts);
 }
 
-/* TLS-RPT (RFC 8460 §3)
- * -----------------------------------------------------------------------------------------------------------------------
- */
+/* TLS-RPT (RFC 8460 §3) */
 
 void check_domain_tls_rpt(struct domain_check *c) {
     json_t *found;
@@ -140,9 +135,7 @@ void check_domain_tls_rpt(struct domain_check *c) {
         domain_problem(c, "tls_rpt", rpt, PROBLEM_ERROR, "the record has no usable rua=: mailto: or https:");
 }
 
-/* TLSA (RFC 7672)
- * -----------------------------------------------------------------------------------------------------------------------------
- */
+/* TLSA (RFC 7672) */
 
 void check_domain_tlsa(struct domain_check *c) {
     json_t *list = json_array();
@@ -177,9 +170,7 @@ void check_domain_tlsa(struct domain_check *c) {
     }
 }
 
-/* BIMI, CAA, DNSSEC
- * ---------------------------------------------------------------------------------------------------------------------------
- */
+/* BIMI, CAA, DNSSEC */
 
 static void check_bimi(struct domain_check *c) {
     json_t *found;

@@ -25,13 +25,15 @@ static int read_message(const char *path, struct buf *out) {
     return whole ? 0 : -1;
 }
 
-/* The message without a byte order mark, which some editors add, and without the "From " line of an mbox file (RFC
- * 4155). */
+/* The message without a byte order mark, which some editors add, and without the "From " line of an
+ * mbox file (RFC 4155). */
 static struct slice mail_of(struct slice file) {
     if (slice_starts(file, SLICE("\xef\xbb\xbf"))) file = slice_skip(file, 3);
     if (!slice_starts(file, SLICE("From "))) return file;
     struct slice rest = slice_trim(slice_skip(file, strlen("From")));
-    if (rest.n && rest.p[0] == ':') return file; /* "From :", an obsolete form of the field (RFC 5322 §4.5) */
+    if (rest.n && rest.p[0] == ':')
+        return file; /* "From :", an obsolete form of the field (RFC
+                        5322 §4.5) */
     ptrdiff_t end = slice_find(file, '\n');
     return slice_skip(file, end < 0 ? file.n : (size_t)end + 1);
 }

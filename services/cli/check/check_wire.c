@@ -69,9 +69,7 @@ struct slice wire_address_text(struct slice address, char out[80]) {
     return inet_ntop(address.n == 4 ? AF_INET : AF_INET6, address.p, out, 80) ? slice_of(out) : SLICE("");
 }
 
-/* Asking
- * -------------------------------------------------------------------------------------------------------------------------------------
- */
+/* Asking */
 
 static void add_u16(struct buf *out, unsigned n) {
     buf_add_char(out, (char)(n >> 8 & 0xff));
@@ -104,7 +102,8 @@ static void write_question(struct buf *out, struct slice name, int type, unsigne
     }
 }
 
-/* Whether a packet answers the question that was sent: its id and its question section, in any case. */
+/* Whether a packet answers the question that was sent: its id and its question section, in any
+ * case. */
 static bool answers(struct slice packet, struct slice question, size_t question_bytes) {
     if (packet.n < HEADER_BYTES || memcmp(packet.p, question.p, 2) != 0 || !((unsigned char)packet.p[2] & FLAG_QR))
         return false;
@@ -205,9 +204,7 @@ int wire_ask_tcp(struct wire_server *s, struct slice name, int type, int millise
     return good ? WIRE_ANSWERED : WIRE_SILENT;
 }
 
-/* Reading
- * ------------------------------------------------------------------------------------------------------------------------------------
- */
+/* Reading */
 
 /* Dotted text of a name in wire format, lower case; empty for the root. */
 static struct slice name_text(struct arena *arena, const ldns_rdf *rdf) {
@@ -225,8 +222,8 @@ static struct slice name_text(struct arena *arena, const ldns_rdf *rdf) {
     return slice_make(text, n);
 }
 
-/* A TXT record's strings without anything between them (RFC 7208 §3.3, RFC 6376 §3.6.2.2); other data in wire format.
- */
+/* A TXT record's strings without anything between them (RFC 7208 §3.3, RFC 6376 §3.6.2.2); other
+ * data in wire format. */
 static struct slice joined(struct arena *arena, const ldns_rr *rr, bool strings) {
     struct buf all = {0};
     for (size_t i = 0; i < ldns_rr_rd_count(rr); i++) {

@@ -28,7 +28,8 @@ const char *wire_type_text(int type);
 /* The text of an A or AAAA record, in out. */
 struct slice wire_address_text(struct slice address, char out[80]);
 
-/* Sends the question and waits for the answer in *packet. Packets with another id, name or sender are ignored. */
+/* Sends the question and waits for the answer in *packet. Packets with another id, name or sender
+ * are ignored. */
 int wire_ask_udp(struct wire_server *s, struct slice name, int type, int milliseconds, struct buf *packet);
 int wire_ask_tcp(struct wire_server *s, struct slice name, int type, int milliseconds, struct buf *packet);
 
@@ -37,10 +38,11 @@ struct wire_answer {
     bool secure /* AD */, recursive /* RA */;
     size_t count;
     struct trust_record *records; /* of the queried type, at the end of the aliases in the packet */
-    struct slice alias;           /* the end of the aliases if it differs from the name; otherwise empty */
+    struct slice alias;           /* the end of the aliases if it differs from the name; otherwise
+                                     empty */
 };
-/* Reads a packet: 0, or -1 when it is malformed. TXT: its strings concatenated; MX, PTR, NS, CNAME: the name, lower
- * case; other types in wire format. */
+/* Reads a packet: 0, or -1 when it is malformed. TXT: its strings concatenated; MX, PTR, NS, CNAME:
+ * the name, lower case; other types in wire format. */
 int wire_read(struct arena *arena, struct slice packet, struct slice name, int type, struct wire_answer *out);
 
 #endif

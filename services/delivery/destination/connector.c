@@ -38,8 +38,9 @@ static void conclude(struct connector *c, enum outcome_kind kind, int code, cons
     finish(c);
 }
 
-/* No server is left. A permanent refusal is final only if no other server failed temporarily, because that one may
- * accept the mail later. With REQUIRETLS there is no further attempt if no server supports it (RFC 8689 §4.2.1). */
+/* No server is left. A permanent refusal is final only if no other server failed temporarily,
+ * because that one may accept the mail later. With REQUIRETLS there is no further attempt if no
+ * server supports it (RFC 8689 §4.2.1). */
 static void conclude_failure(struct connector *c) {
     bool final = c->outcome.code / 100 == 5 && !c->failed_for_now;
     if (c->set.wish.required && !c->failed_for_now)

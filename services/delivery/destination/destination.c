@@ -48,8 +48,7 @@ struct destinations {
     struct event *sweep;
 };
 
-/* Finding
- * ------------------------------------------------------------------------------------------------------------------ */
+/* Finding */
 
 static void make_key(const json_t *route, const struct tls_wish *wish, unsigned char key[KEY_BYTES]) {
     json_t *hosts = json_array(), *host;
@@ -110,8 +109,7 @@ struct destination *destination_find(struct destinations *all, json_t *route, co
     return dest;
 }
 
-/* Waiting
- * ------------------------------------------------------------------------------------------------------------------ */
+/* Waiting */
 
 static void count_waiting(struct destination *dest, long n) {
     dest->waiting = (size_t)((long)dest->waiting + n);
@@ -195,8 +193,7 @@ void destination_add(struct destination *dest, const struct transaction_owner *o
     life_wake(&dest->life);
 }
 
-/* Connections
- * ------------------------------------------------------------------------------------------------------------------ */
+/* Connections */
 
 static void remove_session(struct destination *dest, size_t i) {
     session_destroy(dest->sessions[i]);
@@ -235,7 +232,8 @@ static void settle_waiting(struct destination *dest, const struct outcome *o) {
 /* None of its servers could be used. */
 static void on_failure(struct destination *dest, const struct outcome *o) {
     int64_t now = clock_wall_ms();
-    if (dest->session_count) { /* other sessions are open: the servers do not accept more connections */
+    if (dest->session_count) { /* other sessions are open: the servers do not accept more
+                                  connections */
         window_crowded(&dest->window, dest->session_count, now);
         return;
     }
@@ -243,7 +241,8 @@ static void on_failure(struct destination *dest, const struct outcome *o) {
         settle_waiting(dest, o);
         return;
     }
-    if (!window_is_closed(&dest->window, now)) /* otherwise this attempt began before the pause, or was requested */
+    if (!window_is_closed(&dest->window, now)) /* otherwise this attempt began before the pause, or
+                                                  was requested */
         window_failed(&dest->window, &dest->all->delivery->policy, now, randombytes_random());
     dest->code = o->code;
     snprintf(dest->enhanced, sizeof dest->enhanced, "%s", o->enhanced);
@@ -353,8 +352,7 @@ static void run(void *ctx) {
     if (dest->first) connect_more(dest);
 }
 
-/* The whole
- * ------------------------------------------------------------------------------------------------------------------ */
+/* The whole */
 
 static void destination_free(void *ctx) {
     struct destination *dest = ctx;

@@ -1,5 +1,6 @@
-/* A race of connections to the addresses of one host (RFC 8305 §5): each is tried 250 ms after the previous one, or at
- * once when that has failed; the first established connection wins, and the others are closed. */
+/* A race of connections to the addresses of one host (RFC 8305 §5): each is tried 250 ms after the
+ * previous one, or at once when that has failed; the first established connection wins, and the
+ * others are closed. */
 #ifndef POSTBUS_DELIVERY_RACE_H
 #define POSTBUS_DELIVERY_RACE_H
 
@@ -22,12 +23,13 @@ struct race {
     char why[160]; /* of the last failure */
 };
 
-/* A member of its owner's struct. targets: of one host, at most DESTINATION_HOST_ADDRESSES; each gets `tried` when it
- * failed or won. */
+/* A member of its owner's struct. targets: of one host, at most DESTINATION_HOST_ADDRESSES; each
+ * gets `tried` when it failed or won. */
 void race_start(struct race *r, struct event_base *base, struct life *owner, size_t count,
                 struct target *const targets[]);
 bool race_is_over(const struct race *r);
-/* The winner's connection, which the caller then owns, and its target; NULL: all failed, with the reason in r->why. */
+/* The winner's connection, which the caller then owns, and its target; NULL: all failed, with the
+ * reason in r->why. */
 struct stream *race_winner(struct race *r, struct target **target);
 /* Closes running attempts. Also for a race that never started, or has ended. */
 void race_stop(struct race *r);

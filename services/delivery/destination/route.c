@@ -123,7 +123,8 @@ bool routes_asking(const struct routes *r) { return r->asking > 0; }
 
 void route_ask(struct routes *all, struct slice domain, route_fn *done, void *ctx) {
     char name[DOMAIN_BYTES];
-    if (domain_normalise(domain, name) != 0) { /* an address literal or an invalid name: the verifier decides */
+    if (domain_normalise(domain, name) != 0) { /* an address literal or an invalid name: the
+                                                  verifier decides */
         size_t n = domain.n < sizeof name ? domain.n : sizeof name - 1;
         memcpy(name, domain.p, n);
         name[n] = 0;

@@ -1,5 +1,5 @@
-/* The route of a domain's mail: the reply of verifier.route, shared by all messages to the domain that ask within a
- * second (the verifier caches it as long as DNS allows). */
+/* The route of a domain's mail: the reply of verifier.route, shared by all messages to the domain
+ * that ask within a second (the verifier caches it as long as DNS allows). */
 #ifndef POSTBUS_DELIVERY_ROUTE_H
 #define POSTBUS_DELIVERY_ROUTE_H
 
@@ -10,8 +10,8 @@
 
 struct routes;
 
-/* answer NULL: the verifier cannot be reached. Otherwise the reply of verifier.route; a callee that keeps it takes a
- * reference. Never called before route_ask returns. */
+/* answer NULL: the verifier cannot be reached. Otherwise the reply of verifier.route; a callee that
+ * keeps it takes a reference. Never called before route_ask returns. */
 typedef void route_fn(void *ctx, json_t *answer);
 
 struct routes *routes_create(struct event_base *base, struct bus *b);

@@ -8,7 +8,8 @@
 
 static json_int_t preference_of(const json_t *host) { return json_integer_value(json_object_get(host, "preference")); }
 
-/* The verifier answers the hosts sorted by preference; among equals the order is a new one each time. */
+/* The verifier answers the hosts sorted by preference; among equals the order is a new one each
+ * time. */
 static json_t **shuffle(struct arena *arena, const json_t *hosts, size_t count) {
     json_t **order = arena_alloc(arena, (count + 1) * sizeof *order);
     for (size_t i = 0; i < count; i++) order[i] = json_array_get(hosts, i);

@@ -75,8 +75,8 @@ const char *tls_fact_of_session(const struct tls_demand *demand, const struct sm
         return "validation-failure";
     }
     if (r->verify_code != X509_V_OK)
-        *reason =
-            X509_verify_cert_error_string(r->verify_code); /* policy mode testing: it was delivered nevertheless */
+        *reason = X509_verify_cert_error_string(r->verify_code); /* policy mode testing: it was delivered
+                                                                    nevertheless */
     return tls_fact_of_verification(r->verify_code);
 }
 
@@ -148,8 +148,8 @@ void tls_fact_tell_session(const struct delivery *d, const char *id, const json_
     enum tls_policy policy = demand->policy;
     if (!result) return;
     if (policy == TLS_POLICY_NONE && json_is_null(json_object_get(route, "mta_sts")) && failure) {
-        /* the domain announces a policy that cannot be fetched: this must be reported, independent of the session (RFC
-         * 8460 §4.3.2.2) */
+        /* the domain announces a policy that cannot be fetched: this must be reported, independent
+         * of the session (RFC 8460 §4.3.2.2) */
         policy = TLS_POLICY_STS;
         result = member_text_or_null(failure, "result");
         reason = member_text_or_null(failure, "reason");

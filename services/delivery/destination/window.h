@@ -12,7 +12,8 @@ struct window {
     bool proven;        /* it has accepted a transaction since its last failure */
     int failures;       /* in a row */
     int64_t until_ms;   /* end of the pause; 0: none */
-    int64_t reduced_ms; /* when a further connection was refused: it does not grow for a minute after */
+    int64_t reduced_ms; /* when a further connection was refused: it does not grow for a minute
+                           after */
 };
 
 struct window window_begin(void);
@@ -28,9 +29,10 @@ void window_failed(struct window *w, const struct retry_policy *p, int64_t now_m
 bool window_is_closed(const struct window *w, int64_t now_ms);
 /* Connections allowed now, at least 1. */
 size_t window_allows(const struct window *w, size_t max);
-/* How many transactions may wait for a destination when `waiting` wait for all of them together: half of the free room
- * for a destination that accepts mail, an eighth for one that has not accepted any, and very little when there is no
- * free room, so that neither slow nor dead destinations fill a worker. */
+/* How many transactions may wait for a destination when `waiting` wait for all of them together:
+ * half of the free room for a destination that accepts mail, an eighth for one that has not
+ * accepted any, and very little when there is no free room, so that neither slow nor dead
+ * destinations fill a worker. */
 size_t window_room(const struct window *w, size_t waiting);
 /* The time for which a message without room in memory is parked: up to half of its age. */
 int64_t window_park_ms(int64_t age_ms, uint32_t random);

@@ -30,8 +30,7 @@ static void on_again(evutil_socket_t fd, short what, void *ctx) {
     life_wake(&m->life);
 }
 
-/* The lease
- * ------------------------------------------------------------------------------------------------------------------ */
+/* The lease */
 
 struct extension {
     struct message *message;
@@ -75,8 +74,7 @@ void message_adopt(struct message *m, const char *token, int64_t lease_asked_us)
     take_lease(m, token, lease_asked_us);
 }
 
-/* The end
- * ------------------------------------------------------------------------------------------------------------------ */
+/* The end */
 
 static void end(struct message *m) {
     if (m->ended) return;
@@ -118,8 +116,7 @@ static void give_back(struct message *m) {
         queue_release(redis, id, m->token, on_released, m);
 }
 
-/* Reports
- * ------------------------------------------------------------------------------------------------------------------ */
+/* Reports */
 
 static void on_reported(void *ctx, int error) {
     struct message *m = ctx;
@@ -140,8 +137,8 @@ static void on_reported(void *ctx, int error) {
     life_release(&m->life);
 }
 
-/* After a lost lease there is nothing to do, but a remote server's 250 that is not recorded is kept for an hour: when
- * this worker leases the entry again, it is recorded first (message_adopt). */
+/* After a lost lease there is nothing to do, but a remote server's 250 that is not recorded is kept
+ * for an hour: when this worker leases the entry again, it is recorded first (message_adopt). */
 static bool keep(struct message *m) {
     int64_t now = clock_wall_ms();
     bool known = false;
@@ -163,8 +160,7 @@ static void look_again_at(struct message *m, int64_t when_ms) {
     event_add(m->again, &wait);
 }
 
-/* The run
- * ------------------------------------------------------------------------------------------------------------------ */
+/* The run */
 
 static void run(void *ctx) {
     struct message *m = ctx;
@@ -185,8 +181,8 @@ static void run(void *ctx) {
         end(m);
         return;
     }
-    if (!m->gone && !m->adopted &&
-        settlement_owes(m)) { /* also those that were owed before this lease, and before any new attempt */
+    if (!m->gone && !m->adopted && settlement_owes(m)) { /* also those that were owed before this
+                                                            lease, and before any new attempt */
         m->reporting = true;
         life_hold(&m->life);
         report_owed(m->delivery, m->envelope, m->token, on_reported, m);

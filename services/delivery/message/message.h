@@ -1,6 +1,6 @@
-/* A leased queue entry: its envelope, the lease, and its outstanding work. The steps: its due recipients are tried
- * (parts.c), each outcome is recorded (settlement.c), owed reports are sent (report.c), then the lease is released, or
- * the body if nothing is left. */
+/* A leased queue entry: its envelope, the lease, and its outstanding work. The steps: its due
+ * recipients are tried (parts.c), each outcome is recorded (settlement.c), owed reports are sent
+ * (report.c), then the lease is released, or the body if nothing is left. */
 #ifndef POSTBUS_DELIVERY_MESSAGE_H
 #define POSTBUS_DELIVERY_MESSAGE_H
 
@@ -24,9 +24,11 @@ struct message {
     struct message *next, *previous; /* of the scheduler */
     struct envelope *envelope;       /* owned */
     char token[ULID_BYTES];
-    int64_t lease_end_us;  /* monotonic, by this machine's clock, which also runs while the process is stopped */
+    int64_t lease_end_us;  /* monotonic, by this machine's clock, which also runs while the process
+                              is stopped */
     bool lost;             /* another worker has the lease */
-    bool adopted;          /* it was lost and leased again: changes by another worker are unknown here */
+    bool adopted;          /* it was lost and leased again: changes by another worker are unknown
+                              here */
     int64_t kept_until_ms; /* lost with an unrecorded 250 of a remote server: kept until then */
     bool begun, gone, giving_back, abandoned, ended;
     bool extending;
@@ -51,9 +53,9 @@ struct message {
 /* Takes ownership of the envelope. on_end is called once, from the loop. */
 struct message *message_start(struct delivery *d, struct envelope *e, const char *token, int64_t lease_asked_us,
                               void (*on_end)(void *ctx, struct message *m), void *ctx);
-/* This worker has leased the entry again while it still has the message. Another worker may have worked on it in
- * between, so no further command is sent to a remote server; unrecorded outcomes are recorded under the new lease,
- * which is then released. */
+/* This worker has leased the entry again while it still has the message. Another worker may have
+ * worked on it in between, so no further command is sent to a remote server; unrecorded outcomes
+ * are recorded under the new lease, which is then released. */
 void message_adopt(struct message *m, const char *token, int64_t lease_asked_us);
 /* Extends the lease. */
 void message_extend(struct message *m);
@@ -70,7 +72,8 @@ void settlement_record(struct message *m);
 bool settlement_owes(const struct message *m);
 /* parts.c: tries the recipients that are due, or for which a retry was requested. */
 void parts_start(struct message *m);
-/* Tries recipients whose time has come while others are being tried; when the next one's comes, 0: there is none. */
+/* Tries recipients whose time has come while others are being tried; when the next one's comes, 0:
+ * there is none. */
 int64_t parts_start_due(struct message *m);
 
 extern struct metric delivery_delivered, delivery_sent, delivery_deferred, delivery_bounced;

@@ -1,5 +1,5 @@
-/* Divides a message's due recipients: local mailboxes (local.c) and, for each remote domain whose route is known, its
- * destination. */
+/* Divides a message's due recipients: local mailboxes (local.c) and, for each remote domain whose
+ * route is known, its destination. */
 #include <stdlib.h>
 
 #include "libcommon/base/clock.h"
@@ -203,9 +203,12 @@ static int64_t next_due(const struct message *m) {
 
 void parts_start(struct message *m) {
     int64_t now = clock_wall_ms(), next = next_due(m);
-    if (start_due(m, now + DELIVERY_CLOCK_MS)) return; /* recipients that are due in a moment are included */
-    /* The store's clock is ahead of this machine's: without this, the entry would be released and leased repeatedly. An
-     * entry that was leased for an owed report, or whose worker was killed, has its recipients' times further ahead. */
+    if (start_due(m, now + DELIVERY_CLOCK_MS))
+        return; /* recipients that are due in a moment are
+                   included */
+    /* The store's clock is ahead of this machine's: without this, the entry would be released and
+     * leased repeatedly. An entry that was leased for an owed report, or whose worker was killed,
+     * has its recipients' times further ahead. */
     if (next && next - now < CLOCKS_APART_MS) start_due(m, next);
 }
 

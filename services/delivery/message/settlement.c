@@ -1,5 +1,6 @@
-/* Outcomes of recipients are recorded in the queue before anything follows from them (docs/laws.md, law 2). An outcome
- * that cannot be recorded now is kept and recorded later; in particular, a remote server's 250 is never lost. */
+/* Outcomes of recipients are recorded in the queue before anything follows from them (docs/laws.md,
+ * law 2). An outcome that cannot be recorded now is kept and recorded later; in particular, a
+ * remote server's 250 is never lost. */
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -30,7 +30,8 @@ void dsn_id(const struct envelope *e, enum rcpt_report kind, size_t count, const
     crypto_generichash_state h;
     crypto_generichash_init(&h, NULL, 0, sizeof digest);
     crypto_generichash_update(&h, (const unsigned char *)e->id, ULID_LENGTH);
-    for (size_t i = 0; i < count; i++) { /* the attempts too: a second delay would be another report */
+    for (size_t i = 0; i < count; i++) { /* the attempts too: a second delay would be another
+                                            report */
         const struct envelope_rcpt *r = &e->rcpts[indexes[i]];
         unsigned char what[8] = {(unsigned char)kind, (unsigned char)(indexes[i] & 0xff),
                                  (unsigned char)(indexes[i] >> 8), (unsigned char)r->attempts};
@@ -108,7 +109,8 @@ static void add_line(struct buf *out, struct slice text, bool ascii) {
     }
 }
 
-/* Original-Recipient (RFC 3464 §2.3.1): the address type as given, the address without its xtext (RFC 3461 §6.3). */
+/* Original-Recipient (RFC 3464 §2.3.1): the address type as given, the address without its xtext
+ * (RFC 3461 §6.3). */
 static void add_original_recipient(struct buf *out, struct slice orcpt) {
     struct slice type;
     if (!orcpt.n || !slice_cut(&orcpt, ';', &type)) return;
@@ -157,7 +159,8 @@ static void add_status_part(struct buf *out, const char *hostname, const struct 
     }
 }
 
-/* The third part: the message, or its header (RFC 6522 §3, §4; with UTF-8 in it RFC 6533 §5, §6). */
+/* The third part: the message, or its header (RFC 6522 §3, §4; with UTF-8 in it RFC 6533 §5,
+ * §6). */
 static void add_original(struct buf *out, const struct envelope *e, struct slice original) {
     size_t body_at;
     struct slice header = header_block(original, &body_at);

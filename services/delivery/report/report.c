@@ -120,7 +120,8 @@ static void commit(struct reporting *s, const json_t *users) {
                               .message_id = slice_of(message_id),
                               .received_ms = clock_wall_ms(),
                               .smtputf8 = dsn_needs_smtputf8(e),
-                              .require_tls = e->require_tls, /* RFC 8689 §5: a report goes as its message had to */
+                              .require_tls = e->require_tls, /* RFC 8689 §5: a report goes as its
+                                                                message had to */
                               .body = is_ascii(buf_slice(&s->text)) ? BODY_7BIT : BODY_8BITMIME,
                               .rcpt_count = count ? count : 1,
                               .rcpts = rcpts};
@@ -148,9 +149,9 @@ static void on_signed(void *ctx, int error, const json_t *reply) {
     commit(s, NULL);
 }
 
-/* A report to another server is signed with the key of the mail host's domain: its From is MAILER-DAEMON at that
- * domain, and with its null reverse-path there is little other authentication. If that domain has no key here, the
- * report is not signed. */
+/* A report to another server is signed with the key of the mail host's domain: its From is
+ * MAILER-DAEMON at that domain, and with its null reverse-path there is little other
+ * authentication. If that domain has no key here, the report is not signed. */
 static void sign(struct reporting *s) {
     const char *hostname = s->delivery->worker->hostname, *dot = strchr(hostname, '.');
     const char *domain = dot && strchr(dot + 1, '.') ? dot + 1 : hostname;

@@ -1,5 +1,6 @@
-/* Message bodies in memory: read from the store when a server has accepted a recipient, shared by all transactions of a
- * message, and freed with the last of them. Their sum is bounded: further bodies wait. */
+/* Message bodies in memory: read from the store when a server has accepted a recipient, shared by
+ * all transactions of a message, and freed with the last of them. Their sum is bounded: further
+ * bodies wait. */
 #ifndef POSTBUS_DELIVERY_BODY_H
 #define POSTBUS_DELIVERY_BODY_H
 

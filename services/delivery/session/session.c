@@ -69,7 +69,8 @@ void session_idle(struct session *s) {
     session_wake_owner(s);
 }
 
-/* The server can be used, unless it lacks an extension that all messages of the destination need. */
+/* The server can be used, unless it lacks an extension that all messages of the destination
+ * need. */
 static void opened(struct session *s) {
     if (s->set.require_tls && !s->requiretls) {
         fail(s, SMTP_END_NO_REQUIRETLS, 550, "5.7.30", "REQUIRETLS was asked for, and the server does not offer it");

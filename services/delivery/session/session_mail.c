@@ -1,5 +1,6 @@
-/* One transaction on an open session: MAIL, RCPT and, if permitted, DATA in one group (RFC 2920), the body in pieces,
- * and the replies. Before each command it checks whether the message's lease still holds. */
+/* One transaction on an open session: MAIL, RCPT and, if permitted, DATA in one group (RFC 2920),
+ * the body in pieces, and the replies. Before each command it checks whether the message's lease
+ * still holds. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -15,7 +16,8 @@ static void free_answers(struct session *s) {
 
 static bool may_go_on(const struct session *s) { return s->transaction->owner->may_go_on(s->transaction->owner->ctx); }
 
-/* The transaction has ended; the connection can be used for the next one, unless the server accepts no more. */
+/* The transaction has ended; the connection can be used for the next one, unless the server accepts
+ * no more. */
 static void end_transaction(struct session *s) {
     struct transaction *t = s->transaction;
     free_answers(s);
@@ -69,7 +71,8 @@ static struct outcome outcome_of(const struct session *s, const struct rcpt_answ
                             .dsn_passed_on = s->dsn};
 }
 
-/* Settles the recipients that were answered; those for which the server had no room go into the next transaction. */
+/* Settles the recipients that were answered; those for which the server had no room go into the
+ * next transaction. */
 static void settle_answers(struct session *s) {
     struct transaction *t = s->transaction;
     size_t count = s->no_room_from < t->count ? s->no_room_from : t->count;
@@ -90,8 +93,8 @@ static void settle_answers(struct session *s) {
     end_transaction(s);
 }
 
-/* Settles all recipients with the same outcome, which is not a reply of the server: it was not asked, or cannot accept
- * this message. */
+/* Settles all recipients with the same outcome, which is not a reply of the server: it was not
+ * asked, or cannot accept this message. */
 static void settle_all(struct session *s, enum outcome_kind kind, int code, const char *enhanced, const char *why,
                        bool ours) {
     struct transaction *t = s->transaction;
@@ -156,8 +159,8 @@ void mail_start(struct session *s) {
     s->phase = s->rset_owed ? RSET : MAIL;
     if (!s->pipelining) return;
     for (size_t i = 0; i < t->count; i++) send_rcpt(s, i);
-    /* For a server without 8BITMIME the body must be checked before DATA, and memory for a large body is not reserved
-     * while the server handles RCPT. */
+    /* For a server without 8BITMIME the body must be checked before DATA, and memory for a large
+     * body is not reserved while the server handles RCPT. */
     s->data_sent = s->eight_bit && e->size <= DELIVERY_PIPELINED_BODY;
     if (s->data_sent) stream_write(s->stream, SLICE("DATA\r\n"));
 }
@@ -168,14 +171,15 @@ static bool is_seven_bit(struct slice text) {
     return true;
 }
 
-/* All recipients are answered and at least one is accepted: reads the body, then sends DATA unless it was pipelined. */
+/* All recipients are answered and at least one is accepted: reads the body, then sends DATA unless
+ * it was pipelined. */
 static void want_body(struct session *s) {
     const struct envelope *e = s->transaction->owner->envelope;
     if (!s->body.body) body_want(s->set.bodies, &s->body, e->id, (size_t)e->size, &s->life);
 }
 
-/* The body cannot be read, or cannot be sent to this server. After a pipelined DATA the server waits for a text, so the
- * connection must be closed. */
+/* The body cannot be read, or cannot be sent to this server. After a pipelined DATA the server
+ * waits for a text, so the connection must be closed. */
 static void without_body(struct session *s, int error, bool eight_bit) {
     bool gone = error == STORE_NOT_FOUND || error == STORE_INVALID;
     if (s->data_sent) {
@@ -195,8 +199,9 @@ static void without_body(struct session *s, int error, bool eight_bit) {
     if (s->phase == CLOSED) session_wake_owner(s);
 }
 
-/* Gives the stream the next pieces of the message; at its end the final dot, after all output before it was passed to
- * the kernel, so that a process that was stopped in between first checks whether the lease still holds. */
+/* Gives the stream the next pieces of the message; at its end the final dot, after all output
+ * before it was passed to the kernel, so that a process that was stopped in between first checks
+ * whether the lease still holds. */
 static void send_body(struct session *s, struct slice text) {
     struct buf out = {0};
     while (!s->body_whole && stream_pending_output(s->stream) < SMTP_WRITE_AHEAD) {
@@ -256,7 +261,8 @@ static void after_last_rcpt(struct session *s) {
         s->phase = s->data_sent ? DATA : DATA_WAIT;
         mail_go_on(s);
     } else if (s->data_sent) {
-        s->phase = DATA; /* its reply is pending: an error, or the server expects a text nevertheless */
+        s->phase = DATA; /* its reply is pending: an error, or the server expects a text
+                            nevertheless */
     } else {
         s->rset_owed = true;
         settle_answers(s);
@@ -295,8 +301,9 @@ static void on_rcpt(struct session *s) {
 
 static void on_data(struct session *s) {
     int class = s->reply.code / 100;
-    if (s->reply.code == 354 && !s->rcpt_good) { /* RFC 2920 §3.1: no recipient was accepted, but the server expects a
-                                                    text: only the dot is sent */
+    if (s->reply.code == 354 && !s->rcpt_good) { /* RFC 2920 §3.1: no recipient was accepted, but
+                                                    the server expects a text: only the dot is
+                                                    sent */
         s->empty_data = true;
         s->phase = BODY;
         stream_write(s->stream, SLICE(".\r\n"));
@@ -309,8 +316,8 @@ static void on_data(struct session *s) {
             if (s->answers[i].code / 100 == 2) keep_answer(s, &s->answers[i]);
         s->rset_owed = true;
         settle_answers(s);
-    } else { /* no other reply to DATA is valid (§4.3.2); in particular, a 2xx does not mean acceptance, because there
-                was no text yet */
+    } else { /* no other reply to DATA is valid (§4.3.2); in particular, a 2xx does not mean
+                acceptance, because there was no text yet */
         session_lost(s, "the server answered DATA with something else than 354 or an error");
     }
 }
@@ -332,7 +339,8 @@ void mail_on_reply(struct session *s) {
             buf_free(&text);
         } else if (class != 2) { /* the reply to MAIL applies to all recipients */
             for (size_t i = 0; i < t->count; i++) keep_answer(s, &s->answers[i]);
-            s->mail_refused = s->pipelining; /* the replies to RCPT and DATA still arrive, and are ignored */
+            s->mail_refused = s->pipelining; /* the replies to RCPT and DATA still arrive, and are
+                                                ignored */
             s->phase = RCPT;
             if (!s->pipelining) settle_answers(s);
         } else {

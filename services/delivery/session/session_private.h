@@ -30,7 +30,8 @@ struct session {
 
     struct transaction *transaction, *left_over;
     struct rcpt_answer *answers;
-    size_t rcpt_at, rcpt_good, no_room_from; /* no_room_from: the first recipient that was refused with 452 */
+    size_t rcpt_at, rcpt_good, no_room_from; /* no_room_from: the first recipient that was refused
+                                                with 452 */
     bool data_sent, rset_owed, mail_refused, used_before, empty_data, broke;
     struct body_use body;
     struct stuffing stuffing;

@@ -1,9 +1,9 @@
-/* Dot-stuffing of a message after DATA (RFC 5321 §4.5.2): pure, and independent of the division of the message into
- * pieces.
+/* Dot-stuffing of a message after DATA (RFC 5321 §4.5.2): pure, and independent of the division of
+ * the message into pieces.
  *
- * The output consists of lines that end with CRLF: a single CR or LF in the message becomes a CRLF (stored messages
- * have none, because smtpd refuses them), and every line that begins with a dot gets a second one. So no part of a
- * message can be taken for its end. */
+ * The output consists of lines that end with CRLF: a single CR or LF in the message becomes a CRLF
+ * (stored messages have none, because smtpd refuses them), and every line that begins with a dot
+ * gets a second one. So no part of a message can be taken for its end. */
 #ifndef POSTBUS_DELIVERY_STUFFING_H
 #define POSTBUS_DELIVERY_STUFFING_H
 

@@ -12,8 +12,8 @@ static bool set_dane(SSL *ssl, const struct tls_demand *d) {
     for (size_t i = 1; i < d->name_count; i++)
         if (SSL_add1_host(ssl, d->names[i]) != 1) return false;
     SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    SSL_dane_set_flags(ssl,
-                       DANE_FLAG_NO_DANE_EE_NAMECHECKS); /* §3.1.1: for DANE-EE(3) names and dates are not checked */
+    SSL_dane_set_flags(ssl, DANE_FLAG_NO_DANE_EE_NAMECHECKS); /* §3.1.1: for DANE-EE(3) names and
+                                                                 dates are not checked */
     for (size_t i = 0; i < d->tlsa_count; i++) {
         const struct dane_record *r = &d->tlsa[i];
         if (SSL_dane_tlsa_add(ssl, r->usage, r->selector, r->matching, (const unsigned char *)r->data.p, r->data.n) > 0)
@@ -35,7 +35,8 @@ SSL *smtp_tls_create(SSL_CTX *context, const struct tls_demand *demand) {
     if (!ssl) memory_exhausted();
     if (demand->level <= TLS_NEVER)
         SSL_set_security_level(ssl, 1); /* RFC 7435 §3: weak encryption is better than plain text */
-    /* The TLSA base domain under DANE (RFC 7672 §8.1); an address literal is not a server name (RFC 6066 §3). */
+    /* The TLSA base domain under DANE (RFC 7672 §8.1); an address literal is not a server name (RFC
+     * 6066 §3). */
     bool named = demand->names[0][0] == '[' || SSL_set_tlsext_host_name(ssl, (char *)(uintptr_t)demand->names[0]) == 1;
     bool set = demand->level == TLS_DANE ? set_dane(ssl, demand) : set_pkix(ssl, demand);
     ERR_clear_error();

@@ -81,9 +81,8 @@ void tls_demand_make(struct arena *arena, const json_t *route, const json_t *hos
     *out = (struct tls_demand){.level = TLS_MAY};
     size_t count = read_tlsa(arena, json_object_get(host, "tlsa"), records);
     enum dane_demand dane = dane_choose(count, records, &out->tlsa_count, out->tlsa);
-    bool waived =
-        wish->waived && !wish->required &&
-        !wish->dane; /* RFC 8689 §4.1: the header field has no effect with REQUIRETLS, or on this site's own rule */
+    bool waived = wish->waived && !wish->required && !wish->dane; /* RFC 8689 §4.1: the header field has no effect with
+                                                                     REQUIRETLS, or on this site's own rule */
     bool enforce = mode && strcmp(mode, "enforce") == 0, testing = mode && strcmp(mode, "testing") == 0,
          named = (enforce || testing) && sts_names(policy, name);
     take_names(host, dane == DANE_VERIFY && !waived, out);
@@ -103,8 +102,8 @@ void tls_demand_make(struct arena *arena, const json_t *route, const json_t *hos
     }
     if (dane != DANE_VERIFY && (enforce || (testing && dane == DANE_NONE))) apply_sts(enforce, named, out);
     if (wish->required && out->level != TLS_DANE) {
-        /* RFC 8689 §4.2.1: the host's name must be validated by DNSSEC or MTA-STS, and its certificate must be valid
-         * for it */
+        /* RFC 8689 §4.2.1: the host's name must be validated by DNSSEC or MTA-STS, and its
+         * certificate must be valid for it */
         out->level = TLS_PKIX;
         if (!named && !(dnssec && strcmp(dnssec, "secure") == 0))
             out->refusal =

@@ -37,7 +37,8 @@ void outcome_apply(struct envelope *e, size_t index, const struct outcome *given
     if (o.kind == OUTCOME_DEFERRED && retry_is_expired(policy, e->received_ms, now_ms)) o.kind = OUTCOME_BOUNCED;
     if (!o.not_counted) r->attempts++;
     enum rcpt_report report = e->from.n ? outcome_report(r, &o, now_ms - e->received_ms, policy)
-                                        : REPORT_NONE; /* there are no reports on reports (RFC 5321 §4.5.5) */
+                                        : REPORT_NONE; /* there are no reports on reports (RFC 5321
+                                                          §4.5.5) */
     if (report != REPORT_NONE) r->owed = report;
     if (report == REPORT_DELAYED) r->warned = true;
     r->state = states[o.kind];

@@ -14,18 +14,22 @@ struct outcome {
     const char *reason;   /* in words; the peer's reply if there is one */
     const char *host;     /* the peer, "" for local */
     int64_t retry_ms;     /* OUTCOME_DEFERRED: pause from now; 0: by the schedule of attempts */
-    bool not_counted;     /* OUTCOME_DEFERRED: no attempt was made: a fault of this site, or a next hop that pauses */
+    bool not_counted;     /* OUTCOME_DEFERRED: no attempt was made: a fault of this site, or a next
+                             hop that pauses */
     bool dsn_passed_on;   /* the next server will send the reports (RFC 3461 §5.2.2) */
-    json_t *details;      /* OUTCOME_SENT: ip, port, tls, cipher, tls_verified for the event; may be NULL, not owned */
+    json_t *details;      /* OUTCOME_SENT: ip, port, tls, cipher, tls_verified for the event; may be
+                             NULL, not owned */
 };
 
-/* The recipient's state after this outcome, and the report that is owed with it, in the envelope's arena. A deferral
- * beyond the message's lifetime is a failure (RFC 5321 §4.5.4.1). random: for the jitter of the pause. */
+/* The recipient's state after this outcome, and the report that is owed with it, in the envelope's
+ * arena. A deferral beyond the message's lifetime is a failure (RFC 5321 §4.5.4.1). random: for the
+ * jitter of the pause. */
 void outcome_apply(struct envelope *e, size_t index, const struct outcome *o, const struct retry_policy *policy,
                    int64_t now_ms, uint32_t random);
 /* Whether nothing more happens to the recipient. */
 bool outcome_is_final(enum rcpt_state state);
-/* What the recipient's NOTIFY (RFC 3461 §4.1; default: failure and delay) asks for after this outcome. */
+/* What the recipient's NOTIFY (RFC 3461 §4.1; default: failure and delay) asks for after this
+ * outcome. */
 enum rcpt_report outcome_report(const struct envelope_rcpt *r, const struct outcome *o, int64_t age_ms,
                                 const struct retry_policy *policy);
 

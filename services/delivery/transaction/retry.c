@@ -12,7 +12,8 @@ struct retry_policy retry_policy_read(void) {
 }
 
 int64_t retry_pause_ms(const struct retry_policy *p, int attempts, uint32_t random) {
-    /* 1, 5, 15, 30, 60, 120, 240 times the first pause; RFC 5321 §4.5.4.1 asks for 30 minutes after the first tries */
+    /* 1, 5, 15, 30, 60, 120, 240 times the first pause; RFC 5321 §4.5.4.1 asks for 30 minutes after
+     * the first tries */
     static const int steps[] = {1, 5, 15, 30, 60, 120, 240};
     int last = (int)(sizeof steps / sizeof *steps) - 1, step = attempts < 1          ? 0
                                                                : attempts - 1 > last ? last

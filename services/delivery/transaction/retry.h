@@ -12,7 +12,8 @@ struct retry_policy {
 };
 
 struct retry_policy retry_policy_read(void);
-/* The pause after `attempts` failed attempts (1: the first failed), with up to a tenth of jitter from `random`. */
+/* The pause after `attempts` failed attempts (1: the first failed), with up to a tenth of jitter
+ * from `random`. */
 int64_t retry_pause_ms(const struct retry_policy *p, int attempts, uint32_t random);
 bool retry_is_expired(const struct retry_policy *p, int64_t received_ms, int64_t now_ms);
 

@@ -1,5 +1,5 @@
-/* APPEND with UIDPLUS (RFC 9051 §6.3.12, RFC 4315). The message is the command's last literal, and is stored byte for
- * byte. */
+/* APPEND with UIDPLUS (RFC 9051 §6.3.12, RFC 4315). The message is the command's last literal, and
+ * is stored byte for byte. */
 #include <stdio.h>
 
 #include "libcommon/base/clock.h"

@@ -1,5 +1,5 @@
-/* STARTTLS, LOGIN, AUTHENTICATE PLAIN and LOGIN (RFC 9051 §6.2, RFC 4616, SASL-IR RFC 4959). A password is accepted
- * only over TLS. */
+/* STARTTLS, LOGIN, AUTHENTICATE PLAIN and LOGIN (RFC 9051 §6.2, RFC 4616, SASL-IR RFC 4959). A
+ * password is accepted only over TLS. */
 #include <sodium.h>
 
 #include "libcommon/base/base64.h"

@@ -1,6 +1,5 @@
-/* EXPUNGE and UID EXPUNGE (RFC 9051 §6.4.3, §6.4.9). The removed messages are reported by the check for changes at the
- * end of the command.
- */
+/* EXPUNGE and UID EXPUNGE (RFC 9051 §6.4.3, §6.4.9). The removed messages are reported by the check
+ * for changes at the end of the command. */
 #include "services/imapd/imapd.h"
 
 static void on_expunged(void *ctx, int error, size_t count, const uint32_t uids[], uint64_t modseq) {

@@ -1,5 +1,5 @@
-/* IDLE (RFC 2177, RFC 9051 §6.3.13): the client waits and is told of changes at once. Events arrive in user.c, which
- * calls session_refresh. */
+/* IDLE (RFC 2177, RFC 9051 §6.3.13): the client waits and is told of changes at once. Events arrive
+ * in user.c, which calls session_refresh. */
 #include "libcommon/base/clock.h"
 #include "services/imapd/imapd.h"
 

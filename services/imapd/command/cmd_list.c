@@ -1,7 +1,7 @@
-/* LIST with LIST-EXTENDED (RFC 5258, RFC 9051 §6.3.9), SPECIAL-USE (RFC 6154) and LIST-STATUS (RFC 5819); LSUB (RFC
- * 3501 §6.3.9). */
-#include "services/imapd/command/status.h"
+/* LIST with LIST-EXTENDED (RFC 5258, RFC 9051 §6.3.9), SPECIAL-USE (RFC 6154) and LIST-STATUS (RFC
+ * 5819); LSUB (RFC 3501 §6.3.9). */
 #include "services/imapd/syntax/list_match.h"
+#include "services/imapd/command/status.h"
 
 struct list_job {
     bool lsub;
@@ -10,7 +10,8 @@ struct list_job {
     bool return_subscribed, return_children, return_special; /* return options */
     unsigned status;
     size_t pattern_count;
-    struct slice patterns[LIMIT_LIST_PATTERNS]; /* after the reference, in the encoding of the store */
+    struct slice patterns[LIMIT_LIST_PATTERNS]; /* after the reference, in the encoding of the
+                                                   store */
     size_t gone_count;
     struct slice *gone; /* subscribed names that do not exist */
 };
@@ -39,8 +40,8 @@ static void write_attributes(struct session *s, const struct list_job *job, size
     if (f->special_use.n && !job->lsub) buf_printf(&s->out, " %.*s", SLICE_FMT(f->special_use));
 }
 
-/* RECURSIVEMATCH: a folder that is not selected itself, with a selected child that matches no pattern (RFC 5258 §3.5).
- */
+/* RECURSIVEMATCH: a folder that is not selected itself, with a selected child that matches no
+ * pattern (RFC 5258 §3.5). */
 static bool has_wanted_child(const struct list_job *job, size_t count, const struct mailbox_folder folders[],
                              struct slice parent) {
     for (size_t i = 0; i < count; i++)
@@ -71,8 +72,8 @@ static void write_gone(struct session *s, const struct list_job *job, size_t cou
     }
 }
 
-/* "%" of LSUB: a name whose parent matches and does not itself, and the parent is not subscribed: the parent is
- * answered, as \Noselect (RFC 3501 §6.3.9). */
+/* "%" of LSUB: a name whose parent matches and does not itself, and the parent is not subscribed:
+ * the parent is answered, as \Noselect (RFC 3501 §6.3.9). */
 static void write_parents(struct session *s, const struct list_job *job, size_t count,
                           const struct mailbox_folder folders[]) {
     size_t told_count = 0, room = 0;

@@ -1,4 +1,5 @@
-/* SELECT and EXAMINE with CONDSTORE and QRESYNC (RFC 9051 §6.3.2, RFC 7162 §3.2.5), CLOSE, UNSELECT. */
+/* SELECT and EXAMINE with CONDSTORE and QRESYNC (RFC 9051 §6.3.2, RFC 7162 §3.2.5), CLOSE,
+ * UNSELECT. */
 #include "libcommon/base/clock.h"
 #include "services/imapd/imapd.h"
 
@@ -73,8 +74,8 @@ static void end(struct session *s) {
     session_ok_quietly(s, "[%s] %.*s done", job->read_only ? "READ-ONLY" : "READ-WRITE", SLICE_FMT(s->name));
 }
 
-/* The changes since a client's last session (RFC 7162 §3.2.5): vanished uids that it may know, then changed flags.
- */
+/* The changes since a client's last session (RFC 7162 §3.2.5): vanished uids that it may know, then
+ * changed flags. */
 static void on_resync(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count,
                       const struct mailbox_record records[], size_t vanished_count, const uint32_t vanished[]) {
     struct session *s = ctx;

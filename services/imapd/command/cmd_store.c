@@ -23,8 +23,8 @@ static void write_modified(struct session *s, struct buf *out, size_t count, con
     buf_add_str(out, "] ");
 }
 
-/* The name of a new keyword is known only after the next check for changes: records with bits unknown to the view wait
- * for it. */
+/* The name of a new keyword is known only after the next check for changes: records with bits
+ * unknown to the view wait for it. */
 static bool has_unknown_keyword(const struct view *v, uint64_t flags) {
     return v->keyword_count < MAILBOX_KEYWORDS_MAX && flags >> (MAILBOX_KEYWORD_SHIFT + v->keyword_count);
 }

@@ -13,7 +13,8 @@ int resolve_set(struct session *s, struct set *set, uint32_t **uids, size_t *cou
     }
     bool star = false;
     for (size_t i = 0; i < set->count; i++) star = star || set->ranges[i].last == UINT32_MAX;
-    if (!s->by_uid && !v->count && star) { /* "1:*" in an empty folder: clients use it, and it means no messages */
+    if (!s->by_uid && !v->count && star) { /* "1:*" in an empty folder: clients use it, and it means
+                                              no messages */
         *uids = arena_alloc(s->arena, sizeof **uids);
         *count = 0;
         return 0;

@@ -3,7 +3,8 @@
 
 struct command {
     const char *name;
-    enum session_state least; /* the states in which it is allowed: this one and above (RFC 9051 §3) */
+    enum session_state least; /* the states in which it is allowed: this one and above (RFC 9051
+                                 §3) */
     enum session_state most;
     bool uid; /* has a UID form */
     bool no_arguments;

@@ -1,7 +1,8 @@
-/* FETCH (RFC 9051 §6.4.5) with CHANGEDSINCE and VANISHED (RFC 7162 §3.1.4, §3.2.6), in the order in which it happens:
- * parse, filter by mod-sequence, set \Seen, then message by message. Metadata comes from the view; envelopes and
- * structures from the store's cache, a batch at a time; whole messages one by one, with a few requested ahead. No
- * output is produced while much of it is still unsent. */
+/* FETCH (RFC 9051 §6.4.5) with CHANGEDSINCE and VANISHED (RFC 7162 §3.1.4, §3.2.6), in the order in
+ * which it happens: parse, filter by mod-sequence, set \Seen, then message by message. Metadata
+ * comes from the view; envelopes and structures from the store's cache, a batch at a time; whole
+ * messages one by one, with a few requested ahead. No output is produced while much of it is still
+ * unsent. */
 #include <stdlib.h>
 
 #include "libcommon/base/clock.h"
@@ -53,8 +54,7 @@ static void end(struct session *s) {
         session_ok_quietly(s, "%sFETCH done", s->by_uid ? "UID " : "");
 }
 
-/* Writing
- * ------------------------------------------------------------------------------------------------ */
+/* Writing */
 
 static bool reads_body(const struct fetch_items *items) {
     for (size_t i = 0; i < items->count; i++) {
@@ -79,7 +79,8 @@ static bool is_flagged(const struct fetch_job *job, uint32_t uid) {
     return job->flagged[low];
 }
 
-/* The event, once per message and session; a client that reads a whole mailbox is not told of message by message. */
+/* The event, once per message and session; a client that reads a whole mailbox is not told of
+ * message by message. */
 static void tell_fetched(struct session *s, const struct mailbox_record *r) {
     bool *told = &s->view.fetched[r - s->view.records];
     if (*told) return;
@@ -103,7 +104,8 @@ static void written(struct session *s, struct fetch_writer *w) {
     fetch_writer_end(w);
 }
 
-/* Writes a message, or keeps it until the client has taken what came before. slot: NULL where it holds none. */
+/* Writes a message, or keeps it until the client has taken what came before. slot: NULL where it
+ * holds none. */
 static void write_message(struct session *s, uint32_t uid, const struct mailbox_cached *cached,
                           const struct slice *message, struct slot *slot) {
     struct fetch_job *job = s->job;
@@ -155,8 +157,7 @@ static void release(struct session *s) {
     job->first = NULL;
 }
 
-/* Envelopes and so on, a batch at a time
- * ------------------------------------------------------------------------------------------------ */
+/* Envelopes and so on, a batch at a time */
 
 static void on_cached_batch(void *ctx, int error, size_t count, const struct mailbox_cached cached[]) {
     struct session *s = ctx;
@@ -185,8 +186,7 @@ static void ask_batch(struct session *s) {
     mailbox_cached(session_redis(s), session_user(s), s->view.folder_id, n, uids, on_cached_batch, s);
 }
 
-/* Whole messages, a few ahead
- * ------------------------------------------------------------------------------------------------------------ */
+/* Whole messages, a few ahead */
 
 static void slot_failed(struct slot *slot, int error) {
     struct session *s = slot->s;
@@ -281,9 +281,6 @@ static bool ask_message(struct session *s) {
     return true;
 }
 
-/* -----------------------------------------------------------------------------------------------------------------------------------------
- */
-
 static void run(struct session *s) {
     struct fetch_job *job = s->job;
     s->on_drained = NULL;
@@ -307,8 +304,7 @@ static void run(struct session *s) {
     if (!job->in_flight && !s->on_drained && (job->next == job->count || job->error)) end(s);
 }
 
-/* Preparation: \Seen, the mod-sequence filter, vanished messages
- * ---------------------------------------------------------------------------------- */
+/* Preparation: \Seen, the mod-sequence filter, vanished messages */
 
 static void on_seen(void *ctx, int error, size_t changed_count, const struct mailbox_record changed[],
                     size_t refused_count, const uint32_t refused[]) {

@@ -14,7 +14,8 @@ enum fetch_kind {
     FETCH_ENVELOPE,
     FETCH_BODY,
     FETCH_BODYSTRUCTURE,
-    FETCH_SECTION, /* BODY[…], and RFC822, RFC822.HEADER, RFC822.TEXT, which differ only in their label */
+    FETCH_SECTION, /* BODY[…], and RFC822, RFC822.HEADER, RFC822.TEXT, which differ only in their
+                      label */
     FETCH_BINARY,
     FETCH_BINARY_SIZE,
 };
@@ -56,24 +57,25 @@ struct fetch_items {
 
 /* "ALL", "FLAGS" or "(UID BODY.PEEK[])": false for bad syntax. */
 bool parse_fetch_items(struct parser *p, struct fetch_items *items);
-/* How many listings to ask for after a batch of `asked` that had so many bytes: about LIMIT_CACHED_BYTES of them, so
- * that large ones do not add up. Pure. */
+/* How many listings to ask for after a batch of `asked` that had so many bytes: about
+ * LIMIT_CACHED_BYTES of them, so that large ones do not add up. Pure. */
 size_t fetch_next_batch(size_t asked, size_t bytes);
 /* "[1.2.HEADER.FIELDS (From To)]" after BODY or BODY.PEEK. */
 bool parse_section(struct parser *p, struct section *section);
 /* Determines what is needed; called when all items have been read. */
 void fetch_plan(struct fetch_items *items);
 
-/* The bytes of a section: a view of the message, or of `made` where they had to be put together. False when there is no
- * such part. Pure. */
+/* The bytes of a section: a view of the message, or of `made` where they had to be put together.
+ * False when there is no such part. Pure. */
 bool section_find(const struct mime *m, const struct section *section, struct buf *made, struct slice *bytes);
 /* A section of header fields out of a header block without its empty line. */
 void section_read_fields(struct slice header, const struct section *section, struct buf *out);
-/* The decoded bytes of a part (RFC 3516). 0; -1: no such part; -2: its encoding is not known, or broken. */
+/* The decoded bytes of a part (RFC 3516). 0; -1: no such part; -2: its encoding is not known, or
+ * broken. */
 int section_find_binary(const struct mime *m, const struct section *section, struct buf *out);
 
-/* Writes one message's "* n FETCH (...)" in pieces: no more is made than the client takes. A zeroed writer with the
- * fields of the first group set is ready. */
+/* Writes one message's "* n FETCH (...)" in pieces: no more is made than the client takes. A zeroed
+ * writer with the fields of the first group set is ready. */
 struct fetch_writer {
     struct session *session;
     const struct fetch_items *items;
@@ -94,7 +96,8 @@ struct fetch_writer {
     size_t bytes, taken; /* for cmd_fetch.c's bounds */
     struct fetch_writer *following;
 };
-/* True when all is written (also when the message is gone); false: again when the client has taken what there is. */
+/* True when all is written (also when the message is gone); false: again when the client has taken
+ * what there is. */
 bool fetch_writer_step(struct fetch_writer *w);
 /* Copies what the writer was given, which is about to go. */
 void fetch_writer_keep(struct fetch_writer *w);

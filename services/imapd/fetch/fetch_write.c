@@ -12,7 +12,8 @@ static struct mime *mime_of(struct fetch_writer *w) {
     return w->mime = mime_parse(w->arena, w->message);
 }
 
-/* Announces an item's bytes as nstring, cut to what was asked for; fetch_writer_step writes them. */
+/* Announces an item's bytes as nstring, cut to what was asked for; fetch_writer_step writes
+ * them. */
 static void begin_bytes(struct fetch_writer *w, const struct fetch_item *item, struct slice bytes) {
     struct buf *out = &w->session->out;
     if (item->partial) bytes = slice_head(slice_skip(bytes, item->offset), item->length);
@@ -92,7 +93,8 @@ static bool may_write(struct session *s) {
     return stream_pending_output(s->stream) <= LIMIT_OUTPUT_PENDING;
 }
 
-/* A plain literal may hold no NUL (RFC 9051 §9, CHAR8): 0x80 stands in its place, so that the size stays right. */
+/* A plain literal may hold no NUL (RFC 9051 §9, CHAR8): 0x80 stands in its place, so that the size
+ * stays right. */
 static void write_piece(struct fetch_writer *w) {
     struct slice piece = slice_head(w->rest, PIECE);
     struct buf *out = &w->session->out;

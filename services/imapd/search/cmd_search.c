@@ -1,6 +1,6 @@
-/* SEARCH and UID SEARCH (RFC 9051 §6.4.4) with RETURN (RFC 4731, SAVE of RFC 5182). Flags, dates and sizes are compared
- * in the view, header fields in the store's cache, a batch at a time. Bodies are read one by one, and only for messages
- * that the other keys do not exclude. */
+/* SEARCH and UID SEARCH (RFC 9051 §6.4.4) with RETURN (RFC 4731, SAVE of RFC 5182). Flags, dates
+ * and sizes are compared in the view, header fields in the store's cache, a batch at a time. Bodies
+ * are read one by one, and only for messages that the other keys do not exclude. */
 #include <stdlib.h>
 
 #include "libcommon/mail/header.h"
@@ -22,8 +22,8 @@ struct search_job {
     bool no_room;
     uint32_t *found;
     size_t found_count;
-    uint64_t highest, first_modseq,
-        last_modseq; /* modseqs of the found messages: the highest, that of the first and that of the last one */
+    uint64_t highest, first_modseq, last_modseq; /* modseqs of the found messages: the highest, that
+                                                    of the first and that of the last one */
     int error;
 };
 
@@ -39,7 +39,8 @@ static void take(struct session *s, const struct mailbox_record *r, struct slice
     job->last_modseq = r->modseq;
 }
 
-/* RFC 7162 §3.1.5 with RFC 4731 §3.2: of the messages that MIN and MAX tell, when nothing else is told. */
+/* RFC 7162 §3.1.5 with RFC 4731 §3.2: of the messages that MIN and MAX tell, when nothing else is
+ * told. */
 static uint64_t told_modseq(const struct search_job *job) {
     if (job->all || job->count || (!job->min && !job->max)) return job->highest;
     if (!job->max) return job->first_modseq;
@@ -120,8 +121,7 @@ static void on_cached(void *ctx, int error, size_t count, const struct mailbox_c
     run(s);
 }
 
-/* The message's text parts, a step a turn of the loop
- * ------------------------------------------------------------------------------------------------ */
+/* The message's text parts, a step a turn of the loop */
 
 static void text_end(struct session *s) {
     struct search_job *job = s->job;
@@ -208,8 +208,8 @@ static void ask(struct session *s) {
     }
 }
 
-/* Whether the message may match, assuming that all keys which need its text match: evaluates the top-level keys that
- * need only the record. */
+/* Whether the message may match, assuming that all keys which need its text match: evaluates the
+ * top-level keys that need only the record. */
 static bool may_fit(const struct search *search, const struct search_message *m) {
     for (const struct search_key *k = search->root->children; k; k = k->next) {
         bool by_record = k->kind != SEARCH_AND && k->kind != SEARCH_OR && k->kind != SEARCH_NOT &&
@@ -248,7 +248,8 @@ static void run(struct session *s) {
 
 static void release(struct session *s) { text_end(s); }
 
-/* "RETURN (MIN COUNT …) " and "CHARSET x ". NULL, or the reason of a BAD; *charset: the charset is not supported. */
+/* "RETURN (MIN COUNT …) " and "CHARSET x ". NULL, or the reason of a BAD; *charset: the charset is
+ * not supported. */
 static const char *parse_options(struct session *s, struct parser *p, struct search_job *job, bool *charset) {
     struct slice name;
     (void)s;

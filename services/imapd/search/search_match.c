@@ -1,5 +1,5 @@
-/* Whether a message fits search keys. Header texts are compared without regard to case, after decoding encoded words;
- * what the body's texts hold is found before (search_text.h). */
+/* Whether a message fits search keys. Header texts are compared without regard to case, after
+ * decoding encoded words; what the body's texts hold is found before (search_text.h). */
 #include "libcommon/mail/date.h"
 #include "libcommon/mail/encoded_word.h"
 #include "libcommon/mail/header.h"

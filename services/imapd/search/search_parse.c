@@ -1,4 +1,5 @@
-/* The grammar of search keys (RFC 9051 §9 search-key; RFC 3501 for OLD, NEW, RECENT). Depth and number are bounded. */
+/* The grammar of search keys (RFC 9051 §9 search-key; RFC 3501 for OLD, NEW, RECENT). Depth and
+ * number are bounded. */
 #include "services/imapd/search/search.h"
 #include "services/imapd/search/search_text.h"
 
@@ -58,7 +59,8 @@ static struct search_key *parse_simple(struct context *c, struct parser *p) {
                  {"UNDRAFT", SEARCH_FLAG, MAILBOX_DRAFT, true},
                  {"UNFLAGGED", SEARCH_FLAG, MAILBOX_FLAGGED, true},
                  {"UNSEEN", SEARCH_FLAG, MAILBOX_SEEN, true},
-                 {"OLD", SEARCH_ALL, 0, false}, /* \Recent does not exist here: no message is new, all are old */
+                 {"OLD", SEARCH_ALL, 0, false}, /* \Recent does not exist here: no message is new,
+                                                   all are old */
                  {"NEW", SEARCH_NEVER, 0, false},
                  {"RECENT", SEARCH_NEVER, 0, false}};
     (void)c;

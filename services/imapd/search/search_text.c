@@ -113,7 +113,8 @@ static bool begin_part(struct text_search *t) {
     return true;
 }
 
-/* Base 64 that is broken here and there is read as far as it goes: what is no digit is passed over. */
+/* Base 64 that is broken here and there is read as far as it goes: what is no digit is passed
+ * over. */
 static void decode_base64(struct text_search *t, struct slice piece) {
     struct buf *d = &t->digits;
     char *to = buf_reserve(d, piece.n);
@@ -160,7 +161,8 @@ static struct slice take_piece(struct text_search *t) {
     return piece;
 }
 
-/* How much of the decoded bytes is converted now: up to a line's end, where no character and no shift state is cut. */
+/* How much of the decoded bytes is converted now: up to a line's end, where no character and no
+ * shift state is cut. */
 static size_t convertible(const struct text_search *t) {
     const struct buf *d = &t->decoded;
     if (t->at == t->end) return d->n;

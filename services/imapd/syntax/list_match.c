@@ -2,13 +2,15 @@
 
 #include <strings.h>
 
-/* How many bytes at the beginning of a name are INBOX, which is written in any case (RFC 9051 §5.1). */
+/* How many bytes at the beginning of a name are INBOX, which is written in any case (RFC 9051
+ * §5.1). */
 static size_t inbox_bytes(struct slice name) {
     return name.n >= 5 && memcmp(name.p, "INBOX", 5) == 0 && (name.n == 5 || name.p[5] == '/') ? 5 : 0;
 }
 
-/* Backtracks to the last "*", and to the last "%" after it if no "/" follows. This is sufficient, because an earlier
- * wildcard can only match less. A "%" that fails at a "/" falls back to the "*" before it. */
+/* Backtracks to the last "*", and to the last "%" after it if no "/" follows. This is sufficient,
+ * because an earlier wildcard can only match less. A "%" that fails at a "/" falls back to the "*"
+ * before it. */
 bool list_match(struct slice pattern, struct slice name) {
     size_t p = 0, n = 0, star_p = SIZE_MAX, star_n = 0, percent_p = SIZE_MAX, percent_n = 0;
     const size_t any_case = inbox_bytes(name);

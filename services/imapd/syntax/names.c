@@ -4,15 +4,14 @@
 
 static bool is_utf8_session(const struct session *s) { return s->rev2 || s->utf8; }
 
-/* "/" at the end only indicates that children will be created (RFC 9051 §6.3.4); "inbox" in any case, also as a parent,
- * is INBOX. */
+/* "/" at the end only indicates that children will be created (RFC 9051 §6.3.4); "inbox" in any
+ * case, also as a parent, is INBOX. */
 bool name_from_client(struct session *s, struct slice wire, struct slice *name) {
     struct buf decoded = {0};
     bool valid = is_utf8_session(s) ? utf8_is_valid(wire) : utf7_decode(wire, &decoded);
     struct slice n = is_utf8_session(s) ? wire : buf_slice(&decoded);
-    if (!valid && !is_utf8_session(s) &&
-        utf8_is_valid(
-            wire)) { /* a rev1 client that sends UTF-8, or a single "&": accepted, because the meaning is unambiguous */
+    if (!valid && !is_utf8_session(s) && utf8_is_valid(wire)) { /* a rev1 client that sends UTF-8, or a single "&":
+                                                                   accepted, because the meaning is unambiguous */
         valid = true;
         n = wire;
     }

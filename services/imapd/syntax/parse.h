@@ -1,7 +1,7 @@
-/* The grammar of IMAP commands (RFC 9051 §9, RFC 3501 §9) as pure functions over bytes. A whole command, including its
- * literals as sent ("{5}\r\nhello"), is in memory; a parser is a position in it. Every function reads the item in its
- * name and advances, or returns false and does not advance. Results point into the command, or into the arena where
- * quotes had to be removed. */
+/* The grammar of IMAP commands (RFC 9051 §9, RFC 3501 §9) as pure functions over bytes. A whole
+ * command, including its literals as sent ("{5}\r\nhello"), is in memory; a parser is a position in
+ * it. Every function reads the item in its name and advances, or returns false and does not
+ * advance. Results point into the command, or into the arena where quotes had to be removed. */
 #ifndef POSTBUS_IMAPD_PARSE_H
 #define POSTBUS_IMAPD_PARSE_H
 
@@ -13,8 +13,8 @@ struct parser {
     struct arena *arena;
 };
 
-/* The announcement of a literal at the end of a line: "{n}", "{n+}" (RFC 7888), with or without "~" before it (RFC
- * 3516). */
+/* The announcement of a literal at the end of a line: "{n}", "{n+}" (RFC 7888), with or without "~"
+ * before it (RFC 3516). */
 struct literal {
     uint64_t size;
     bool plus; /* non-synchronizing */
@@ -41,7 +41,8 @@ bool parse_u32(struct parser *p, uint32_t *value);
 bool parse_u64(struct parser *p, uint64_t *value);
 /* A flag: an atom, or "\" and an atom. */
 bool parse_flag(struct parser *p, struct slice *flag);
-/* " 5-Nov-2026" or "05-Nov-2026" quoted or not (date, RFC 9051 §9): seconds since 1970 of the start of the day. */
+/* " 5-Nov-2026" or "05-Nov-2026" quoted or not (date, RFC 9051 §9): seconds since 1970 of the start
+ * of the day. */
 bool parse_date(struct parser *p, int64_t *day);
 /* "\"24-Nov-2026 10:00:00 +0100\"": seconds since 1970. */
 bool parse_date_time(struct parser *p, int64_t *when);

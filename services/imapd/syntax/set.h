@@ -5,7 +5,8 @@
 #include "libcommon/base/buf.h"
 #include "services/imapd/syntax/parse.h"
 
-/* Ranges with first <= last, in ascending order, not adjacent; "*" is UINT32_MAX until set_resolve. */
+/* Ranges with first <= last, in ascending order, not adjacent; "*" is UINT32_MAX until
+ * set_resolve. */
 struct range {
     uint32_t first, last;
 };
@@ -17,7 +18,8 @@ struct set {
 
 /* Reads a set. Its ranges are in the parser's arena. */
 bool parse_set(struct parser *p, struct set *set);
-/* Replaces "*" with `largest` (the last message or uid, 0 in an empty folder), sorts and joins the ranges. */
+/* Replaces "*" with `largest` (the last message or uid, 0 in an empty folder), sorts and joins the
+ * ranges. */
 void set_resolve(struct set *set, uint32_t largest);
 /* After set_resolve. */
 bool set_has(const struct set *set, uint32_t number);

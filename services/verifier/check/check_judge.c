@@ -72,9 +72,7 @@ static void set(struct check_finding *f, enum check_state state, const char *say
     f->say = say;
 }
 
-/* TXT
- * ----------------------------------------------------------------------------------------------------------------------------------------
- */
+/* TXT */
 
 static void judge_spf(struct check_finding *f, const struct check_context *c) {
     if (f->found.n > 1)
@@ -151,9 +149,7 @@ static void judge_txt(struct arena *arena, struct check_finding *f, const struct
         judge_tags(arena, f);
 }
 
-/* others
- * -------------------------------------------------------------------------------------------------------------------------------------
- */
+/* others */
 
 static void judge_mx(struct arena *arena, struct check_finding *f, const struct check_context *c) {
     const char *host = arena_printf(arena, "%s.", c->mail_host), *others = "";
@@ -191,7 +187,8 @@ static void judge_addresses(struct arena *arena, struct check_finding *f) {
         set(f, CHECK_WRONG, arena_printf(arena, "the name leads to %s: publish this instead", join(arena, f->found)));
 }
 
-/* Addresses of the mail host are as good as an alias to it: some providers publish the addresses themselves. */
+/* Addresses of the mail host are as good as an alias to it: some providers publish the addresses
+ * themselves. */
 static void judge_alias(struct arena *arena, struct check_finding *f, const struct check_context *c) {
     size_t addresses = 0, same = 0;
     if (f->found.n && contains(f->wanted, f->found.text[0])) {

@@ -1,6 +1,6 @@
-/* The last result of each domain, noted in the store (NOTE_CHECK): {"result":…, "broken":true|false, "faults":["<name>
- * <type>",…]}, and the events when it changes. A check in which DNS did not answer a query reports neither a corrected
- * fault nor a new one. */
+/* The last result of each domain, noted in the store (NOTE_CHECK): {"result":…,
+ * "broken":true|false, "faults":["<name> <type>",…]}, and the events when it changes. A check in
+ * which DNS did not answer a query reports neither a corrected fault nor a new one. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -85,7 +85,8 @@ static void on_previous(void *ctx, int error, struct slice text) {
         json_decref(keys);
         json_decref(news);
         json_decref(previous);
-    } /* otherwise the store is not available or the worker ends; the next check will publish the event */
+    } /* otherwise the store is not available or the worker ends; the next check will publish the
+         event */
     json_decref(k->result);
     free(k);
 }

@@ -1,5 +1,5 @@
-/* Checks of others on whom a domain's mail depends: the delegation by its parent, the reverse DNS of its addresses, the
- * policy's host. */
+/* Checks of others on whom a domain's mail depends: the delegation by its parent, the reverse DNS
+ * of its addresses, the policy's host. */
 #include <stdio.h>
 #include <strings.h>
 

@@ -1,4 +1,5 @@
-/* verifier.dns.check: the check of a hosted domain's DNS from outside; the last result, or a new one. */
+/* verifier.dns.check: the check of a hosted domain's DNS from outside; the last result, or a new
+ * one. */
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"

@@ -29,8 +29,8 @@ struct check {
     int ds_error;
     struct resolver *resolver; /* NULL: not yet asking */
     struct lookup *lookup;
-    struct event
-        *step; /* continues from the loop, never inside a callback of the resolver, which may be destroyed here */
+    struct event *step; /* continues from the loop, never inside a callback of the resolver, which
+                           may be destroyed here */
     enum phase phase;
     int rounds;
     int64_t begun_us;
@@ -43,9 +43,7 @@ struct check {
     struct slice body;
 };
 
-/* the end
- * -----------------------------------------------------------------------------------------------------------------------------------
- */
+/* the end */
 
 static void finish(struct check *c, json_t *result, const char *code) {
     struct verifier *v = c->verifier;
@@ -95,9 +93,7 @@ static void add_finding(const struct check *c, json_t *list, const struct check_
                                           "publish", lines_json(c, f)));
 }
 
-/* what is asked
- * -------------------------------------------------------------------------------------------------------------------------------
- */
+/* what is asked */
 
 static const struct answer *known(const struct check *c, const char *name, int type) {
     return lookup_answer(c->lookup, slice_of(name), type);
@@ -135,8 +131,7 @@ static void read_outgoing(struct check *c) {
         if (record_family(one)) c->outgoing[c->outgoing_count++] = one;
 }
 
-/* SPF: another text may permit the same
- * ------------------------------------------------------------------------------------------------------- */
+/* SPF: another text may permit the same */
 
 static const struct trust_answer *look_up(void *ctx, struct slice name, int type) {
     static const struct answer none = {.status = ANSWER_FAILED};
@@ -171,9 +166,7 @@ static int judge_spf(struct check *c) {
     return TRUST_DONE;
 }
 
-/* the policy
- * ----------------------------------------------------------------------------------------------------------------------------------
- */
+/* the policy */
 
 static void on_policy(void *ctx, const struct http_answer *a) {
     struct check *c = ctx;
@@ -204,13 +197,13 @@ static bool fetch_policy(struct check *c) {
     return any;
 }
 
-/* findings
- * -------------------------------------------------------------------------------------------------------------------------------------
- */
+/* findings */
 
 static bool same_rrset(const struct check *c, const struct dns_record *a, const struct dns_record *b) {
     if (strcmp(a->type, b->type) != 0 || strcasecmp(a->name, b->name) != 0) return false;
-    if (strcmp(a->type, "TXT") != 0) return true; /* each kind of TXT record at a name is judged separately */
+    if (strcmp(a->type, "TXT") != 0)
+        return true; /* each kind of TXT record at a name is judged
+                        separately */
     const char *x = check_text_wanted(c->arena, a), *y = check_text_wanted(c->arena, b);
     size_t n = strcspn(x, " ;");
     return n == strcspn(y, " ;") && strncmp(x, y, n) == 0;
@@ -273,7 +266,8 @@ static void judge_others(struct check *c, json_t *list, int *wrong, int *unknown
     const struct publish_servers *servers = c->verifier->servers;
     const char *names = *in->ns_names ? in->ns_names : servers && *servers->servers[0].catalog ? in->mail_host : "";
     char reverse[80];
-    if (soa->status != ANSWER_NODATA) { /* otherwise the domain is part of another zone, which has its own delegation */
+    if (soa->status != ANSWER_NODATA) { /* otherwise the domain is part of another zone, which has
+                                           its own delegation */
         struct check_finding f[2] = {check_ns(c->arena, c->domain, names, ns),
                                      check_ds(c->arena, c->domain, c->ds, ds, soa)};
         if (*names) add_finding(c, list, &f[0], wrong, unknown);
@@ -312,9 +306,7 @@ static void judge(struct check *c) {
            "");
 }
 
-/* the way through
- * -------------------------------------------------------------------------------------------------------------------------------
- */
+/* the way through */
 
 static void on_lookup(void *ctx) {
     struct check *c = ctx;
@@ -404,6 +396,7 @@ void check_stop(struct verifier *v) {
     for (struct check *c = v->checks, *next; c; c = next) {
         next = c->next;
         if (c->resolver)
-            finish(c, NULL, "unavailable"); /* otherwise a thread of the pool uses it, and the process ends anyway */
+            finish(c, NULL, "unavailable"); /* otherwise a thread of the pool uses it, and the
+                                               process ends anyway */
     }
 }

@@ -1,5 +1,6 @@
-/* Checks every hosted domain regularly. One replica does it: the holder of a lease (LEASE_DNS_CHECK) that lasts as long
- * as the time between two rounds and is neither extended nor released. While it lasts, no other round begins. */
+/* Checks every hosted domain regularly. One replica does it: the holder of a lease
+ * (LEASE_DNS_CHECK) that lasts as long as the time between two rounds and is neither extended nor
+ * released. While it lasts, no other round begins. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -13,8 +14,8 @@
 #include "services/verifier/check/check.h"
 #include "services/verifier/domain_list.h"
 
-/* For the last round of this replica; 0 on a replica that did not do the last two rounds. Over all replicas use max().
- */
+/* For the last round of this replica; 0 on a replica that did not do the last two rounds. Over all
+ * replicas use max(). */
 static struct metric records_wrong = METRIC_GAUGE(
     "postbus_verifier_dns_records_wrong", "Records of hosted domains that are missing, wrong or in conflict in DNS");
 static struct metric checks_done =

@@ -27,9 +27,9 @@ static uint32_t read32(struct slice packet, size_t at) {
     return (uint32_t)read16(packet, at) << 16 | read16(packet, at + 2);
 }
 
-/* Reads the name at *at, following compression pointers (RFC 1035 §4.1.4), which may only go backwards: that bounds the
- * work. Dots, backslashes and bytes that are not printable inside a label are written \DDD (RFC 1035 §5.1). Moves *at
- * after the name. 0 or -1. */
+/* Reads the name at *at, following compression pointers (RFC 1035 §4.1.4), which may only go
+ * backwards: that bounds the work. Dots, backslashes and bytes that are not printable inside a
+ * label are written \DDD (RFC 1035 §5.1). Moves *at after the name. 0 or -1. */
 static int read_name(struct slice packet, size_t *at, char out[ANSWER_NAME_MAX]) {
     size_t n = 0, here = *at, limit = packet.n, wire = 0;
     bool jumped = false;
@@ -125,8 +125,8 @@ static int read_data(struct arena *arena, struct slice packet, const struct reco
     }
 }
 
-/* 0, MALFORMED or TOO_MUCH. The answer section may have the aliases in any order: each round looks for the alias of the
- * current name. */
+/* 0, MALFORMED or TOO_MUCH. The answer section may have the aliases in any order: each round looks
+ * for the alias of the current name. */
 static int follow_aliases(struct slice packet, size_t answers, unsigned count, int type, char name[ANSWER_NAME_MAX],
                           uint32_t *ttl) {
     struct record r;

@@ -20,8 +20,8 @@ struct answer_cache {
     struct entry *newest, *oldest;
 };
 
-/* FNV-1a: names are bounded in length and the table in size, so a chain that an attacker makes long has at most all
- * entries of the table. */
+/* FNV-1a: names are bounded in length and the table in size, so a chain that an attacker makes long
+ * has at most all entries of the table. */
 static uint64_t hash_of(struct slice name, int type) {
     uint64_t h = 1469598103934665603u ^ (uint64_t)type;
     for (size_t i = 0; i < name.n; i++) h = (h ^ (unsigned char)name.p[i]) * 1099511628211u;

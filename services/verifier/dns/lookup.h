@@ -1,5 +1,5 @@
-/* A growing set of the DNS questions of one request and their answers: add questions, run, read the answers, add more.
- * All are sent in parallel. */
+/* A growing set of the DNS questions of one request and their answers: add questions, run, read the
+ * answers, add more. All are sent in parallel. */
 #ifndef POSTBUS_VERIFIER_LOOKUP_H
 #define POSTBUS_VERIFIER_LOOKUP_H
 
@@ -15,10 +15,11 @@ struct lookup *lookup_create(struct resolver *r, struct arena *arena, size_t que
 void lookup_destroy(struct lookup *l);
 /* Adds a question unless it exists; false when there are questions_max already. */
 bool lookup_add(struct lookup *l, struct slice name, int type);
-/* The answer, if it arrived before or the resolver knows it; otherwise NULL, and the question is added. *full is set
- * when there are questions_max already, and unchanged otherwise. */
+/* The answer, if it arrived before or the resolver knows it; otherwise NULL, and the question is
+ * added. *full is set when there are questions_max already, and unchanged otherwise. */
 const struct answer *lookup_ask(struct lookup *l, struct slice name, int type, bool *full);
-/* Sends the questions without an answer. true: all are answered now; false: done will be called, once. */
+/* Sends the questions without an answer. true: all are answered now; false: done will be called,
+ * once. */
 bool lookup_run(struct lookup *l);
 /* The answer, in the arena; NULL when the question was not added or has no answer yet. */
 const struct answer *lookup_answer(const struct lookup *l, struct slice name, int type);

@@ -28,8 +28,8 @@ struct waiter {
     void *ctx;
 };
 
-/* A name and type that is being resolved. It exists until libunbound has answered, also when its time limit expires
- * before. */
+/* A name and type that is being resolved. It exists until libunbound has answered, also when its
+ * time limit expires before. */
 struct question {
     struct resolver *resolver;
     struct question *chain;
@@ -41,7 +41,8 @@ struct question {
     bool answered;        /* the loop will call the waiters */
     int type;
     uint64_t hash;
-    uint32_t *domain_load; /* the number of questions in flight about its registered domain, including this one */
+    uint32_t *domain_load;        /* the number of questions in flight about its registered domain,
+                                     including this one */
     char name[NAME_TEXT_MAX + 1]; /* lower case, without final dot */
 };
 
@@ -51,9 +52,10 @@ struct resolver {
     struct answer_cache *cache;
     struct question *buckets[BUCKETS];
     size_t in_flight;
-    uint32_t domain_load[DOMAIN_BUCKETS]; /* by a hash of the registered domain: domains with the same hash share the
-                                             bound */
-    struct question *finished, **finished_last; /* answered; their waiters have not been called yet */
+    uint32_t domain_load[DOMAIN_BUCKETS];       /* by a hash of the registered domain: domains with the
+                                                   same hash share the bound */
+    struct question *finished, **finished_last; /* answered; their waiters have not been called
+                                                   yet */
     struct event *tell;
     const struct timeval *timeout;
     bool closing;
@@ -67,8 +69,8 @@ static uint64_t hash_of(const struct resolver *r, const char *name, int type) {
     return h ^ (uint64_t)type * 1099511628211u;
 }
 
-/* name in lower case without final dot; false when it cannot be a domain name (RFC 1035 §2.3.4): empty or too long
- * labels, or too long as a whole. */
+/* name in lower case without final dot; false when it cannot be a domain name (RFC 1035 §2.3.4):
+ * empty or too long labels, or too long as a whole. */
 static bool fold_name(struct slice name, char out[NAME_TEXT_MAX + 1]) {
     if (name.n && name.p[name.n - 1] == '.') name.n--;
     if (name.n == 0 || name.n > NAME_TEXT_MAX) return false;
@@ -87,8 +89,8 @@ static bool fold_name(struct slice name, char out[NAME_TEXT_MAX + 1]) {
     return label > 0;
 }
 
-/* The counter for a name is that of its registered domain. Each reverse name has its own, because a client cannot
- * choose many of them. */
+/* The counter for a name is that of its registered domain. Each reverse name has its own, because a
+ * client cannot choose many of them. */
 static uint32_t *domain_load_of(struct resolver *r, const char *name) {
     size_t n = strlen(name);
     bool reverse = n > 5 && strcmp(name + n - 5, ".arpa") == 0;
@@ -107,7 +109,8 @@ static void question_destroy(struct question *q) {
     free(q);
 }
 
-/* Calls all waiters. They may ask again during this, and are then new waiters of a question that is still in flight. */
+/* Calls all waiters. They may ask again during this, and are then new waiters of a question that is
+ * still in flight. */
 static void tell_waiters(struct question *q, const struct answer *answer) {
     struct waiter *w = q->waiters;
     q->waiters = NULL;
@@ -180,8 +183,8 @@ static void on_answer(void *ctx, int rcode, void *packet, int n, int security, c
     finish(q);
 }
 
-/* The time limit of a question has expired: its waiters get a failure. libunbound may continue, and its late answer
- * goes to the cache. */
+/* The time limit of a question has expired: its waiters get a failure. libunbound may continue, and
+ * its late answer goes to the cache. */
 static void on_timeout(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
     struct question *q = ctx;

@@ -9,7 +9,8 @@
 #include "libcommon/base/buf.h"
 #include "libcommon/base/log.h"
 
-/* The root's keys of 2017 and 2024 (IANA's root-anchors.xml), for machines without a file of trust anchors. */
+/* The root's keys of 2017 and 2024 (IANA's root-anchors.xml), for machines without a file of trust
+ * anchors. */
 static const char *const ROOT_ANCHORS[] = {
     ". IN DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D",
     ". IN DS 38696 8 2 683D2D0ACB8C9B712A1948B27F741219298D0A450D612C483AF444A4C0FB2B16",
@@ -20,7 +21,8 @@ static const struct option {
     const char *name, *value;
 } OPTIONS[] = {
     {"module-config:", "validator iterator"},
-    {"qname-minimisation:", "yes"}, /* RFC 9156: a server gets only the part of a name that it needs */
+    {"qname-minimisation:", "yes"}, /* RFC 9156: a server gets only the part of a name that it
+                                       needs */
     {"use-caps-for-id:", "yes"},    /* 0x20: an attacker must also guess the case of the question */
     {"unwanted-reply-threshold:", "1000000"},
     {"do-ip4:", "yes"},
@@ -32,10 +34,12 @@ static const struct option {
     {"harden-dnssec-stripped:", "yes"},
     {"harden-below-nxdomain:", "yes"}, /* RFC 8020 */
     {"harden-large-queries:", "yes"},
-    {"harden-algo-downgrade:", "no"}, /* RFC 6840 §5.11: one good signature of a known algorithm is enough */
+    {"harden-algo-downgrade:", "no"}, /* RFC 6840 §5.11: one good signature of a known algorithm is
+                                         enough */
     {"val-permissive-mode:", "no"},
     {"val-clean-additional:", "yes"},
-    {"aggressive-nsec:", "yes"}, /* RFC 8198: one proof of nonexistence answers for a range of names */
+    {"aggressive-nsec:", "yes"}, /* RFC 8198: one proof of nonexistence answers for a range of
+                                    names */
     {"serve-expired:", "no"},    /* expired records must not be used for verification */
     {"prefetch:", "no"},
     {"unblock-lan-zones:", "yes"}, /* private reverse zones are resolved as set */
@@ -54,7 +58,8 @@ static const struct option {
     {"val-bogus-ttl:", "10"},
 };
 
-/* "192.0.2.1@5353" for an address or name with an optional port, in the form of libunbound. 0 or -1. */
+/* "192.0.2.1@5353" for an address or name with an optional port, in the form of libunbound. 0 or
+ * -1. */
 static int find_server(struct slice text, char out[96]) {
     struct slice host = text, before;
     char name[256];
@@ -124,9 +129,9 @@ static int set_stubs(struct ub_ctx *ub, struct slice list) {
     return 0;
 }
 
-/* libunbound answers some special names itself (RFC 6761: test., invalid., private reverse zones). It must not answer
- * for zones that the settings send to other servers, but still for the names above them (a DMARC tree walk asks for
- * these). This completes the context's settings. */
+/* libunbound answers some special names itself (RFC 6761: test., invalid., private reverse zones).
+ * It must not answer for zones that the settings send to other servers, but still for the names
+ * above them (a DMARC tree walk asks for these). This completes the context's settings. */
 static void open_special_zones(struct ub_ctx *ub, struct slice list) {
     struct slice one, zone;
     char name[256];
@@ -150,8 +155,8 @@ static int add_anchor_file(struct ub_ctx *ub, struct slice name) {
     return error;
 }
 
-/* Several files, for a private root beside the public one or for islands of trust (RFC 4033 §2); they replace the
- * public root's anchors. */
+/* Several files, for a private root beside the public one or for islands of trust (RFC 4033 §2);
+ * they replace the public root's anchors. */
 static int set_trust(struct ub_ctx *ub, struct slice files) {
     struct slice one;
     if (!files.n && access(ROOT_ANCHOR_FILE, R_OK) == 0) return ub_ctx_add_ta_file(ub, ROOT_ANCHOR_FILE);
@@ -190,7 +195,9 @@ struct ub_ctx *unbound_create(struct event_base *base, const struct resolver_set
         ub_ctx_delete(ub);
         return NULL;
     }
-    if (*settings->forward) ub_ctx_zone_remove(ub, "test."); /* the forwarder knows which names exist */
+    if (*settings->forward)
+        ub_ctx_zone_remove(ub, "test."); /* the forwarder knows which names
+                                            exist */
     open_special_zones(ub, slice_of(settings->stubs));
     return ub;
 }

@@ -17,7 +17,8 @@ struct waiter {
     void *ctx;
 };
 
-/* A domain: requested (waiters wait for accounts), or known until it expires (keys NULL: it has none). */
+/* A domain: requested (waiters wait for accounts), or known until it expires (keys NULL: it has
+ * none). */
 struct entry {
     struct key_cache *cache;
     struct entry *chain;

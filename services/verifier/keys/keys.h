@@ -1,5 +1,5 @@
-/* A hosted domain's DKIM keys, from accounts.key.get: private keys parsed once, kept at most KEYS_SECONDS and dropped
- * at account.changed. */
+/* A hosted domain's DKIM keys, from accounts.key.get: private keys parsed once, kept at most
+ * KEYS_SECONDS and dropped at account.changed. */
 #ifndef POSTBUS_VERIFIER_KEYS_H
 #define POSTBUS_VERIFIER_KEYS_H
 
@@ -27,8 +27,8 @@ struct domain_keys {
 struct key_cache *key_cache_create(struct verifier *v);
 void key_cache_destroy(struct key_cache *c);
 
-/* keys: NULL when there are none; then code is "not_found" or "unavailable". Valid during the call, or longer with
- * domain_keys_hold. */
+/* keys: NULL when there are none; then code is "not_found" or "unavailable". Valid during the call,
+ * or longer with domain_keys_hold. */
 typedef void key_cache_fn(void *ctx, struct domain_keys *keys, const char *code);
 /* done may be called before this returns. */
 void key_cache_get(struct key_cache *c, struct slice domain, key_cache_fn *done, void *ctx);

@@ -27,12 +27,14 @@ struct rotator {
     char me[ULID_BYTES]; /* the lease's token */
     int64_t lease_ms;
     struct timeval pause;
-    int64_t publish_ms; /* time for the publisher before the first query, so that NXDOMAIN is not cached */
+    int64_t publish_ms; /* time for the publisher before the first query, so that NXDOMAIN is not
+                           cached */
     bool asked;         /* the lease was requested and there is no answer yet */
     bool closing, mine;
     int64_t list_at;    /* ms */
     json_t *due;        /* {"<domain>": time of its next check, ms} */
-    json_t *waiting;    /* {"<domain>": true}: domains whose new keys were not in DNS at the last check */
+    json_t *waiting;    /* {"<domain>": true}: domains whose new keys were not in DNS at the last
+                           check */
     json_t *listed;     /* as due: the list that is being read */
     json_t *round;      /* the domains of this turn that have not been checked yet */
     struct step *steps; /* running */
@@ -98,9 +100,8 @@ static void on_stepped(void *ctx, int error, const json_t *reply) {
     }
     json_array_foreach(json_object_get(reply, "changed"), i, each)
         log_info("a DKIM key changed", "domain", s->domain, "selector", json_string_value(each), NULL);
-    step_end(s,
-             clock_wall_ms() +
-                 s->rotator->publish_ms); /* the event may set an earlier time, and the next step may be due at once */
+    step_end(s, clock_wall_ms() + s->rotator->publish_ms); /* the event may set an earlier time, and
+                                                              the next step may be due at once */
 }
 
 /* Requests a change from accounts; takes ownership of ask and adds the domain. */
@@ -130,7 +131,8 @@ static void on_looked(void *ctx) {
         l->ready_ms = rotation_time(json_string_value(json_object_get(key, "ready")));
         l->urgent = json_is_true(json_object_get(key, "urgent"));
         if (l->fits && a->ttl > ttl) ttl = a->ttl;
-        bool unsure = a && a->status == ANSWER_FAILED; /* without an answer, a key that was seen remains so */
+        bool unsure = a && a->status == ANSWER_FAILED; /* without an answer, a key that was seen
+                                                          remains so */
         if (l->fits != l->known && !unsure)
             json_array_append(l->fits ? seen : unseen, json_object_get(key, "selector"));
         json_array_append(selectors, json_object_get(key, "selector"));
@@ -210,9 +212,7 @@ static void next_steps(struct rotator *r) {
     }
 }
 
-/* The list of domains
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* The list of domains */
 
 static void on_domain(void *ctx, const char *domain) {
     struct rotator *r = ctx;
@@ -237,9 +237,7 @@ static void list_domains(struct rotator *r) {
     domain_list_read(&r->list, r->verifier->worker->bus, on_domain, on_domains, r);
 }
 
-/* The lease and the clock
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* The lease and the clock */
 
 static void rotator_free(struct rotator *r) {
     json_decref(r->due);

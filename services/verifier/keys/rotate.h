@@ -1,9 +1,11 @@
-/* The timer of the DKIM roll-over: checks each domain's keys when a step is due, looks up new keys in DNS, and requests
- * the next step from accounts (rotation.h). One replica does it at a time, with a lease in the store that expires three
- * turns of the timer after its holder ends. Two at once would do no harm, because repeating a step changes nothing.
- * Events make the check happen sooner.
+/* The timer of the DKIM roll-over: checks each domain's keys when a step is due, looks up new keys
+ * in DNS, and requests the next step from accounts (rotation.h). One replica does it at a time,
+ * with a lease in the store that expires three turns of the timer after its holder ends. Two at
+ * once would do no harm, because repeating a step changes nothing. Events make the check happen
+ * sooner.
  *
- * Settings: POSTBUS_DKIM_ROTATE (180d; 0: only on request), POSTBUS_DKIM_RETIRED (7d), POSTBUS_DKIM_CLOCK (10s). */
+ * Settings: POSTBUS_DKIM_ROTATE (180d; 0: only on request), POSTBUS_DKIM_RETIRED (7d),
+ * POSTBUS_DKIM_CLOCK (10s). */
 #ifndef POSTBUS_VERIFIER_ROTATE_H
 #define POSTBUS_VERIFIER_ROTATE_H
 
@@ -18,7 +20,8 @@ enum {
 
 struct rotator;
 struct rotator *rotator_create(struct verifier *v);
-/* Must be called after resolver_destroy, whose last answers still reach the rotator. NULL is allowed. */
+/* Must be called after resolver_destroy, whose last answers still reach the rotator. NULL is
+ * allowed. */
 void rotator_destroy(struct rotator *r);
 
 #endif

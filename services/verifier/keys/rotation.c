@@ -26,7 +26,8 @@ static bool state_is(const json_t *key, const char *state) {
     return strcmp(has ? has : "active", state) == 0;
 }
 
-/* The pause between queries for an unpublished key grows: its operator may take days, and each query has a cost. */
+/* The pause between queries for an unpublished key grows: its operator may take days, and each
+ * query has a cost. */
 static int64_t next_look(const json_t *key, int64_t now) {
     int64_t pause = (now - time_of(key, "changed")) / 10;
     if (pause < ROTATION_LOOK_MIN_MS) pause = ROTATION_LOOK_MIN_MS;

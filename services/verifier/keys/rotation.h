@@ -1,7 +1,7 @@
-/* The next step of the roll-over of a domain's DKIM keys: published → (seen in DNS, TTL passed) → active → (replaced by
- * others) → retired → (mail signed with it has been delivered) → removed. Pure: takes times and lists, and returns a
- * decision. rotate.c carries it out; the accounts service stores the states.
- */
+/* The next step of the roll-over of a domain's DKIM keys: published → (seen in DNS, TTL passed) →
+ * active → (replaced by others) → retired → (mail signed with it has been delivered) → removed.
+ * Pure: takes times and lists, and returns a decision. rotate.c carries it out; the accounts
+ * service stores the states. */
 #ifndef POSTBUS_VERIFIER_ROTATION_H
 #define POSTBUS_VERIFIER_ROTATION_H
 
@@ -16,8 +16,8 @@ enum {
 
 struct rotation_policy {
     int64_t rotate_ms;  /* time for which keys sign; 0: until a rotation is requested */
-    int64_t retired_ms; /* time for which they stay in DNS after that: longer than mail may wait in queues (RFC 5321
-                           §4.5.4.1: 4 to 5 days) */
+    int64_t retired_ms; /* time for which they stay in DNS after that: longer than mail may wait in
+                           queues (RFC 5321 §4.5.4.1: 4 to 5 days) */
 };
 
 enum rotation_step {
@@ -36,8 +36,8 @@ struct rotation {
 /* keys: as in the answer of accounts.key.list. now_ms: of the wall clock. */
 struct rotation rotation_next(const json_t *keys, const struct rotation_policy *policy, int64_t now_ms);
 
-/* Whether the answer to TXT <selector>._domainkey.<domain> is this key's record and nothing else (RFC 6376 §3.6.1;
- * several records are undefined, §3.6.2.2). */
+/* Whether the answer to TXT <selector>._domainkey.<domain> is this key's record and nothing else
+ * (RFC 6376 §3.6.1; several records are undefined, §3.6.2.2). */
 bool rotation_record_fits(const struct answer *answer, const char *algorithm, const char *public_b64);
 
 /* The result of a DNS query for one published key. */

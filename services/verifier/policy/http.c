@@ -160,7 +160,8 @@ void http_destroy(struct http *h) {
     free(h);
 }
 
-/* The address comes from another domain's zone, so it must not lead into this site's own network. */
+/* The address comes from another domain's zone, so it must not lead into this site's own
+ * network. */
 static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *address) {
     struct fetch *f = ctx;
     (void)purpose;
@@ -213,8 +214,9 @@ void http_get(struct http *h, const char *host, int port, const char *addresses,
     }
     struct buf text = {0};
     if (!(f->easy = curl_easy_init())) memory_exhausted();
-    buf_printf(&text, "+%s:%d:%s", host, port,
-               addresses); /* "+": removed after a minute; otherwise libcurl keeps each name without a time limit */
+    buf_printf(&text, "+%s:%d:%s", host, port, addresses); /* "+": removed after a minute; otherwise
+                                                              libcurl keeps each name without a time
+                                                              limit */
     if (!(f->resolve = curl_slist_append(NULL, buf_str(&text)))) memory_exhausted();
     buf_reset(&text);
     buf_printf(&text, "https://%s:%d%s", host, port, path);
@@ -228,7 +230,8 @@ void http_get(struct http *h, const char *host, int port, const char *addresses,
     curl_easy_setopt(f->easy, CURLOPT_SSL_VERIFYHOST, 2L);
     curl_easy_setopt(f->easy, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2);
     if (h->ca_file) curl_easy_setopt(f->easy, CURLOPT_CAINFO, h->ca_file);
-    curl_easy_setopt(f->easy, CURLOPT_FORBID_REUSE, 1L); /* a policy host is asked once a day: no idle connections */
+    curl_easy_setopt(f->easy, CURLOPT_FORBID_REUSE, 1L); /* a policy host is asked once a day: no
+                                                            idle connections */
     curl_easy_setopt(f->easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
     curl_easy_setopt(f->easy, CURLOPT_OPENSOCKETDATA, f);
     curl_easy_setopt(f->easy, CURLOPT_NOSIGNAL, 1L);

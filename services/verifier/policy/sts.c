@@ -18,13 +18,14 @@ static struct metric fetches =
 static struct metric fetch_failures = METRIC_COUNTER("postbus_verifier_mta_sts_failures_total",
                                                      "MTA-STS policies that could not be fetched or were malformed");
 
-/* A bound that is reached here is not a failure of the domain, and no reason to ignore its policy. */
+/* A bound that is reached here is not a failure of the domain, and no reason to ignore its
+ * policy. */
 static const char NO_ROOM[] = "the domain's MTA-STS policy cannot be fetched now: too many fetches are running";
 
 enum {
     RETRY_MS = 300000,     /* RFC 8461 §3.3: a failed fetch is not tried again for five minutes */
-    REFRESH_MS = 86400000, /* RFC 8461 §10.2: a policy is fetched again before it expires, so that blocking the fetch
-                              for a while does not disable it */
+    REFRESH_MS = 86400000, /* RFC 8461 §10.2: a policy is fetched again before it expires, so that
+                              blocking the fetch for a while does not disable it */
     ADDRESSES_MAX = 8,
     HTTPS_PORT = 443
 };
@@ -86,7 +87,8 @@ static void find_destroy(struct find *f, const struct sts_finding *found) {
     free(f);
 }
 
-/* The policy that was fetched before, during its max_age: it applies independently of DNS (RFC 8461 §5.1). */
+/* The policy that was fetched before, during its max_age: it applies independently of DNS (RFC 8461
+ * §5.1). */
 static json_t *kept_policy(const struct find *f) {
     if (json_integer_value(json_object_get(f->kept, "until")) <= clock_wall_ms()) return NULL;
     return json_object_get(f->kept, "policy");
@@ -121,7 +123,8 @@ static void keep(struct find *f) {
             retry = json_integer_value(json_object_get(f->kept, "retry"));
     int64_t last = until > retry ? until : retry;
     if (last > now) {
-        /* if this fails, the policy is in this worker's memory, and other workers fetch it themselves */
+        /* if this fails, the policy is in this worker's memory, and other workers fetch it
+         * themselves */
         domain_note_write(f->cache->verifier->worker->redis, NOTE_STS, f->domain, slice_of(text), last - now, NULL,
                           NULL);
     }
@@ -202,8 +205,8 @@ static void fetch(struct find *f) {
     buf_free(&addresses);
 }
 
-/* RFC 8461 §3.1: only TXT records that begin with the version count; there is a policy only if there is exactly one
- * such record and it is well-formed. */
+/* RFC 8461 §3.1: only TXT records that begin with the version count; there is a policy only if
+ * there is exactly one such record and it is well-formed. */
 static struct slice find_id(const struct answer *txt) {
     struct slice only = SLICE(""), id = SLICE("");
     size_t count = 0;
@@ -264,8 +267,8 @@ static void on_note(void *ctx, int error, struct slice text) {
         take_kept(f, kept);
         json_decref(kept);
         sts_memory_put(f->cache->memory, slice_of(f->domain), f->kept, clock_wall_ms());
-    } else if (error != STORE_NOT_FOUND) { /* the store is not available: the policy in this worker's memory applies
-                                              during its max_age */
+    } else if (error != STORE_NOT_FOUND) { /* the store is not available: the policy in this
+                                              worker's memory applies during its max_age */
         take_kept(f, sts_memory_get(f->cache->memory, slice_of(f->domain), clock_wall_ms(), INT64_MAX));
     }
     proceed(f);
@@ -314,8 +317,8 @@ void sts_find(struct sts_cache *c, struct slice domain, sts_fn *done, void *ctx)
     f->lookup = lookup_create(c->verifier->resolver, f->arena, 3, on_dns, f);
     f->txt_name = slice_of(arena_printf(f->arena, "_mta-sts.%s", f->domain));
     lookup_add(f->lookup, f->txt_name, TYPE_TXT);
-    f->dns_known =
-        lookup_run(f->lookup); /* the stored policy arrives later than this, so proceed() is not needed here */
+    f->dns_known = lookup_run(f->lookup); /* the stored policy arrives later than this, so proceed()
+                                             is not needed here */
     ask_kept(f);
 }
 

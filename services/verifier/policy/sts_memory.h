@@ -1,4 +1,5 @@
-/* A worker's copies of the MTA-STS data in Redis: a table of fixed size, in which a new entry replaces another. */
+/* A worker's copies of the MTA-STS data in Redis: a table of fixed size, in which a new entry
+ * replaces another. */
 #ifndef POSTBUS_VERIFIER_STS_MEMORY_H
 #define POSTBUS_VERIFIER_STS_MEMORY_H
 

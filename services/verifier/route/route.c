@@ -34,9 +34,8 @@ static void answer(struct route *r) {
     r->reply = NULL;
 }
 
-/* Answers when both DNS and MTA-STS are complete (or the time limit has expired), and frees the route when nothing
- * refers to it any more.
- */
+/* Answers when both DNS and MTA-STS are complete (or the time limit has expired), and frees the
+ * route when nothing refers to it any more. */
 static void settle(struct route *r) {
     if (!r->answered && r->reply && (r->sts_done || !r->dns_done)) {
         r->answered = true;
@@ -80,7 +79,8 @@ static void on_timeout(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
     struct route *r = ctx;
     if (r->answered) return;
-    /* the hosts may be known by now, but not the domain's demand for TLS, which must not be guessed */
+    /* the hosts may be known by now, but not the domain's demand for TLS, which must not be
+     * guessed */
     const char *late = r->reply ? "the domain's MTA-STS policy is not known in time" : "no DNS answer in time";
     json_decref(r->reply);
     r->reply = reply_create("tempfail", "insecure", late);
@@ -120,7 +120,8 @@ static bool take_mx(struct route *r, const struct answer *mx) {
     qsort(mx->records, mx->count, sizeof *mx->records, by_preference);
     for (size_t i = 0; i < mx->count && r->count < ROUTE_HOSTS_MAX; i++) {
         struct slice name = mx->records[i].data;
-        /* This host is in the list: hosts that are not preferred to it would cause a loop (RFC 5321 §5.1). */
+        /* This host is in the list: hosts that are not preferred to it would cause a loop (RFC 5321
+         * §5.1). */
         if (slice_is_nocase(name, r->verifier->worker->hostname)) {
             while (r->count && r->hosts[r->count - 1].preference == mx->records[i].preference) r->count--;
             if (r->count == 0) {

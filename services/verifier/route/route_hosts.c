@@ -1,5 +1,5 @@
-/* The addresses of each host of a route, and its TLSA records if DNSSEC validates the names that lead to them (RFC 7672
- * §2.2). */
+/* The addresses of each host of a route, and its TLSA records if DNSSEC validates the names that
+ * lead to them (RFC 7672 §2.2). */
 #include <stdio.h>
 
 #include "libcommon/base/config.h"
@@ -36,7 +36,8 @@ void route_ask_aliases(struct route *r) {
         struct slice canonical = a->status == ANSWER_OK ? a->canonical : aaaa->canonical;
         bool alias = !slice_equal_nocase(canonical, h->name);
         h->secure = has_secure_addresses(a, aaaa);
-        if (h->secure) { /* RFC 7672 §2.2.2: at the end of the alias chain first, then at the host's own name */
+        if (h->secure) { /* RFC 7672 §2.2.2: at the end of the alias chain first, then at the host's
+                            own name */
             h->bases[0] = canonical;
             if (alias) h->bases[1] = h->name;
         } else if (alias) {
@@ -54,8 +55,8 @@ void route_ask_tlsa(struct route *r) {
     for (size_t i = 0; i < r->count; i++) {
         struct host *h = &r->hosts[i];
         const struct answer *alias = h->aliased ? lookup_answer(r->lookup, h->name, TYPE_CNAME) : NULL;
-        /* RFC 7672 §2.2.2: the alias is secure although its target is not, so the host's own name may have TLSA records
-         */
+        /* RFC 7672 §2.2.2: the alias is secure although its target is not, so the host's own name
+         * may have TLSA records */
         if (alias && alias->status == ANSWER_OK && is_secure(alias)) h->bases[0] = h->name;
         for (size_t k = 0; k < TLSA_BASES_MAX && h->bases[k].n; k++)
             lookup_add(r->lookup, tlsa_name(r, h->bases[k]), TYPE_TLSA);
@@ -81,7 +82,8 @@ static json_t *tlsa_reply(struct arena *arena, const struct answer *a) {
     return list;
 }
 
-/* RFC 8460 §4.3.2.1: dnssec-invalid, when data that DNSSEC should validate could not be resolved. */
+/* RFC 8460 §4.3.2.1: dnssec-invalid, when data that DNSSEC should validate could not be
+ * resolved. */
 static void leave_out(struct route *r, const struct host *h, json_t *left_out, const char *what,
                       const struct answer *failed, bool for_dnssec) {
     r->unusable = route_reason(r, what, h->name, failed);
@@ -109,8 +111,9 @@ json_t *route_host_reply(struct route *r, const struct host *h, json_t *left_out
         return NULL;
     }
     const struct answer *alias = h->aliased ? lookup_answer(r->lookup, h->name, TYPE_CNAME) : NULL;
-    if (alias && alias->status == ANSWER_FAILED) { /* RFC 7672 §2.1.1: it is unknown whether DANE applies to this host,
-                                                      so the host must not be used */
+    if (alias && alias->status == ANSWER_FAILED) { /* RFC 7672 §2.1.1: it is unknown whether DANE
+                                                      applies to this host, so the host must not be
+                                                      used */
         leave_out(r, h, left_out, "CNAME", alias, true);
         return NULL;
     }

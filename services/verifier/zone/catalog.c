@@ -63,7 +63,8 @@ int catalog_remove(struct dns_server *s, const char *catalog, const char *zone, 
     member_name(catalog, zone, member);
     int known = is_member(s, member, reason);
     if (known <= 0) return known;
-    ldns_rr *rr = ldns_rr_new(); /* RFC 2136 §2.5.2: class ANY, no data: the whole RRset is deleted */
+    ldns_rr *rr = ldns_rr_new(); /* RFC 2136 §2.5.2: class ANY, no data: the whole RRset is
+                                    deleted */
     ldns_rr_set_owner(rr, ldns_dname_new_frm_str(member));
     ldns_rr_set_type(rr, LDNS_RR_TYPE_PTR);
     ldns_rr_set_class(rr, LDNS_RR_CLASS_ANY);

@@ -146,8 +146,8 @@ static bool send_message(struct dns_server *s, const ldns_pkt *message) {
     return sent;
 }
 
-/* Sends one message to the server and receives the answer, both signed. NULL with the reason. about: the name in the
- * reason. Takes ownership of message. */
+/* Sends one message to the server and receives the answer, both signed. NULL with the reason.
+ * about: the name in the reason. Takes ownership of message. */
 static ldns_pkt *exchange(struct dns_server *s, ldns_pkt *message, const char *about, char reason[DNS_REASON_MAX]) {
     ldns_pkt *answer = NULL;
     uint8_t *wire = NULL;
@@ -223,8 +223,8 @@ static bool read_name(const ldns_rdf *name, char out[DNS_NAME_BYTES]) {
     return fits;
 }
 
-/* The SOA is in the answer section if name is an apex, otherwise in the authority section (RFC 2308 §3).
- */
+/* The SOA is in the answer section if name is an apex, otherwise in the authority section (RFC 2308
+ * §3). */
 int dns_server_zone_of(struct dns_server *s, const char *name, char zone[DNS_NAME_BYTES], char reason[DNS_REASON_MAX]) {
     ldns_rdf *owner = ldns_dname_new_frm_str(name);
     ldns_pkt *question = owner ? ldns_pkt_query_new(owner, LDNS_RR_TYPE_SOA, LDNS_RR_CLASS_IN, 0) : NULL;
@@ -268,8 +268,8 @@ int dns_server_update(struct dns_server *s, const char *zone, const ldns_rr_list
     return done ? 0 : -1;
 }
 
-/* The transfer ends with the SOA it began with (RFC 5936 §2.2). The signature of the first message is verified; the
- * later ones arrive on the same connection. */
+/* The transfer ends with the SOA it began with (RFC 5936 §2.2). The signature of the first message
+ * is verified; the later ones arrive on the same connection. */
 int dns_server_transfer(struct dns_server *s, const char *zone, void (*each)(void *ctx, const ldns_rr *rr), void *ctx,
                         char reason[DNS_REASON_MAX]) {
     ldns_pkt *answer = dns_server_ask(s, zone, LDNS_RR_TYPE_AXFR, reason);

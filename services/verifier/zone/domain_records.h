@@ -1,5 +1,5 @@
-/* The records that a hosted domain should publish: made from its settings and keys, fetched from accounts, and the
- * site's settings. */
+/* The records that a hosted domain should publish: made from its settings and keys, fetched from
+ * accounts, and the site's settings. */
 #ifndef POSTBUS_VERIFIER_DOMAIN_RECORDS_H
 #define POSTBUS_VERIFIER_DOMAIN_RECORDS_H
 
@@ -16,11 +16,11 @@ struct domain_records {
     struct dns_record records[RECORDS_MAX];
 };
 
-/* records: owned by the callee, which destroys them on the loop; NULL with code "not_found" (the domain is not hosted
- * here) or "unavailable". */
+/* records: owned by the callee, which destroys them on the loop; NULL with code "not_found" (the
+ * domain is not hosted here) or "unavailable". */
 typedef void domain_records_fn(void *ctx, struct domain_records *records, const char *code);
-/* domain: A-labels. fresh: keys are not taken from the cache. done is called exactly once, never before this returns.
- */
+/* domain: A-labels. fresh: keys are not taken from the cache. done is called exactly once, never
+ * before this returns. */
 void domain_records_get(struct verifier *v, const char *domain, bool fresh, domain_records_fn *done, void *ctx);
 void domain_records_destroy(struct domain_records *r); /* NULL is allowed */
 /* The worker ends: waiting requests end with "unavailable". Before key_cache_destroy. */

@@ -67,9 +67,7 @@ bool publish_is_hosted(const struct publisher *p, const char *name) {
     return false;
 }
 
-/* the list of domains
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* the list of domains */
 
 static int by_length(const void *x, const void *y) {
     const char *const *a = x, *const *b = y;
@@ -77,8 +75,8 @@ static int by_length(const void *x, const void *y) {
     return m < n ? -1 : m > n ? 1 : strcmp(*a, *b);
 }
 
-/* Parent domains come first, so that the records of a child go into the parent's zone, and no zone is created without a
- * delegation. */
+/* Parent domains come first, so that the records of a child go into the parent's zone, and no zone
+ * is created without a delegation. */
 static void add_all(struct publisher *p) {
     size_t n = json_object_size(p->hosted), i = 0;
     const char **names = memory_alloc((n + 1) * sizeof *names), *name;
@@ -129,8 +127,8 @@ static void on_clock(evutil_socket_t fd, short what, void *ctx) {
     list_domains(p);
 }
 
-/* A failed task goes to the end of the list, unless there is a newer one for its domain. If there is no list of domains
- * yet, reading it is what failed. */
+/* A failed task goes to the end of the list, unless there is a newer one for its domain. If there
+ * is no list of domains yet, reading it is what failed. */
 static void on_again(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
     struct publisher *p = ctx;
@@ -145,9 +143,7 @@ static void on_again(evutil_socket_t fd, short what, void *ctx) {
     next_task(p);
 }
 
-/* events
- * -------------------------------------------------------------------------------------------------------------------------------------
- */
+/* events */
 
 static void on_account_changed(void *ctx, struct slice about, const json_t *data) {
     (void)about;
@@ -158,8 +154,8 @@ static void on_account_changed(void *ctx, struct slice about, const json_t *data
         domain_normalise(member_slice(data, "domain"), domain))
         return;
     bool gone = slice_is(what, "domain") && slice_is(change, "deleted");
-    json_t *lists[] = {p->hosted,
-                       p->listing}; /* the clean-up must not remove domains that were added since the list was read */
+    json_t *lists[] = {p->hosted, p->listing}; /* the clean-up must not remove domains that were
+                                                  added since the list was read */
     for (size_t i = 0; i < 2; i++) {
         if (!lists[i]) continue;
         if (gone)
@@ -170,9 +166,6 @@ static void on_account_changed(void *ctx, struct slice about, const json_t *data
     add_task(p, gone ? PUBLISH_REMOVE : PUBLISH_ZONE, domain);
     next_task(p);
 }
-
-/* ----------------------------------------------------------------------------------------------------------------------------------------------
- */
 
 struct publisher *publisher_create(struct verifier *v) {
     struct timeval soon = {PUBLISH_START_SECONDS, 0};

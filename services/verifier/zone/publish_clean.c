@@ -1,5 +1,5 @@
-/* Finds zones without a domain. A mistake here leaves a domain without DNS, so implausible input is refused: an empty
- * list, or a list that lost most of its names. */
+/* Finds zones without a domain. A mistake here leaves a domain without DNS, so implausible input is
+ * refused: an empty list, or a list that lost most of its names. */
 #include "services/verifier/zone/publish.h"
 
 json_t *publish_choose_gone(const json_t *hosted, const json_t *catalog, json_t *seen, int64_t now_ms, int64_t grace_ms,
@@ -19,8 +19,9 @@ json_t *publish_choose_gone(const json_t *hosted, const json_t *catalog, json_t 
         if (now_ms - json_integer_value(json_object_get(seen, name)) >= grace_ms)
             json_array_append_new(gone, json_string(name));
     }
-    json_object_foreach_safe(
-        seen, safe, name, value) { /* hosted again, or removed from the catalog: the earlier observation is dropped */
+    json_object_foreach_safe(seen, safe, name, value) { /* hosted again, or removed from the
+                                                           catalog: the earlier observation is
+                                                           dropped */
         (void)value;
         if (!json_object_get(there, name)) json_object_del(seen, name);
     }

@@ -1,5 +1,5 @@
-/* One publication, removal or clean-up: reads the wanted records (accounts) and the former ones (Redis), updates the
- * servers (on the pool), and records what is published (Redis). */
+/* One publication, removal or clean-up: reads the wanted records (accounts) and the former ones
+ * (Redis), updates the servers (on the pool), and records what is published (Redis). */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -23,7 +23,8 @@ struct job {
     struct publish_task *task;
     struct arena *arena;
     struct domain_records *made; /* PUBLISH_ZONE */
-    struct record_set wanted;    /* the records of made, without those outside of all hosted domains */
+    struct record_set wanted;    /* the records of made, without those outside of all hosted
+                                    domains */
     struct record_set former;    /* the records that were published before; in arena */
     size_t child_count;          /* hosted domains below this one */
     const char **children;
@@ -54,9 +55,7 @@ static void finish_failed(struct job *j, enum publish_end end, const char *reaso
 
 static struct redis *store(const struct job *j) { return j->publisher->verifier->worker->redis; }
 
-/* what was published
- * -------------------------------------------------------------------------------------------------------------------------
- */
+/* what was published */
 
 static void add_records(json_t *list, struct record_set set) {
     for (size_t i = 0; i < set.n; i++) {
@@ -94,9 +93,7 @@ static void read_former(struct job *j, struct slice text) {
     json_decref(list);
 }
 
-/* on the pool
- * ---------------------------------------------------------------------------------------------------------------------------------
- */
+/* on the pool */
 
 static void collect_zone(void *ctx, const char *zone) {
     struct job *j = ctx;
@@ -174,11 +171,10 @@ static void on_run(void *ctx) {
 
 static void start(struct job *j) { service_offload(j->publisher->verifier->worker, run, on_run, j); }
 
-/* before it
- * -----------------------------------------------------------------------------------------------------------------------------------
- */
+/* before it */
 
-/* The records are noted before they are published, so that an update that a kill interrupts is found later. */
+/* The records are noted before they are published, so that an update that a kill interrupts is
+ * found later. */
 static void on_noted(void *ctx, int error) {
     struct job *j = ctx;
     if (j->publisher->closing)
@@ -208,8 +204,8 @@ static void on_former(void *ctx, int error, struct slice text) {
 
 static void get_former(struct job *j) { domain_note_read(store(j), NOTE_PUBLISHED, j->task->domain, on_former, j); }
 
-/* Records outside of the domain are published in their own domain if that is hosted here too; otherwise its owner must
- * publish them. */
+/* Records outside of the domain are published in their own domain if that is hosted here too;
+ * otherwise its owner must publish them. */
 static void choose_wanted(struct job *j) {
     struct dns_record *records = arena_alloc(j->arena, (j->made->n + 1) * sizeof *records);
     j->wanted.records = records;
@@ -220,8 +216,8 @@ static void choose_wanted(struct job *j) {
     }
 }
 
-/* Finds domains below this one, which may have zones of their own if they were added first; only when we create zones.
- */
+/* Finds domains below this one, which may have zones of their own if they were added first; only
+ * when we create zones. */
 static void find_children(struct job *j) {
     const char *name;
     json_t *value;
@@ -252,7 +248,8 @@ static void on_records(void *ctx, struct domain_records *made, const char *code)
         if (j->task->kind == PUBLISH_REMOVE)
             get_former(j);
         else
-            finish(j, PUBLISH_DONE, NULL); /* deleted in the meantime: its removal is another task */
+            finish(j, PUBLISH_DONE, NULL); /* deleted in the meantime: its removal is another
+                                              task */
     } else {
         finish_failed(j, PUBLISH_PAUSE, "accounts cannot be asked for the domain and its keys");
     }

@@ -1,4 +1,5 @@
-/* Shared by the two files of the publisher: publish.c schedules tasks, publish_job.c does one task. Private to them. */
+/* Shared by the two files of the publisher: publish.c schedules tasks, publish_job.c does one task.
+ * Private to them. */
 #ifndef POSTBUS_VERIFIER_PUBLISH_PRIVATE_H
 #define POSTBUS_VERIFIER_PUBLISH_PRIVATE_H
 
@@ -23,9 +24,11 @@ struct publisher {
     struct publish_task *first, **last;
     struct publish_task *failed; /* to be tried again; other tasks continue */
     bool busy, closing;
-    json_t *hosted;  /* the last complete list of domains, and those added since: {"<domain>":true} */
+    json_t *hosted;  /* the last complete list of domains, and those added since:
+                        {"<domain>":true} */
     json_t *listing; /* the list being read, page by page */
-    json_t *seen;    /* zones that were missing from the list, with the time (ms): see publish_choose_gone */
+    json_t *seen;    /* zones that were missing from the list, with the time (ms): see
+                        publish_choose_gone */
     int64_t every_seconds, gone_seconds;
     struct domain_list list;
 };
@@ -35,7 +38,8 @@ void publish_job_start(struct publisher *p, struct publish_task *task);
 enum publish_end {
     PUBLISH_DONE,
     PUBLISH_AGAIN, /* this task failed and is tried again later */
-    PUBLISH_PAUSE, /* the store, accounts or the DNS server cannot be reached, so all further tasks would fail too */
+    PUBLISH_PAUSE, /* the store, accounts or the DNS server cannot be reached, so all further tasks
+                      would fail too */
 };
 /* gone: zones that PUBLISH_CLEAN found, or NULL. */
 void publish_finished(struct publisher *p, struct publish_task *task, enum publish_end end, const json_t *gone);

@@ -46,7 +46,8 @@ bool publish_servers_read(struct publish_servers *out) {
             s->dns = s[-1].dns;
         }
         s->dns.address = address;
-        s->catalog = catalog ? catalog : "catalog.postbus"; /* set and empty: zones are not created by us */
+        s->catalog = catalog ? catalog : "catalog.postbus"; /* set and empty: zones are not created
+                                                               by us */
         out->count++;
     }
     return out->count > 0;

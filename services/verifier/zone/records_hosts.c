@@ -10,8 +10,8 @@ static void add_addresses(struct record_list *l, const char *name, const char *a
     }
 }
 
-/* RFC 7672 §3.1.1; during a change of keys both are published, the next one for at least a TTL before it is used (RFC
- * 7671 §8.4). */
+/* RFC 7672 §3.1.1; during a change of keys both are published, the next one for at least a TTL
+ * before it is used (RFC 7671 §8.4). */
 static void add_tlsa(struct record_list *l, const struct records_input *in) {
     const char *name = arena_printf(l->arena, "_25._tcp.%s", in->mail_host);
     if (*in->tlsa_hex)

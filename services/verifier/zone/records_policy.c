@@ -13,8 +13,8 @@ static void add_dkim(struct record_list *l, const struct records_input *in) {
     }
 }
 
-/* The domain of a report address "mailto:name@domain[!size]" (RFC 9990, RFC 8460 §3), lower case, of arena; NULL for
- * another URI. */
+/* The domain of a report address "mailto:name@domain[!size]" (RFC 9990, RFC 8460 §3), lower case,
+ * of arena; NULL for another URI. */
 static const char *address_domain(struct arena *arena, const char *uri) {
     if (strncasecmp(uri, "mailto:", 7) != 0) return NULL;
     const char *at = strrchr(uri, '@');

@@ -1,6 +1,5 @@
-/* verifier.dns.records: the records that a hosted domain should publish, and the DS records for its parent zone if we
- * sign the zone.
- */
+/* verifier.dns.records: the records that a hosted domain should publish, and the DS records for its
+ * parent zone if we sign the zone. */
 #include <stdlib.h>
 
 #include "libcommon/base/log.h"

@@ -1,4 +1,5 @@
-/* The input of records_make from the environment, the domain's own settings and the certificates. */
+/* The input of records_make from the environment, the domain's own settings and the
+ * certificates. */
 #include <openssl/pem.h>
 #include <openssl/sha.h>
 #include <openssl/x509.h>
@@ -7,7 +8,8 @@
 #include "libcommon/base/config.h"
 #include "services/verifier/zone/records_private.h"
 
-/* SHA-256 of the certificate's public key for TLSA 3 1 1 (RFC 6698 §2.1), in hex; "" when the file cannot be read. */
+/* SHA-256 of the certificate's public key for TLSA 3 1 1 (RFC 6698 §2.1), in hex; "" when the file
+ * cannot be read. */
 static const char *key_digest(struct arena *arena, const char *file) {
     unsigned char *der = NULL, digest[SHA256_DIGEST_LENGTH];
     FILE *in = fopen(file, "re");
@@ -24,7 +26,8 @@ static const char *key_digest(struct arena *arena, const char *file) {
     return hex;
 }
 
-/* The domain's own setting, or else the site's. An empty setting of the domain turns a record off. */
+/* The domain's own setting, or else the site's. An empty setting of the domain turns a record
+ * off. */
 static const char *choose(const json_t *own, const char *name, const char *site) {
     const char *text = json_string_value(json_object_get(own, name));
     return text ? text : site;

@@ -103,7 +103,8 @@ static void leave_out(struct work *w, const struct dns_record *r, const char *wh
         buf_printf(w->left_out, "%s%s %s is not published: %s", w->left_out->n ? "; " : "", r->name, r->type, why);
 }
 
-/* Whether the name has no other records, so that an alias is possible (RFC 1034 §3.6.2). 1, 0 or -1. */
+/* Whether the name has no other records, so that an alias is possible (RFC 1034 §3.6.2). 1, 0 or
+ * -1. */
 static int is_free_for_alias(struct work *w, const struct dns_record *r) {
     ldns_pkt *answer = dns_server_ask(w->server, r->name, LDNS_RR_TYPE_ANY, w->reason);
     if (!answer) return -1;
@@ -119,17 +120,16 @@ static int is_free_for_alias(struct work *w, const struct dns_record *r) {
     return result;
 }
 
-static void
-push_deletion(struct work *w,
-              const ldns_rr *rr) { /* RFC 2136 §2.5.4: class NONE, TTL 0: deletes this record of the RRset */
+static void push_deletion(struct work *w, const ldns_rr *rr) { /* RFC 2136 §2.5.4: class NONE, TTL 0: deletes this
+                                                                  record of the RRset */
     ldns_rr *gone = ldns_rr_clone(rr);
     ldns_rr_set_class(gone, LDNS_RR_CLASS_NONE);
     ldns_rr_set_ttl(gone, 0);
     ldns_rr_list_push_rr(w->gone, gone);
 }
 
-/* Computes the changes of one RRset. there: the records on the server; alias: whether there is a CNAME that is not
- * ours. 0 or -1. */
+/* Computes the changes of one RRset. there: the records on the server; alias: whether there is a
+ * CNAME that is not ours. 0 or -1. */
 static int compare_rrset(struct work *w, const struct dns_record *r, const ldns_rr_list *there,
                          const ldns_rr_list *alias) {
     ldns_rr_list *wanted = make_rrset(w, w->wanted, r, -1), *former = wanted ? make_rrset(w, w->former, r, -1) : NULL;
@@ -256,8 +256,8 @@ static int publish_zone(struct work *w, const char *zone, const char zones[][DNS
     w->come = ldns_rr_list_new();
     int error = look_at_all(w, w->wanted, zone, zones, wanted_zone);
     if (!error) error = look_at_all(w, w->former, zone, zones, former_zone);
-    ldns_rr_list *changes =
-        ldns_rr_list_new(); /* deletions first: the server applies changes in order (RFC 2136 §3.4.2.7) */
+    ldns_rr_list *changes = ldns_rr_list_new(); /* deletions first: the server applies changes in
+                                                   order (RFC 2136 §3.4.2.7) */
     ldns_rr_list_push_rr_list(changes, w->gone);
     ldns_rr_list_push_rr_list(changes, w->come);
     if (!error && ldns_rr_list_rr_count(changes)) error = dns_server_update(w->server, zone, changes, w->reason);
@@ -313,7 +313,10 @@ int update_remove(const struct update_server *server, const char *domain, struct
         if (!error) error = update_undelegate(w.server, domain, reason);
     } else if (!error) {
         error = dns_server_zone_of(w.server, domain, w.home, reason);
-        error = error > 0 ? 0 : error ? -1 : publish(&w); /* no such zone: there are no records of ours */
+        error = error > 0 ? 0
+                : error   ? -1
+                          : publish(&w); /* no such zone: there are no records of
+                                  ours */
     }
     dns_server_close(w.server);
     free(outside);

@@ -1,6 +1,6 @@
-/* Zones of hosted domains below another hosted domain's zone, on one server: the upper zone has to delegate them (NS)
- * and name their keys (DS); otherwise a validating resolver gets proof from the upper zone that the name does not
- * exist. */
+/* Zones of hosted domains below another hosted domain's zone, on one server: the upper zone has to
+ * delegate them (NS) and name their keys (DS); otherwise a validating resolver gets proof from the
+ * upper zone that the name does not exist. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -38,8 +38,8 @@ static int ask_records(struct dns_server *s, const char *name, ldns_rr_type type
     return 0;
 }
 
-/* Questions for DS are answered by the upper zone, all others by the lower (RFC 4035 §3.1.4.1): so the DS records tell
- * whether the delegation exists. */
+/* Questions for DS are answered by the upper zone, all others by the lower (RFC 4035 §3.1.4.1): so
+ * the DS records tell whether the delegation exists. */
 static int delegate(struct dns_server *s, const char *zone, const char *child, ldns_rr_list *ds,
                     char reason[DNS_REASON_MAX]) {
     ldns_rr_list *there = NULL, *ns = NULL, *changes = ldns_rr_list_new();

@@ -1,4 +1,5 @@
-/* drive: the load of the bench, the same for every mail server. Each measure is a file; what they share is here. */
+/* drive: the load of the bench, the same for every mail server. Each measure is a file; what they
+ * share is here. */
 #ifndef POSTBUS_BENCH_DRIVE_H
 #define POSTBUS_BENCH_DRIVE_H
 
@@ -17,9 +18,11 @@ struct drive {
     int seconds;
 };
 
-/* Prints READY and waits for a line: whatever has to be there before the clock starts is done now. */
+/* Prints READY and waits for a line: whatever has to be there before the clock starts is done
+ * now. */
 void drive_ready(void);
-/* Prints the one JSON object, of these fields and "driver_s", the CPU time of this process since drive_ready(). */
+/* Prints the one JSON object, of these fields and "driver_s", the CPU time of this process since
+ * drive_ready(). */
 void drive_answer(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* "user%d@bench.test" and 7: "user7@bench.test". */
 void drive_address(char *out, size_t size, const char *pattern, int number);
@@ -30,7 +33,8 @@ void drive_threads(int count, void *(*work)(void *), void *ctx);
 /* Times in microseconds, sorted on the spot; 0 of nothing. */
 double percentile_ms(int64_t *times_us, size_t count, double share);
 
-/* message.c: text of message `number` of this run with its final dot, CRLF throughout; no two are alike. */
+/* message.c: text of message `number` of this run with its final dot, CRLF throughout; no two are
+ * alike. */
 void message_write(struct buf *out, const char *from, const char *to, int size, int number);
 
 /* smtp.c: a session as a client. */

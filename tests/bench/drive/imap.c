@@ -12,8 +12,8 @@ static long number_of(struct slice s) {
     return strtol(text, NULL, 10);
 }
 
-/* A line of a response; the bytes of a literal at its end are read and dropped, with the rest of the response after
- * them as the next line. */
+/* A line of a response; the bytes of a literal at its end are read and dropped, with the rest of
+ * the response after them as the next line. */
 static int line_of(struct imap *s, struct slice *line) {
     if (connection_line(s->connection, line)) return -1;
     if (!line->n || line->p[line->n - 1] != '}') return 0;

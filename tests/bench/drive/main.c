@@ -1,13 +1,16 @@
 /* The load of the bench.
  *
  *   drive deliver  --smtp A --imap A            accepted and visible messages a second
- *   drive relay    --submission A --sink A      messages a second through to another site's server, which it is itself
+ *   drive relay    --submission A --sink A      messages a second through to another site's server,
+ *                  which it is itself
  *   drive latency  --smtp A --imap A            one at a time: to the 250, and to EXISTS in IDLE
- *   drive logins   --imap A                     TLS connections with LOGIN, for --seconds or one for each of --messages accounts
+ *   drive logins   --imap A                     TLS connections with LOGIN, for --seconds or one
+ *                  for each of --messages accounts
  *
- * Addresses as 192.0.2.1:25. Further: --imap-tls --user u%d@bench.test --password P --from F --remote r%d@remote.test
- * --sessions N --messages N --mailboxes N --size BYTES. Each prints READY, waits for a line on standard input, and ends
- * with one JSON object. Exit status 1: something was lost or refused; then there is no object. */
+ * Addresses as 192.0.2.1:25. Further: --imap-tls --user u%d@bench.test --password P --from F
+ * --remote r%d@remote.test --sessions N --messages N --mailboxes N --size BYTES. Each prints READY,
+ * waits for a line on standard input, and ends with one JSON object. Exit status 1: something was
+ * lost or refused; then there is no object. */
 #include <getopt.h>
 #include <pthread.h>
 #include <signal.h>

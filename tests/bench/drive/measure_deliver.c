@@ -9,8 +9,8 @@
 
 enum { PATIENCE_US = 120000000, LOOK_US = 3000, LOOK_MAX_US = 1000000 };
 
-/* Waits until a mailbox has so many. A STATUS costs some servers much: the waits are half of what the rest should take
- * by the rate so far. */
+/* Waits until a mailbox has so many. A STATUS costs some servers much: the waits are half of what
+ * the rest should take by the rate so far. */
 static void await(struct imap *s, long want) {
     long first = -1;
     int64_t began = clock_monotonic_us();

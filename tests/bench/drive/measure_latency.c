@@ -1,4 +1,5 @@
-/* One message at a time: from its last byte to the 250, and to the EXISTS on a connection in IDLE. */
+/* One message at a time: from its last byte to the 250, and to the EXISTS on a connection in
+ * IDLE. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>

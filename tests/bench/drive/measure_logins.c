@@ -1,5 +1,5 @@
-/* New connections with TLS, each with a LOGIN and a LOGOUT, so many at once: for some seconds over the same mailboxes,
- * or (--messages) one for each of so many accounts. */
+/* New connections with TLS, each with a LOGIN and a LOGOUT, so many at once: for some seconds over
+ * the same mailboxes, or (--messages) one for each of so many accounts. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -1,5 +1,5 @@
-/* How many messages a second go from submission (STARTTLS, AUTH) to another site's server, and over how many
- * connections. */
+/* How many messages a second go from submission (STARTTLS, AUTH) to another site's server, and over
+ * how many connections. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>

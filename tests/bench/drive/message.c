@@ -34,8 +34,8 @@ static void add_words(struct buf *out, uint32_t *random, size_t until) {
     buf_add_str(out, "\r\n");
 }
 
-/* What a message looks like after two hops: trace fields, a signature (of a domain whose key cannot be found: it is
- * looked for, and the body is hashed for it), text and HTML. */
+/* What a message looks like after two hops: trace fields, a signature (of a domain whose key cannot
+ * be found: it is looked for, and the body is hashed for it), text and HTML. */
 void message_write(struct buf *out, const char *from, const char *to, int size, int number) {
     char when[CLOCK_TEXT_BYTES];
     long long now = clock_wall_ms();

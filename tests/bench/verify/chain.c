@@ -1,6 +1,6 @@
-/* The usual chain of a Postfix: each message to the SPF policy daemon (its own process for each session, over a socket,
- * as spawn(8) runs it), then with the field that it prepends to OpenDKIM, then with its field too to OpenDMARC. Without
- * a policy daemon, OpenDMARC checks SPF itself. */
+/* The usual chain of a Postfix: each message to the SPF policy daemon (its own process for each
+ * session, over a socket, as spawn(8) runs it), then with the field that it prepends to OpenDKIM,
+ * then with its field too to OpenDMARC. Without a policy daemon, OpenDMARC checks SPF itself. */
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <signal.h>
@@ -26,11 +26,13 @@ struct chain {
 
 static void next(struct chain *c);
 
-/* Both signatures, the policy and (with a policy daemon) SPF must have passed; ARC is nothing these three know. */
+/* Both signatures, the policy and (with a policy daemon) SPF must have passed; ARC is nothing these
+ * three know. */
 static void finish(struct chain *c, bool accepted) {
     static const char *const words[] = {"spf=pass", "header.s=one", "header.s=two", "dmarc=pass"};
     struct slice all = buf_slice(&c->on_top);
-    bool self = !c->policy; /* OpenDMARC says spf=pass in a field of its own only when it looked itself */
+    bool self = !c->policy; /* OpenDMARC says spf=pass in a field of its own only when it looked
+                               itself */
     size_t passes = 0;
     for (const char *at = buf_str(&c->on_top); (at = strstr(at, "dkim=pass")); at++) passes++;
     load_done(c->load, accepted && passes == 2 && says(all, words, sizeof words / sizeof *words),

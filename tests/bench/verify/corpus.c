@@ -1,6 +1,6 @@
-/* The messages: from ten customers of one mail provider, each with SPF, two DKIM signatures, an ARC set of a mailing
- * list that handed it on unchanged, and a DMARC policy; and the DNS records that make all of it pass, as "name ttl
- * class type data" lines. */
+/* The messages: from ten customers of one mail provider, each with SPF, two DKIM signatures, an ARC
+ * set of a mailing list that handed it on unchanged, and a DMARC policy; and the DNS records that
+ * make all of it pass, as "name ttl class type data" lines. */
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
-/* The verification bench's load: the same messages given to one verifying system after another, each asked in its own
- * protocol by a driver of this folder. Every answer is read: a message for which not every proof is said to pass counts
- * as failed. */
+/* The verification bench's load: the same messages given to one verifying system after another,
+ * each asked in its own protocol by a driver of this folder. Every answer is read: a message for
+ * which not every proof is said to pass counts as failed. */
 #ifndef POSTBUS_BENCH_VERIFY_LOAD_H
 #define POSTBUS_BENCH_VERIFY_LOAD_H
 
@@ -25,7 +25,8 @@ struct load {
     long next, done;     /* of warm + messages */
     long failed;         /* of all: an answer that does not say that all proofs pass */
     int sessions;        /* at once */
-    int64_t hashing_ns;  /* CPU that hashing the bodies took, where the driver does that for the system it drives */
+    int64_t hashing_ns;  /* CPU that hashing the bodies took, where the driver does that for the
+                            system it drives */
     size_t pid_count;    /* whose CPU is the system's */
     int pids[PIDS_MAX];
     struct { /* when the clock started, and when it stopped */
@@ -38,14 +39,15 @@ struct settings {
     const char *nats, *password_file;   /* Postbus */
     const char *policy, *policy_config; /* the policy daemon's program; "": none */
     const char *opendkim, *opendmarc;   /* their sockets' paths */
-    int per_session;                    /* messages of one SMTP session, so of one milter connection */
+    int per_session;                    /* messages of one SMTP session, so of one milter
+                                           connection */
     int http_port;                      /* rspamd */
 };
 
 /* Reads the messages that corpus_make wrote; ends the program with a reason when it cannot. */
 void samples_read(struct load *l, const char *directory);
-/* Writes messages, their envelopes and the DNS records that make them pass. second_ed25519: the second DKIM signature
- * is of that algorithm. 0 or -1. */
+/* Writes messages, their envelopes and the DNS records that make them pass. second_ed25519: the
+ * second DKIM signature is of that algorithm. 0 or -1. */
 int corpus_make(const char *directory, int count, int size, bool second_ed25519);
 
 /* The next message to ask about; NULL when all have been taken. */

@@ -3,9 +3,9 @@
  *   verify_load make --dir DIR --count 200 --size 4096 [--ed25519]
  *   verify_load postbus|milters|rspamd --dir DIR --messages N --warm N --sessions N --pids 1,2,3 …
  *
- * Prints one JSON object: {"done":…,"failed":…,"seconds":…,"cpu":…,"hashing":…,"own":…}: CPU seconds of the processes
- * asked about (with the policy daemons that the milter driver starts), of the hashing of bodies that this program did
- * for Postbus as smtpd does it, and of this program. */
+ * Prints one JSON object: {"done":…,"failed":…,"seconds":…,"cpu":…,"hashing":…,"own":…}: CPU
+ * seconds of the processes asked about (with the policy daemons that the milter driver starts), of
+ * the hashing of bodies that this program did for Postbus as smtpd does it, and of this program. */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>

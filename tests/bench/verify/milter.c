@@ -57,7 +57,8 @@ static void add_u32(struct buf *b, uint32_t n) {
     buf_add(b, &n, sizeof n);
 }
 
-/* A packet is its length (of command and data), command and data: begun, then closed when its data is known. */
+/* A packet is its length (of command and data), command and data: begun, then closed when its data
+ * is known. */
 static size_t begin_packet(struct buf *b, char command) {
     size_t at = b->n;
     add_u32(b, 0);

@@ -1,5 +1,5 @@
-/* Asks the verifier over the bus as smtpd does (services/smtpd/accept.c): the body is hashed here, in the pieces in
- * which it would arrive, and the header block travels with the hashes. */
+/* Asks the verifier over the bus as smtpd does (services/smtpd/accept.c): the body is hashed here,
+ * in the pieces in which it would arrive, and the header block travels with the hashes. */
 #include <stdio.h>
 #include <stdlib.h>
 

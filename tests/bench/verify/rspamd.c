@@ -1,5 +1,5 @@
-/* Asks rspamd over HTTP (POST /checkv2), several connections at once. Its scanning worker closes each after its answer,
- * whatever is asked for; then the next is opened. */
+/* Asks rspamd over HTTP (POST /checkv2), several connections at once. Its scanning worker closes
+ * each after its answer, whatever is asked for; then the next is opened. */
 #include <arpa/inet.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>

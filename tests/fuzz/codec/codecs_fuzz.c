@@ -1,5 +1,5 @@
-/* The typed codecs on any bytes: readers take or refuse them, and what the writer makes of what was read is read as the
- * same again. */
+/* The typed codecs on any bytes: readers take or refuse them, and what the writer makes of what was
+ * read is read as the same again. */
 #include <stdlib.h>
 
 #include "libcommon/codec/deliver.h"

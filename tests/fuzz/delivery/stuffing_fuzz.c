@@ -1,5 +1,5 @@
-/* Any message cut anywhere: what goes onto the wire has CRLF only, no line of it is a lone dot, and pieces change
- * nothing. The first two bytes say where it is cut. */
+/* Any message cut anywhere: what goes onto the wire has CRLF only, no line of it is a lone dot, and
+ * pieces change nothing. The first two bytes say where it is cut. */
 #include <stdint.h>
 #include <stdlib.h>
 

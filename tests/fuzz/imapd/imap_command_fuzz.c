@@ -1,5 +1,5 @@
-/* A whole IMAP command from a stranger: every parser that a command's arguments meet, and the parts of a message that a
- * FETCH may name. */
+/* A whole IMAP command from a stranger: every parser that a command's arguments meet, and the parts
+ * of a message that a FETCH may name. */
 #include <stdlib.h>
 
 #include "services/imapd/fetch/fetch.h"

@@ -1,5 +1,5 @@
-/* A search in a foreign message's texts: its parts, transfer encodings and charsets, in pieces; what is found must not
- * depend on where a needle is looked for first. */
+/* A search in a foreign message's texts: its parts, transfer encodings and charsets, in pieces;
+ * what is found must not depend on where a needle is looked for first. */
 #include <stdlib.h>
 
 #include "services/imapd/search/search_text.h"

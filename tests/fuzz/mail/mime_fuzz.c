@@ -1,4 +1,5 @@
-/* Any bytes are a message: its parts lie inside each other, its structure can be told, its bodies decoded. */
+/* Any bytes are a message: its parts lie inside each other, its structure can be told, its bodies
+ * decoded. */
 #include <stdlib.h>
 
 #include "libcommon/mail/header.h"

@@ -9,7 +9,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct slice text = slice_make(data, size), envelope = text, state = {0};
     struct buf once = {0}, twice = {0};
-    slice_cut(&text, '\n', &envelope); /* a first line is the envelope, the rest a state of its first recipient */
+    slice_cut(&text, '\n', &envelope); /* a first line is the envelope, the rest a state of its
+                                          first recipient */
     state = text;
     struct envelope *e = envelope_decode(ID, envelope);
     if (e) {

@@ -1,4 +1,5 @@
-/* The first byte chooses how many body lines TOP gives; the rest is a command line, and a message to stuff. */
+/* The first byte chooses how many body lines TOP gives; the rest is a command line, and a message
+ * to stuff. */
 #include <stdlib.h>
 
 #include "services/pop3d/pop3d.h"

@@ -1,4 +1,5 @@
-/* Reports as strangers send them: XML, JSON, archives, mails, addresses; what was read can be written. */
+/* Reports as strangers send them: XML, JSON, archives, mails, addresses; what was read can be
+ * written. */
 #include "libcommon/report/dmarc_aggregate.h"
 #include "libcommon/report/dmarc_failure.h"
 #include "libcommon/report/report_read.h"

@@ -1,5 +1,6 @@
-/* Canonical forms and body hashes against plain reference implementations, in pieces of any size; and what we sign
- * verifies, whatever the header. The first byte of the input is the size of the pieces. */
+/* Canonical forms and body hashes against plain reference implementations, in pieces of any size;
+ * and what we sign verifies, whatever the header. The first byte of the input is the size of the
+ * pieces. */
 #include <stdlib.h>
 
 #include "libcommon/mail/header.h"
@@ -88,7 +89,8 @@ static void check_signing(struct slice header, struct slice body) {
     struct dkim_message m = {
         .header = buf_slice(&message), .digest_count = 1, .digests = &digest, .now = 1795513277, .explain = true};
     if (dkim_verify(arena, &m, &dns, NULL, &n, &v) != TRUST_DONE || n < 1) abort();
-    /* of too many signatures ours may not be among the verified; what is first in the message and verified is ours */
+    /* of too many signatures ours may not be among the verified; what is first in the message and
+     * verified is ours */
     struct header_field f;
     size_t at = 0;
     bool ours =

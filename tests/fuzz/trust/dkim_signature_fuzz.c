@@ -1,4 +1,5 @@
-/* The value of a signature field, as each of the three kinds: what is taken must be usable as it is. */
+/* The value of a signature field, as each of the three kinds: what is taken must be usable as it
+ * is. */
 #include <stdlib.h>
 
 #include "libcommon/trust/dkim/dkim.h"

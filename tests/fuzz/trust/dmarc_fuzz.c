@@ -1,6 +1,6 @@
-/* DMARC of a foreign name, with foreign records at every name of its tree: the first line is the author domain, the
- * second a domain that passed, the others are the records, one name each. Whatever they say, the walk is bounded, and
- * explaining changes nothing. */
+/* DMARC of a foreign name, with foreign records at every name of its tree: the first line is the
+ * author domain, the second a domain that passed, the others are the records, one name each.
+ * Whatever they say, the walk is bounded, and explaining changes nothing. */
 #include <stdlib.h>
 
 #include "libcommon/mail/domain.h"

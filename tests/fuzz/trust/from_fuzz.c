@@ -1,6 +1,6 @@
-/* The author domains of a foreign header block, and the settings of a site (which are the operator's, but parse all the
- * same). Every author found is a domain name in its one form, and no "@domain" that a reader could take for the author
- * is passed over. */
+/* The author domains of a foreign header block, and the settings of a site (which are the
+ * operator's, but parse all the same). Every author found is a domain name in its one form, and no
+ * "@domain" that a reader could take for the author is passed over. */
 #include <stdlib.h>
 
 #include "libcommon/mail/domain.h"

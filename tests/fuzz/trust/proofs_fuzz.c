@@ -1,6 +1,5 @@
-/* The whole verification of a foreign header block, with DNS answers that are foreign too: the first line of the input
- * is the TXT record that every name has.
- */
+/* The whole verification of a foreign header block, with DNS answers that are foreign too: the
+ * first line of the input is the TXT record that every name has. */
 #include <stdlib.h>
 
 #include "libcommon/trust/verdict/trust.h"

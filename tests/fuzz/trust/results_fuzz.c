@@ -1,5 +1,6 @@
-/* Authentication-Results: a foreign header block is searched for fields in our name; and what we write, be the envelope
- * and the signatures what they may, reads back as what it was, with nothing added. */
+/* Authentication-Results: a foreign header block is searched for fields in our name; and what we
+ * write, be the envelope and the signatures what they may, reads back as what it was, with nothing
+ * added. */
 #include <stdlib.h>
 
 #include "libcommon/trust/verdict/results_read.h"

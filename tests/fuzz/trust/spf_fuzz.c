@@ -1,6 +1,6 @@
-/* An SPF record that is whatever it is. Input: a byte that says how DNS answers for other names, and the record; for
- * each name that is asked, DNS says the same again. Whatever comes out is bounded, and nothing of it can steer a
- * terminal. */
+/* An SPF record that is whatever it is. Input: a byte that says how DNS answers for other names,
+ * and the record; for each name that is asked, DNS says the same again. Whatever comes out is
+ * bounded, and nothing of it can steer a terminal. */
 #include <stdlib.h>
 
 #include "libcommon/trust/spf/spf.h"

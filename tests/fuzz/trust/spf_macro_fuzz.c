@@ -1,6 +1,6 @@
-/* Macros of SPF. Input: a byte of choices, then, each up to a line feed, the local part, the HELO name and the
- * macro-string. What the grammar takes expands, and into a name that fits DNS or a text; what it does not take never
- * does. */
+/* Macros of SPF. Input: a byte of choices, then, each up to a line feed, the local part, the HELO
+ * name and the macro-string. What the grammar takes expands, and into a name that fits DNS or a
+ * text; what it does not take never does. */
 #include <stdlib.h>
 
 #include "libcommon/trust/spf/spf.h"

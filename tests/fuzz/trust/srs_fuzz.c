@@ -1,5 +1,5 @@
-/* Senders and recipients that are whatever they are: nothing but what we made is taken for ours, and what we made
- * always finds its way back. */
+/* Senders and recipients that are whatever they are: nothing but what we made is taken for ours,
+ * and what we made always finds its way back. */
 #include <stdlib.h>
 
 #include "libcommon/trust/srs/srs.h"

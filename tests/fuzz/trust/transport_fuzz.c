@@ -1,5 +1,5 @@
-/* What other domains say of how mail may travel: MTA-STS records and policies, TLS-RPT records, sets of TLSA records
- * (each with a length byte before it). */
+/* What other domains say of how mail may travel: MTA-STS records and policies, TLS-RPT records,
+ * sets of TLSA records (each with a length byte before it). */
 #include <stdlib.h>
 
 #include "libcommon/trust/transport/dane.h"

@@ -1,5 +1,5 @@
-/* A DNS answer in wire format that is whatever it is: the first byte chooses the type that was asked for, the name is
- * h.test. */
+/* A DNS answer in wire format that is whatever it is: the first byte chooses the type that was
+ * asked for, the name is h.test. */
 #include <stdlib.h>
 
 #include "services/verifier/dns/answer.h"

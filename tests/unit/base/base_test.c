@@ -144,8 +144,8 @@ static void base64_refuses_what_is_not_base64(void **state) {
     buf_free(&out);
 }
 
-/* libsodium says the same of random bytes, and of texts in which one byte was changed. (It takes some bytes beyond
- * ASCII for digits; we do not.) */
+/* libsodium says the same of random bytes, and of texts in which one byte was changed. (It takes
+ * some bytes beyond ASCII for digits; we do not.) */
 static void base64_agrees_with_libsodium(void **state) {
     unsigned char bytes[64], back[96];
     char text[100];

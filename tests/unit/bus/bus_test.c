@@ -43,7 +43,8 @@ static void a_refused_request_can_be_cancelled_by_the_callback_of_another(void *
     event_base_free(base);
 }
 
-/* As a worker ends: the store is taken down between the two, and its callbacks publish, wake and ask once more. */
+/* As a worker ends: the store is taken down between the two, and its callbacks publish, wake and
+ * ask once more. */
 static void a_closed_bus_drops_what_it_is_given(void **state) {
     (void)state;
     evthread_use_pthreads();

@@ -1,5 +1,5 @@
-/* The doors of the bus against a real nats-server: what goes in as text comes out as json_t and the other way round,
- * errors are told from answers, and a wake is heard without a payload. */
+/* The doors of the bus against a real nats-server: what goes in as text comes out as json_t and the
+ * other way round, errors are told from answers, and a wake is heard without a payload. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -55,7 +55,8 @@ static bool heard_all(const struct site *s) { return s->events == 2 && s->raws =
 
 static void keep(struct site *s, struct slice text) { snprintf(s->text, sizeof s->text, "%.*s", SLICE_FMT(text)); }
 
-/* Stands before the C library's, so that the test sees each write of the bus's library to its socket. */
+/* Stands before the C library's, so that the test sees each write of the bus's library to its
+ * socket. */
 static int writes;
 ssize_t send(int fd, const void *bytes, size_t n, int flags) {
     writes++;
@@ -214,7 +215,8 @@ static void events_are_heard_at_both_doors(void **state) {
     bus_hear(s->serves, "thing.happened.*", true, on_event, s);
     bus_hear_raw(s->serves, "queue.due.*", true, on_wake, s);
     struct bus_subscription *raw = bus_subscribe_raw(s->serves, "thing.happened.*", on_raw, s);
-    ask_text(s, "echo.text", "{}"); /* the connection of `serves` has written its subscriptions before its answer */
+    ask_text(s, "echo.text", "{}"); /* the connection of `serves` has written its subscriptions
+                                       before its answer */
     bus_publish(s->asks, "thing.happened", SLICE("one"), json_pack("{s:i}", "n", 7));
     bus_publish_text(s->asks, "thing.happened", SLICE("two"), SLICE("{\"n\":7}"));
     bus_wake(s->asks, "queue.due.13");
@@ -223,7 +225,8 @@ static void events_are_heard_at_both_doors(void **state) {
     bus_unsubscribe(raw);
 }
 
-/* One turn of the loop: what its callbacks publish, and what the callbacks publish that they wake, leaves together. */
+/* One turn of the loop: what its callbacks publish, and what the callbacks publish that they wake,
+ * leaves together. */
 
 static void on_second(evutil_socket_t fd, short what, void *ctx) {
     struct site *s = ctx;

@@ -1,4 +1,5 @@
-/* Message bodies in memory: one copy for all who need it, and a bound that others wait for. The store is this test. */
+/* Message bodies in memory: one copy for all who need it, and a bound that others wait for. The
+ * store is this test. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -89,7 +90,8 @@ static void beyond_the_bound_one_waits(void **state) {
     struct bodies *all = bodies_create(NULL, 1000 * KB);
     body_want(all, &u[0].use, id_a, 700 * KB, &u[0].life);
     body_want(all, &u[1].use, id_b, 700 * KB, &u[1].life);
-    body_want(all, &u[2].use, id_c, 100 * KB, &u[2].life); /* it would fit, but does not overtake the large one */
+    body_want(all, &u[2].use, id_c, 100 * KB, &u[2].life); /* it would fit, but does not overtake
+                                                              the large one */
     assert_int_equal(read_count, 1);
     assert_int_equal(bodies_bytes(all), 700 * KB);
     answer(0, 0);

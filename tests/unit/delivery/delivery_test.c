@@ -33,7 +33,8 @@ static void replies_are_read_line_by_line(void **state) {
         {"150 x", -1, 0, NULL, NULL},
         {"250_x", -1, 0, NULL, NULL},
         {"", -1, 0, NULL, NULL},
-        {"550 \xff\x01oops", 1, 550, "5.0.0", "550 ? oops"}, /* what the peer says never breaks our JSON */
+        {"550 \xff\x01oops", 1, 550, "5.0.0", "550 ? oops"}, /* what the peer says never breaks our
+                                                                JSON */
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -147,7 +148,8 @@ static void an_outcome_makes_a_state(void **state) {
     rcpts[0].owed = REPORT_NONE;
     later.kind = OUTCOME_BOUNCED;
     outcome_apply(&e, 0, &later, &p, 2000, 0);
-    assert_int_equal(rcpts[0].owed, REPORT_NONE); /* RFC 5321 §4.5.5: nobody is told of a report that bounces */
+    assert_int_equal(rcpts[0].owed, REPORT_NONE); /* RFC 5321 §4.5.5: nobody is told of a report
+                                                     that bounces */
     arena_destroy(arena);
 }
 
@@ -172,7 +174,8 @@ static void a_window_grows_and_shrinks(void **state) {
     assert_true(window_is_closed(&w, 305999)); /* longer each time */
     window_succeeded(&w, 20, 306000);
     assert_true(w.proven && !window_is_closed(&w, 306000) && w.failures == 0);
-    /* any number of destinations that never answer: their waiting transactions stay within the worker's bound */
+    /* any number of destinations that never answer: their waiting transactions stay within the
+     * worker's bound */
     struct window dead = window_begin();
     size_t waiting = 0;
     for (int i = 0; i < 500; i++)

@@ -9,8 +9,8 @@
 #include "libcommon/base/arena.h"
 #include "services/delivery/session/stuffing.h"
 
-/* What the receiver makes of the wire's bytes: lines end with CRLF, the first lone dot ends the text, one leading dot
- * is removed. Answers how many bytes it used; 0: no end. */
+/* What the receiver makes of the wire's bytes: lines end with CRLF, the first lone dot ends the
+ * text, one leading dot is removed. Answers how many bytes it used; 0: no end. */
 static size_t receive(struct slice wire, struct buf *text) {
     size_t at = 0;
     while (at < wire.n) {
@@ -46,7 +46,8 @@ static void what_goes_onto_the_wire(void **state) {
         {".", "..\r\n.\r\n"},
         {"a\r\n.\r\nMAIL FROM:<x@y>\r\n", "a\r\n..\r\nMAIL FROM:<x@y>\r\n.\r\n"},
         {"\r\n\r\n", "\r\n\r\n.\r\n"},
-        {"a\n.\nb\r\n", "a\r\n..\r\nb\r\n.\r\n"}, /* no bare LF or CR leaves, and nothing hides behind one */
+        {"a\n.\nb\r\n", "a\r\n..\r\nb\r\n.\r\n"}, /* no bare LF or CR leaves, and nothing hides
+                                                     behind one */
         {"a\r.\rb\r\n", "a\r\n..\r\nb\r\n.\r\n"},
         {"a\r\r\n.\r\n", "a\r\n\r\n..\r\n.\r\n"},
         {"a\r", "a\r\n.\r\n"},
@@ -65,9 +66,9 @@ static void what_goes_onto_the_wire(void **state) {
     }
 }
 
-/* A line end, and a line with a lone dot, at every offset around where pieces of the body end: the receiver reads the
- * whole message and nothing after it. Before, the CR of a CRLF at the end of a piece let the next line's dot through.
- */
+/* A line end, and a line with a lone dot, at every offset around where pieces of the body end: the
+ * receiver reads the whole message and nothing after it. Before, the CR of a CRLF at the end of a
+ * piece let the next line's dot through. */
 static void a_dot_after_a_piece_ends_nothing(void **state) {
     static const size_t pieces[] = {65536, 262144, 1048576};
     static const char hidden[] = "\r\n.\r\nMAIL FROM:<smuggled@a.test>\r\n";
@@ -91,7 +92,8 @@ static void a_dot_after_a_piece_ends_nothing(void **state) {
         }
 }
 
-/* Any bytes in any pieces: what comes out has CRLF only, ends once, and is the same as in one piece. */
+/* Any bytes in any pieces: what comes out has CRLF only, ends once, and is the same as in one
+ * piece. */
 static void pieces_change_nothing(void **state) {
     static const char alphabet[] = {'\r', '\n', '.', 'a'};
     unsigned seed = 7;

@@ -67,7 +67,8 @@ static void servers_in_their_order(void **state) {
     assert_string_equal(order, "10.0.0.1"); /* the operator names the zone's servers */
 }
 
-/* However many hosts and addresses a domain has, the ones that are tried are bounded, and each host gets its share. */
+/* However many hosts and addresses a domain has, the ones that are tried are bounded, and each host
+ * gets its share. */
 static void addresses_are_bounded(void **state) {
     struct buf hosts = {0};
     struct targets out;

@@ -1,5 +1,5 @@
-/* What TLS must be like on the way to a host (RFC 7672, 8461, 8689), and what a session tells of it for reports (RFC
- * 8460 §4.3): as tables. */
+/* What TLS must be like on the way to a host (RFC 7672, 8461, 8689), and what a session tells of it
+ * for reports (RFC 8460 §4.3): as tables. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -68,9 +68,8 @@ static void what_is_asked_for(void **state) {
             d.unlisted != cases[i].unlisted)
             fail_msg("case %zu: level %d, policy %d, refusal %s", i, d.level, d.policy, d.refusal ? d.refusal : "none");
         assert_string_equal(d.names[0],
-                            d.level == TLS_DANE
-                                ? "end.a.test"
-                                : "mx.a.test"); /* what is sent as server name, and held against the certificate */
+                            d.level == TLS_DANE ? "end.a.test" : "mx.a.test"); /* what is sent as server name, and held
+                                                                                  against the certificate */
         assert_int_equal(d.name_count, d.level == TLS_DANE ? 2 : 1);
         json_decref(route);
     }

@@ -1,5 +1,5 @@
-/* A search in a message's texts: case, charsets, transfer encodings, and needles that lie across the pieces in which a
- * long text is read. */
+/* A search in a message's texts: case, charsets, transfer encodings, and needles that lie across
+ * the pieces in which a long text is read. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,5 @@
-/* Parts by their places, and what IMAP tells of them (RFC 2046 §5.1, RFC 2231, RFC 9051 §6.4.5, §7.5.2). */
+/* Parts by their places, and what IMAP tells of them (RFC 2046 §5.1, RFC 2231, RFC 9051 §6.4.5,
+ * §7.5.2). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -37,7 +37,8 @@ static int tear_down(void **state) {
     return system(command);
 }
 
-/* tls.crt and tls.key first; names without their key, tls.next.crt and other files are none of it. */
+/* tls.crt and tls.key first; names without their key, tls.next.crt and other files are none of
+ * it. */
 static void finds_pairs(void **state) {
     struct certificates c;
     (void)state;

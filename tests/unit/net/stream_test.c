@@ -1,5 +1,5 @@
-/* The stream under every line protocol: lines, bounds, TLS in the middle, closing, time. Two ends of a socket pair on
- * one loop. */
+/* The stream under every line protocol: lines, bounds, TLS in the middle, closing, time. Two ends
+ * of a socket pair on one loop. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -79,7 +79,8 @@ static void lines_end_with_crlf_and_nothing_else(void **state) {
         {"a\r\r\n", "a\r|"},                                  /* the last CR belongs to CRLF */
         {"\r\n\r\n", "||"},                                   /* empty lines */
         {"0123456789abcdef\r\nx\r\n", "0123456789abcdef|x|"}, /* exactly the bound */
-        {"0123456789abcdefg\r\nx\r\n", "!x|"},                /* one over it: told once, then it goes on */
+        {"0123456789abcdefg\r\nx\r\n", "!x|"},                /* one over it: told once, then it
+                                                                 goes on */
         {"tail", ""},                                         /* not whole yet */
     };
     struct event_base *base = *state;

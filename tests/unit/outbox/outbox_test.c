@@ -1,5 +1,5 @@
-/* The outbox against a real redis-server and a real nats-server: a message is in the system, body and entry, when
- * done(0) is called, and a refusal leaves nothing behind. */
+/* The outbox against a real redis-server and a real nats-server: a message is in the system, body
+ * and entry, when done(0) is called, and a refusal leaves nothing behind. */
 #include "tests/unit/store/ground.h"
 
 #include <event2/thread.h>
@@ -78,7 +78,8 @@ static void messages_of_one_shard_wake_delivery_once_a_turn(void **state) {
     assert_string_equal(wakes(), subject);
 }
 
-/* The entry was worked off, its answer lost, and the message comes again: its body is not left behind. */
+/* The entry was worked off, its answer lost, and the message comes again: its body is not left
+ * behind. */
 static void a_commit_after_the_work_is_done_leaves_nothing(void **state) {
     (void)state;
     struct envelope *e = letter();
@@ -114,8 +115,8 @@ static void a_refused_entry_takes_the_body_with_it(void **state) {
     struct envelope *e = letter();
     struct slice other = SLICE("u:7/bob@beta.test/first"),
                  words[] = {SLICE("CONFIG"), SLICE("SET"), SLICE("maxmemory"), SLICE("1")};
-    /* Redis takes the commands of a connection in order: the body, then the full memory; the entry follows the body's
-     * answer. */
+    /* Redis takes the commands of a connection in order: the body, then the full memory; the entry
+     * follows the body's answer. */
     blob_write(ground.redis, slice_of(e->id), SLICE("text"), 1, &other, on_body_then_full, NULL);
     answered = false;
     outbox_commit(ground.redis, bus, e, SLICE("text"), on_answer, NULL);
@@ -144,8 +145,8 @@ static void a_stored_body_goes_over_to_the_queue(void **state) {
     assert_false(has_entry(e->id));
 }
 
-/* Redis goes away while a message is under way: the answer says that nothing is known, and the same commit again is one
- * message. */
+/* Redis goes away while a message is under way: the answer says that nothing is known, and the same
+ * commit again is one message. */
 static void a_lost_connection_is_told_and_the_commit_can_be_repeated(void **state) {
     (void)state;
     struct envelope *e = letter();

@@ -1,5 +1,5 @@
-/* Report formats: what is written can be read again, what others write can be read, and what is hostile is refused
- * within bounds. */
+/* Report formats: what is written can be read again, what others write can be read, and what is
+ * hostile is refused within bounds. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,9 +23,7 @@ static const char *text(const json_t *object, const char *name) {
     return s ? s : "(none)";
 }
 
-/* DMARC
- * --------------------------------------------------------------------------------------------------------------------------------------
- */
+/* DMARC */
 
 #define HEAD                                                                                                           \
     "<feedback><report_metadata><org_name>o</org_name><email>e@o</email><report_id>i</"                                \
@@ -188,9 +186,7 @@ static void deep_and_endless_xml_is_bounded(void **state) {
     buf_free(&xml);
 }
 
-/* TLS
- * ----------------------------------------------------------------------------------------------------------------------------------------
- */
+/* TLS */
 
 /* The shape of RFC 8460 Appendix B. */
 static const char tls_text[] =
@@ -268,9 +264,7 @@ static void tls_reports_of_others_and_broken_ones(void **state) {
     buf_free(&deep);
 }
 
-/* Archives
- * ------------------------------------------------------------------------------------------------------------------------------------
- */
+/* Archives */
 
 static void unhex(const char *hex, struct buf *out) {
     for (; *hex; hex += 2) {
@@ -297,7 +291,8 @@ static void what_is_packed_is_unpacked(void **state) {
     assert_int_equal(report_unpack(buf_slice(&packed), &out, &why), -1);
     assert_int_equal(out.n, 0);
     buf_reset(&packed);
-    /* a zip of "readme" (stored: hello) and "r.xml" (stored: <x/>): the report is taken, whichever comes first */
+    /* a zip of "readme" (stored: hello) and "r.xml" (stored: <x/>): the report is taken, whichever
+     * comes first */
     unhex("504b03041400000000000000210086a61036050000000500000006000000726561646d6568656c6c6f504b0304140000000000000021"
           "002b84261204"
           "0000000400000005000000722e786d6c3c782f3e504b010214031400000000000000210086a610360500000005000000060000000000"
@@ -309,7 +304,8 @@ static void what_is_packed_is_unpacked(void **state) {
     assert_int_equal(report_unpack(buf_slice(&packed), &out, &why), 0);
     assert_string_equal(buf_str(&out), "<x/>");
     buf_reset(&out);
-    for (size_t n = 0; n < packed.n; n++) { /* cut anywhere it is read whole or refused, never in part */
+    for (size_t n = 0; n < packed.n; n++) { /* cut anywhere it is read whole or refused, never in
+                                               part */
         const char *cut_why;
         if (report_unpack(slice_head(buf_slice(&packed), n), &out, &cut_why) == 0 && n >= 4)
             assert_true(strcmp(buf_str(&out), "<x/>") == 0 || strcmp(buf_str(&out), "hello") == 0);
@@ -338,9 +334,7 @@ static void a_bomb_is_refused_at_its_bound(void **state) {
     buf_free(&out);
 }
 
-/* Addresses
- * ------------------------------------------------------------------------------------------------------------------------------------
- */
+/* Addresses */
 
 static void report_addresses(void **state) {
     (void)state;
@@ -379,9 +373,7 @@ static void report_addresses(void **state) {
     }
 }
 
-/* Mails
- * ----------------------------------------------------------------------------------------------------------------------------------------
- */
+/* Mails */
 
 static const struct report_mail letter = {.from = "postmaster@receiver.example",
                                           .to = "reports@example.com",

@@ -1,4 +1,5 @@
-/* Under which reverse-path mail goes on that an alias leads elsewhere: a table of senders, verdicts and aliases. */
+/* Under which reverse-path mail goes on that an alias leads elsewhere: a table of senders, verdicts
+ * and aliases. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -75,7 +76,8 @@ static void the_reverse_path(void **state) {
     session.t.rcpts = NULL;
 }
 
-/* Without a sender SPF asks about mx.ours.test, which is aligned with all of its organisational domain. */
+/* Without a sender SPF asks about mx.ours.test, which is aligned with all of its organisational
+ * domain. */
 static void what_our_greeting_would_prove(void **state) {
     (void)state;
     static const struct {
@@ -112,7 +114,8 @@ static void the_domain_that_hands_on(void **state) {
     assert_string_equal(forward_via(&session, SLICE("Alias@B\xc3\xbc"
                                                     "cher.TEST")),
                         "xn--bcher-kva.test");
-    session.port = PORT_SUBMISSION; /* one's own mail to an alias is no forwarding: its sender is proven, and ours */
+    session.port = PORT_SUBMISSION; /* one's own mail to an alias is no forwarding: its sender is
+                                       proven, and ours */
     assert_null(forward_via(&session, SLICE("alias@ours.test")));
     session.port = PORT_MX;
 }

@@ -1,4 +1,5 @@
-/* Header fields are added and dropped, and not a byte of the body changes or moves where there is room. */
+/* Header fields are added and dropped, and not a byte of the body changes or moves where there is
+ * room. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -100,7 +100,8 @@ static void parameters_are_key_and_value(void **state) {
     }
 }
 
-/* Only CRLF "." CRLF ends a message; what looks like an end to a lax server is text, and tells that it is malformed. */
+/* Only CRLF "." CRLF ends a message; what looks like an end to a lax server is text, and tells that
+ * it is malformed. */
 static void nothing_but_crlf_dot_crlf_ends_a_message(void **state) {
     static const struct {
         const char *wire, *text, *left; /* left: what comes after the end; NULL: it has not ended */
@@ -148,7 +149,8 @@ static void nothing_but_crlf_dot_crlf_ends_a_message(void **state) {
     buf_free(&out);
 }
 
-/* RFC 5321 §4.5.3.1: a local part of 64 octets, a domain of 255, a path of 256 with its brackets. */
+/* RFC 5321 §4.5.3.1: a local part of 64 octets, a domain of 255, a path of 256 with its
+ * brackets. */
 static void paths_have_a_length(void **state) {
     static const struct {
         size_t local, domain;

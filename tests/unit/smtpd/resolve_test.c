@@ -75,7 +75,8 @@ static void a_change_clears_what_it_concerns(void **state) {
         {"a.test", "an", true, true, true, false, false},
         {"a.test", NULL, false, false, true, false, false},
         {"b.test", NULL, true, true, false, false, false},
-        {"c.test", NULL, true, true, true, false, false}, /* an alias of others may lead through it */
+        {"c.test", NULL, true, true, true, false, false}, /* an alias of others may lead through
+                                                             it */
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

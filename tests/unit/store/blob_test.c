@@ -1,5 +1,5 @@
-/* Bodies and their references against a real redis-server: a body is there as long as anybody holds it, and no longer.
- */
+/* Bodies and their references against a real redis-server: a body is there as long as anybody holds
+ * it, and no longer. */
 #include "tests/unit/store/ground.h"
 
 #include "libcommon/base/buf.h"
@@ -67,7 +67,8 @@ static void a_thousand_references_are_written_and_released_at_once(void **state)
     assert_string_equal(ground_redis("DBSIZE"), "0");
 }
 
-/* Two attempts at one delivery hold the body under names of their own: whichever gives up leaves the other's. */
+/* Two attempts at one delivery hold the body under names of their own: whichever gives up leaves
+ * the other's. */
 static void the_release_of_one_attempt_leaves_the_other_its_body(void **state) {
     (void)state;
     assert_int_equal(write_one("B", "text", "u:7/bob@x.test/first"), 0);

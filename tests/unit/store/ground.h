@@ -1,4 +1,5 @@
-/* A real redis-server with our Functions, started by a test on a port of its own; for the tests of libcommon/store. */
+/* A real redis-server with our Functions, started by a test on a port of its own; for the tests of
+ * libcommon/store. */
 #ifndef POSTBUS_TESTS_STORE_GROUND_H
 #define POSTBUS_TESTS_STORE_GROUND_H
 

@@ -1,5 +1,5 @@
-/* The mailbox door against a real redis-server with our Functions, started here on a port of its own: what the
- * callbacks get is what the store holds. */
+/* The mailbox door against a real redis-server with our Functions, started here on a port of its
+ * own: what the callbacks get is what the store holds. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -109,7 +109,8 @@ static bool loses_blob(const char *id) {
 static void on_delivered(void *ctx, size_t count, const struct mailbox_delivered results[]) {
     (void)ctx;
     got.delivered_count = count;
-    memcpy(got.delivered, results, count * sizeof *results); /* its texts are gone after this call */
+    memcpy(got.delivered, results, count * sizeof *results); /* its texts are gone after this
+                                                                call */
     got.folder = results[0].folder_id;
     got.uid = results[0].uid;
     got.modseq = results[0].modseq;
@@ -153,7 +154,8 @@ static void ask_delivery(struct slice user, const char *id, const char *rcpt, co
     buf_free(&listing);
 }
 
-/* Asks for many deliveries, a bounded number of them under way at a time, and waits for every answer. */
+/* Asks for many deliveries, a bounded number of them under way at a time, and waits for every
+ * answer. */
 static void deliver_many(struct slice user, uint32_t uids[], size_t count) {
     enum { UNDER_WAY = 200 };
     int64_t end = clock_monotonic_us() + 120 * 1000000;
@@ -191,7 +193,9 @@ static int deliver(struct slice user, const char *id, const char *rcpt, struct s
 static void on_sync(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count,
                     const struct mailbox_record records[], size_t vanished_count, const uint32_t vanished[]) {
     (void)ctx;
-    if (folder) got.folder_state = *folder; /* its texts are gone after this call: only numbers are looked at */
+    if (folder)
+        got.folder_state = *folder; /* its texts are gone after this call: only numbers are
+                                       looked at */
     got.full = full;
     got.count = count;
     got.other_count = vanished_count;
@@ -382,8 +386,8 @@ static void test_texts_too_large_to_keep(void **state) {
     buf_free(&message);
 }
 
-/* Expunging a message that came for one recipient leaves the same body's other delivery whole, and the last one takes
- * the body with it. */
+/* Expunging a message that came for one recipient leaves the same body's other delivery whole, and
+ * the last one takes the body with it. */
 static void test_blobs_go_with_their_last_message(void **state) {
     struct slice user = SLICE("blobs");
     char id[ULID_BYTES];
@@ -435,8 +439,8 @@ static void release(const char *id, struct slice ref) {
     wait_for_answer();
 }
 
-/* Two attempts at one delivery are in flight at once: it happens once, and whatever becomes of either of them, the body
- * stays until the message is expunged, and no longer. */
+/* Two attempts at one delivery are in flight at once: it happens once, and whatever becomes of
+ * either of them, the body stays until the message is expunged, and no longer. */
 static void test_two_attempts_at_once(void **state) {
     struct slice user = SLICE("attempts"), message = SLICE("Subject: s\r\n\r\nbody");
     char id[ULID_BYTES], text[MAILBOX_REF_MAX];
@@ -483,7 +487,8 @@ static void test_refusals_release_their_own_reference(void **state) {
     assert_true(has_refs(id, 1));
     stat_user(user);
     assert_int_equal(got.messages, 1);
-    /* Delivered before the quota was reached: still so, also when asked again under the same name. */
+    /* Delivered before the quota was reached: still so, also when asked again under the same
+     * name. */
     assert_int_equal(deliver_as(user, id, "a@x.test", "one", message), 0);
     assert_true(got.duplicate);
     set_quota(user, 0);
@@ -540,7 +545,8 @@ static void test_junk(void **state) {
     assert_non_null(strstr(got.text, "Junk\\Junk"));
 }
 
-/* After its deletion a mailbox is never made again: not by a delivery, not by a session that still runs. */
+/* After its deletion a mailbox is never made again: not by a delivery, not by a session that still
+ * runs. */
 static void test_a_deleted_user_stays_deleted(void **state) {
     struct slice user = SLICE("deleted"), message = SLICE("Subject: s\r\n\r\nbody");
     char first[ULID_BYTES], second[ULID_BYTES];
@@ -577,8 +583,8 @@ static void set_maxmemory(const char *value) {
     assert_int_equal(got.error, 0);
 }
 
-/* With Redis at its maxmemory nothing comes in and nothing is lost, mail is read, and what is expunged or deleted frees
- * everything it held. */
+/* With Redis at its maxmemory nothing comes in and nothing is lost, mail is read, and what is
+ * expunged or deleted frees everything it held. */
 static void test_a_full_store(void **state) {
     struct slice user = SLICE("full"), message = SLICE("Subject: s\r\n\r\nbody");
     enum { COUNT = 50 };
@@ -598,7 +604,8 @@ static void test_a_full_store(void **state) {
     ask_delivery(user, late, "a@x.test", "one", "", message);
     wait_for_answer();
     assert_int_equal(got.error, STORE_FULL);
-    /* One that was delivered before under the same name: nobody lets go of what the mailbox holds. */
+    /* One that was delivered before under the same name: nobody lets go of what the mailbox
+     * holds. */
     ask_delivery(user, ids[0], "a@x.test", "one", "", message);
     wait_for_answer();
     assert_int_equal(got.error, STORE_FULL);

@@ -1,5 +1,5 @@
-/* The queue against a real redis-server: leases have owners, outcomes are recorded whatever happens, and nothing of an
- * entry is left behind. */
+/* The queue against a real redis-server: leases have owners, outcomes are recorded whatever
+ * happens, and nothing of an entry is left behind. */
 #include "tests/unit/store/ground.h"
 
 #include "libcommon/store/queue.h"

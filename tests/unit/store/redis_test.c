@@ -1,5 +1,5 @@
-/* The connection to Redis: a name server that does not answer stops nobody, and a slow answer costs only those who have
- * waited too long. */
+/* The connection to Redis: a name server that does not answer stops nobody, and a slow answer costs
+ * only those who have waited too long. */
 #include "tests/unit/store/ground.h"
 
 #include <netdb.h>
@@ -7,7 +7,8 @@
 
 #include "libcommon/base/arena.h"
 
-/* Stands in for the C library's: names ending in ".dead" take two seconds to fail, "store.test" is this machine. */
+/* Stands in for the C library's: names ending in ".dead" take two seconds to fail, "store.test" is
+ * this machine. */
 static _Atomic int looked_up;
 int getaddrinfo(const char *restrict name, const char *restrict service, const struct addrinfo *restrict hints,
                 struct addrinfo **restrict list) {
@@ -101,7 +102,8 @@ static void ask(struct one *o) {
     redis_command(ground.redis, on_one, o, 1, &ping);
 }
 
-/* Redis stands still for 14 s: who has waited for 10 s is told so; who came later gets the answer. */
+/* Redis stands still for 14 s: who has waited for 10 s is told so; who came later gets the
+ * answer. */
 static void a_slow_answer_costs_only_those_who_waited_too_long(void **state) {
     struct one early = {0}, middle = {0}, refused = {0}, after = {0};
     char connection[32];

@@ -1,4 +1,5 @@
-/* What is counted for reports, against a real redis-server: a bucket that another replica has taken over is its own. */
+/* What is counted for reports, against a real redis-server: a bucket that another replica has taken
+ * over is its own. */
 #include "tests/unit/store/ground.h"
 
 #include "libcommon/store/report.h"

@@ -1,4 +1,5 @@
-/* ARC chains (RFC 8617 §4, §5): sealed by us and by a sealer that writes whatever it is told, then validated. */
+/* ARC chains (RFC 8617 §4, §5): sealed by us and by a sealer that writes whatever it is told, then
+ * validated. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -105,7 +106,8 @@ static void replace(struct buf *b, const char *after, const char *from, const ch
     *b = out;
 }
 
-/* What breaks a chain of two sets: the reason must be of the rule, not of a signature that happens not to fit. */
+/* What breaks a chain of two sets: the reason must be of the rule, not of a signature that happens
+ * not to fit. */
 static void a_chain_that_was_tampered_with_fails(void **state) {
     static const struct {
         const char *rule, *after, *from, *to, *reason;
@@ -163,7 +165,8 @@ static void a_chain_that_was_tampered_with_fails(void **state) {
     assert_int_equal(failures, 0);
 }
 
-/* A first set by another sealer: its message signature has these tags, and was made as the tags `made` say. */
+/* A first set by another sealer: its message signature has these tags, and was made as the tags
+ * `made` say. */
 static void add_foreign_set(struct buf *message, const char *tags, const char *made) {
     struct arena *arena = arena_create();
     struct arc_chain *chain = arena_alloc(arena, sizeof *chain);
@@ -271,7 +274,8 @@ static void the_oldest_message_signature_that_fits_is_told(void **state) {
     arena_destroy(arena);
 }
 
-/* §5.1.2: a chain that failed is sealed once more, with cv=fail over the own set alone; then it has ended. */
+/* §5.1.2: a chain that failed is sealed once more, with cv=fail over the own set alone; then it has
+ * ended. */
 static void a_failed_chain_is_sealed_once_and_never_again(void **state) {
     struct arena *arena = arena_create();
     struct buf message = chain_of(3);

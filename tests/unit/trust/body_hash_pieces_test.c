@@ -1,5 +1,5 @@
-/* The body's hash is the same however the body comes in, and is that of the canonical form written the slow way (RFC
- * 6376 §3.4.3, §3.4.4). */
+/* The body's hash is the same however the body comes in, and is that of the canonical form written
+ * the slow way (RFC 6376 §3.4.3, §3.4.4). */
 #include <openssl/evp.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,8 +13,8 @@
 static unsigned random_state = 7;
 static unsigned any(unsigned below) { return (random_state = random_state * 1664525u + 1013904223u) / 0x10000 % below; }
 
-/* A body with all that the canonical forms look at: blanks inside and at ends of lines, empty lines, CR and LF alone,
- * lines longer than any buffer. */
+/* A body with all that the canonical forms look at: blanks inside and at ends of lines, empty
+ * lines, CR and LF alone, lines longer than any buffer. */
 static void write_body(struct buf *out) {
     static const char *const parts[] = {"word",
                                         " ",

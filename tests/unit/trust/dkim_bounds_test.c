@@ -1,5 +1,5 @@
-/* Messages made to cost much: which of too many signatures are verified, and that time grows with the bytes of the
- * message and with nothing else. */
+/* Messages made to cost much: which of too many signatures are verified, and that time grows with
+ * the bytes of the message and with nothing else. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

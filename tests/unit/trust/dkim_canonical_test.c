@@ -1,5 +1,5 @@
-/* Canonical forms to the byte (RFC 6376 §3.4), what of a header is signed (§5.4.2, §3.7), and bodies hashed in whatever
- * pieces they arrive. */
+/* Canonical forms to the byte (RFC 6376 §3.4), what of a header is signed (§5.4.2, §3.7), and
+ * bodies hashed in whatever pieces they arrive. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* Key records (RFC 6376 §3.6, §6.1.2, RFC 8301 §3.2, RFC 8463 §4): each row is a record, or several, that a well-signed
- * message finds at its selector. */
+/* Key records (RFC 6376 §3.6, §6.1.2, RFC 8301 §3.2, RFC 8463 §4): each row is a record, or
+ * several, that a well-signed message finds at its selector. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -37,7 +37,8 @@ static void records_are_judged_as_the_rfcs_say(void **state) {
     struct signer rsa = signer_create(false, 2048), ed = signer_create(true, 0), other = signer_create(false, 1024);
     static const struct {
         const char *rule;
-        char who;                             /* r: rsa, e: ed25519, i: rsa with i= of a subdomain */
+        char who;                             /* r: rsa, e: ed25519, i: rsa with i= of a
+                                                 subdomain */
         const char *record, *result, *reason; /* %s: the key; %o: another's */
     } rows[] = {
         {"§3.6.1: the usual", 'r', "v=DKIM1; k=rsa; p=%s", "pass", NULL},
@@ -247,8 +248,8 @@ static void a_decoded_key_is_kept_and_told_apart_from_others(void **state) {
     EVP_PKEY_free(b.key);
 }
 
-/* Two keys of one message may share a place in the cache: neither goes while it is needed. 20 of them in 512 places do,
- * in one message of three. */
+/* Two keys of one message may share a place in the cache: neither goes while it is needed. 20 of
+ * them in 512 places do, in one message of three. */
 static void keys_of_one_message_do_not_push_each_other_out(void **state) {
     struct dkim_key_cache *cache = dkim_key_cache_create();
     (void)state;

@@ -1,5 +1,5 @@
-/* What we sign: the form of the field (RFC 6376 §3.5, §5.4, RFC 5322 §2.1.1), what it covers, and what breaks it
- * afterwards. */
+/* What we sign: the form of the field (RFC 6376 §3.5, §5.4, RFC 5322 §2.1.1), what it covers, and
+ * what breaks it afterwards. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

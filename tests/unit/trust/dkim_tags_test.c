@@ -1,5 +1,6 @@
-/* Every tag of a DKIM-Signature (RFC 6376 §3.5, §6.1.1, RFC 8301, RFC 8616): each row is a message signed with these
- * tags by a signer that signs whatever it is told, and what a verifier has to say of it. */
+/* Every tag of a DKIM-Signature (RFC 6376 §3.5, §6.1.1, RFC 8301, RFC 8616): each row is a message
+ * signed with these tags by a signer that signs whatever it is told, and what a verifier has to say
+ * of it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +14,8 @@ static const char header[] =
 static const char body[] = "one\r\ntwo\r\n";
 
 struct tags_case {
-    const char *rule, *tags, *result, *reason; /* tags: without bh= and b=; reason: what it must say; NULL: anything */
+    const char *rule, *tags, *result, *reason; /* tags: without bh= and b=; reason: what it must
+                                                  say; NULL: anything */
 };
 
 static const struct tags_case cases[] = {

@@ -1,5 +1,5 @@
-/* The examples of the RFCs themselves: RFC 8463 appendix A (one message, an Ed25519 and an RSA signature), RFC 6376
- * appendix A. */
+/* The examples of the RFCs themselves: RFC 8463 appendix A (one message, an Ed25519 and an RSA
+ * signature), RFC 6376 appendix A. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -72,8 +72,8 @@ static void both_signatures_of_rfc_8463_pass(void **state) {
     arena_destroy(arena);
 }
 
-/* RFC 8463 §A.1: the private key of the example makes the example's signature, Ed25519 being deterministic (RFC 8032
- * §5.1.6). */
+/* RFC 8463 §A.1: the private key of the example makes the example's signature, Ed25519 being
+ * deterministic (RFC 8032 §5.1.6). */
 static void our_ed25519_signature_is_the_rfcs(void **state) {
     struct buf seed = {0}, data = {0}, b64 = {0};
     (void)state;

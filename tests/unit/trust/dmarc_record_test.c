@@ -1,5 +1,5 @@
-/* DMARC records: every tag of RFC 9989 §4.7 and what remains of RFC 7489's, the syntax of §4.8, and what a malformed
- * part does to the rest. */
+/* DMARC records: every tag of RFC 9989 §4.7 and what remains of RFC 7489's, the syntax of §4.8, and
+ * what a malformed part does to the rest. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,8 +9,8 @@
 
 #include "libcommon/trust/dmarc/dmarc.h"
 
-/* A record as one line: "p sp np adkim aspf t pct psd fo rua|ruf"; "-" for what is not there; "none" alone: no record;
- * "unusable". */
+/* A record as one line: "p sp np adkim aspf t pct psd fo rua|ruf"; "-" for what is not there;
+ * "none" alone: no record; "unusable". */
 static void describe(struct slice txt, char out[512]) {
     struct dmarc_record r;
     if (dmarc_record_parse(txt, &r) != 0) {

@@ -1,5 +1,5 @@
-/* DMARC's judgement: policy discovery, alignment, policies, testing, and what a DNS that does not answer leaves unknown
- * (RFC 9989 §4.4, §4.7, §4.10, §5.3). */
+/* DMARC's judgement: policy discovery, alignment, policies, testing, and what a DNS that does not
+ * answer leaves unknown (RFC 9989 §4.4, §4.7, §4.10, §5.3). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,10 +14,11 @@
 enum { RECORDS_MAX = 5 };
 
 struct test_case {
-    const char
-        *what; /* begins with "psl:" where the public suffix list is asked, with "twice:" where From is there twice */
+    const char *what;              /* begins with "psl:" where the public suffix list is asked, with
+                                      "twice:" where From is there twice */
     const char *from, *spf, *dkim; /* "pass domain"; several signatures: separated by "," */
-    const char *is; /* result, policy, then what else there is: applied=, spf, dkim, record=, uncertain, relief */
+    const char *is;                /* result, policy, then what else there is: applied=, spf, dkim,
+                                      record=, uncertain, relief */
     struct scripted_record records[RECORDS_MAX];
 };
 

@@ -1,5 +1,5 @@
-/* The DNS tree walk (RFC 9989 §4.10): which names are asked, which domain is the organizational one, with the RFC's own
- * examples. */
+/* The DNS tree walk (RFC 9989 §4.10): which names are asked, which domain is the organizational
+ * one, with the RFC's own examples. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -188,8 +188,8 @@ static void the_public_suffix_list_says_otherwise_where_it_is_asked(void **state
         assert_true(slice_is(dmarc_organizational_domain(slice_of(cases[i].name)), cases[i].organization));
     while (dmarc_walk(arena, &dns, SLICE("a.b.example.co.uk"), DMARC_PUBLIC_SUFFIXES, &w) == TRUST_PENDING) continue;
     assert_true(slice_is(w.organization, "example.co.uk"));
-    assert_int_equal(w.count,
-                     2); /* the name and its organizational domain, nothing between or above (RFC 7489 §6.6.3) */
+    assert_int_equal(w.count, 2); /* the name and its organizational domain, nothing between or
+                                     above (RFC 7489 §6.6.3) */
     arena_destroy(arena);
 }
 

@@ -1,5 +1,5 @@
-/* Authentication-Results and Received-SPF: written whatever the values are, foreign ones in our name found, others'
- * read. */
+/* Authentication-Results and Received-SPF: written whatever the values are, foreign ones in our
+ * name found, others' read. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -67,7 +67,8 @@ static void everything_is_written_in_the_rfcs_words(void **state) {
     buf_free(&out);
 }
 
-/* Every line is short, ends with CRLF and holds nothing that could end the field; what cannot be written is "?". */
+/* Every line is short, ends with CRLF and holds nothing that could end the field; what cannot be
+ * written is "?". */
 static void assert_is_a_field(struct slice text, bool utf8) {
     size_t line = 0;
     assert_true(text.n > 2 && memcmp(text.p + text.n - 2, "\r\n", 2) == 0);
@@ -205,7 +206,8 @@ static void fields_in_our_name_are_found_however_they_are_written(void **state) 
     }
 }
 
-/* A comment as long as one likes may be before the name; many "receiver=" with comments without end are no work. */
+/* A comment as long as one likes may be before the name; many "receiver=" with comments without end
+ * are no work. */
 static void length_hides_nothing_and_costs_nothing(void **state) {
     struct arena *arena = arena_create();
     struct buf header = {0};
@@ -226,7 +228,8 @@ static void length_hides_nothing_and_costs_nothing(void **state) {
 /* Fields of others, among them the examples of RFC 8601 App. B. */
 static void results_of_others_are_read(void **state) {
     static const struct {
-        const char *value, *is; /* id, then method=result{type.name=value …}; "!": malformed there */
+        const char *value, *is; /* id, then method=result{type.name=value …}; "!": malformed
+                                   there */
     } cases[] = {
         {"example.org 1; none", "example.org|"},
         {"example.org; none", "example.org|"},

@@ -1,5 +1,5 @@
-/* A DNS that says what a table says. Each name is unknown the first time it is asked (as in real life), so that every
- * proof is run again and again until nothing is missing. */
+/* A DNS that says what a table says. Each name is unknown the first time it is asked (as in real
+ * life), so that every proof is run again and again until nothing is missing. */
 #ifndef POSTBUS_TEST_SCRIPTED_DNS_H
 #define POSTBUS_TEST_SCRIPTED_DNS_H
 

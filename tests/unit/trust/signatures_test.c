@@ -1,4 +1,5 @@
-/* All proofs of a message together: signatures that hold and that do not, seals, and the policy that follows. */
+/* All proofs of a message together: signatures that hold and that do not, seals, and the policy
+ * that follows. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

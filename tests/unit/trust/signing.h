@@ -1,5 +1,5 @@
-/* For tests of signatures: signers with the records they publish, and messages verified against a scripted DNS until
- * nothing is pending. */
+/* For tests of signatures: signers with the records they publish, and messages verified against a
+ * scripted DNS until nothing is pending. */
 #ifndef POSTBUS_TEST_SIGNING_H
 #define POSTBUS_TEST_SIGNING_H
 
@@ -91,8 +91,8 @@ static inline struct arc_verdict verify_arc(struct arena *arena, struct slice he
     return v;
 }
 
-/* Signs as any signer would: `tags` is the text of a signature's tags but for bh= and b=; {d, s, h, c} are read from
- * `made`. Adds the whole field. */
+/* Signs as any signer would: `tags` is the text of a signature's tags but for bh= and b=; {d, s, h,
+ * c} are read from `made`. Adds the whole field. */
 static inline void sign_as(EVP_PKEY *key, const char *name, const char *tags, const char *made, struct slice header,
                            struct slice body, struct buf *out) {
     struct arena *arena = arena_create();

@@ -1,14 +1,17 @@
-/* The SPF cases of tests/unit/trust/spf_cases: tables of text, so that this and the cross-check against another
- * implementation read the same. A line is one of
+/* The SPF cases of tests/unit/trust/spf_cases: tables of text, so that this and the cross-check
+ * against another implementation read the same. A line is one of
  *
  *   # words
- *   dns NAME TYPE DATA                                         a record; TYPE "*" is every type; DATA: SERVFAIL, TIMEOUT or NODATA too; "++": a new string of a
- * TXT case SECTION | IP | HELO | MAIL FROM | RESULT | words      "-" for HELO: client.test; "<>": the null reverse-path; "HELO": the HELO identity record
- * SECTION | IP | RESULT | words | v=spf1 ...          the record of c<line>.test, mail from user@c<line>.test explains TEXT of the case above it counts LOOKUPS
+ *   dns NAME TYPE DATA                                         a record; TYPE "*" is every type;
+ *   DATA: SERVFAIL, TIMEOUT or NODATA too; "++": a new string of a
+ * TXT case SECTION | IP | HELO | MAIL FROM | RESULT | words      "-" for HELO: client.test; "<>":
+ * the null reverse-path; "HELO": the HELO identity record
+ * SECTION | IP | RESULT | words | v=spf1 ...          the record of c<line>.test, mail from
+ * user@c<line>.test explains TEXT of the case above it counts LOOKUPS
  * VOID python3-spf RESULT | why                                 what that gives instead, and the rule that decides
  *
- * In every field \xNN is a byte and ((N*x)) is N times x. A name with any record exists; a CNAME is followed. Sections
- * are those of RFC 7208. */
+ * In every field \xNN is a byte and ((N*x)) is N times x. A name with any record exists; a CNAME is
+ * followed. Sections are those of RFC 7208. */
 #ifndef POSTBUS_TEST_SPF_CASES_H
 #define POSTBUS_TEST_SPF_CASES_H
 

@@ -1,5 +1,5 @@
-/* What the tables of spf_cases_test.c cannot say: what a verdict tells beside its result, the macros alone, and how DNS
- * is asked. */
+/* What the tables of spf_cases_test.c cannot say: what a verdict tells beside its result, the
+ * macros alone, and how DNS is asked. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -65,13 +65,15 @@ static void test_the_form(void **state) {
     forward(&address, "Ann@author.test", "ours.test");
     assert_true(slice_starts(buf_slice(&address), SLICE("SRS0=")));
     assert_string_equal(buf_str(&address) + 5 + SRS_HASH_CHARS,
-                        "=JN=author.test=Ann@ours.test"); /* day 20781 of the epoch, 20781 mod 1024 = 9 * 32 + 13 */
+                        "=JN=author.test=Ann@ours.test"); /* day 20781 of the epoch, 20781 mod 1024
+                                                             = 9 * 32 + 13 */
     forward(&address, "\"a b\"@author.test", "ours.test");
     assert_true(slice_starts(buf_slice(&address), SLICE("\"SRS0=")));
     buf_free(&address);
 }
 
-/* However many forwarders there are, the address names the first and the last alone, and goes back the short way. */
+/* However many forwarders there are, the address names the first and the last alone, and goes back
+ * the short way. */
 static void test_a_chain_of_forwarders(void **state) {
     (void)state;
     struct buf first = {0}, second = {0}, third = {0}, again = {0};

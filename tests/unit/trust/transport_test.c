@@ -1,5 +1,5 @@
-/* How mail may travel, as other domains say it: MTA-STS (RFC 8461), TLS-RPT records (RFC 8460 §3), DANE for SMTP (RFC
- * 7672). */
+/* How mail may travel, as other domains say it: MTA-STS (RFC 8461), TLS-RPT records (RFC 8460 §3),
+ * DANE for SMTP (RFC 7672). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

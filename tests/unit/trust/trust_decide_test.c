@@ -1,5 +1,5 @@
-/* What follows from the proofs: whose mail it is, dispositions, codes and words, the operator's overrides, trusted
- * sealers. */
+/* What follows from the proofs: whose mail it is, dispositions, codes and words, the operator's
+ * overrides, trusted sealers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,7 +9,8 @@
 
 #include "libcommon/trust/verdict/trust_private.h"
 
-/* Author domains of a header: each with a space behind, then "malformed", "too-many", "fields=N" unless it is one. */
+/* Author domains of a header: each with a space behind, then "malformed", "too-many", "fields=N"
+ * unless it is one. */
 static void authors_are_all_that_from_names(void **state) {
     static const struct {
         const char *header, *is;

@@ -1,5 +1,5 @@
-/* DNS answers from their wire format (RFC 1035 §4), built here byte by byte: records, aliases, negative answers, and
- * what is cut, loops or lies. */
+/* DNS answers from their wire format (RFC 1035 §4), built here byte by byte: records, aliases,
+ * negative answers, and what is cut, loops or lies. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -112,8 +112,8 @@ static void aliases_are_followed_in_any_order_and_no_further_than_the_bound(void
 }
 
 static void what_is_not_there_lives_as_long_as_its_soa_says(void **state) {
-    static const char soa[] =
-        "\0\0\0\0\0\1\0\0\0\2\0\0\0\3\0\0\0\4\0\0\0\144"; /* two names that are the root, serial … minimum 100 */
+    static const char soa[] = "\0\0\0\0\0\1\0\0\0\2\0\0\0\3\0\0\0\4\0\0\0\144"; /* two names that are the root, serial …
+                                                                                   minimum 100 */
     struct arena *arena = arena_create();
     struct buf b = {0};
     struct answer a;
@@ -121,7 +121,8 @@ static void what_is_not_there_lives_as_long_as_its_soa_says(void **state) {
     begin(&b, 3, 0, 1);
     add_record(&b, "test", TYPE_SOA, 900, slice_make(soa, 22));
     assert_int_equal(parse(arena, &b, TYPE_A, &a), 0);
-    assert_true(a.status == ANSWER_NXDOMAIN && a.ttl == 100); /* RFC 2308 §5: the lesser of the two */
+    assert_true(a.status == ANSWER_NXDOMAIN && a.ttl == 100); /* RFC 2308 §5: the lesser of the
+                                                                 two */
     begin(&b, 0, 0, 0);
     assert_int_equal(parse(arena, &b, TYPE_A, &a), 0);
     assert_true(a.status == ANSWER_NODATA && a.ttl > 0);

@@ -99,7 +99,8 @@ static void test_records(void **state) {
         bool fits;
     } records[] = {
         {"v=DKIM1; k=rsa; p=QUJD", "rsa", true},
-        {"v=DKIM1;p=QU JD;", "rsa", true}, /* rsa is k='s default; white space in p= does not count */
+        {"v=DKIM1;p=QU JD;", "rsa", true}, /* rsa is k='s default; white space in p= does not
+                                              count */
         {"p=QUJD", "rsa", true},           /* v= may be left out */
         {"v=DKIM1; k=ed25519; p=QUJD", "ed25519", true},
         {"v=DKIM1; p=QUJD", "ed25519", false},
