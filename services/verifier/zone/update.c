@@ -316,7 +316,7 @@ int update_remove(const struct update_server *server, const char *domain, struct
         error = error > 0 ? 0
                 : error   ? -1
                           : publish(&w); /* no such zone: there are no records of
-                                  ours */
+                                ours */
     }
     dns_server_close(w.server);
     free(outside);
