@@ -10,7 +10,7 @@
 #include "libcommon/base/cost.h"
 #include "libcommon/base/log.h"
 #include "libcommon/net/host_lookup.h"
-#include "libcommon/store/redis_loop.h"
+#include "libcommon/store/redis/redis_loop.h"
 
 /* Bounds. ANSWER: time limit of a caller's answer, and of the TCP acknowledgement of sent data.
  * SILENCE: time after which a connection without any answer is closed. Pauses between attempts to

@@ -7,7 +7,7 @@
 #include "libcommon/base/config.h"
 #include "libcommon/base/log.h"
 #include "services/admin/admin.h"
-#include "services/admin/health.h"
+#include "services/admin/health/health.h"
 #include "services/admin/https.h"
 
 static void admin_start(struct worker *w) {

@@ -23,8 +23,8 @@
 #include "libcommon/store/mailbox.h"
 #include "services/imapd/budget.h"
 #include "services/imapd/limits.h"
-#include "services/imapd/parse.h"
-#include "services/imapd/set.h"
+#include "services/imapd/syntax/parse.h"
+#include "services/imapd/syntax/set.h"
 #include "services/imapd/view.h"
 
 struct session;

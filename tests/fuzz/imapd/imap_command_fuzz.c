@@ -2,8 +2,8 @@
  * of a message that a FETCH may name. */
 #include <stdlib.h>
 
-#include "services/imapd/fetch.h"
-#include "services/imapd/search.h"
+#include "services/imapd/fetch/fetch.h"
+#include "services/imapd/search/search.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -2,7 +2,7 @@
  * what is found must not depend on where a needle is looked for first. */
 #include <stdlib.h>
 
-#include "services/imapd/search_text.h"
+#include "services/imapd/search/search_text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

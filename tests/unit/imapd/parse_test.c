@@ -6,9 +6,9 @@
 
 #include <cmocka.h>
 
-#include "services/imapd/fetch.h"
-#include "services/imapd/search.h"
-#include "services/imapd/search_text.h"
+#include "services/imapd/fetch/fetch.h"
+#include "services/imapd/search/search.h"
+#include "services/imapd/search/search_text.h"
 
 static struct parser on(struct arena *arena, const char *text) {
     return (struct parser){text, text + strlen(text), arena};

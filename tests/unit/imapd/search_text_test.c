@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "libcommon/base/base64.h"
-#include "services/imapd/search_text.h"
+#include "services/imapd/search/search_text.h"
 
 static void case_is_folded_as_unicode_says(void **state) {
     static const struct {

@@ -136,14 +136,14 @@ static void xml_that_is_no_report_or_an_attack_is_refused(void **state) {
         {"no policy",
          "<feedback><report_metadata><date_range><begin>1</begin><end>2</end></date_range></report_metadata></"
          "feedback>",
-         "whose policy"},
+         "domain of the policy"},
         {"no time", "<feedback><policy_published><domain>a.example</domain></policy_published></feedback>",
-         "which time"},
+         "date range"},
         {"an end before its begin",
          "<feedback><report_metadata><date_range><begin>9</begin><end>2</end></date_range></"
          "report_metadata><policy_published><domain>a.example</domain></"
          "policy_published></feedback>",
-         "which time"},
+         "date range"},
         {"an encoding that nobody has", "<?xml version=\"1.0\" encoding=\"EBCDIC-X\"?>" HEAD "</feedback>",
          "malformed"},
         {"a NUL", "<feedback>\1</feedback>", "malformed"},
