@@ -314,9 +314,7 @@ int update_remove(const struct update_server *server, const char *domain, struct
     } else if (!error) {
         error = dns_server_zone_of(w.server, domain, w.home, reason);
         /* error > 0: there is no such zone, and so there are no records of ours */
-        error = error > 0 ? 0
-                : error   ? -1
-                          : publish(&w);
+        error = error > 0 ? 0 : error ? -1 : publish(&w);
     }
     dns_server_close(w.server);
     free(outside);
