@@ -1,4 +1,4 @@
-# Every task a person does. Only Docker and make are needed on the host; everything is compiled, tested and run in images. `make help` lists the tasks.
+# All tasks for people. Only Docker and make are needed on the host; everything is compiled, tested and run in images. `make help` lists the tasks.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -13,7 +13,7 @@ IN = docker run --rm --init -v $(CURDIR):/src -w /src -e HOME=/tmp postbus/toolc
 
 .PHONY: help docker base toolchain build images up down demo demo-down test check fuzz bench bench-verify chaos k8s-test clean unit integration e2e
 
-help: ## this list
+help: ## prints this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 docker: ## installs Docker, when it is missing and you are root (Debian)
@@ -28,7 +28,7 @@ need-docker:
 base: need-docker ## the base image: found, pulled, or made with debootstrap
 	@deploy/base-image $(BASE)
 
-# The part of the Dockerfile up to a target is built; docker's own cache makes a second time quick.
+# Builds the Dockerfile up to a target; docker's cache makes a second build fast.
 image = deploy/build-image $(1)
 
 toolchain: base
@@ -55,7 +55,7 @@ demo: images ## two sites, a small internet, one real message, and its ten steps
 	@$(call image,client)
 	@deploy/demo/demo up "$(COMPOSE)"
 
-demo-down: ## leaves nothing of the demo behind
+demo-down: ## removes everything of the demo
 	@deploy/demo/demo down "$(COMPOSE)"
 
 test: toolchain ## builds and tests everything; ends with "N passed, N failed"

@@ -1,7 +1,7 @@
 # Compiles everything: run inside the toolchain image (the Makefile beside this file does that).
 #   make -f build.mk [MODE=release|asan|fuzz] programs | unit | fuzzers | bench
-# Finds sources by itself: a folder in services/ is a program, all of libcommon/ one archive, tests/unit/**/X_test.c a test,
-# tests/fuzz/**/X_fuzz.c a fuzz target. A test below tests/unit/<service>/ or tests/fuzz/<service>/ is linked with that service, less its main.c.
+# Sources are found automatically: a folder in services/ is a program, all of libcommon/ one archive, tests/unit/**/X_test.c a test,
+# tests/fuzz/**/X_fuzz.c a fuzz target. A test below tests/unit/<service>/ or tests/fuzz/<service>/ is linked with that service, without its main.c.
 MODE ?= release
 B := build/$(MODE)
 CC := gcc
@@ -28,7 +28,7 @@ UNIT_SRC := $(shell find tests/unit -name '*_test.c')
 FUZZ_SRC := $(shell find tests/fuzz -name '*_fuzz.c')
 UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_SRC))
 TOOLS := $(patsubst tests/tools/%.c,$(B)/tools/%,$(wildcard tests/tools/*.c))
-# each one program of all files in its folder
+# each is one program of all files in its folder
 DRIVE := $(B)/bench/drive
 VERIFY_LOAD := $(B)/bench/verify_load
 FUZZ := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
@@ -48,7 +48,7 @@ $(B)/%.o: %.c
 $(LIB): $(call obj,$(LIB_SRC))
 	@rm -f $@ && ar rcs $@ $^
 
-# One archive a service (all but main.c), so that its tests can link it.
+# One archive for each service (all except main.c), so that its tests can link it.
 define service_rules
 $(B)/services/$(1).a: $(call obj,$(filter-out services/$(1)/main.c,$(shell find services/$(1) -name '*.c')))
 	@mkdir -p $$(@D) && rm -f $$@ && ar rcs $$@ $$^

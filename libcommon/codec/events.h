@@ -26,7 +26,7 @@ struct mail_accepted {
     int64_t shard; /* of the queue; -1: none */
     struct slice from, message_id, origin, reply, sealed;
     uint64_t size;
-    const struct mail_event_client *client; /* NULL: nobody was */
+    const struct mail_event_client *client; /* NULL: none */
     struct slice verdict;                   /* JSON (verify_reply.proofs); empty: none */
     size_t rcpt_count;
     const struct mail_event_rcpt *rcpts;
@@ -37,7 +37,7 @@ bool mail_accepted_write(const struct mail_accepted *e, struct buf *out);
 struct mail_refused {
     struct slice from, enhanced, reason;
     int code;
-    const struct mail_event_client *client; /* NULL: nobody was */
+    const struct mail_event_client *client; /* NULL: none */
     struct slice verdict;                   /* as above */
     size_t rcpt_count;
     const struct mail_event_rcpt *rcpts;

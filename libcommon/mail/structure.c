@@ -45,7 +45,7 @@ static void write_field(struct slice header, const char *name, struct buf *scrat
 
 static void write_address(const struct address *a, struct buf *out) {
     buf_add_char(out, '(');
-    if (a->kind == ADDRESS_GROUP_BEGIN) { /* a group: its name where the mailbox stands, no host;
+    if (a->kind == ADDRESS_GROUP_BEGIN) { /* a group: its name in place of the mailbox, no host;
                                              its end: all NIL */
         buf_add_str(out, "NIL NIL ");
         structure_string(a->name, out);

@@ -25,8 +25,8 @@ struct worker {
     struct event_base *base;
     struct bus *bus;
     struct redis *redis;  /* NULL where the service has no store */
-    SSL_CTX *tls;         /* for new connections; replaced when the certificate files change, so it must not
-                             be stored; NULL if definition.tls is false */
+    SSL_CTX *tls;         /* for new connections; replaced when the certificate files change, so it
+                             must not be stored; NULL if definition.tls is false */
     const char *hostname; /* POSTBUS_HOSTNAME */
     void *state;
 };
@@ -36,10 +36,11 @@ struct service {
     bool without_redis;
     int drain_seconds; /* time limit of draining; 0: 20 */
     bool tls;
-    bool many_workers;               /* most of the work is its own arithmetic (TLS records, searching): a
-                                        worker a core. Else a worker for two cores: the requests, writes and
-                                        events that one turn of a loop does together cost less than the same
-                                        ones spread over several loops */
+    bool many_workers;               /* most of the work is its own arithmetic (TLS records,
+                                        searching): a worker a core. Else a worker for two cores:
+                                        the requests, writes and events that one turn of a loop does
+                                        together cost less than the same ones spread over several
+                                        loops */
     void (*configure)(void);         /* once, before the workers: read settings; may be NULL */
     void (*start)(struct worker *w); /* for each worker, before its loop turns: subscribe, listen,
                                         set w->state */

@@ -19,8 +19,8 @@ enum {
 
 enum {
     LIMIT_LINE = 64 * 1024,                   /* one line of a command: BAD "line too long" */
-    LIMIT_COMMAND = 256 * 1024,               /* a whole command with its literals, without the message of APPEND: BAD
-                                                 "command too long" */
+    LIMIT_COMMAND = 256 * 1024,               /* a whole command with its literals, without the
+                                                 message of APPEND: BAD "command too long" */
     LIMIT_LOGIN_LITERAL = 1024,               /* a literal before login: BAD */
     LIMIT_APPEND = 50 * 1024 * 1024,          /* the message of APPEND: NO [TOOBIG]; announced as
                                                  APPENDLIMIT (RFC 7889) */
@@ -30,17 +30,18 @@ enum {
     LIMIT_SESSIONS_PER_USER = 100,            /* per worker; NO [LIMIT] at login (RFC 5530 §3) */
     LIMIT_SEARCH_DEPTH = 32,                  /* parentheses, NOT and OR inside each other: BAD */
     LIMIT_SEARCH_KEYS = 1000,                 /* keys in one search: BAD */
-    LIMIT_SEARCH_WORK = 200000,               /* messages times keys that a search decides before others
-                                                 have a turn */
+    LIMIT_SEARCH_WORK = 200000,               /* messages times keys that a search decides before
+                                                 others have a turn */
     LIMIT_SET_RANGES = 20000,                 /* ranges in one sequence set: BAD */
     LIMIT_FETCH_ITEMS = 100,                  /* data items in one FETCH: BAD */
     LIMIT_HEADER_NAMES = 200,                 /* field names in one HEADER.FIELDS: BAD */
     LIMIT_FLAGS = 64,                         /* flags in one STORE or APPEND: BAD */
     LIMIT_LIST_PATTERNS = 50,                 /* patterns in one LIST: BAD */
     LIMIT_SECTION_DEPTH = 64,                 /* numbers in one BODY[1.2.3…]: BAD */
-    LIMIT_OUTPUT_PENDING = 256 * 1024,        /* no more output is produced until the client has received
-                                                 this */
-    LIMIT_READ_AHEAD = 4,                     /* bodies that a FETCH or SEARCH requests at the same time */
+    LIMIT_OUTPUT_PENDING = 256 * 1024,        /* no more output is produced until the client has
+                                                 received this */
+    LIMIT_READ_AHEAD = 4,                     /* bodies that a FETCH or SEARCH requests at the same
+                                                 time */
     LIMIT_READ_AHEAD_BYTES = 4 * 1024 * 1024, /* and their bytes (one may be larger) */
     LIMIT_CACHED_BATCH = 500,                 /* cached envelopes in one request, at most */
     LIMIT_CACHED_FIRST = 60,                  /* by a command's first question, before their size is
@@ -55,8 +56,8 @@ enum {
                                                  §5.4) */
     LIMIT_LOGIN_ANSWER_MS = 10 * 1000,        /* time for accounts to answer a login: then NO
                                                  [UNAVAILABLE] */
-    LIMIT_RESYNC_S = 60,                      /* seconds without an event after which a waiting session checks for
-                                                 changes */
+    LIMIT_RESYNC_S = 60,                      /* seconds without an event after which a waiting
+                                                 session checks for changes */
 };
 
 #endif

@@ -136,8 +136,8 @@ static void tell_changes(struct session *s, const struct mailbox_folder *folder,
     for (size_t i = before; i < v->count; i++) publish_announced(s, &v->records[i], folder->name);
 }
 
-/* The selected folder was deleted, by this session's own command or by somebody else, who is not
- * asked whether this session still needs it: then it ends, after the answer to its command. */
+/* The selected folder was deleted, by a command of this session or by another one; in the second
+ * case this session ends after the response to its command. */
 static void folder_gone(struct session *s, void (*after)(struct session *s)) {
     bool own = s->running && slice_is_nocase(s->name, "DELETE");
     session_unselect(s);

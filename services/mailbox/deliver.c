@@ -25,8 +25,8 @@ static void tell(struct deliver_message *d, const struct deliver_rcpt *r) {
     metric_add(r->duplicate ? &duplicates : &delivered, 1);
     log_info(r->duplicate ? "delivered before" : "delivered", "id", d->id.p, "rcpt", r->rcpt.p, "user", r->user.p,
              "folder", r->folder.p, NULL);
-    /* A first direct delivery is told by its asker, in mail.accepted. A duplicate is told again:
-     * whoever delivered it may have died before the event. */
+    /* The requester reports a first direct delivery in mail.accepted. A duplicate is reported
+     * again: the process that delivered it may have been killed before the event. */
     if (d->held && !r->duplicate) return;
     struct mail_delivered event = {r->rcpt, r->user, r->folder, (int64_t)r->uid, (int64_t)r->modseq};
     struct buf *text = &d->request->m->scratch;

@@ -131,8 +131,8 @@ enum letter_state {
     LETTER_NOBODY
 }; /* NOBODY: the address is at a hosted domain and does not exist */
 typedef void letter_fn(void *ctx, struct letter *l, enum letter_state state);
-/* Signs text (stolen) and looks up its recipient. Nothing is stored yet. done is never called
- * before this returns; the caller owns the letter. */
+/* Signs text (ownership is taken) and looks up its recipient. Nothing is stored yet. done is never
+ * called before this returns; the caller owns the letter. */
 void letter_prepare(struct reporter *r, const char *id, const char *to, struct buf *text, letter_fn *done, void *ctx);
 /* Commits the letter to the queue; destroys it. error: 0 or enum store_error. */
 void letter_commit(struct letter *l, void (*done)(void *ctx, int error), void *ctx);

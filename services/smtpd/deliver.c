@@ -35,7 +35,7 @@ static struct deliver_ask_message message_of(struct arena *arena, const struct d
                                         .rcpts = rcpts};
 }
 
-/* The outcomes that a message's part of the answer tells; NULL where there is none. */
+/* Passes on the outcomes of one message; m NULL: there are none. */
 static void tell(struct delivery *d, const struct deliver_reply_message *m) {
     const struct deliver_outcome *outcomes[ENVELOPE_RCPTS_MAX] = {0};
     for (size_t i = 0; m && i < m->count && i < d->envelope->rcpt_count; i++)

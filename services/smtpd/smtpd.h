@@ -336,7 +336,7 @@ struct delivery {
     const struct envelope *envelope; /* all recipients have a mailbox here */
     struct slice listing;            /* of mailbox_listing_build */
     const char *attempt;
-    /* outcomes: of each recipient, as mailbox.deliver answers it; NULL: nobody knows (valid during
+    /* outcomes: of each recipient, from the reply of mailbox.deliver; NULL: unknown (valid during
      * done) */
     void (*done)(void *ctx, const struct deliver_outcome *const outcomes[]);
     void *ctx;

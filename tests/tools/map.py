@@ -95,5 +95,6 @@ def requests():
 
 for check in (settings, files, events, requests):
     check()
-print("\n".join(faults))
+for fault in faults:
+    print(fault)
 sys.exit(bool(faults))

@@ -8,8 +8,8 @@
 #include "libcommon/store/blob.h"
 #include "libcommon/store/mailbox.h"
 
-/* So that no Function holds Redis for long: messages that one looks at (CHUNK), records of one page
- * of a sync (PAGE), folders of one page of a list (FOLDERS). */
+/* Bounds, so that no Function takes long: messages that one handles (CHUNK), records of one page of
+ * a sync (PAGE), folders of one page of a list (FOLDERS). */
 enum { MAILBOX_RECORD_BYTES = 58, MAILBOX_CHUNK = 100, MAILBOX_PAGE = 500, MAILBOX_FOLDERS = 50, NUMBER_BYTES = 24 };
 
 /* "{u:<user>}" and the user in it; freed with free(). */

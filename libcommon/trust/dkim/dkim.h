@@ -29,8 +29,8 @@
 
 enum {
     DKIM_RSA_BITS_MIN = 1024,        /* RFC 8301 §3.2 */
-    DKIM_RSA_BITS_MAX = 4096,        /* RFC 8301 §3.2: the largest size that a verifier must support;
-                                        larger keys cost too much */
+    DKIM_RSA_BITS_MAX = 4096,        /* RFC 8301 §3.2: the largest size that a verifier must
+                                        support; larger keys cost too much */
     DKIM_RSA_EXPONENT_BITS_MAX = 64, /* 65537 has 17; with a long exponent a verification costs as
                                         much as a signature */
     DKIM_KEY_RECORD_MAX = 8192,      /* bytes; a 4096-bit key has 740 in base 64 */
@@ -64,7 +64,7 @@ const char *dkim_signature_parse(struct arena *arena, struct slice value, enum d
 /* DKIM_PASS when the signature is valid at this time (t=, x=); otherwise the result and the
  * reason. */
 enum dkim_result dkim_signature_in_time(const struct dkim_signature *s, int64_t now, const char **reason);
-/* Whether a list parted by colons has this word (case-insensitive). */
+/* Whether a list separated by colons has this word (case-insensitive). */
 bool dkim_list_has(struct slice list, const char *word);
 /* Adds the bytes of a base64string (§2.10: white space inside, padding optional): 0 or -1. */
 int dkim_base64(struct slice text, struct buf *out);

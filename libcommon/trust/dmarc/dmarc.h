@@ -112,9 +112,10 @@ struct dmarc_verdict {
     enum dmarc_result result;
     enum dmarc_policy policy;  /* published for this author: p, sp or np */
     enum dmarc_policy applied; /* the same after t and pct */
-    const char *relief;        /* "policy_test_mode" (RFC 9990), "sampled_out" (RFC 7489 App. C) where
-                                  applied is milder than policy; "" */
-    bool uncertain;            /* temperror: a missing DNS answer could lead to a refusal or to a pass */
+    const char *relief;        /* "policy_test_mode" (RFC 9990), "sampled_out" (RFC 7489 App. C)
+                                  where applied is milder than policy; "" */
+    bool uncertain;            /* temperror: a missing DNS answer could lead to a refusal or to a
+                                  pass */
     const char *reason;        /* in words */
     const char *from_domain, *record_domain, *organizational_domain; /* "" when there is none or it was not needed */
     bool spf_aligned, dkim_aligned;                                  /* passed, and aligned */

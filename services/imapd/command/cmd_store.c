@@ -29,7 +29,7 @@ static bool has_unknown_keyword(const struct view *v, uint64_t flags) {
     return v->keyword_count < MAILBOX_KEYWORDS_MAX && flags >> (MAILBOX_KEYWORD_SHIFT + v->keyword_count);
 }
 
-/* What the record's flags become when nobody else changed them meanwhile. */
+/* The record's flags after the change, if no other session changed them in the meantime. */
 static uint64_t flags_expected(const struct view *v, const struct store_job *job, uint64_t before) {
     uint64_t bits = job->flags.system;
     for (size_t i = 0; i < job->flags.keyword_count; i++)

@@ -96,10 +96,10 @@ struct fetch_writer {
     size_t bytes, taken; /* for cmd_fetch.c's bounds */
     struct fetch_writer *following;
 };
-/* True when all is written (also when the message is gone); false: again when the client has taken
- * what there is. */
+/* True when everything is written (also when the message no longer exists); false: to be called
+ * again when the output was sent. */
 bool fetch_writer_step(struct fetch_writer *w);
-/* Copies what the writer was given, which is about to go. */
+/* Copies the data of the writer before its owner frees it. */
 void fetch_writer_keep(struct fetch_writer *w);
 void fetch_writer_end(struct fetch_writer *w);
 

@@ -1,4 +1,4 @@
-/* One message's answer to FETCH, written as far as the client takes it. */
+/* The response to FETCH for one message, written as far as the client reads it. */
 #include <stdlib.h>
 
 #include "services/imapd/fetch/fetch.h"
@@ -12,7 +12,7 @@ static struct mime *mime_of(struct fetch_writer *w) {
     return w->mime = mime_parse(w->arena, w->message);
 }
 
-/* Announces an item's bytes as nstring, cut to what was asked for; fetch_writer_step writes
+/* Announces an item's bytes as nstring, limited to the requested part; fetch_writer_step writes
  * them. */
 static void begin_bytes(struct fetch_writer *w, const struct fetch_item *item, struct slice bytes) {
     struct buf *out = &w->session->out;
@@ -87,14 +87,14 @@ static void write_item(struct fetch_writer *w, const struct fetch_item *item, co
     }
 }
 
-/* Whether the client has taken so much that more may be made. */
+/* Whether the client has received enough that more output may be produced. */
 static bool may_write(struct session *s) {
     if (s->out.n >= PIECE) session_flush(s);
     return stream_pending_output(s->stream) <= LIMIT_OUTPUT_PENDING;
 }
 
-/* A plain literal may hold no NUL (RFC 9051 §9, CHAR8): 0x80 stands in its place, so that the size
- * stays right. */
+/* A plain literal must not contain NUL (RFC 9051 §9, CHAR8): it is replaced by 0x80, which keeps
+ * the size. */
 static void write_piece(struct fetch_writer *w) {
     struct slice piece = slice_head(w->rest, PIECE);
     struct buf *out = &w->session->out;
@@ -159,7 +159,7 @@ void fetch_writer_keep(struct fetch_writer *w) {
     w->cached.header = keep(w->room, &used, cached);
     if (w->rest.n && message.n && w->rest.p >= message.p && w->rest.p < message.p + message.n)
         w->rest.p = w->message.p + (w->rest.p - message.p);
-    arena_destroy(w->arena); /* what was read from the message points to where it was */
+    arena_destroy(w->arena); /* data that was read from the message points to its former place */
     w->arena = NULL;
     w->mime = NULL;
 }

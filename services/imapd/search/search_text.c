@@ -62,11 +62,12 @@ struct text_search {
     /* of the part */
     size_t at, end;
     struct slice charset;
-    bool wide;          /* its charset's characters are cut anywhere but at the text's end */
+    bool wide;          /* characters of its charset may be divided except at the end of the text */
     struct buf digits;  /* of base 64, fewer than four */
     struct buf decoded; /* without its transfer encoding, not yet converted */
     struct buf utf8;
-    struct buf folded; /* begins with the end of what was looked at: a needle may lie across */
+    struct buf folded; /* begins with the end of the previous piece, because a needle may span
+                          both */
 };
 
 struct text_search *text_search_create(struct slice message, size_t count, const struct slice needles[], bool found[]) {
@@ -113,8 +114,7 @@ static bool begin_part(struct text_search *t) {
     return true;
 }
 
-/* Base 64 that is broken here and there is read as far as it goes: what is no digit is passed
- * over. */
+/* Malformed base64 is decoded as far as possible: bytes that are not digits are skipped. */
 static void decode_base64(struct text_search *t, struct slice piece) {
     struct buf *d = &t->digits;
     char *to = buf_reserve(d, piece.n);
@@ -161,8 +161,8 @@ static struct slice take_piece(struct text_search *t) {
     return piece;
 }
 
-/* How much of the decoded bytes is converted now: up to a line's end, where no character and no
- * shift state is cut. */
+/* The number of decoded bytes to convert now: up to a line's end, where no character and no shift
+ * state is divided. */
 static size_t convertible(const struct text_search *t) {
     const struct buf *d = &t->decoded;
     if (t->at == t->end) return d->n;

@@ -48,8 +48,9 @@ struct check_context {
                                                because a provider may publish addresses there
                                                instead; NULL */
     const struct answer *host_addresses[2]; /* A and AAAA of the mail host; NULL */
-    int spf_covers;                         /* 1: another SPF record permits all our addresses, 0: it does not; -1: not
-                                               checked; -2: DNS did not answer */
+    int spf_covers;                         /* 1: another SPF record permits all our addresses, 0:
+                                               it does not; -1: not checked; -2: DNS did not
+                                               answer */
 };
 
 /* Judges the RRset of wanted[0] (all n records are of it) by its answer. */

@@ -39,8 +39,8 @@ struct answer_record {
 struct answer {
     enum answer_status status;
     enum answer_security security;
-    uint32_t ttl;           /* seconds: the smallest TTL of all records of the chain; for a negative answer,
-                               from its SOA (RFC 2308 §5) */
+    uint32_t ttl;           /* seconds: the smallest TTL of all records of the chain; for a negative
+                               answer, from its SOA (RFC 2308 §5) */
     struct slice canonical; /* the name at the end of the alias chain, lower case, without final
                                dot */
     struct slice reason;    /* the reason of a failure, in words; otherwise empty */

@@ -52,8 +52,8 @@ struct resolver {
     struct answer_cache *cache;
     struct question *buckets[BUCKETS];
     size_t in_flight;
-    uint32_t domain_load[DOMAIN_BUCKETS];       /* by a hash of the registered domain: domains with the
-                                                   same hash share the bound */
+    uint32_t domain_load[DOMAIN_BUCKETS];       /* by a hash of the registered domain: domains with
+                                                   the same hash share the bound */
     struct question *finished, **finished_last; /* answered; their waiters have not been called
                                                    yet */
     struct event *tell;

@@ -18,8 +18,8 @@ struct resolver;
 enum {
     RESOLVER_TIMEOUT_MS = 10000,
     RESOLVER_IN_FLIGHT_MAX = 2048,     /* questions; a further one fails at once */
-    RESOLVER_DOMAIN_MAX = 256,         /* of these about one registered domain, so that a domain whose
-                                          servers do not answer leaves room for others */
+    RESOLVER_DOMAIN_MAX = 256,         /* of these about one registered domain, so that a domain
+                                          whose servers do not answer leaves room for others */
     RESOLVER_CACHE_ENTRIES_MAX = 8192, /* answers */
     RESOLVER_TTL_MAX = 3600,           /* seconds in our cache */
     RESOLVER_FAILED_TTL = 5,           /* seconds for which a failure is cached */

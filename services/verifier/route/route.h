@@ -12,9 +12,9 @@ enum { TLSA_BASES_MAX = 2 };
 struct host {
     struct slice name;
     unsigned preference;
-    bool secure, aliased;               /* secure: its addresses and the alias chain to them; aliased: it is an
-                                           alias whose end is not secure, so a query tells whether the alias
-                                           itself is */
+    bool secure, aliased;               /* secure: its addresses and the alias chain to them;
+                                           aliased: it is an alias whose end is not secure, so a
+                                           query tells whether the alias itself is */
     struct slice bases[TLSA_BASES_MAX]; /* TLSA base domains to query, in this order; empty: none */
 };
 

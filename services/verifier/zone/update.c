@@ -313,10 +313,8 @@ int update_remove(const struct update_server *server, const char *domain, struct
         if (!error) error = update_undelegate(w.server, domain, reason);
     } else if (!error) {
         error = dns_server_zone_of(w.server, domain, w.home, reason);
-        error = error > 0 ? 0
-                : error   ? -1
-                          : publish(&w); /* no such zone: there are no records of
-                              ours */
+        /* error > 0: there is no such zone, and so there are no records of ours */
+        error = error > 0 ? 0 : error ? -1 : publish(&w);
     }
     dns_server_close(w.server);
     free(outside);
