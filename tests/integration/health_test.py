@@ -164,7 +164,7 @@ SHORT = lambda q: b"\x00\x05" + q[:5]
 HUGE = lambda q: b"\xff\xff" + b"x" * 70000
 
 
-@pytest.mark.parametrize("answer, reason", [(REFUSED, "REFUSED"), (EMPTY, "no SOA"), (OTHER_ID, "not a DNS message"), (SHORT, "not an answer"), (HUGE, "not an answer"), (lambda q: None, "closed")])
+@pytest.mark.parametrize("answer, reason", [(REFUSED, "REFUSED"), (EMPTY, "no SOA"), (OTHER_ID, "not a DNS message"), (SHORT, "not a DNS message"), (HUGE, "not a DNS message"), (lambda q: None, "closed")])
 def test_a_name_server_that_does_not_know_the_zone(site, well, answer, reason):
     zone = Zone(answer)
     was = site.settings["POSTBUS_DNS_SERVER"]
