@@ -133,7 +133,7 @@ static bool user_of(struct slice ref, struct slice *user, struct slice *name) {
 
 static void ask_user(struct body *b, size_t *at) {
     struct held *h = arena_alloc(b->janitor->step, sizeof *h);
-    struct slice user, other, name;
+    struct slice user = SLICE(""), other = user, name = user;
     *h = (struct held){.body = b, .first = *at};
     h->names = arena_alloc(b->janitor->step, (b->count - *at) * sizeof *h->names);
     user_of(b->refs[*at], &user, &name);

@@ -54,7 +54,8 @@ void doors_read(struct doors *out, const char *hostname) {
     for (bool more = true; more;) {
         more = slice_cut(&rest, ',', &one);
         if (!more) one = rest;
-        if (out->count == DOORS_MAX || !read_door(slice_trim(one), hostname, &out->list[out->count++]))
+        if (out->count == DOORS_MAX || !read_door(slice_trim(one), hostname, &out->list[out->count]))
             config_refuse(setting, expected);
+        out->count++;
     }
 }
