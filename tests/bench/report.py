@@ -146,7 +146,7 @@ From the services' `/metrics`. "Before" is the site of 2026-11-28 (commit b7fa7f
 
 ## Before
 
-Measured on 2026-11-28 with ../shared/bench (a yardstick of the same kind) on a machine with 2 cores, commit b7fa7f5, the peer in the same hour:
+Measured on 2026-11-28 with drivers of the same kind on a machine with 2 cores, commit b7fa7f5, the peer in the same hour:
 
 {markdown(('', 'Postbus', 'peer'), BEFORE)}
 """
