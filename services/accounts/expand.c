@@ -79,7 +79,7 @@ static void nobody(struct expansion *x, const struct target *at) {
 
 static void alias(struct expansion *x, const struct target *at, struct slice name, const json_t *targets) {
     const struct mail_address *self = &x->ask->address;
-    /* both are arrays */
+    /* The analyzer takes these arrays for pointers that may be NULL. */
     bool same_domain = strcmp(at->address.domain, self->domain) == 0; // NOLINT(clang-analyzer-core.NonNullParamChecker)
     if (x->defining && slice_is(name, self->local) && same_domain) {
         x->to_itself = x->to_itself || at->depth == 1; /* its targets are in the list already */

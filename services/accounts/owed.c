@@ -163,7 +163,7 @@ void owed_start(struct accounts *s) {
 void owed_stop(struct accounts *s) {
     event_free(s->owed_clock);
     while (s->owed) { /* recorded, so that another replica or the next start does them */
-        /* owed_free takes each off the list */
+        /* owed_free removes each entry from the list. */
         bus_cancel(s->worker->bus, s->owed->ticket); // NOLINT(clang-analyzer-unix.Malloc)
         owed_free(s->owed);
     }

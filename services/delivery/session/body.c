@@ -119,6 +119,6 @@ void body_drop(struct bodies *all, struct body_use *use) {
 size_t bodies_bytes(const struct bodies *all) { return all->bytes; }
 
 void bodies_destroy(struct bodies *all) {
-    while (all->first) body_free(all->first); // NOLINT(clang-analyzer-unix.Malloc): each takes itself off the list
+    while (all->first) body_free(all->first); // NOLINT(clang-analyzer-unix.Malloc): body_free unlinks it
     free(all);
 }
