@@ -1,10 +1,7 @@
-#Compiles everything : run inside the toolchain image(the Makefile beside this file does that).
-#make - f build.mk[MODE = release | asan | fuzz] programs | unit | fuzzers | bench
-#Sources are found automatically : a folder in services / is a program, all of libcommon / one archive,                \
-    tests / unit /**/ X_test.c a test,
-#tests / fuzz /**/ X_fuzz.c a fuzz target.A test below tests / unit / < service> / or                                  \
-    tests / fuzz / < service> / is linked with that service,                                                           \
-    without its main.c.
+# Compiles everything: run inside the toolchain image (the Makefile beside this file does that).
+#   make -f build.mk [MODE=release|asan|fuzz] programs | unit | fuzzers | bench
+# Sources are found automatically: a folder in services/ is a program, all of libcommon/ one archive, tests/unit/**/X_test.c a test,
+# tests/fuzz/**/X_fuzz.c a fuzz target. A test below tests/unit/<service>/ or tests/fuzz/<service>/ is linked with that service, without its main.c.
 MODE ?= release
 B := build/$(MODE)
 CC := gcc
