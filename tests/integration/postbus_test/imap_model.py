@@ -52,6 +52,7 @@ class Message:
 
     def __init__(self, uid=None, flags=None, modseq=None):
         self.uid, self.flags, self.modseq = uid, flags, modseq
+        self.past = set()  # in the model: the flags it had before
 
 
 class Client:
@@ -175,9 +176,10 @@ class Client:
                 del self.messages[known[0]]
             return
         self.may_expunge()
-        last = max((m.uid for m in self.messages if m.uid), default=0)
-        if not known and uid > last:
-            known = [i for i, m in enumerate(self.messages) if m.uid is None][:1]
+        if not known:  # one of those whose uid it was not told, between the neighbours of this uid
+            after = max((i for i, m in enumerate(self.messages) if m.uid and m.uid < uid), default=-1)
+            before = min((i for i, m in enumerate(self.messages) if m.uid and m.uid > uid), default=len(self.messages))
+            known = [i for i in range(after + 1, before) if self.messages[i].uid is None]
         if not known:
             self.wrong(f"VANISHED {uid}, which the client does not know")
         del self.messages[known[0]]
@@ -271,7 +273,10 @@ class Model:
             seen = [observer.read(name) for observer in self.observers]
             if seen[0] != seen[1]:
                 self.observers[0].wrong(f"the two servers differ in {name}: {seen}")
-            self.folders[name] = {uid: Message(uid, flags, modseq) for uid, flags, modseq in seen[0]}
+            old, self.folders[name] = self.folders.get(name, {}), {}
+            for uid, flags, modseq in seen[0]:
+                m = self.folders[name][uid] = Message(uid, flags, modseq)
+                m.past = old[uid].past | {old[uid].flags} if uid in old else m.past
 
     def compare_truth(self):
         """The model against what new sessions see; takes the mod-sequences, which only the server knows."""
@@ -414,7 +419,7 @@ class Model:
             modifier = f" (CHANGEDSINCE {max([m.modseq or 1 for m in client.messages])})"
         client.do(f"{'UID ' * by_uid}FETCH {text} (UID FLAGS{' MODSEQ' * client.condstore}){modifier}")
         for m in client.messages:
-            if m.uid in before and m.uid in truth and m.flags not in (before[m.uid], truth[m.uid].flags):
+            if m.uid in before and m.uid in truth and m.flags not in {before[m.uid], truth[m.uid].flags} | truth[m.uid].past:  # news may be late, but not invented
                 client.wrong(f"FETCH tells {sorted(m.flags)} of uid {m.uid}, it has {sorted(truth[m.uid].flags)}")
 
     def read(self, client):
@@ -436,6 +441,7 @@ class Model:
     def change(self, client, uid, flags):
         m = self.truth(client)[uid]
         if m.flags != frozenset(flags):
+            m.past.add(m.flags)
             m.flags, m.modseq = frozenset(flags), None
 
     def store(self, client):
