@@ -9,6 +9,8 @@ What is checked:
   - what QRESYNC replays after a cut leads from the client's old state to the present one (RFC 7162 §3.2.5);
   - commands of several clients at once lead to one state, the same on both servers.
 """
+import os
+import pathlib
 import random
 import re
 import select
@@ -79,7 +81,13 @@ class Client:
         if words:
             self.do("ENABLE " + " ".join(words))
 
+    def note(self, text):
+        self.log.append(text)
+        self.model.history.append(f"{self.model.step} {self.name} {self.folder}: {text}")
+
     def wrong(self, what):
+        if path := os.environ.get("POSTBUS_MODEL_LOG"):
+            pathlib.Path(path).write_text("\n".join(self.model.history))
         raise Wrong(f"seed {self.model.seed}, step {self.model.step}, client {self.name} in {self.folder}: {what}\n" + "\n".join(self.log[-40:]))
 
     def more(self):
@@ -104,7 +112,7 @@ class Client:
                 self.more()
             self.buffer = self.buffer[size:]
         text = text.decode()
-        self.log.append("S: " + text)
+        self.note("S: " + text)
         return text
 
     def send(self, command):
@@ -113,7 +121,7 @@ class Client:
         self.expunges = word not in ("FETCH", "STORE", "SEARCH")
         self.running = command
         self.results = []
-        self.log.append(f"C: {self.tag} {command}")
+        self.note(f"C: {self.tag} {command}")
         self.sock.sendall(f"{self.tag} {command}\r\n".encode())
 
     def finish(self):
@@ -230,9 +238,10 @@ class Client:
 
     def listen(self, seconds):
         """In IDLE: hears what there is within this time."""
-        if b"\r\n" not in self.buffer and not self.sock.pending() and not select.select([self.sock], [], [], seconds)[0]:
-            return
-        self.more()
+        if b"\r\n" not in self.buffer:
+            if not self.sock.pending() and not select.select([self.sock], [], [], seconds)[0]:
+                return
+            self.more()
         while b"\r\n" in self.buffer:
             self.hear(self.line())
 
@@ -257,6 +266,7 @@ class Model:
         self.random = random.Random(seed)
         random.seed(seed)
         self.step = 0
+        self.history = []  # of all clients
         self.counts = {}
         self.folders = {}  # name: {uid: Message}
         self.observers = []
@@ -328,7 +338,7 @@ class Model:
             return
         client.idle = None
         client.expunges = True
-        client.log.append("C: DONE")
+        client.note("C: DONE")
         client.sock.sendall(b"DONE\r\n")
         client.finish()
         self.expect_same(client, "DONE")
@@ -428,6 +438,7 @@ class Model:
             return
         chosen, by_uid, text = some
         uids = [client.messages[i].uid for i in chosen]
+        believed = {client.messages[i].uid for i in chosen if "\\Seen" in (client.messages[i].flags or ())}
         answer = client.do(f"{'UID ' * by_uid}FETCH {text} (BODY[TEXT] UID)", expect=None)
         gone = [u for u in uids if u not in self.truth(client)]
         if not answer.startswith("OK") and not (gone and not by_uid):
@@ -435,8 +446,10 @@ class Model:
         if client.read_only:
             return
         for uid in uids:
-            if uid in self.truth(client):
+            if uid in self.truth(client) and uid not in believed:
                 self.change(client, uid, self.truth(client)[uid].flags | {"\\Seen"})
+        if any(uid in self.truth(client) and "\\Seen" not in self.truth(client)[uid].flags for uid in believed):
+            self.read_truth()  # it was seen when the client last heard of it: whether it is set again is open
 
     def change(self, client, uid, flags):
         m = self.truth(client)[uid]
