@@ -140,7 +140,7 @@ static bool scan(struct session *s) {
     const struct view *v = run->view;
     size_t end = run->scanned + LIMIT_SEARCH_WORK / (size_t)run->search.key_count + 1;
     for (; run->scanned < v->count && run->scanned < end; run->scanned++) {
-        const struct mailbox_record *r = &v->records[run->scanned];
+        const struct mailbox_record *r = view_at(v, run->scanned);
         struct search_message m = {v, r, SLICE(""), NULL};
         if (run->search.need == NEED_RECORD)
             take(s, r, SLICE(""), NULL);
