@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "services/imapd/command/extensions.h"
 #include "services/imapd/imapd.h"
 
 __attribute__((format(printf, 2, 0))) static void add_formatted(struct buf *b, const char *format, va_list ap) {
@@ -131,16 +132,10 @@ void session_plus(struct session *s, const char *text) {
     session_flush(s);
 }
 
-/* The present capabilities of this session (RFC 9051 §7.2.2). */
 void session_capability(struct session *s, struct buf *out) {
-    buf_add_str(out, "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE");
-    if (s->state < SESSION_AUTHENTICATED) {
-        buf_add_str(out, s->tls || s->implicit_tls ? " AUTH=PLAIN AUTH=LOGIN" : " STARTTLS LOGINDISABLED");
-        return;
-    }
-    buf_printf(out,
-               " IDLE NAMESPACE UNSELECT UIDPLUS MOVE CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE STATUS=SIZE "
-               "ESEARCH SEARCHRES CONDSTORE QRESYNC"
-               " BINARY QUOTA QUOTA=RES-STORAGE UTF8=ACCEPT APPENDLIMIT=%d",
-               LIMIT_APPEND);
+    bool tls = s->tls || s->implicit_tls;
+    extensions_write(s->state >= SESSION_AUTHENTICATED ? EXTENSION_LOGGED_IN
+                     : tls                             ? EXTENSION_TLS
+                                                       : EXTENSION_PLAIN,
+                     out);
 }

@@ -105,7 +105,7 @@ struct session {
     struct buf tagged;                                     /* its response while changes are told */
     bool (*step)(struct session *s);                       /* session_steps */
     void (*stepped)(struct session *s);
-    void (*later)(struct session *s);                      /* session_later */
+    void (*later)(struct session *s); /* session_later */
 
     uint64_t login_ticket;
     int bad_commands, login_failures;
@@ -121,7 +121,7 @@ struct session {
     uint32_t recent_bound, recent_after; /* session_take_recent */
     void (*recent_done)(struct session *s);
     int64_t idle_told_us;      /* time of the last response during IDLE */
-    uint32_t *saved; /* "$" as uids */
+    uint32_t *saved;           /* "$" as uids */
     size_t saved_count;
 };
 
@@ -144,6 +144,9 @@ void session_later(struct session *s, void (*fn)(struct session *s));
 void session_steps(struct session *s, bool (*step)(struct session *s), void (*done)(struct session *s));
 /* Sets the limits of a session that is logged in. */
 void session_logged_in(struct session *s);
+/* Back to the state before the login; all but TLS is forgotten. False: the client has too many
+ * connections in this state already. */
+bool session_logged_out(struct session *s);
 /* Ends sessions that take too long to log in, or to complete a command. */
 void sessions_check_time(struct imapd *i);
 
@@ -166,6 +169,7 @@ const struct mailbox_folder *session_folder(struct session *s, int error, size_t
 void session_untagged(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Continuation request of a running command: "+ text". */
 void session_plus(struct session *s, const char *text);
+/* Adds the present capabilities (RFC 9051 §7.2.2). */
 void session_capability(struct session *s, struct buf *out);
 
 /* dispatch.c: finds and runs the command in s->input. */
@@ -239,11 +243,12 @@ void idle_keep_alive(struct session *s, int64_t now);
 
 /* Each command's function; p is after the name. */
 typedef void command_fn(struct session *s, struct parser *p);
-command_fn cmd_capability, cmd_noop, cmd_logout, cmd_id, cmd_enable, cmd_namespace;
+command_fn cmd_capability, cmd_noop, cmd_logout, cmd_id, cmd_enable, cmd_namespace, cmd_unauthenticate;
 command_fn cmd_starttls, cmd_login, cmd_authenticate;
 command_fn cmd_select, cmd_examine, cmd_close, cmd_unselect;
 command_fn cmd_create, cmd_delete, cmd_rename, cmd_subscribe, cmd_unsubscribe, cmd_list, cmd_lsub, cmd_status;
 command_fn cmd_append, cmd_idle, cmd_expunge, cmd_search, cmd_fetch, cmd_store, cmd_copy, cmd_move;
+command_fn cmd_sort, cmd_thread;
 command_fn cmd_getquota, cmd_getquotaroot;
 
 #endif

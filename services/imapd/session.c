@@ -115,6 +115,18 @@ void session_logged_in(struct session *s) {
     stream_set_timeout(s->stream, LIMIT_IDLE_MS);
 }
 
+bool session_logged_out(struct session *s) {
+    user_leave(s);
+    free(s->address);
+    s->address = NULL;
+    s->rev2 = s->condstore = s->qresync = s->utf8 = s->login_ended = false;
+    s->state = SESSION_NOT_AUTHENTICATED;
+    s->accepted_us = clock_monotonic_us();
+    stream_set_timeout(s->stream, LIMIT_PRE_LOGIN_MS);
+    s->counted = clients_enter(s->imapd->process->clients, stream_peer(s->stream));
+    return s->counted;
+}
+
 /* Time */
 
 static void command_ended(struct session *s) { s->command_since_us = s->command_more_us = 0; }
