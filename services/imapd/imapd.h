@@ -117,11 +117,11 @@ struct session {
     struct view view;                    /* the selected folder */
     struct telling *telling;             /* what is being told of it; NULL: nothing */
     bool idling;
-    uint32_t exists_heard_uid; /* the last message of which an EXISTS was told at SELECT or in IDLE */
+    uint32_t exists_heard_uid;           /* the last message of which an EXISTS was told at SELECT or in IDLE */
     uint32_t recent_bound, recent_after; /* session_take_recent */
     void (*recent_done)(struct session *s);
-    int64_t idle_told_us;      /* time of the last response during IDLE */
-    uint32_t *saved;           /* "$" as uids */
+    int64_t idle_told_us; /* time of the last response during IDLE */
+    uint32_t *saved;      /* "$" as uids */
     size_t saved_count;
 };
 

@@ -155,8 +155,7 @@ static void tell_end(struct session *s) {
     bool more = s->view.count > before;
     /* Some clients expect new mail to be told only in IDLE: what came with the response to another
      * command is told again there. */
-    if (more || (s->idling && view_last_uid(&s->view) > s->exists_heard_uid))
-        tell_exists(s);
+    if (more || (s->idling && view_last_uid(&s->view) > s->exists_heard_uid)) tell_exists(s);
     if (s->idling) s->exists_heard_uid = view_last_uid(&s->view);
     if (s->idling && s->out.n) s->idle_told_us = clock_monotonic_us();
     telling_free(s);

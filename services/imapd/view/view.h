@@ -22,7 +22,7 @@ struct view {
     /* uids of messages that are recent (\Recent of RFC 3501): the last LIMIT_RECENT_RANGES ranges */
     struct range *recent;
     size_t recent_count;
-    struct range *fetched;         /* uids of the messages whose bodies were read in this session */
+    struct range *fetched; /* uids of the messages whose bodies were read in this session */
     size_t fetched_count, fetched_room;
 };
 
