@@ -25,7 +25,7 @@
 #include "libcommon/codec/verify.h"
 #include "libcommon/mail/domain.h"
 #include "libcommon/net/stream.h"
-#include "libcommon/outbox/envelope.h"
+#include "libcommon/codec/envelope.h"
 #include "libcommon/service/clients.h"
 #include "libcommon/service/life.h"
 #include "libcommon/service/login_end.h"
