@@ -24,8 +24,8 @@ static void end_command(struct session *s) {
 /* How the end of a command handles changes of the selected folder. */
 enum look {
     LOOK_NOT,
-    LOOK_FOR_NEWS, /* check if an event arrived; report no EXPUNGE except after a UID command */
-    LOOK_QUIETLY,  /* check in any case; report no EXPUNGE except after a UID command */
+    LOOK_FOR_NEWS, /* tell what is known, looking first if an event arrived; no EXPUNGE except after
+                      a UID command */
     LOOK,
 };
 
@@ -36,15 +36,12 @@ __attribute__((format(printf, 4, 0))) static void finish(struct session *s, cons
     buf_printf(&s->tagged, "%.*s %s ", SLICE_FMT(s->tag), word);
     write_formatted(&s->tagged, format, ap);
     buf_add_str(&s->tagged, "\r\n");
-    s->hold_expunges = look != LOOK && !s->by_uid;
-    bool looks = look >= LOOK_QUIETLY || (look == LOOK_FOR_NEWS && s->stale);
-    if (s->state == SESSION_SELECTED && looks)
-        session_refresh(s, end_command);
-    else if (s->refreshing) /* a check by IDLE: its answer must not arrive during the next
-                               command */
-        s->after_refresh = end_command;
-    else
+    if (session_tell_later(s, end_command)) return; /* what IDLE tells is whole before its end */
+    if (s->state != SESSION_SELECTED || look == LOOK_NOT)
         end_command(s);
+    else
+        session_tell(s, look == LOOK || snapshot_is_stale(s->view.viewer.snapshot), look == LOOK || s->by_uid,
+                     end_command);
 }
 
 void session_ok(struct session *s, const char *format, ...) {
@@ -59,15 +56,7 @@ void session_ok_quietly(struct session *s, const char *format, ...) {
     va_list ap;
     s->bad_commands = 0;
     va_start(ap, format);
-    finish(s, "OK", s->held_count && s->by_uid ? LOOK : LOOK_FOR_NEWS, format, ap);
-    va_end(ap);
-}
-
-void session_ok_looking(struct session *s, const char *format, ...) {
-    va_list ap;
-    s->bad_commands = 0;
-    va_start(ap, format);
-    finish(s, "OK", LOOK_QUIETLY, format, ap);
+    finish(s, "OK", LOOK_FOR_NEWS, format, ap);
     va_end(ap);
 }
 

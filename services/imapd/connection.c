@@ -20,9 +20,9 @@ static void session_free(void *ctx) {
     buf_free(&s->input);
     buf_free(&s->out);
     buf_free(&s->tagged);
-    view_free(&s->view);
+    session_telling_end(s);
+    view_close(&s->view);
     free(s->saved);
-    free(s->held);
     free(s->address);
     free(s);
     i->session_count--;
@@ -191,10 +191,7 @@ static void session_run(void *ctx) {
         if (s->on_drained) s->on_drained(s);
     }
     take_input(s);
-    if (s->stream && s->look) {
-        s->look = false;
-        if (s->idling && s->state == SESSION_SELECTED) session_refresh(s, NULL);
-    }
+    if (s->stream && s->idling && s->state == SESSION_SELECTED && !s->telling) session_tell(s, false, true, NULL);
     if (s->stream) watch_command(s);
 }
 

@@ -47,6 +47,17 @@ enum {
     LIMIT_CACHED_FIRST = 60,                  /* by a command's first question, before their size is
                                                  known */
     LIMIT_CACHED_BYTES = 2 * 1024 * 1024,     /* and about so many bytes of them */
+    LIMIT_STEP_RECORDS = 20000,               /* messages that are compared before others have a
+                                                 turn */
+    LIMIT_STEP_OUTPUT = 64 * 1024,            /* and bytes that are written */
+    LIMIT_UNUSED_FOLDERS = 1000,              /* copies of folders that no session has selected, in
+                                                 a worker; the oldest are forgotten */
+    LIMIT_UNUSED_RECORDS = 200000,            /* and the messages in them */
+    LIMIT_UNUSED_FOLDER_S = 600,              /* and the time that they are kept */
+    LIMIT_FETCHED_RANGES = 1000,              /* separate messages of a folder whose bodies a session
+                                                 has read; mail.fetched is not published for more */
+    LIMIT_ANNOUNCED_EVENTS = 20,              /* mail.announced for one EXISTS; more are not
+                                                 published */
     LIMIT_FETCHED_EVENTS = 200,               /* mail.fetched of a session in a minute; more are not
                                                  published */
     LIMIT_ROOM_WAIT_S = 30,                   /* a FETCH waits for room in POSTBUS_IMAP_MEMORY: NO
@@ -56,8 +67,11 @@ enum {
                                                  §5.4) */
     LIMIT_LOGIN_ANSWER_MS = 10 * 1000,        /* time for accounts to answer a login: then NO
                                                  [UNAVAILABLE] */
-    LIMIT_RESYNC_S = 60,                      /* seconds without an event after which a waiting
-                                                 session checks for changes */
+    LIMIT_RESYNC_S = 60,                      /* seconds after which a selected folder is looked at
+                                                 though no event arrived, once for all sessions of a
+                                                 worker */
+    LIMIT_RELOOK_S = 5,                       /* seconds after which it is looked at again when the
+                                                 store did not answer */
 };
 
 #endif

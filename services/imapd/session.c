@@ -57,6 +57,37 @@ void session_flush(struct session *s) {
     buf_reset(&s->out);
 }
 
+static void on_turn(evutil_socket_t fd, short what, void *ctx) {
+    struct session *s = ctx;
+    (void)fd, (void)what;
+    if (session_resume(s)) s->later(s);
+}
+
+void session_later(struct session *s, void (*fn)(struct session *s)) {
+    const struct timeval soon = {0, 1};
+    s->later = fn;
+    session_wait(s);
+    if (event_base_once(s->imapd->worker->base, -1, EV_TIMEOUT, on_turn, s, &soon) != 0) memory_exhausted();
+}
+
+static void step_on(struct session *s) {
+    s->on_drained = NULL;
+    if (stream_pending_output(s->stream) > LIMIT_OUTPUT_PENDING) {
+        s->on_drained = step_on;
+    } else if (s->step(s)) {
+        s->stepped(s);
+    } else {
+        session_flush(s);
+        session_later(s, step_on);
+    }
+}
+
+void session_steps(struct session *s, bool (*step)(struct session *s), void (*done)(struct session *s)) {
+    s->step = step;
+    s->stepped = done;
+    step_on(s);
+}
+
 void session_logged_in(struct session *s) {
     leave_client(s);
     stream_set_timeout(s->stream, LIMIT_IDLE_MS);

@@ -2,7 +2,7 @@
 """Checks how the sources depend on each other. A unit is a .c file with the header of its name, or a header alone. It includes
 headers of other units, and calls them when it uses a function, variable, macro or inline function that they alone define.
 Each of these is printed, and the exit status is 1:
-- units that call each other in a circle, and folders that do (a file directly in a service's folder counts by itself);
+- units that call each other in a circle, and folders that do (a service's own files, above and below its folders, do not count);
 - an include that runs upward in libcommon, from libcommon into a service, or from one service into another;
 - a folder with more than FILES_MAX files.
 `rooms.py UNIT…` (such as libcommon/bus/rpc) prints what these units use and which others use them."""
@@ -81,15 +81,18 @@ def circles(uses):
 
 def folder(unit):
     parts = unit.split("/")
-    return unit if parts[0] == "services" and len(parts) == 3 else "/".join(parts[:3] if parts[0] == "services" else parts[:2])
+    if parts[0] == "libcommon":
+        return "/".join(parts[:2])
+    return "/".join(parts[:3]) if len(parts) > 3 else None
 
 
 def between_folders(calls):
-    out = {folder(unit): {} for unit in calls}
+    out = {folder(unit): {} for unit in calls if folder(unit)}
     for unit, others in calls.items():
         for other, names in others.items():
-            if folder(unit) != folder(other):
-                out[folder(unit)].setdefault(folder(other), set()).update(f"{unit} {name}" for name in names)
+            one, two = folder(unit), folder(other)
+            if one and two and one != two:
+                out[one].setdefault(two, set()).update(f"{unit} {name}" for name in names)
     return out
 
 
@@ -97,7 +100,7 @@ def faults_of(uses):
     calls = {unit: {other: names for other, names in others.items() if names} for unit, others in uses.items()}
     for what, where in (("files", calls), ("folders", between_folders(calls))):
         for members in circles(where):
-            if members in MEANT or (what == "folders" and members <= set(calls)):
+            if members in MEANT:
                 continue
             yield f"a circle of {len(members)} {what}:"
             for one in sorted(members):

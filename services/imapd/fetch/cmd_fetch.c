@@ -82,9 +82,7 @@ static bool is_flagged(const struct fetch_job *job, uint32_t uid) {
 /* The event, once per message and session; a client that reads a whole mailbox is not told of
  * message by message. */
 static void tell_fetched(struct session *s, const struct mailbox_record *r) {
-    bool *told = &s->view.fetched[r - s->view.records];
-    if (*told) return;
-    *told = true;
+    if (!view_mark_fetched(&s->view, r->uid)) return;
     int64_t now = clock_monotonic_us();
     if (now - s->fetched_since_us > 60 * 1000000) {
         s->fetched_since_us = now;
@@ -321,13 +319,11 @@ static void on_seen(void *ctx, int error, size_t changed_count, const struct mai
     job->flagged = arena_alloc(s->arena, job->count * sizeof *job->flagged + 1);
     size_t at = 0;
     for (size_t i = 0; i < changed_count; i++) {
-        struct mailbox_record *r = view_find(&s->view, changed[i].uid);
         if (changed[i].modseq > modseq) modseq = changed[i].modseq;
-        if (!r) continue;
-        *r = changed[i];
-        while (at < job->count && job->uids[at] < r->uid) at++;
-        if (at < job->count && job->uids[at] == r->uid) job->flagged[at] = true;
+        while (at < job->count && job->uids[at] < changed[i].uid) at++;
+        if (at < job->count && job->uids[at] == changed[i].uid) job->flagged[at] = true;
     }
+    view_learn(&s->view, changed_count, changed);
     if (changed_count) publish_changed(s, s->view.folder_id, modseq, "flags");
     run(s);
 }

@@ -226,7 +226,7 @@ static bool scan(struct session *s) {
     const struct view *v = &s->view;
     size_t end = job->scanned + LIMIT_SEARCH_WORK / (size_t)job->search.key_count + 1;
     for (; job->scanned < v->count && job->scanned < end; job->scanned++) {
-        const struct mailbox_record *r = &v->records[job->scanned];
+        const struct mailbox_record *r = view_at(v, job->scanned);
         struct search_message m = {v, r, SLICE(""), NULL};
         if (job->search.need == NEED_RECORD)
             take(s, r, SLICE(""), NULL);

@@ -166,7 +166,7 @@ static struct search_key *parse_numbers(struct context *c, struct parser *p, enu
         for (size_t i = 0; i < c->session->saved_count; i++)
             k->set.ranges[k->set.count++] = (struct range){c->session->saved[i], c->session->saved[i]};
     }
-    uint32_t largest_uid = v->count ? v->records[v->count - 1].uid : 0;
+    uint32_t largest_uid = view_last_uid(v);
     set_resolve(&k->set, k->kind == SEARCH_UID ? largest_uid : (uint32_t)v->count);
     return k;
 }
