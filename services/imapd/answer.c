@@ -1,6 +1,7 @@
 /* The ends of commands. */
 #include <stdarg.h>
 
+#include "services/imapd/command/extensions.h"
 #include "services/imapd/imapd.h"
 #include "services/imapd/write.h"
 
@@ -107,16 +108,8 @@ const struct mailbox_folder *session_folder(struct session *s, int error, size_t
     return NULL;
 }
 
-/* The present capabilities of this session (RFC 9051 §7.2.2). */
 void session_capability(struct session *s, struct buf *out) {
-    buf_add_str(out, "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE");
-    if (s->state < SESSION_AUTHENTICATED) {
-        buf_add_str(out, s->tls || s->implicit_tls ? " AUTH=PLAIN AUTH=LOGIN" : " STARTTLS LOGINDISABLED");
-        return;
-    }
-    buf_printf(out,
-               " IDLE NAMESPACE UNSELECT UIDPLUS MOVE CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE STATUS=SIZE "
-               "ESEARCH SEARCHRES CONDSTORE QRESYNC"
-               " BINARY QUOTA QUOTA=RES-STORAGE UTF8=ACCEPT APPENDLIMIT=%d",
-               LIMIT_APPEND);
+    bool tls = s->tls || s->implicit_tls;
+    extensions_write(s->state >= SESSION_AUTHENTICATED ? EXTENSION_LOGGED_IN : tls ? EXTENSION_TLS : EXTENSION_PLAIN,
+                     out);
 }

@@ -152,6 +152,9 @@ void session_later(struct session *s, void (*fn)(struct session *s));
 void session_steps(struct session *s, bool (*step)(struct session *s), void (*done)(struct session *s));
 /* Sets the limits of a session that is logged in. */
 void session_logged_in(struct session *s);
+/* Back to the state before the login; all but TLS is forgotten. False: the client has too many
+ * connections in this state already. */
+bool session_logged_out(struct session *s);
 
 /* answer.c: the end of a command. `text` begins with a response code if there is one. refresh:
  * whether changes of the selected folder, including EXPUNGE, are reported first. */
@@ -168,6 +171,7 @@ void session_no_store(struct session *s, int error);
  * such folder. */
 const struct mailbox_folder *session_folder(struct session *s, int error, size_t count,
                                             const struct mailbox_folder folders[], struct slice name, const char *code);
+/* Adds the present capabilities (RFC 9051 §7.2.2). */
 void session_capability(struct session *s, struct buf *out);
 
 /* dispatch.c: finds and runs the command in s->input. */
@@ -233,11 +237,12 @@ void idle_keep_alive(struct session *s, int64_t now);
 
 /* Each command's function; p is after the name. */
 typedef void command_fn(struct session *s, struct parser *p);
-command_fn cmd_capability, cmd_noop, cmd_logout, cmd_id, cmd_enable, cmd_namespace;
+command_fn cmd_capability, cmd_noop, cmd_logout, cmd_id, cmd_enable, cmd_namespace, cmd_unauthenticate;
 command_fn cmd_starttls, cmd_login, cmd_authenticate;
 command_fn cmd_select, cmd_examine, cmd_close, cmd_unselect;
 command_fn cmd_create, cmd_delete, cmd_rename, cmd_subscribe, cmd_unsubscribe, cmd_list, cmd_lsub, cmd_status;
 command_fn cmd_append, cmd_idle, cmd_expunge, cmd_search, cmd_fetch, cmd_store, cmd_copy, cmd_move;
+command_fn cmd_sort, cmd_thread;
 command_fn cmd_getquota, cmd_getquotaroot;
 
 #endif

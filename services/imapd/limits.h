@@ -17,13 +17,15 @@ enum {
                                          IPv6 /64 to a process, that have not logged in */
 };
 
+/* The message of APPEND: NO [TOOBIG]; announced as APPENDLIMIT (RFC 7889). */
+#define LIMIT_APPEND_BYTES 52428800
+
 enum {
     LIMIT_LINE = 64 * 1024,                   /* one line of a command: BAD "line too long" */
     LIMIT_COMMAND = 256 * 1024,               /* a whole command with its literals, without the
                                                  message of APPEND: BAD "command too long" */
     LIMIT_LOGIN_LITERAL = 1024,               /* a literal before login: BAD */
-    LIMIT_APPEND = 50 * 1024 * 1024,          /* the message of APPEND: NO [TOOBIG]; announced as
-                                                 APPENDLIMIT (RFC 7889) */
+    LIMIT_APPEND = LIMIT_APPEND_BYTES,
     LIMIT_BAD_COMMANDS = 20,                  /* invalid commands in a row: * BYE */
     LIMIT_LOGIN_FAILURES = 5,                 /* wrong passwords in a session: * BYE */
     LIMIT_SESSIONS_PER_WORKER = 20000,        /* * BYE [UNAVAILABLE] */
@@ -32,10 +34,19 @@ enum {
     LIMIT_SEARCH_KEYS = 1000,                 /* keys in one search: BAD */
     LIMIT_SEARCH_WORK = 200000,               /* messages times keys that a search decides before
                                                  others have a turn */
+    LIMIT_SORT_KEYS = 16,                     /* criteria of one SORT: BAD */
+    LIMIT_SORT_TEXT = 1000,                   /* bytes of a subject or address that are compared */
+    LIMIT_SORT_BYTES = 64 * 1024 * 1024,      /* of what SORT or THREAD compares: NO [LIMIT] */
+    LIMIT_THREAD_REFERENCES = 100,            /* of a message, the last ones; others are ignored */
+    LIMIT_THREAD_WORK = 20 * 1000 * 1000,     /* steps in search of loops of references; beyond, no
+                                                 further reference counts */
     LIMIT_SET_RANGES = 20000,                 /* ranges in one sequence set: BAD */
     LIMIT_FETCH_ITEMS = 100,                  /* data items in one FETCH: BAD */
     LIMIT_HEADER_NAMES = 200,                 /* field names in one HEADER.FIELDS: BAD */
     LIMIT_FLAGS = 64,                         /* flags in one STORE or APPEND: BAD */
+    LIMIT_ID_PAIRS = 30,                      /* in one ID: BAD (RFC 2971 §3.3) */
+    LIMIT_ID_FIELD = 30,                      /* bytes of its field names: BAD */
+    LIMIT_ID_VALUE = 1024,                    /* bytes of its values: BAD */
     LIMIT_LIST_PATTERNS = 50,                 /* patterns in one LIST: BAD */
     LIMIT_SECTION_DEPTH = 64,                 /* numbers in one BODY[1.2.3…]: BAD */
     LIMIT_OUTPUT_PENDING = 256 * 1024,        /* no more output is produced until the client has

@@ -1,4 +1,7 @@
 /* What commands need of their session: output, waits, the end. */
+#include <stdlib.h>
+
+#include "libcommon/base/clock.h"
 #include "services/imapd/imapd.h"
 #include "services/imapd/write.h"
 
@@ -91,6 +94,18 @@ void session_steps(struct session *s, bool (*step)(struct session *s), void (*do
 void session_logged_in(struct session *s) {
     leave_client(s);
     stream_set_timeout(s->stream, LIMIT_IDLE_MS);
+}
+
+bool session_logged_out(struct session *s) {
+    user_leave(s);
+    free(s->address);
+    s->address = NULL;
+    s->rev2 = s->condstore = s->qresync = s->utf8 = s->login_ended = false;
+    s->state = SESSION_NOT_AUTHENTICATED;
+    s->accepted_us = clock_monotonic_us();
+    stream_set_timeout(s->stream, LIMIT_PRE_LOGIN_MS);
+    s->counted = clients_enter(s->imapd->process->clients, stream_peer(s->stream));
+    return s->counted;
 }
 
 void session_untagged(struct session *s, const char *format, ...) {

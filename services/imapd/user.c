@@ -59,6 +59,7 @@ void user_leave(struct session *s) {
     else
         u->sessions = s->user_next;
     if (s->user_next) s->user_next->user_previous = s->user_previous;
+    s->user_previous = s->user_next = NULL;
     s->user = NULL;
     if (--u->session_count) return;
     struct user **at = &s->imapd->users[bucket_of(slice_of(u->id))];
