@@ -110,6 +110,8 @@ const struct mailbox_folder *session_folder(struct session *s, int error, size_t
 
 void session_capability(struct session *s, struct buf *out) {
     bool tls = s->tls || s->implicit_tls;
-    extensions_write(s->state >= SESSION_AUTHENTICATED ? EXTENSION_LOGGED_IN : tls ? EXTENSION_TLS : EXTENSION_PLAIN,
+    extensions_write(s->state >= SESSION_AUTHENTICATED ? EXTENSION_LOGGED_IN
+                     : tls                             ? EXTENSION_TLS
+                                                       : EXTENSION_PLAIN,
                      out);
 }
