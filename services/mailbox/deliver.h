@@ -39,7 +39,7 @@ struct deliver_request {
     struct arena *arena;
     size_t bytes, count, rcpt_count;
     struct deliver_message *messages;
-    size_t waiting; /* messages that are not complete */
+    size_t waiting;                          /* messages that are not complete */
     void (*done)(struct deliver_message *d); /* called once for each message */
 };
 

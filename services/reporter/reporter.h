@@ -71,9 +71,9 @@ struct settings {
 struct reporter {
     struct worker *worker;
     struct settings settings;
-    struct intake *intake;  /* NULL: this worker has none (one for each replica is enough) */
-    struct sender *sender;  /* likewise */
-    char token[ULID_BYTES]; /* lease token for this worker's buckets */
+    struct intake *intake;            /* NULL: this worker has none (one for each replica is enough) */
+    struct sender *sender;            /* likewise */
+    char token[ULID_BYTES];           /* lease token for this worker's buckets */
     int requests, incoming, failures; /* that are running */
     bool fetching, sending;           /* intake.c fetches or counts a batch; sender.c is at work */
     bool draining;

@@ -221,8 +221,7 @@ static void choose_wanted(struct job *j) {
     j->wanted.records = records;
     for (size_t i = 0; i < j->made->n; i++) {
         const struct dns_record *r = &j->made->records[i];
-        if (record_is_inside(r->name, j->task->domain) || is_hosted(j->publisher, r->name))
-            records[j->wanted.n++] = *r;
+        if (record_is_inside(r->name, j->task->domain) || is_hosted(j->publisher, r->name)) records[j->wanted.n++] = *r;
     }
 }
 
