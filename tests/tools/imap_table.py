@@ -36,7 +36,7 @@ def faults():
             if not re.match(r"\d{4}|none \(", rfc):
                 yield f"{', '.join(names)}: {rfc!r} is no RFC"
     has = {section: {name for names, *_ in rows for name in names} for section, rows in found.items()}
-    commands = re.findall(r'^\s*\{"([A-Z]+)", (?:ANY|BEFORE|LOGGED_IN|SELECTED),', (IMAPD / "command/dispatch.c").read_text(), re.M)
+    commands = re.findall(r'^\s*\{"([A-Z]+)", (?:ANY|BEFORE|LOGGED_IN|SELECTED),', (IMAPD / "dispatch.c").read_text(), re.M)
     extensions = [name.rstrip("=") for name in re.findall(r'^\s*\{"([^"]+)"', (IMAPD / "command/extensions.c").read_text(), re.M)]
     texts = "".join(path.read_text() for path in IMAPD.rglob("*.c"))
     codes = {code for string in re.findall(r'"((?:[^"\\]|\\.)*)"', texts) for code in re.findall(r"\[([A-Z][A-Z-]+[A-Z])(?: [%(]|\])", string)} - NOT_CODES
