@@ -16,16 +16,16 @@
 
 /* Bounds, with the reply beyond each. */
 enum {
-    BODY_MAX = 1024 * 1024,    /* 413 */
+    BODY_MAX = 1024 * 1024,           /* 413 */
     MESSAGE_MAX = 50 * 1024 * 1024,   /* a body that is a message: 413 */
     MESSAGES_MAX = 256 * 1024 * 1024, /* bytes of messages that a worker holds for its clients: 503 */
-    CONNECTIONS_MAX = 1024,    /* for each worker and listener: further ones are closed */
-    CONNECTION_SECONDS = 30,   /* idle time: then closed */
-    CONNECTION_MEMORY = 32768, /* request line and header: 414 or 431 */
-    ASK_MS = 15000,            /* time for another service's answer: then 503 */
-    LONG_ASK_MS = 60000,       /* the same, for creating keys and deleting a mailbox */
-    PAGE_MAX = 1000,           /* items of a listing */
-    JOURNEY_EVENTS_MAX = 2000, /* events of one journey; later ones are left out */
+    CONNECTIONS_MAX = 1024,           /* for each worker and listener: further ones are closed */
+    CONNECTION_SECONDS = 30,          /* idle time: then closed */
+    CONNECTION_MEMORY = 32768,        /* request line and header: 414 or 431 */
+    ASK_MS = 15000,                   /* time for another service's answer: then 503 */
+    LONG_ASK_MS = 60000,              /* the same, for creating keys and deleting a mailbox */
+    PAGE_MAX = 1000,                  /* items of a listing */
+    JOURNEY_EVENTS_MAX = 2000,        /* events of one journey; later ones are left out */
     RETRY_AFTER_SECONDS = 5,
 };
 
@@ -51,9 +51,9 @@ struct admin {
     int suspended;
     bool draining;
     char *token;
-    const char *mta_sts; /* mode of the policy that is served for every hosted domain */
+    const char *mta_sts;  /* mode of the policy that is served for every hosted domain */
     size_t message_bytes; /* messages that are being read or written */
-    bool journal_ready;  /* the stream of events exists, as far as this worker knows */
+    bool journal_ready;   /* the stream of events exists, as far as this worker knows */
     bool journal_busy;
     struct event *journal_clock;
     struct health *health;
@@ -69,7 +69,7 @@ struct request {
     struct MHD_Connection *connection;
     char *method, *path;
     struct buf body;
-    size_t body_max, message_bytes;       /* message_bytes: its part of the worker's */
+    size_t body_max, message_bytes; /* message_bytes: its part of the worker's */
     bool too_big, no_room, started, suspended, finished;
     json_t *json; /* the body, if the route has one */
     char *part;   /* the variable part of the path, such as an address */

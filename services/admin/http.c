@@ -88,7 +88,8 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
     if (!r->started) {
         r->started = true;
         if (r->too_big)
-            request_problem(r, 413, r->body_max > BODY_MAX ? "a message may have at most 50 MiB" : "a body may have at most 1 MiB");
+            request_problem(
+                r, 413, r->body_max > BODY_MAX ? "a message may have at most 50 MiB" : "a body may have at most 1 MiB");
         else if (r->no_room)
             request_problem(r, 503, "too many messages are being read or written: try again");
         else

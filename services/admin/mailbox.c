@@ -99,10 +99,11 @@ static void on_folders(void *ctx, int error, size_t count, const struct mailbox_
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++) {
         const struct mailbox_folder *f = &folders[i];
-        json_array_append_new(list, json_pack("{s:s%, s:I, s:I, s:I, s:I, s:I, s:b, s:s%}", "name", f->name.p, f->name.n, "uidvalidity",
-                                              (json_int_t)f->uidvalidity, "uidnext", (json_int_t)f->uidnext, "messages", (json_int_t)f->messages,
-                                              "unseen", (json_int_t)f->unseen, "bytes", (json_int_t)f->bytes, "subscribed", f->subscribed,
-                                              "special_use", f->special_use.p, f->special_use.n));
+        json_array_append_new(list, json_pack("{s:s%, s:I, s:I, s:I, s:I, s:I, s:b, s:s%}", "name", f->name.p,
+                                              f->name.n, "uidvalidity", (json_int_t)f->uidvalidity, "uidnext",
+                                              (json_int_t)f->uidnext, "messages", (json_int_t)f->messages, "unseen",
+                                              (json_int_t)f->unseen, "bytes", (json_int_t)f->bytes, "subscribed",
+                                              f->subscribed, "special_use", f->special_use.p, f->special_use.n));
     }
     if (job->request) request_answer(job->request, 200, json_pack("{s:o}", "folders", list));
     job_end(job);
@@ -154,15 +155,17 @@ static void add_flags(const struct mailbox_folder *folder, uint64_t flags, struc
     bool any = false;
     for (size_t i = 0; i < 64; i++) {
         bool system = i < sizeof system_flags / sizeof *system_flags;
-        if (!(flags & (uint64_t)1 << i) || (!system && (i < MAILBOX_KEYWORD_SHIFT || i - MAILBOX_KEYWORD_SHIFT >= folder->keyword_count))) continue;
+        if (!(flags & (uint64_t)1 << i) ||
+            (!system && (i < MAILBOX_KEYWORD_SHIFT || i - MAILBOX_KEYWORD_SHIFT >= folder->keyword_count)))
+            continue;
         if (any) buf_add_char(out, ',');
         any = true;
         add_json_text(system ? slice_of(system_flags[i]) : folder->keywords[i - MAILBOX_KEYWORD_SHIFT], out);
     }
 }
 
-static void on_synced(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count, const struct mailbox_record records[],
-                      size_t vanished_count, const uint32_t vanished[]) {
+static void on_synced(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count,
+                      const struct mailbox_record records[], size_t vanished_count, const uint32_t vanished[]) {
     struct mailbox_job *job = ctx;
     struct buf out = {0};
     (void)full, (void)vanished_count, (void)vanished;
@@ -173,7 +176,8 @@ static void on_synced(void *ctx, int error, const struct mailbox_folder *folder,
     buf_printf(&out, "{\"uidvalidity\":%u,\"messages\":[", folder->uidvalidity);
     for (size_t i = 0; i < count; i++) {
         const struct mailbox_record *m = &records[i];
-        buf_printf(&out, "%s{\"uid\":%u,\"size\":%u,\"date\":%lld,\"id\":\"%s\",\"flags\":[", i ? "," : "", m->uid, m->size, (long long)m->date, m->blob);
+        buf_printf(&out, "%s{\"uid\":%u,\"size\":%u,\"date\":%lld,\"id\":\"%s\",\"flags\":[", i ? "," : "", m->uid,
+                   m->size, (long long)m->date, m->blob);
         add_flags(folder, m->flags, &out);
         buf_add_str(&out, "]}");
     }
@@ -223,7 +227,8 @@ static void on_message(void *ctx, int error, struct slice message) {
 
 static void on_read_folder(void *ctx, int error, size_t count, const struct mailbox_folder folders[]) {
     struct mailbox_job *job = ctx;
-    if (take_folder(job, error, count, folders)) mailbox_read(store(job), user(job), job->folder_id, job->uid, on_message, job);
+    if (take_folder(job, error, count, folders))
+        mailbox_read(store(job), user(job), job->folder_id, job->uid, on_message, job);
 }
 
 static void read_message(struct mailbox_job *job) {
@@ -254,21 +259,25 @@ static void on_added(void *ctx, int error, uint32_t uidvalidity, uint32_t uid) {
     if (!error) {
         struct mailbox_changed event = {user(job), SLICE("delivered"), (int64_t)job->folder_id, 0};
         struct buf text = {0};
-        if (mailbox_changed_write(&event, &text)) bus_publish_text(job->admin->worker->bus, "mailbox.changed", user(job), buf_slice(&text));
+        if (mailbox_changed_write(&event, &text))
+            bus_publish_text(job->admin->worker->bus, "mailbox.changed", user(job), buf_slice(&text));
         buf_free(&text);
     }
     if (job->request && error)
         request_answer(job->request, 200, json_pack("{s:b}", "duplicate", 1));
     else if (job->request)
-        request_answer(job->request, 201, json_pack("{s:b, s:I, s:I}", "duplicate", 0, "uidvalidity", (json_int_t)uidvalidity, "uid", (json_int_t)uid));
+        request_answer(job->request, 201,
+                       json_pack("{s:b, s:I, s:I}", "duplicate", 0, "uidvalidity", (json_int_t)uidvalidity, "uid",
+                                 (json_int_t)uid));
     job_end(job);
 }
 
 static void on_target_folder(void *ctx, int error, size_t count, const struct mailbox_folder folders[]) {
     struct mailbox_job *job = ctx;
     if (!take_folder(job, error, count, folders)) return;
-    mailbox_import(store(job), user(job), job->folder_id, slice_of(request_query(job->request, "id")), buf_slice(&job->request->body), job->flags,
-                   job->keyword_count, job->keywords, job->date, on_added, job);
+    mailbox_import(store(job), user(job), job->folder_id, slice_of(request_query(job->request, "id")),
+                   buf_slice(&job->request->body), job->flags, job->keyword_count, job->keywords, job->date, on_added,
+                   job);
 }
 
 static void add_message(struct mailbox_job *job) {
@@ -294,7 +303,8 @@ static bool read_flags(struct mailbox_job *job, const char *text) {
             rest.n = 0;
         }
         if (!one.n) continue;
-        while (system < sizeof system_flags / sizeof *system_flags && !slice_is_nocase(one, system_flags[system])) system++;
+        while (system < sizeof system_flags / sizeof *system_flags && !slice_is_nocase(one, system_flags[system]))
+            system++;
         if (system < sizeof system_flags / sizeof *system_flags)
             job->flags |= (uint64_t)1 << system;
         else if (is_keyword(one) && job->keyword_count < FLAGS_MAX)

@@ -132,7 +132,8 @@ size_t route_body_max(const struct request *r) {
     struct slice path = slice_of(r->path), part;
     if (r->site == SITE_WEB || !may_ask(r)) return BODY_MAX;
     for (size_t i = 0; i < sizeof api_routes / sizeof *api_routes; i++)
-        if (api_routes[i].message && strcmp(api_routes[i].method, r->method) == 0 && fits(&api_routes[i], path, &part)) return MESSAGE_MAX;
+        if (api_routes[i].message && strcmp(api_routes[i].method, r->method) == 0 && fits(&api_routes[i], path, &part))
+            return MESSAGE_MAX;
     return BODY_MAX;
 }
 

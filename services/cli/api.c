@@ -133,7 +133,9 @@ int api_call(struct cli *c, const char *method, const char *path, json_t *body, 
     char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
     long status;
     json_decref(body);
-    int failed = call_json(c, method, path, (struct body){text ? "Content-Type: application/json" : NULL, slice_of(text)}, &status, answer);
+    int failed =
+        call_json(c, method, path, (struct body){text ? "Content-Type: application/json" : NULL, slice_of(text)},
+                  &status, answer);
     if (text) explicit_bzero(text, strlen(text));
     free(text);
     return failed;

@@ -28,8 +28,8 @@ struct cli {
     const char *folder;                           /* of mailbox: only this folder */
     const char *maps[64];                         /* of mailbox import: FROM=TO */
     int map_count;
-    void *curl; /* the connection to the API, which all calls use; NULL before the first */
-    char **words;                                 /* after the family and the command */
+    void *curl;   /* the connection to the API, which all calls use; NULL before the first */
+    char **words; /* after the family and the command */
     int count;
 };
 

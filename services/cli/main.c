@@ -5,9 +5,9 @@
 
 #include "services/cli/cli.h"
 
-static const struct command *const families[] = {domain_commands, key_commands,     account_commands,
-                                                 alias_commands,  message_commands, queue_commands,
-                                                 system_commands, check_commands,   report_commands, mailbox_commands};
+static const struct command *const families[] = {domain_commands,  key_commands,    account_commands, alias_commands,
+                                                 message_commands, queue_commands,  system_commands,  check_commands,
+                                                 report_commands,  mailbox_commands};
 
 static void help(FILE *out) {
     fputs("usage: postbus COMMAND [options]\n\n", out);

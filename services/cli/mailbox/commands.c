@@ -75,7 +75,9 @@ static int import(struct cli *c) {
 }
 
 const struct command mailbox_commands[] = {
-    {"mailbox", "export", "ADDRESS DIRECTORY", "write all mail of an account to a Maildir, or to mbox files", 2, 2, export},
-    {"mailbox", "import", "ADDRESS PATH", "add the mail of a Maildir, or of mbox files, to an account, once", 2, 2, import},
+    {"mailbox", "export", "ADDRESS DIRECTORY", "write all mail of an account to a Maildir, or to mbox files", 2, 2,
+     export},
+    {"mailbox", "import", "ADDRESS PATH", "add the mail of a Maildir, or of mbox files, to an account, once", 2, 2,
+     import},
     {0},
 };

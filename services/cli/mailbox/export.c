@@ -9,7 +9,9 @@
 #include "services/cli/mailbox/mbox.h"
 #include "services/cli/mailbox/transfer.h"
 
-static long long number(const json_t *object, const char *name) { return (long long)json_integer_value(json_object_get(object, name)); }
+static long long number(const json_t *object, const char *name) {
+    return (long long)json_integer_value(json_object_get(object, name));
+}
 
 int export_read(struct transfer *t, const char *folder, unsigned uid, struct buf *out) {
     struct buf path = {0};
@@ -42,7 +44,9 @@ struct exporting {
     size_t count;
 };
 
-static int compare_texts(const void *one, const void *other) { return strcmp(*(char *const *)one, *(char *const *)other); }
+static int compare_texts(const void *one, const void *other) {
+    return strcmp(*(char *const *)one, *(char *const *)other);
+}
 
 static void list_cur(struct exporting *e) {
     struct buf path = {0};
@@ -75,7 +79,10 @@ static const char *present(const struct exporting *e, const char *unique) {
         else
             high = middle;
     }
-    return low < e->count && strncmp(e->names[low], unique, n) == 0 && (e->names[low][n] == ',' || e->names[low][n] == ':') ? e->names[low] : NULL;
+    return low < e->count && strncmp(e->names[low], unique, n) == 0 &&
+                   (e->names[low][n] == ',' || e->names[low][n] == ':')
+               ? e->names[low]
+               : NULL;
 }
 
 /* The letters of the keywords; those without a letter are noted in more. */
@@ -109,7 +116,8 @@ static int export_one(struct exporting *e, const json_t *m, long long uidvalidit
     uint32_t flags = flags_read(json_object_get(m, "flags"), &keywords);
     snprintf(unique, sizeof unique, "%lld.%lld_%010lld.postbus", number(m, "date"), uidvalidity, number(m, "uid"));
     const char *there = present(e, unique);
-    maildir_name_write(slice_of(unique), (uint64_t)number(m, "size"), flags, letters_of(e, buf_slice(&keywords), unique), &name);
+    maildir_name_write(slice_of(unique), (uint64_t)number(m, "size"), flags,
+                       letters_of(e, buf_slice(&keywords), unique), &name);
     buf_printf(&to, "%s/cur/%s", buf_str(&e->directory), buf_str(&name));
     if (there) {
         buf_printf(&from, "%s/cur/%s", buf_str(&e->directory), there);
@@ -118,7 +126,8 @@ static int export_one(struct exporting *e, const json_t *m, long long uidvalidit
     } else {
         buf_printf(&from, "%s/tmp/%s", buf_str(&e->directory), unique);
         failed = export_read(e->t, e->folder, (unsigned)number(m, "uid"), message);
-        if (!failed && !file_write(buf_str(&from), buf_str(&to), buf_slice(message), number(m, "date"))) failed = CLI_UNAVAILABLE;
+        if (!failed && !file_write(buf_str(&from), buf_str(&to), buf_slice(message), number(m, "date")))
+            failed = CLI_UNAVAILABLE;
         transfer_count(e->t, failed ? TRANSFER_FAILED : TRANSFER_DONE);
         if (failed == CLI_FAILED) failed = CLI_OK; /* it was removed in the meantime */
     }
@@ -162,7 +171,8 @@ int export_maildir(struct transfer *t, const char *directory, const char *folder
     if (strcmp(folder, "INBOX") != 0) {
         buf_add_char(&e.directory, '/');
         if (!maildir_folder_write(slice_of(folder), &e.directory)) {
-            fprintf(stderr, "postbus: the name of the folder %s is too long for a directory: it was left out\n", folder);
+            fprintf(stderr, "postbus: the name of the folder %s is too long for a directory: it was left out\n",
+                    folder);
             t->failed += json_array_size(messages);
             transfer_folder_end(t);
             buf_free(&e.directory);
@@ -181,7 +191,9 @@ int export_maildir(struct transfer *t, const char *directory, const char *folder
         failed = export_one(&e, each, number(list, "uidvalidity"), &message);
     }
     for (int k = 0; k < MAILDIR_KEYWORDS_MAX && e.keywords[k]; k++) buf_printf(&text, "%d %s\n", k, e.keywords[k]);
-    if (!write_list(&e, "dovecot-keywords", buf_slice(&text)) || !write_list(&e, "postbus-keywords", buf_slice(&e.more))) failed = failed ? failed : CLI_FAILED;
+    if (!write_list(&e, "dovecot-keywords", buf_slice(&text)) ||
+        !write_list(&e, "postbus-keywords", buf_slice(&e.more)))
+        failed = failed ? failed : CLI_FAILED;
     transfer_folder_end(t);
     for (int k = 0; k < MAILDIR_KEYWORDS_MAX; k++) free(e.keywords[k]);
     for (size_t k = 0; k < e.count; k++) free(e.names[k]);
@@ -199,7 +211,8 @@ int export_subscriptions(const char *directory, const json_t *folders) {
     size_t i;
     json_t *each;
     buf_add_str(&text, "V\t2\n\n");
-    json_array_foreach(folders, i, each) if (json_is_true(json_object_get(each, "subscribed"))) maildir_subscription_write(slice_of(member_text(each, "name")), &text);
+    json_array_foreach(folders, i, each) if (json_is_true(json_object_get(each, "subscribed")))
+        maildir_subscription_write(slice_of(member_text(each, "name")), &text);
     buf_printf(&path, "%s/subscriptions", directory);
     buf_printf(&temporary, "%s/subscriptions.new", directory);
     int failed = file_write(buf_str(&temporary), buf_str(&path), buf_slice(&text), 0) ? CLI_OK : CLI_FAILED;
@@ -243,7 +256,8 @@ int export_mbox(struct transfer *t, const char *directory, const char *folder, c
         if (flags & MAILDIR_PASSED) buf_add_str(&keywords, keywords.n ? " $Forwarded" : "$Forwarded");
         failed = export_read(t, folder, (unsigned)number(each, "uid"), &message);
         buf_reset(&packed);
-        if (!failed) mbox_pack(buf_slice(&message), SLICE(""), number(each, "date"), flags, buf_slice(&keywords), &packed);
+        if (!failed)
+            mbox_pack(buf_slice(&message), SLICE(""), number(each, "date"), flags, buf_slice(&keywords), &packed);
         if (!failed && fwrite(packed.data, 1, packed.n, f) != packed.n) failed = CLI_UNAVAILABLE;
         transfer_count(t, failed ? TRANSFER_FAILED : TRANSFER_DONE);
         if (failed == CLI_FAILED) failed = CLI_OK; /* it was removed in the meantime */

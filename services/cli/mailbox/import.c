@@ -39,7 +39,8 @@ int import_open_folder(struct transfer *t, const char *name, bool subscribed) {
     json_t *answer = NULL, *each;
     size_t i;
     account_path(t, "/folders", &path);
-    int failed = api_call(t->c, "PUT", buf_str(&path), json_pack("{s:s, s:b}", "name", name, "subscribed", subscribed), &answer);
+    int failed =
+        api_call(t->c, "PUT", buf_str(&path), json_pack("{s:s, s:b}", "name", name, "subscribed", subscribed), &answer);
     json_decref(answer);
     answer = NULL;
     digests_free(&t->present);
@@ -63,7 +64,8 @@ static void add_flags(uint32_t flags, struct slice keywords, struct buf *path) {
     static const struct {
         enum maildir_flag flag;
         const char *name;
-    } names[] = {{MAILDIR_SEEN, "\\Seen "}, {MAILDIR_ANSWERED, "\\Answered "}, {MAILDIR_FLAGGED, "\\Flagged "}, {MAILDIR_DELETED, "\\Deleted "}, {MAILDIR_DRAFT, "\\Draft "}, {MAILDIR_PASSED, "$Forwarded "}};
+    } names[] = {{MAILDIR_SEEN, "\\Seen "},       {MAILDIR_ANSWERED, "\\Answered "}, {MAILDIR_FLAGGED, "\\Flagged "},
+                 {MAILDIR_DELETED, "\\Deleted "}, {MAILDIR_DRAFT, "\\Draft "},       {MAILDIR_PASSED, "$Forwarded "}};
     struct buf words = {0};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (flags & names[i].flag) buf_add_str(&words, names[i].name);
@@ -72,7 +74,8 @@ static void add_flags(uint32_t flags, struct slice keywords, struct buf *path) {
     buf_free(&words);
 }
 
-/* The id of a message: a digest of the account, the folder, the bytes, and of how many equal messages came before it. */
+/* The id of a message: a digest of the account, the folder, the bytes, and of how many equal messages came before it.
+ */
 static void id_of(struct transfer *t, struct slice message, char id[TRANSFER_ID_BYTES]) {
     unsigned char body[32], whole[32];
     char number[16];

@@ -49,7 +49,8 @@ static void list_directory(const char *directory, const char *part, struct list 
     buf_free(&path);
 }
 
-static void add_keywords(const struct entry *e, const struct slice names[MAILDIR_KEYWORDS_MAX], struct slice more, struct buf *out) {
+static void add_keywords(const struct entry *e, const struct slice names[MAILDIR_KEYWORDS_MAX], struct slice more,
+                         struct buf *out) {
     for (int i = 0; i < MAILDIR_KEYWORDS_MAX; i++) {
         if (!(e->name.keywords & 1u << i) || !names[i].n) continue;
         if (out->n) buf_add_char(out, ' ');
@@ -64,7 +65,8 @@ static void add_keywords(const struct entry *e, const struct slice names[MAILDIR
     }
 }
 
-static int import_entry(struct transfer *t, const struct entry *e, const struct slice names[MAILDIR_KEYWORDS_MAX], struct slice more) {
+static int import_entry(struct transfer *t, const struct entry *e, const struct slice names[MAILDIR_KEYWORDS_MAX],
+                        struct slice more) {
     struct buf file = {0}, message = {0}, keywords = {0};
     struct stat st;
     int failed = CLI_OK;
@@ -126,7 +128,9 @@ static bool is_subscribed(struct slice list, const char *folder) {
     return found;
 }
 
-static int compare_texts(const void *one, const void *other) { return strcmp(*(char *const *)one, *(char *const *)other); }
+static int compare_texts(const void *one, const void *other) {
+    return strcmp(*(char *const *)one, *(char *const *)other);
+}
 
 int import_maildir(struct transfer *t, const char *path) {
     struct buf file = {0}, subscriptions = {0};
@@ -137,7 +141,8 @@ int import_maildir(struct transfer *t, const char *path) {
     int failed = import_folder(t, path, "INBOX", true);
     DIR *d = opendir(path);
     for (struct dirent *e; d && count < sizeof names / sizeof *names && (e = readdir(d));)
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) names[count++] = memory_copy(slice_of(e->d_name));
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            names[count++] = memory_copy(slice_of(e->d_name));
     if (d) closedir(d);
     if (count) qsort(names, count, sizeof *names, compare_texts);
     for (size_t i = 0; i < count; i++) {
@@ -148,7 +153,8 @@ int import_maildir(struct transfer *t, const char *path) {
         if (!failed && maildir_folder_read(slice_of(names[i]), &folder) && stat(buf_str(&file), &st) == 0) {
             buf_reset(&file);
             buf_printf(&file, "%s/%s", path, names[i]);
-            failed = import_folder(t, buf_str(&file), buf_str(&folder), is_subscribed(buf_slice(&subscriptions), buf_str(&folder)));
+            failed = import_folder(t, buf_str(&file), buf_str(&folder),
+                                   is_subscribed(buf_slice(&subscriptions), buf_str(&folder)));
         }
         buf_free(&folder);
         free(names[i]);

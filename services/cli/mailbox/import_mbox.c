@@ -22,7 +22,8 @@ static int64_t date_of(const struct mbox_message *m, struct slice message) {
     struct date date;
     size_t body;
     if (m->date) return m->date;
-    if (header_find(header_block(message, &body), "Date", &field) && date_parse(field.value, &date) == 0) return date.seconds;
+    if (header_find(header_block(message, &body), "Date", &field) && date_parse(field.value, &date) == 0)
+        return date.seconds;
     return 0;
 }
 
@@ -35,7 +36,8 @@ static int import_messages(struct transfer *t, struct slice file, const char *pa
         uint32_t flags;
         buf_printf(&where, "%s, message %zu", path, ++number);
         mbox_unpack(&m, &message, &flags, &keywords);
-        failed = import_message(t, buf_slice(&message), date_of(&m, buf_slice(&message)), flags, buf_slice(&keywords), buf_str(&where));
+        failed = import_message(t, buf_slice(&message), date_of(&m, buf_slice(&message)), flags, buf_slice(&keywords),
+                                buf_str(&where));
         buf_free(&message);
         buf_free(&keywords);
         buf_free(&where);
@@ -49,7 +51,9 @@ static int import_file(struct transfer *t, const char *path, const char *folder)
     struct stat st;
     if (!name) return CLI_OK;
     int fd = open(path, O_RDONLY | O_CLOEXEC), failed = CLI_OK;
-    void *map = fd >= 0 && fstat(fd, &st) == 0 && st.st_size ? mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
+    void *map = fd >= 0 && fstat(fd, &st) == 0 && st.st_size
+                    ? mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0)
+                    : MAP_FAILED;
     if (fd < 0 || (map == MAP_FAILED && st.st_size)) {
         fprintf(stderr, "postbus: cannot read %s: %s\n", path, strerror(errno));
         failed = CLI_FAILED;
@@ -84,7 +88,9 @@ static void read_name(struct slice file, struct buf *out) {
     }
 }
 
-static int compare_texts(const void *one, const void *other) { return strcmp(*(char *const *)one, *(char *const *)other); }
+static int compare_texts(const void *one, const void *other) {
+    return strcmp(*(char *const *)one, *(char *const *)other);
+}
 
 static int import_directory(struct transfer *t, const char *path, const char *folder, int depth) {
     static const char suffix[] = ".mbox";

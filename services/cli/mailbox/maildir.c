@@ -7,7 +7,8 @@
 static const struct {
     char letter;
     enum maildir_flag flag;
-} letters[] = {{'D', MAILDIR_DRAFT}, {'F', MAILDIR_FLAGGED}, {'P', MAILDIR_PASSED}, {'R', MAILDIR_ANSWERED}, {'S', MAILDIR_SEEN}, {'T', MAILDIR_DELETED}};
+} letters[] = {{'D', MAILDIR_DRAFT},    {'F', MAILDIR_FLAGGED}, {'P', MAILDIR_PASSED},
+               {'R', MAILDIR_ANSWERED}, {'S', MAILDIR_SEEN},    {'T', MAILDIR_DELETED}};
 
 bool maildir_name_read(struct slice file, struct maildir_name *out) {
     static const char info[] = ":2,";
@@ -50,7 +51,8 @@ static int hex(char c) {
 static void read_level(struct slice level, struct buf *out) {
     struct buf plain = {0};
     for (size_t i = 0; i < level.n; i++) {
-        int high = level.p[i] == '\\' && i + 2 < level.n ? hex(level.p[i + 1]) : -1, low = high >= 0 ? hex(level.p[i + 2]) : -1;
+        int high = level.p[i] == '\\' && i + 2 < level.n ? hex(level.p[i + 1]) : -1,
+            low = high >= 0 ? hex(level.p[i + 2]) : -1;
         if (low >= 0 && (high << 4 | low) != '/' && (high << 4 | low) != 0) {
             buf_add_char(&plain, (char)(high << 4 | low));
             i += 2;
@@ -158,7 +160,10 @@ void maildir_subscription_write(struct slice folder, struct buf *out) {
         if (c == '/')
             buf_add_char(out, '\t');
         else if (c == 1)
-            buf_add(out, "\1" "1", 2);
+            buf_add(out,
+                    "\1"
+                    "1",
+                    2);
         else
             buf_add_char(out, c);
     }

@@ -57,7 +57,9 @@ static bool is_from_line(struct slice line, struct slice *sender, int64_t *date)
     *sender = word(&rest);
     *date = read_asctime(rest);
     for (size_t i = 0; i + 4 < rest.n; i++)
-        if (rest.p[i] == ':' && rest.p[i - (i > 0)] >= '0' && rest.p[i - (i > 0)] <= '9' && rest.p[i + 1] >= '0' && rest.p[i + 1] <= '9') return true;
+        if (rest.p[i] == ':' && rest.p[i - (i > 0)] >= '0' && rest.p[i - (i > 0)] <= '9' && rest.p[i + 1] >= '0' &&
+            rest.p[i + 1] <= '9')
+            return true;
     return false;
 }
 
@@ -110,7 +112,12 @@ static uint32_t flags_of(struct slice letters) {
     uint32_t flags = 0;
     for (size_t i = 0; i < letters.n; i++) {
         char c = letters.p[i];
-        flags |= c == 'R' ? MAILDIR_SEEN : c == 'A' ? MAILDIR_ANSWERED : c == 'F' ? MAILDIR_FLAGGED : c == 'D' ? MAILDIR_DELETED : c == 'T' ? MAILDIR_DRAFT : 0;
+        flags |= c == 'R'   ? MAILDIR_SEEN
+                 : c == 'A' ? MAILDIR_ANSWERED
+                 : c == 'F' ? MAILDIR_FLAGGED
+                 : c == 'D' ? MAILDIR_DELETED
+                 : c == 'T' ? MAILDIR_DRAFT
+                            : 0;
     }
     return flags;
 }
@@ -148,7 +155,9 @@ void mbox_unpack(const struct mbox_message *m, struct buf *message, uint32_t *fl
     while (at < m->text.n) { /* the first fields, which are not part of the message */
         struct slice line = line_at(m->text, at, &next), name, value = line;
         if (!slice_cut(&value, ':', &name)) break;
-        if (!slice_is_nocase(name, "Status") && !slice_is_nocase(name, "X-Status") && !slice_is_nocase(name, "X-Keywords")) break;
+        if (!slice_is_nocase(name, "Status") && !slice_is_nocase(name, "X-Status") &&
+            !slice_is_nocase(name, "X-Keywords"))
+            break;
         take_field(name, value, flags, keywords);
         own = true;
         at = next;
@@ -165,7 +174,8 @@ void mbox_unpack(const struct mbox_message *m, struct buf *message, uint32_t *fl
     while (header_next(header, &position, &field) == 1) take_field(field.name, field.value, flags, keywords);
 }
 
-/* Whether LF for CRLF and back gives the same bytes, and the first field is not one of those that mbox_unpack() removes. */
+/* Whether LF for CRLF and back gives the same bytes, and the first field is not one of those that mbox_unpack()
+ * removes. */
 static bool is_plain(struct slice message) {
     static const char *const own[] = {"Status:", "X-Status:", "X-Keywords:", "X-Postbus-Raw:"};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
@@ -173,7 +183,8 @@ static bool is_plain(struct slice message) {
     if (message.n < 2 || memcmp(message.p + message.n - 2, "\r\n", 2) != 0) return false;
     for (size_t i = 0; i < message.n; i++) {
         if (message.p[i] == '\n' && (i == 0 || message.p[i - 1] != '\r')) return false;
-        if (message.p[i] == '\r' && i + 2 < message.n && message.p[i + 1] == '\r' && message.p[i + 2] == '\n') return false; /* "\r\r\n" would become "\r\n" */
+        if (message.p[i] == '\r' && i + 2 < message.n && message.p[i + 1] == '\r' && message.p[i + 2] == '\n')
+            return false; /* "\r\r\n" would become "\r\n" */
     }
     return true;
 }
@@ -188,7 +199,8 @@ void mbox_pack(struct slice message, struct slice sender, int64_t date, uint32_t
     buf_add_slice(out, sender.n ? sender : SLICE("MAILER-DAEMON"));
     buf_printf(out, " %s\nStatus: %sO\n", when, flags & MAILDIR_SEEN ? "R" : "");
     if (flags & (MAILDIR_ANSWERED | MAILDIR_FLAGGED | MAILDIR_DELETED | MAILDIR_DRAFT))
-        buf_printf(out, "X-Status: %s%s%s%s\n", flags & MAILDIR_ANSWERED ? "A" : "", flags & MAILDIR_FLAGGED ? "F" : "", flags & MAILDIR_DELETED ? "D" : "", flags & MAILDIR_DRAFT ? "T" : "");
+        buf_printf(out, "X-Status: %s%s%s%s\n", flags & MAILDIR_ANSWERED ? "A" : "", flags & MAILDIR_FLAGGED ? "F" : "",
+                   flags & MAILDIR_DELETED ? "D" : "", flags & MAILDIR_DRAFT ? "T" : "");
     if (keywords.n) buf_printf(out, "X-Keywords: %.*s\n", SLICE_FMT(keywords));
     if (!is_plain(message)) {
         buf_printf(out, "%.*s%zu\n", SLICE_FMT(raw_field), message.n);

@@ -1,9 +1,10 @@
 /* mbox files: "From " lines between messages, ">" before each line that would look like one (mboxrd), lines that end
  * with LF (RFC 4155). Pure: a file is a slice, for instance of a mapped file, however large.
  *
- * Flags are in the first fields of a message, which are not part of it: Status, X-Status, X-Keywords, and X-Postbus-Raw,
- * the size of a message that these rules would change (a bare LF, or no CRLF at its end) and that follows unchanged.
- * Such fields elsewhere in a header, as other programs leave them, stay in the message and are read as well. */
+ * Flags are in the first fields of a message, which are not part of it: Status, X-Status, X-Keywords, and
+ * X-Postbus-Raw, the size of a message that these rules would change (a bare LF, or no CRLF at its end) and that
+ * follows unchanged. Such fields elsewhere in a header, as other programs leave them, stay in the message and are read
+ * as well. */
 #ifndef POSTBUS_CLI_MBOX_H
 #define POSTBUS_CLI_MBOX_H
 

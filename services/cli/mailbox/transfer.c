@@ -25,9 +25,11 @@ int transfer_begin(struct transfer *t, struct cli *c, const char *address) {
 
 int transfer_end(struct transfer *t, int failed) {
     transfer_folder_end(t);
-    json_t *summary = json_pack("{s:I, s:I, s:I, s:O}", "done", (json_int_t)t->all_done, "skipped", (json_int_t)t->all_skipped, "failed",
-                                (json_int_t)t->all_failed, "folders", t->folders);
-    if (!print_json(t->c, summary)) printf("%zu messages, %zu were there already, %zu could not be transferred\n", t->all_done, t->all_skipped, t->all_failed);
+    json_t *summary = json_pack("{s:I, s:I, s:I, s:O}", "done", (json_int_t)t->all_done, "skipped",
+                                (json_int_t)t->all_skipped, "failed", (json_int_t)t->all_failed, "folders", t->folders);
+    if (!print_json(t->c, summary))
+        printf("%zu messages, %zu were there already, %zu could not be transferred\n", t->all_done, t->all_skipped,
+               t->all_failed);
     json_decref(summary);
     json_decref(t->folders);
     digests_free(&t->present);
@@ -52,7 +54,8 @@ void transfer_folder(struct transfer *t, const char *name, size_t total) {
 }
 
 static void show(const struct transfer *t) {
-    if (isatty(STDERR_FILENO)) fprintf(stderr, "\r%s: %zu of %zu ", t->folder, t->done + t->skipped + t->failed, t->total);
+    if (isatty(STDERR_FILENO))
+        fprintf(stderr, "\r%s: %zu of %zu ", t->folder, t->done + t->skipped + t->failed, t->total);
 }
 
 void transfer_count(struct transfer *t, enum transfer_result result) {
@@ -67,8 +70,8 @@ void transfer_folder_end(struct transfer *t) {
     if (isatty(STDERR_FILENO)) fputc('\n', stderr);
     if (!t->c->json) printf("%s\t%zu\t%zu there already\t%zu failed\n", t->folder, t->done, t->skipped, t->failed);
     fflush(stdout);
-    json_array_append_new(t->folders, json_pack("{s:s, s:I, s:I, s:I}", "name", t->folder, "done", (json_int_t)t->done, "skipped", (json_int_t)t->skipped,
-                                                "failed", (json_int_t)t->failed));
+    json_array_append_new(t->folders, json_pack("{s:s, s:I, s:I, s:I}", "name", t->folder, "done", (json_int_t)t->done,
+                                                "skipped", (json_int_t)t->skipped, "failed", (json_int_t)t->failed));
     t->all_done += t->done;
     t->all_skipped += t->skipped;
     t->all_failed += t->failed;
@@ -80,7 +83,8 @@ uint32_t flags_read(const json_t *list, struct buf *keywords) {
     static const struct {
         const char *name;
         enum maildir_flag flag;
-    } names[] = {{"\\Seen", MAILDIR_SEEN}, {"\\Answered", MAILDIR_ANSWERED}, {"\\Flagged", MAILDIR_FLAGGED}, {"\\Deleted", MAILDIR_DELETED}, {"\\Draft", MAILDIR_DRAFT}, {"$Forwarded", MAILDIR_PASSED}};
+    } names[] = {{"\\Seen", MAILDIR_SEEN},       {"\\Answered", MAILDIR_ANSWERED}, {"\\Flagged", MAILDIR_FLAGGED},
+                 {"\\Deleted", MAILDIR_DELETED}, {"\\Draft", MAILDIR_DRAFT},       {"$Forwarded", MAILDIR_PASSED}};
     uint32_t flags = 0;
     size_t i;
     json_t *each;

@@ -59,7 +59,7 @@ int import_mbox(struct transfer *t, const char *path);
 struct export_message {
     unsigned uid, uidvalidity;
     long long date;
-    uint32_t flags; /* enum maildir_flag */
+    uint32_t flags;         /* enum maildir_flag */
     const json_t *keywords; /* an array of all flags */
 };
 /* Each writes one folder. messages: the API's list. */

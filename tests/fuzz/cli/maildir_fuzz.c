@@ -17,7 +17,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     case 1:
         if (maildir_folder_read(input, &out) && maildir_folder_write(buf_slice(&out), &again)) {
             struct buf third = {0};
-            if (out.n && out.data[0] != '/' && !memmem(out.data, out.n, "//", 2) && out.data[out.n - 1] != '/' && !maildir_folder_read(buf_slice(&again), &third)) abort();
+            if (out.n && out.data[0] != '/' && !memmem(out.data, out.n, "//", 2) && out.data[out.n - 1] != '/' &&
+                !maildir_folder_read(buf_slice(&again), &third))
+                abort();
             buf_free(&third);
         }
         break;

@@ -21,7 +21,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     mbox_pack(SLICE("Subject: next\r\n\r\n"), SLICE(""), 1, 0, SLICE(""), &file);
     if (!mbox_next(buf_slice(&file), &at, &m)) abort();
     mbox_unpack(&m, &message, &flags, &keywords);
-    if (!slice_equal(buf_slice(&message), input) || flags != (MAILDIR_SEEN | MAILDIR_DRAFT) || m.date != 1764000000 || !slice_is(buf_slice(&keywords), "work")) abort();
+    if (!slice_equal(buf_slice(&message), input) || flags != (MAILDIR_SEEN | MAILDIR_DRAFT) || m.date != 1764000000 ||
+        !slice_is(buf_slice(&keywords), "work"))
+        abort();
     if (!mbox_next(buf_slice(&file), &at, &m) || m.date != 1 || mbox_next(buf_slice(&file), &at, &m)) abort();
 end:
     buf_free(&message);

@@ -41,8 +41,12 @@ static void names_of_messages(void **state) {
 static void names_of_folders(void **state) {
     static const struct {
         const char *directory, *folder;
-    } both[] = {{".Archive", "Archive"}, {".Archive.2026", "Archive/2026"}, {".Entw&APw-rfe", "Entw\xc3\xbcrfe"}, {".v1\\2e0.a\\5cb", "v1.0/a\\b"}, {".A &- B", "A & B"}},
-                 only_read[] = {{".Entw\xc3\xbcrfe", "Entw\xc3\xbcrfe"}, {".a\\2fb", "a\\2fb"}, {".a\\zz", "a\\zz"}};
+    } both[] = {{".Archive", "Archive"},
+                {".Archive.2026", "Archive/2026"},
+                {".Entw&APw-rfe", "Entw\xc3\xbcrfe"},
+                {".v1\\2e0.a\\5cb", "v1.0/a\\b"},
+                {".A &- B", "A & B"}},
+      only_read[] = {{".Entw\xc3\xbcrfe", "Entw\xc3\xbcrfe"}, {".a\\2fb", "a\\2fb"}, {".a\\zz", "a\\zz"}};
     static const char *const none[] = {"", ".", "cur", "..", ".a..b", ".a.", ".a/b"};
     struct buf out = {0};
     (void)state;
@@ -75,7 +79,8 @@ static void lists(void **state) {
     size_t at = 0;
     (void)state;
     maildir_keywords_read(SLICE("0 $Label1\n2 work\nno\n26 late\n3 last"), keywords);
-    assert_true(slice_is(keywords[0], "$Label1") && keywords[1].n == 0 && slice_is(keywords[2], "work") && slice_is(keywords[3], "last"));
+    assert_true(slice_is(keywords[0], "$Label1") && keywords[1].n == 0 && slice_is(keywords[2], "work") &&
+                slice_is(keywords[3], "last"));
     static const char first[] = "Archive.2026\n\nEntw&APw-rfe\nINBOX";
     static const char *const names[] = {"Archive/2026", "Entw\xc3\xbcrfe", "INBOX"};
     for (size_t i = 0; i < 3; i++) {
@@ -116,6 +121,7 @@ static void line_ends(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(names_of_messages), cmocka_unit_test(names_of_folders), cmocka_unit_test(lists), cmocka_unit_test(line_ends)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(names_of_messages), cmocka_unit_test(names_of_folders),
+                                       cmocka_unit_test(lists), cmocka_unit_test(line_ends)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,7 +10,8 @@
 
 static const struct slice messages[] = {
     SLICE("From: a@x.test\r\nSubject: plain\r\n\r\ntext\r\n"),
-    SLICE("Subject: quotes\r\n\r\nFrom here\r\n>From there\r\n>>From\r\n> From\r\n\r\nFrom a Mon Nov 23 09:00:00 2026\r\n"),
+    SLICE("Subject: quotes\r\n\r\nFrom here\r\n>From there\r\n>>From\r\n> From\r\n\r\nFrom a Mon Nov 23 09:00:00 "
+          "2026\r\n"),
     SLICE("Subject: no line end\r\n\r\nlast"),
     SLICE("Subject: bare LF\r\n\r\na\nb\r\n\nFrom x Mon Nov 23 09:00:00 2026\r\n\r\n"),
     SLICE("Subject: bare CR\r\n\r\na\rb\r\r\n"),
@@ -29,7 +30,9 @@ static void what_is_packed_is_unpacked(void **state) {
     struct mbox_message m;
     size_t at = 0;
     (void)state;
-    for (size_t i = 0; i < COUNT; i++) mbox_pack(messages[i], SLICE("a@x.test"), 1795424400 + (int64_t)i, (uint32_t)i & 31, i % 3 ? SLICE("work $Label1") : SLICE(""), &file);
+    for (size_t i = 0; i < COUNT; i++)
+        mbox_pack(messages[i], SLICE("a@x.test"), 1795424400 + (int64_t)i, (uint32_t)i & 31,
+                  i % 3 ? SLICE("work $Label1") : SLICE(""), &file);
     for (size_t i = 0; i < COUNT; i++) {
         struct buf message = {0}, keywords = {0};
         uint32_t flags;
@@ -51,15 +54,21 @@ static void files_of_other_programs(void **state) {
     static const struct {
         const char *file;
         size_t count;
-        int64_t date;         /* of the last message */
+        int64_t date;        /* of the last message */
         const char *message; /* the last one */
         uint32_t flags;
         const char *keywords;
     } cases[] = {
-        {"From a@x.test Mon Nov 23 09:00:00 2026\nSubject: x\nStatus: RO\nX-Status: AF\nX-Keywords: one two\n\nbody\n\n", 1, 1795424400,
-         "Subject: x\r\nStatus: RO\r\nX-Status: AF\r\nX-Keywords: one two\r\n\r\nbody\r\n", MAILDIR_SEEN | MAILDIR_ANSWERED | MAILDIR_FLAGGED, "one two"},
-        {"garbage\nFrom - Mon Nov 23 09:00:00 2026\nA: 1\n\nFrom me to you\nx\n\nFrom b Mon Nov 23 09:00:01 2026\nB: 2\n\ny\n", 2, 1795424401, "B: 2\r\n\r\ny\r\n", 0, ""},
-        {"From a Mon Nov 23 09:00 2026\r\nA: 1\r\n\r\nx\r\n\r\nFrom a Mon Nov 23 09:00:00 CET 2026\r\nB: 2\r\n\r\ny\r\n\r\n", 2, 1795424400, "B: 2\r\n\r\ny\r\n", 0, ""},
+        {"From a@x.test Mon Nov 23 09:00:00 2026\nSubject: x\nStatus: RO\nX-Status: AF\nX-Keywords: one "
+         "two\n\nbody\n\n",
+         1, 1795424400, "Subject: x\r\nStatus: RO\r\nX-Status: AF\r\nX-Keywords: one two\r\n\r\nbody\r\n",
+         MAILDIR_SEEN | MAILDIR_ANSWERED | MAILDIR_FLAGGED, "one two"},
+        {"garbage\nFrom - Mon Nov 23 09:00:00 2026\nA: 1\n\nFrom me to you\nx\n\nFrom b Mon Nov 23 09:00:01 2026\nB: "
+         "2\n\ny\n",
+         2, 1795424401, "B: 2\r\n\r\ny\r\n", 0, ""},
+        {"From a Mon Nov 23 09:00 2026\r\nA: 1\r\n\r\nx\r\n\r\nFrom a Mon Nov 23 09:00:00 CET 2026\r\nB: "
+         "2\r\n\r\ny\r\n\r\n",
+         2, 1795424400, "B: 2\r\n\r\ny\r\n", 0, ""},
         {"From a at 99:99:99\nA: 1\n\n>From q\n", 1, 0, "A: 1\r\n\r\nFrom q\r\n", 0, ""},
         {"From a Mon Nov 23 09:00:00 2026\nA: 1", 1, 1795424400, "A: 1", 0, ""},
         {"", 0, 0, NULL, 0, ""},
@@ -88,6 +97,7 @@ static void files_of_other_programs(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(what_is_packed_is_unpacked), cmocka_unit_test(files_of_other_programs)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(what_is_packed_is_unpacked),
+                                       cmocka_unit_test(files_of_other_programs)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
