@@ -48,6 +48,8 @@ struct envelope {
     struct slice folder;     /* for local recipients: "Junk" for the verdict quarantine; empty:
                                 INBOX */
     int priority;            /* -9 … 9, 0: ordinary (RFC 6710) */
+    bool text_in_queue;      /* the message's text is kept with the entry (queue_commit_text), not
+                                as a body in blob.h */
     size_t rcpt_count;
     struct envelope_rcpt *rcpts;
 };

@@ -12,7 +12,9 @@
  * queue; committing the same id again is safe. */
 typedef void outbox_done_fn(void *ctx, int error);
 
-/* Writes the body, then the queue entry, calls done when both are on disk, and wakes delivery. `e`
+/* Writes the body, then the queue entry, calls done when both are on disk, and wakes delivery. A
+ * message of this site, of up to QUEUE_TEXT_MAX bytes, all of whose recipients are at other sites is
+ * written in one step (queue_commit_text). `e`
  * and `text` are not used after this returns. The second commit of one id changes nothing. done
  * must not be NULL and is never called before this returns. After a definite refusal of the entry
  * the body is released again. */

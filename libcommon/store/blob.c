@@ -47,6 +47,23 @@ static struct codec *codec_get(void) {
     return c;
 }
 
+void blob_pack(struct slice text, struct buf *out) {
+    size_t room = ZSTD_compressBound(text.n);
+    size_t n =
+        ZSTD_compressCCtx(codec_get()->compressor, buf_reserve(out, room), room, text.p, text.n, ZSTD_LEVEL);
+    if (ZSTD_isError(n))
+        memory_exhausted(); /* the buffer has the size of the bound, so only an
+                               allocation can fail */
+    out->n += n;
+}
+
+int blob_unpack(struct slice frame, size_t size, struct buf *out) {
+    size_t n = ZSTD_decompressDCtx(codec_get()->decompressor, buf_reserve(out, size), size, frame.p, frame.n);
+    if (ZSTD_isError(n) || n != size) return STORE_INVALID;
+    out->n += n;
+    return 0;
+}
+
 static struct slice blob_key(char out[KEY_BYTES], struct slice id) {
     int n = snprintf(out, KEY_BYTES, "b:{%.*s}", SLICE_FMT(id));
     return slice_make(out, (size_t)n < KEY_BYTES ? (size_t)n : KEY_BYTES - 1);

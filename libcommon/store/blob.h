@@ -25,6 +25,10 @@ typedef void blob_done_fn(void *ctx, int error);
  * second write of one id keeps the first bytes and adds the references. */
 void blob_write(struct redis *r, struct slice id, struct slice message, size_t ref_count, const struct slice refs[],
                 blob_done_fn *done, void *ctx);
+/* The compression of stored texts, for the queue, which keeps some itself. blob_pack appends one
+ * frame; blob_unpack appends exactly `size` bytes: 0, or STORE_INVALID when the frame is damaged. */
+void blob_pack(struct slice text, struct buf *out);
+int blob_unpack(struct slice frame, size_t size, struct buf *out);
 /* Reads the message; with ref not NULL also adds that reference, in the same step. STORE_NOT_FOUND
  * when it no longer exists. */
 void blob_read(struct redis *r, struct slice id, const char *ref, blob_read_fn *done, void *ctx);

@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "libcommon/base/cost.h"
 #include "libcommon/base/log.h"
+#include "libcommon/store/blob.h"
 #include "libcommon/store/queue/queue_private.h"
 
 enum { KEY_BYTES = 24, STEP_RCPTS = 50, TOKEN_MAX = 64 };
@@ -122,6 +124,56 @@ void queue_commit(struct redis *r, const struct envelope *e, queue_done_fn *done
     struct queue_parcel *p = queue_parcel_create(e);
     queue_parcel_commit(r, p, done, ctx);
     queue_parcel_destroy(p);
+}
+
+void queue_commit_text(struct redis *r, const struct envelope *e, struct slice text, queue_done_fn *done, void *ctx) {
+    struct envelope whole = *e;
+    whole.text_in_queue = true;
+    struct queue_parcel *p = queue_parcel_create(&whole);
+    struct slice *argv = arena_alloc(p->arena, (p->argc + 2) * sizeof *argv);
+    struct buf packed = {0};
+    blob_pack(text, &packed);
+    cost_body_copy(packed.n); /* compressed */
+    cost_body_copy(packed.n); /* and copied into the command */
+    argv[0] = buf_slice(&packed);
+    argv[1] = arena_decimal(p->arena, (long long)text.n);
+    memcpy(argv + 2, p->argv, p->argc * sizeof *argv);
+    call_for(r, pending_on_result, done, ctx, "queue_commit_text", p->id, p->argc + 2, argv);
+    buf_free(&packed);
+    queue_parcel_destroy(p);
+}
+
+/* The text */
+
+static void on_text(void *ctx, const redisReply *reply) {
+    struct pending p = pending_take(ctx);
+    struct buf text = {0};
+    int error = redis_reply_error(reply);
+    if (!error &&
+        (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 || reply->element[0]->type != REDIS_REPLY_STRING))
+        error = STORE_NOT_FOUND;
+    if (!error) {
+        struct slice packed = redis_reply_slice(reply->element[0]);
+        long long size = redis_reply_integer(reply->element[1]);
+        error = size < 0 || size > QUEUE_TEXT_MAX ? STORE_INVALID : blob_unpack(packed, (size_t)size, &text);
+        cost_body_copy(packed.n); /* copied from the reply */
+        cost_body_copy(text.n);
+        if (error) log_error("a text in the queue is damaged", NULL);
+    }
+    ((queue_text_fn *)p.done)(p.ctx, error, buf_slice(&text));
+    buf_free(&text);
+}
+
+void queue_read_text(struct redis *r, struct slice id, bool in_queue, queue_text_fn *done, void *ctx) {
+    if (!in_queue) {
+        blob_read(r, id, NULL, done, ctx);
+        return;
+    }
+    char key[KEY_BYTES + ULID_BYTES];
+    int n = snprintf(key, sizeof key, "{q:%d}:b:%.*s", queue_shard_of(id), SLICE_FMT(id));
+    struct slice command[] = {SLICE("HMGET"), slice_make(key, (size_t)n < sizeof key ? (size_t)n : sizeof key - 1),
+                              SLICE("z"), SLICE("n")};
+    redis_command(r, on_text, PENDING(done, ctx), 4, command);
 }
 
 /* Lease */

@@ -105,6 +105,10 @@ static void on_body_released(void *ctx, int error) {
 }
 
 static void give_back(struct message *m) {
+    if (m->gone && m->envelope->text_in_queue) { /* the text was removed with the entry */
+        end(m);
+        return;
+    }
     static const struct slice queue_ref = {BLOB_REF_QUEUE, sizeof BLOB_REF_QUEUE - 1};
     struct redis *redis = m->delivery->worker->redis;
     struct slice id = slice_of(m->envelope->id);

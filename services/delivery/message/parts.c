@@ -4,7 +4,6 @@
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
-#include "libcommon/store/blob.h"
 #include "libcommon/store/queue.h"
 #include "services/delivery/destination/destination.h"
 #include "services/delivery/destination/route.h"
@@ -147,7 +146,7 @@ static void on_route(void *ctx, json_t *answer) {
     } else {
         tell_route(p);
         if (m->waives < 0 && !m->envelope->require_tls && destination_route_demands_tls(p->route))
-            blob_read(d->worker->redis, slice_of(m->envelope->id), NULL, on_message, p);
+            queue_read_text(d->worker->redis, slice_of(m->envelope->id), m->envelope->text_in_queue, on_message, p);
         else
             hand_over(p);
     }

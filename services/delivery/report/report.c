@@ -8,7 +8,6 @@
 #include "libcommon/base/member.h"
 #include "libcommon/mail/header.h"
 #include "libcommon/outbox/outbox.h"
-#include "libcommon/store/blob.h"
 #include "libcommon/store/queue.h"
 #include "libcommon/trust/dkim/body_hash.h"
 #include "services/delivery/report/dsn.h"
@@ -218,7 +217,7 @@ static void next_kind(struct reporting *s) {
         clear(s);
         return;
     }
-    blob_read(s->delivery->worker->redis, slice_of(e->id), NULL, on_original, s);
+    queue_read_text(s->delivery->worker->redis, slice_of(e->id), e->text_in_queue, on_original, s);
 }
 
 void report_owed(struct delivery *d, struct envelope *e, const char *token, report_fn *done, void *ctx) {

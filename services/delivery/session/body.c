@@ -5,7 +5,7 @@
 #include "libcommon/base/arena.h"
 #include "libcommon/base/cost.h"
 #include "libcommon/base/metrics.h"
-#include "libcommon/store/blob.h"
+#include "libcommon/store/queue.h"
 
 static struct metric held = METRIC_GAUGE("postbus_delivery_body_bytes", "Bytes of message bodies in memory");
 static struct metric reads = METRIC_COUNTER("postbus_delivery_body_reads_total", "Bodies read from the store");
@@ -17,6 +17,7 @@ struct body {
     struct body *next;
     char id[ULID_BYTES];
     size_t size; /* as the envelope says: what is reserved */
+    bool in_queue; /* the entry has it */
     enum body_phase phase;
     int error;
     struct buf text;
@@ -76,19 +77,20 @@ static void start_queued(struct bodies *all) {
         metric_add(&held, (int64_t)b->size);
         metric_add(&reads, 1);
         b->phase = BODY_ASKED;
-        blob_read(all->redis, slice_of(b->id), NULL, on_read, b);
+        queue_read_text(all->redis, slice_of(b->id), b->in_queue, on_read, b);
     }
 }
 
-void body_want(struct bodies *all, struct body_use *use, const char *id, size_t size, struct life *life) {
+void body_want(struct bodies *all, struct body_use *use, const struct envelope *e, struct life *life) {
     struct body **at = &all->first;
-    while (*at && strcmp((*at)->id, id) != 0) at = &(*at)->next;
+    while (*at && strcmp((*at)->id, e->id) != 0) at = &(*at)->next;
     struct body *b = *at;
     if (!b) {
         b = *at = memory_alloc(sizeof *b);
         b->all = all;
-        b->size = size;
-        memcpy(b->id, id, ULID_BYTES);
+        b->size = (size_t)e->size;
+        b->in_queue = e->text_in_queue;
+        memcpy(b->id, e->id, ULID_BYTES);
     }
     *use = (struct body_use){b, life, b->users};
     b->users = use;

@@ -174,8 +174,7 @@ static bool is_seven_bit(struct slice text) {
 /* All recipients are answered and at least one is accepted: reads the body, then sends DATA unless
  * it was pipelined. */
 static void want_body(struct session *s) {
-    const struct envelope *e = s->transaction->owner->envelope;
-    if (!s->body.body) body_want(s->set.bodies, &s->body, e->id, (size_t)e->size, &s->life);
+    if (!s->body.body) body_want(s->set.bodies, &s->body, s->transaction->owner->envelope, &s->life);
 }
 
 /* The body cannot be read, or cannot be sent to this server. After a pipelined DATA the server
