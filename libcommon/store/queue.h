@@ -17,6 +17,16 @@ enum { QUEUE_SHARDS = 16, QUEUE_LEASE_MAX = 256, QUEUE_TEXT_MAX = 64 * 1024 };
 /* The shard of a message id: the sum of its random half's characters, modulo QUEUE_SHARDS. */
 int queue_shard_of(struct slice id);
 
+/* Makes message ids. Those that one maker makes within QUEUE_SHARD_MS fall into one shard, so that
+ * entries which are committed together are leased together; then it goes on to another shard. Ids
+ * are ULIDs (base/ulid.h) with 75 random bits. A zeroed maker begins. */
+enum { QUEUE_SHARD_MS = 50 };
+struct queue_ids {
+    int shard;
+    int64_t until_us;
+};
+void queue_id_create(struct queue_ids *ids, char out[ULID_BYTES]);
+
 typedef void queue_done_fn(void *ctx, int error);
 
 /* Puts an entry into the queue, due now. The body must have been stored with the reference
@@ -48,10 +58,11 @@ void queue_parcel_destroy(struct queue_parcel *p); /* NULL is allowed */
 typedef void queue_entries_fn(void *ctx, int error, size_t count, struct envelope *const entries[]);
 /* Leases up to max due entries of a shard that are not held, for lease_ms, those with a higher
  * priority first. token: up to 63 bytes, unique to this worker. Fewer than max does not mean that
- * no more are due. A damaged entry (rcpt_count 0) has been moved to the dead letters already: the
+ * no more are due. text_bytes: the answer may carry as many bytes of compressed texts that are kept
+ * with the entries (envelope.packed), to save reading them later. A damaged entry (rcpt_count 0) has been moved to the dead letters already: the
  * receiver publishes mail.dead and destroys it. */
-void queue_lease(struct redis *r, int shard, size_t max, int64_t lease_ms, const char *token, queue_entries_fn *done,
-                 void *ctx);
+void queue_lease(struct redis *r, int shard, size_t max, size_t text_bytes, int64_t lease_ms, const char *token,
+                 queue_entries_fn *done, void *ctx);
 /* Makes the lease end lease_ms from now. STORE_LOST. */
 void queue_extend(struct redis *r, struct slice id, const char *token, int64_t lease_ms, queue_done_fn *done,
                   void *ctx);

@@ -16,6 +16,7 @@
 local MEMO_SECONDS = 86400
 local FIELDS_MAX = 4000 -- of all entries of one answer, where every 100 bytes of an envelope count as one more, so that no Function takes long
 local SCAN_MAX = 1000
+local TEXT_MAX = 16384 -- bytes of a packed text that an answer of lease carries
 local GONE = 1
 
 local function now_ms()
@@ -169,8 +170,9 @@ local function choose(key, max, now)
   return ids
 end
 
-local function lease(keys, args) -- max, lease ms, token
-  local key, now = keys[1], now_ms()
+-- args: max, lease ms, token, bytes of texts that the answer may carry. An entry may be followed by its text: …, z, n.
+local function lease(keys, args)
+  local key, now, room = keys[1], now_ms(), tonumber(args[4] or 0)
   local due, out, fields = key .. ':due', {}, 0
   for _, id in ipairs(choose(key, tonumber(args[1]), now)) do
     local entry = key .. ':e:' .. id
@@ -183,6 +185,12 @@ local function lease(keys, args) -- max, lease ms, token
       local one, size = read(key, id)
       redis.call('HSET', entry, 't', args[3])
       redis.call('ZADD', due, now + args[2], id)
+      local length = room > 0 and redis.call('HSTRLEN', key .. ':b:' .. id, 'z') or 0
+      if length > 0 and length <= TEXT_MAX and length <= room then
+        local text = redis.call('HMGET', key .. ':b:' .. id, 'z', 'n')
+        one[6], one[7] = text[1], text[2]
+        room = room - length
+      end
       out[#out + 1] = one
       fields = fields + size
       if fields > FIELDS_MAX then break end

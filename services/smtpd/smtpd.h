@@ -30,6 +30,7 @@
 #include "libcommon/service/life.h"
 #include "libcommon/service/login_end.h"
 #include "libcommon/service/service.h"
+#include "libcommon/store/queue.h"
 #include "libcommon/trust/dkim/body_hash.h"
 #include "libcommon/trust/srs/srs.h"
 #include "services/smtpd/limits.h"
@@ -60,6 +61,7 @@ struct smtpd {
     struct login_end *login_end;
     struct resolver *resolver;
     struct deliverer *deliverer;
+    struct queue_ids ids;
     char *srs_secret; /* NULL: none, nothing is rewritten */
     struct srs_keys srs;
 };

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "libcommon/base/clock.h"
 #include "libcommon/base/cost.h"
 #include "libcommon/base/log.h"
 #include "libcommon/store/blob.h"
@@ -16,6 +17,26 @@ int queue_shard_of(struct slice id) {
     unsigned sum = 0;
     for (size_t i = 10; i < id.n; i++) sum += (unsigned char)id.p[i];
     return (int)(sum % QUEUE_SHARDS);
+}
+
+/* Two characters choose the shard: the first of their values, from a random one on, that fits. */
+static void move_to_shard(char id[ULID_BYTES], int shard, uint32_t random) {
+    static const char alphabet[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    for (uint32_t i = 0; i < 1024 && queue_shard_of(slice_make(id, ULID_LENGTH)) != shard; i++) {
+        id[ULID_LENGTH - 2] = alphabet[(random + i) >> 5 & 31];
+        id[ULID_LENGTH - 1] = alphabet[(random + i) & 31];
+    }
+}
+
+void queue_id_create(struct queue_ids *ids, char out[ULID_BYTES]) {
+    int64_t now = clock_monotonic_us();
+    ulid_create(out);
+    if (now >= ids->until_us) { /* the shard of this id is the next one */
+        ids->shard = queue_shard_of(slice_make(out, ULID_LENGTH));
+        ids->until_us = now + QUEUE_SHARD_MS * 1000;
+        return;
+    }
+    move_to_shard(out, ids->shard, (uint32_t)(out[ULID_LENGTH - 3] * 31 + out[ULID_LENGTH - 1]));
 }
 
 static struct slice shard_key(char out[KEY_BYTES], int shard) {
@@ -192,6 +213,12 @@ static void bury(const struct leasing *l, const char *id) {
     queue_call(l->redis, pending_on_done, NULL, "queue_bury", l->shard, 2, args);
 }
 
+static void take_text(struct envelope *e, const redisReply *entry) {
+    if (entry->elements < 7 || redis_reply_integer(entry->element[6]) != (long long)e->size) return;
+    e->packed = arena_slice(e->arena, redis_reply_slice(entry->element[5]));
+    cost_body_copy(e->packed.n);
+}
+
 static void on_leased(void *ctx, const redisReply *reply) {
     struct leasing *l = ctx;
     struct envelope *entries[QUEUE_LEASE_MAX];
@@ -200,15 +227,18 @@ static void on_leased(void *ctx, const redisReply *reply) {
     for (size_t i = 0; i < count; i++) {
         bool damaged;
         entries[i] = queue_read(reply->element[i], &damaged);
-        if (damaged) bury(l, entries[i]->id);
+        if (damaged)
+            bury(l, entries[i]->id);
+        else
+            take_text(entries[i], reply->element[i]);
     }
     l->done(l->ctx, error, count, entries);
     free(l);
 }
 
-void queue_lease(struct redis *r, int shard, size_t max, int64_t lease_ms, const char *token, queue_entries_fn *done,
-                 void *ctx) {
-    char a[DECIMAL_BYTES], b[DECIMAL_BYTES];
+void queue_lease(struct redis *r, int shard, size_t max, size_t text_bytes, int64_t lease_ms, const char *token,
+                 queue_entries_fn *done, void *ctx) {
+    char a[DECIMAL_BYTES], b[DECIMAL_BYTES], c[DECIMAL_BYTES];
     struct leasing *l = memory_alloc(sizeof *l);
     l->redis = r;
     l->shard = shard;
@@ -216,8 +246,8 @@ void queue_lease(struct redis *r, int shard, size_t max, int64_t lease_ms, const
     l->ctx = ctx;
     snprintf(l->token, sizeof l->token, "%s", token);
     struct slice args[] = {decimal(a, max < QUEUE_LEASE_MAX ? (long long)max : QUEUE_LEASE_MAX), decimal(b, lease_ms),
-                           slice_of(l->token)};
-    queue_call(r, on_leased, l, "queue_lease", shard, 3, args);
+                           slice_of(l->token), decimal(c, (long long)text_bytes)};
+    queue_call(r, on_leased, l, "queue_lease", shard, 4, args);
 }
 
 void queue_extend(struct redis *r, struct slice id, const char *token, int64_t lease_ms, queue_done_fn *done,

@@ -205,7 +205,7 @@ static void run(void *ctx) {
 
 static void message_free(void *ctx) {
     struct message *m = ctx;
-    for (size_t i = 0; i < m->envelope->rcpt_count; i++) json_decref(m->progress[i].details);
+    for (size_t i = 0; i < m->envelope->rcpt_count; i++) free(m->progress[i].peer);
     free(m->progress);
     free(m->recorded);
     event_free(m->again);

@@ -5,6 +5,7 @@
 #include "libcommon/base/arena.h"
 #include "libcommon/base/cost.h"
 #include "libcommon/base/metrics.h"
+#include "libcommon/store/blob.h"
 #include "libcommon/store/queue.h"
 
 static struct metric held = METRIC_GAUGE("postbus_delivery_body_bytes", "Bytes of message bodies in memory");
@@ -17,7 +18,8 @@ struct body {
     struct body *next;
     char id[ULID_BYTES];
     size_t size; /* as the envelope says: what is reserved */
-    bool in_queue; /* the entry has it */
+    bool in_queue;       /* the entry has it */
+    struct slice packed; /* the envelope's, until the text is there */
     enum body_phase phase;
     int error;
     struct buf text;
@@ -68,6 +70,15 @@ static void on_read(void *ctx, int error, struct slice message) {
     for (struct body_use *u = b->users; u; u = u->next) life_wake(u->life);
 }
 
+/* The lease has brought the text along. */
+static void take_packed(struct body *b) {
+    b->phase = BODY_THERE;
+    b->error = blob_unpack(b->packed, b->size, &b->text);
+    b->packed = SLICE("");
+    cost_body_copy(b->text.n);
+    for (struct body_use *u = b->users; u; u = u->next) life_wake(u->life);
+}
+
 /* In the order of the requests, so that a large body is not overtaken without end. */
 static void start_queued(struct bodies *all) {
     for (struct body *b = all->first; b; b = b->next) {
@@ -75,6 +86,10 @@ static void start_queued(struct bodies *all) {
         if (all->bytes && all->bytes + b->size > all->max) return;
         all->bytes += b->size;
         metric_add(&held, (int64_t)b->size);
+        if (b->packed.n) {
+            take_packed(b);
+            continue;
+        }
         metric_add(&reads, 1);
         b->phase = BODY_ASKED;
         queue_read_text(all->redis, slice_of(b->id), b->in_queue, on_read, b);
@@ -90,6 +105,7 @@ void body_want(struct bodies *all, struct body_use *use, const struct envelope *
         b->all = all;
         b->size = (size_t)e->size;
         b->in_queue = e->text_in_queue;
+        b->packed = e->packed;
         memcpy(b->id, e->id, ULID_BYTES);
     }
     *use = (struct body_use){b, life, b->users};

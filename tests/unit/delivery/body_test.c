@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "libcommon/base/arena.h"
+#include "libcommon/store/blob.h"
 #include "libcommon/store/queue.h"
 #include "services/delivery/session/body.h"
 
@@ -88,6 +89,33 @@ static void one_copy_for_all_who_need_it(void **state) {
     users_end(u, 3);
 }
 
+static void a_text_that_came_with_the_lease_is_not_read(void **state) {
+    struct user u[1];
+    struct slice text;
+    struct buf packed = {0};
+    (void)state;
+    users_start(u, 1);
+    struct bodies *all = bodies_create(NULL, 1000 * KB);
+    blob_pack(SLICE("a text"), &packed);
+    struct envelope e = {.size = 6, .text_in_queue = true, .packed = buf_slice(&packed)};
+    memcpy(e.id, id_a, sizeof e.id);
+    body_want(all, &u[0].use, &e, &u[0].life);
+    assert_int_equal(read_count, 0);
+    assert_int_equal(body_state(&u[0].use, &text), 1);
+    assert_true(slice_is(text, "a text"));
+    event_base_loop(base, EVLOOP_NONBLOCK);
+    assert_int_equal(u[0].woken, 1);
+    body_drop(all, &u[0].use);
+    e.size = 7; /* damaged: it has another size than its envelope */
+    body_want(all, &u[0].use, &e, &u[0].life);
+    assert_int_equal(body_state(&u[0].use, &text), STORE_INVALID);
+    body_drop(all, &u[0].use);
+    assert_int_equal(bodies_bytes(all), 0);
+    buf_free(&packed);
+    bodies_destroy(all);
+    users_end(u, 1);
+}
+
 static void beyond_the_bound_one_waits(void **state) {
     struct user u[3];
     struct slice text;
@@ -134,6 +162,7 @@ static void a_body_larger_than_the_bound_is_read_alone(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_copy_for_all_who_need_it),
+        cmocka_unit_test(a_text_that_came_with_the_lease_is_not_read),
         cmocka_unit_test(beyond_the_bound_one_waits),
         cmocka_unit_test(a_body_larger_than_the_bound_is_read_alone),
     };
