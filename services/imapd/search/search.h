@@ -19,6 +19,8 @@ enum search_kind {
     SEARCH_SENT_BEFORE, /* compared with the Date field */
     SEARCH_SENT_ON,
     SEARCH_SENT_SINCE,
+    SEARCH_OLDER, /* number: a time, compared with INTERNALDATE (RFC 5032) */
+    SEARCH_YOUNGER,
     SEARCH_LARGER,
     SEARCH_SMALLER,
     SEARCH_MODSEQ,

@@ -77,6 +77,8 @@ bool search_fits(const struct search_key *key, const struct search_message *m) {
     case SEARCH_SENT_BEFORE:
     case SEARCH_SENT_ON:
     case SEARCH_SENT_SINCE: return sent_fits(key, m);
+    case SEARCH_OLDER: return r->date <= day;
+    case SEARCH_YOUNGER: return r->date >= day;
     case SEARCH_LARGER: return r->size > key->number;
     case SEARCH_SMALLER: return r->size < key->number;
     case SEARCH_MODSEQ: return r->modseq >= key->number;
