@@ -50,7 +50,7 @@ struct envelope {
     int priority;            /* -9 … 9, 0: ordinary (RFC 6710) */
     bool text_in_queue;      /* the message's text is kept with the entry (queue_commit_text), not
                                 as a body in blob.h */
-    struct slice packed;     /* that text, compressed (blob_unpack), where a lease has brought it along;
+    struct slice packed;     /* that text, compressed (queue_unpack_text), where a lease has brought it along;
                                 empty: it is read when it is needed. Not encoded. */
     size_t rcpt_count;
     struct envelope_rcpt *rcpts;

@@ -46,6 +46,12 @@ void queue_commit_text(struct redis *r, const struct envelope *e, struct slice t
 typedef void queue_text_fn(void *ctx, int error, struct slice text);
 void queue_read_text(struct redis *r, struct slice id, bool in_queue, queue_text_fn *done, void *ctx);
 
+/* The compression of these texts. queue_pack_text appends one frame; queue_unpack_text appends exactly
+ * `size` bytes of a frame (envelope.packed, with the envelope's size): 0, or STORE_INVALID when it is
+ * damaged. Pure. */
+void queue_pack_text(struct slice text, struct buf *out);
+int queue_unpack_text(struct slice packed, size_t size, struct buf *out);
+
 /* The same in two steps, for a caller that has the envelope now and commits later, or more than
  * once. */
 struct queue_parcel;

@@ -153,7 +153,7 @@ void queue_commit_text(struct redis *r, const struct envelope *e, struct slice t
     struct queue_parcel *p = queue_parcel_create(&whole);
     struct slice *argv = arena_alloc(p->arena, (p->argc + 2) * sizeof *argv);
     struct buf packed = {0};
-    blob_pack(text, &packed);
+    queue_pack_text(text, &packed);
     cost_body_copy(packed.n); /* compressed */
     cost_body_copy(packed.n); /* and copied into the command */
     argv[0] = buf_slice(&packed);
@@ -176,7 +176,7 @@ static void on_text(void *ctx, const redisReply *reply) {
     if (!error) {
         struct slice packed = redis_reply_slice(reply->element[0]);
         long long size = redis_reply_integer(reply->element[1]);
-        error = size < 0 || size > QUEUE_TEXT_MAX ? STORE_INVALID : blob_unpack(packed, (size_t)size, &text);
+        error = size < 0 ? STORE_INVALID : queue_unpack_text(packed, (size_t)size, &text);
         cost_body_copy(packed.n); /* copied from the reply */
         cost_body_copy(text.n);
         if (error) log_error("a text in the queue is damaged", NULL);

@@ -5,7 +5,6 @@
 #include "libcommon/base/arena.h"
 #include "libcommon/base/cost.h"
 #include "libcommon/base/metrics.h"
-#include "libcommon/store/blob.h"
 #include "libcommon/store/queue.h"
 
 static struct metric held = METRIC_GAUGE("postbus_delivery_body_bytes", "Bytes of message bodies in memory");
@@ -73,7 +72,7 @@ static void on_read(void *ctx, int error, struct slice message) {
 /* The lease has brought the text along. */
 static void take_packed(struct body *b) {
     b->phase = BODY_THERE;
-    b->error = blob_unpack(b->packed, b->size, &b->text);
+    b->error = queue_unpack_text(b->packed, b->size, &b->text);
     b->packed = SLICE("");
     cost_body_copy(b->text.n);
     for (struct body_use *u = b->users; u; u = u->next) life_wake(u->life);

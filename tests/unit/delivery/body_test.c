@@ -8,7 +8,6 @@
 #include <cmocka.h>
 
 #include "libcommon/base/arena.h"
-#include "libcommon/store/blob.h"
 #include "libcommon/store/queue.h"
 #include "services/delivery/session/body.h"
 
@@ -96,7 +95,7 @@ static void a_text_that_came_with_the_lease_is_not_read(void **state) {
     (void)state;
     users_start(u, 1);
     struct bodies *all = bodies_create(NULL, 1000 * KB);
-    blob_pack(SLICE("a text"), &packed);
+    queue_pack_text(SLICE("a text"), &packed);
     struct envelope e = {.size = 6, .text_in_queue = true, .packed = buf_slice(&packed)};
     memcpy(e.id, id_a, sizeof e.id);
     body_want(all, &u[0].use, &e, &u[0].life);

@@ -2,7 +2,6 @@
  * happens, and nothing of an entry is left behind. */
 #include "tests/unit/store/ground.h"
 
-#include "libcommon/store/blob.h"
 #include "libcommon/store/queue.h"
 
 enum { LEASE_MS = 60000, MANY = 1300 };
@@ -97,7 +96,7 @@ static void a_lease_brings_texts_as_far_as_there_is_room(void **state) {
     const struct envelope *got = lease_with_texts(shard, 100000, &count);
     assert_int_equal(count, 1);
     assert_true(got->text_in_queue);
-    assert_int_equal(blob_unpack(got->packed, (size_t)got->size, &text), 0);
+    assert_int_equal(queue_unpack_text(got->packed, (size_t)got->size, &text), 0);
     assert_int_equal(text.n, 4000);
     assert_memory_equal(text.data, "xxxx", 4);
     buf_free(&text);
