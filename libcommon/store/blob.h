@@ -28,7 +28,8 @@ void blob_write(struct redis *r, struct slice id, struct slice message, size_t r
 /* Reads the message; with ref not NULL also adds that reference, in the same step. STORE_NOT_FOUND
  * when it no longer exists. */
 void blob_read(struct redis *r, struct slice id, const char *ref, blob_read_fn *done, void *ctx);
-/* Adds a reference without reading. STORE_NOT_FOUND when the body no longer exists. */
+/* Adds a reference without reading, also when Redis is at its maxmemory. STORE_NOT_FOUND when the
+ * body no longer exists. */
 void blob_hold(struct redis *r, struct slice id, const char *ref, blob_done_fn *done, void *ctx);
 /* Releases references (at most 1,000); the blob is removed with the last one. Works also when Redis
  * is at its maxmemory. The janitor finds references whose release was lost. done may be NULL. */

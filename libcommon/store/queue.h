@@ -29,6 +29,9 @@ void queue_commit(struct redis *r, const struct envelope *e, queue_done_fn *done
 struct queue_parcel;
 struct queue_parcel *queue_parcel_create(const struct envelope *e);
 void queue_parcel_commit(struct redis *r, const struct queue_parcel *p, queue_done_fn *done, void *ctx);
+/* For a message whose body was stored before, and which some mailboxes may have: works also when
+ * Redis is at its maxmemory. */
+void queue_parcel_commit_stored(struct redis *r, const struct queue_parcel *p, queue_done_fn *done, void *ctx);
 void queue_parcel_destroy(struct queue_parcel *p); /* NULL is allowed */
 
 /* entries[i]: owned by the receiver, which destroys each. An entry that cannot be read has only its
