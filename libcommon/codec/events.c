@@ -107,10 +107,12 @@ const char *mailbox_changed_read(struct arena *arena, struct slice event, struct
     return there ? NULL : "the event has no data";
 }
 
-int64_t mailbox_changed_folder(struct slice event) {
+int64_t mailbox_changed_folder(struct slice event, uint64_t *modseq) {
     yyjson_val *o;
     yyjson_doc *doc = json_take(event, &o);
     int64_t folder = json_take_integer(yyjson_obj_get(o, "data"), "folder", 0);
+    int64_t at = json_take_integer(yyjson_obj_get(o, "data"), "modseq", 0);
     yyjson_doc_free(doc);
+    *modseq = at > 0 ? (uint64_t)at : 0;
     return folder;
 }

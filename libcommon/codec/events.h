@@ -60,7 +60,8 @@ struct mailbox_changed {
 bool mailbox_changed_write(const struct mailbox_changed *e, struct buf *out);
 /* event: the whole CloudEvent. NULL, or its fault; texts are in the arena. */
 const char *mailbox_changed_read(struct arena *arena, struct slice event, struct mailbox_changed *out);
-/* Only the folder; 0, which means all folders, when the event cannot be read. */
-int64_t mailbox_changed_folder(struct slice event);
+/* Only the folder and the modseq; 0, which means all folders, and not known, when the event cannot be
+ * read. */
+int64_t mailbox_changed_folder(struct slice event, uint64_t *modseq);
 
 #endif

@@ -9,7 +9,7 @@
  *   {u:<id>}:i              hash: modseq (last used), bytes, messages, quota_bytes, next_folder
  *   {u:<id>}:f              hash: folder name → folder id
  *   {u:<id>}:f:<fid>        hash: name, uidvalidity, uidnext, modseq, messages, unseen, bytes,
- *                           subscribed, use, keywords
+ *                           subscribed, use, keywords, floor, recent
  *   {u:<id>}:f:<fid>:m      hash: uid → packed record (below)
  *   {u:<id>}:f:<fid>:q      zset: uid by modseq
  *   {u:<id>}:f:<fid>:v      zset: vanished uid by modseq
@@ -37,7 +37,7 @@
 #include "libcommon/store/redis.h"
 
 /* System flags (RFC 9051 §2.3.2) are bits 0–4; a folder's keywords are bits 8–63, in the order of
- * struct mailbox_folder.keywords. \Recent does not exist. */
+ * struct mailbox_folder.keywords. \Recent is none of them (mailbox_recent). */
 enum mailbox_flag {
     MAILBOX_SEEN = 1,
     MAILBOX_ANSWERED = 2,
@@ -112,6 +112,13 @@ typedef void mailbox_sync_fn(void *ctx, int error, const struct mailbox_folder *
 void mailbox_sync(struct redis *r, struct slice user, uint32_t folder_id, uint64_t since, mailbox_sync_fn *done,
                   void *ctx);
 
+/* \Recent (RFC 3501 §2.3.2): messages with uids from *before on were told to no session yet. With
+ * below > 0, those before it are told to this session now, and are not recent for later ones; 0:
+ * the session may not change the folder. before is valid if error is 0. */
+typedef void mailbox_recent_fn(void *ctx, int error, uint32_t before);
+void mailbox_recent(struct redis *r, struct slice user, uint32_t folder_id, uint32_t below, mailbox_recent_fn *done,
+                    void *ctx);
+
 /* Texts that were computed at delivery, so that listings need not open bodies; only texts over
  * MAILBOX_CACHED_MAX are computed from the message each time. */
 enum { MAILBOX_CACHED_MAX = 64 * 1024 };
@@ -134,6 +141,12 @@ void mailbox_cached(struct redis *r, struct slice user, uint32_t folder_id, size
 typedef void mailbox_read_fn(void *ctx, int error, struct slice message);
 void mailbox_read(struct redis *r, struct slice user, uint32_t folder_id, uint32_t uid, mailbox_read_fn *done,
                   void *ctx);
+
+/* Up to `length` bytes of it from `offset`; size: the whole message's. Reads only the blocks of the
+ * body that the range touches (blob_read_range). */
+typedef void mailbox_range_fn(void *ctx, int error, uint64_t size, struct slice bytes);
+void mailbox_read_range(struct redis *r, struct slice user, uint32_t folder_id, uint32_t uid, uint64_t offset,
+                        uint64_t length, mailbox_range_fn *done, void *ctx);
 
 /* Adds to out what is cached of a message: envelope, body, bodystructure and header fields, each
  * with its length before it; those over MAILBOX_CACHED_MAX are left out. Pure: any service that has

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "services/imapd/command/extensions.h"
 #include "services/imapd/imapd.h"
 
 __attribute__((format(printf, 2, 0))) static void add_formatted(struct buf *b, const char *format, va_list ap) {
@@ -35,8 +36,8 @@ static void end_command(struct session *s) {
 /* How the end of a command handles changes of the selected folder. */
 enum look {
     LOOK_NOT,
-    LOOK_FOR_NEWS, /* check if an event arrived; report no EXPUNGE except after a UID command */
-    LOOK_QUIETLY,  /* check in any case; report no EXPUNGE except after a UID command */
+    LOOK_FOR_NEWS, /* tell what is known, looking first if an event arrived; no EXPUNGE except after
+                      a UID command */
     LOOK,
 };
 
@@ -47,15 +48,12 @@ __attribute__((format(printf, 4, 0))) static void finish(struct session *s, cons
     buf_printf(&s->tagged, "%.*s %s ", SLICE_FMT(s->tag), word);
     add_formatted(&s->tagged, format, ap);
     buf_add_str(&s->tagged, "\r\n");
-    s->hold_expunges = look != LOOK && !s->by_uid;
-    bool looks = look >= LOOK_QUIETLY || (look == LOOK_FOR_NEWS && s->stale);
-    if (s->state == SESSION_SELECTED && looks)
-        session_refresh(s, end_command);
-    else if (s->refreshing) /* a check by IDLE: its answer must not arrive during the next
-                               command */
-        s->after_refresh = end_command;
-    else
+    if (session_tell_later(s, end_command)) return; /* what IDLE tells is whole before its end */
+    if (s->state != SESSION_SELECTED || look == LOOK_NOT)
         end_command(s);
+    else
+        session_tell(s, look == LOOK || snapshot_is_stale(s->view.viewer.snapshot), look == LOOK || s->by_uid,
+                     end_command);
 }
 
 void session_ok(struct session *s, const char *format, ...) {
@@ -70,15 +68,7 @@ void session_ok_quietly(struct session *s, const char *format, ...) {
     va_list ap;
     s->bad_commands = 0;
     va_start(ap, format);
-    finish(s, "OK", s->held_count && s->by_uid ? LOOK : LOOK_FOR_NEWS, format, ap);
-    va_end(ap);
-}
-
-void session_ok_looking(struct session *s, const char *format, ...) {
-    va_list ap;
-    s->bad_commands = 0;
-    va_start(ap, format);
-    finish(s, "OK", LOOK_QUIETLY, format, ap);
+    finish(s, "OK", LOOK_FOR_NEWS, format, ap);
     va_end(ap);
 }
 
@@ -142,16 +132,10 @@ void session_plus(struct session *s, const char *text) {
     session_flush(s);
 }
 
-/* The present capabilities of this session (RFC 9051 §7.2.2). */
 void session_capability(struct session *s, struct buf *out) {
-    buf_add_str(out, "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE");
-    if (s->state < SESSION_AUTHENTICATED) {
-        buf_add_str(out, s->tls || s->implicit_tls ? " AUTH=PLAIN AUTH=LOGIN" : " STARTTLS LOGINDISABLED");
-        return;
-    }
-    buf_printf(out,
-               " IDLE NAMESPACE UNSELECT UIDPLUS MOVE CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE STATUS=SIZE "
-               "ESEARCH SEARCHRES CONDSTORE QRESYNC"
-               " BINARY QUOTA QUOTA=RES-STORAGE UTF8=ACCEPT APPENDLIMIT=%d",
-               LIMIT_APPEND);
+    bool tls = s->tls || s->implicit_tls;
+    extensions_write(s->state >= SESSION_AUTHENTICATED ? EXTENSION_LOGGED_IN
+                     : tls                             ? EXTENSION_TLS
+                                                       : EXTENSION_PLAIN,
+                     out);
 }

@@ -25,7 +25,7 @@
 #include "services/imapd/limits.h"
 #include "services/imapd/syntax/parse.h"
 #include "services/imapd/syntax/set.h"
-#include "services/imapd/view.h"
+#include "services/imapd/view/view.h"
 
 struct session;
 
@@ -57,6 +57,7 @@ struct imapd {
     int session_count;        /* including ended ones that wait for an answer */
     struct event *clock;
     struct login_end *login_end;
+    struct snapshots *snapshots; /* of selected folders */
     struct user *users[USER_BUCKETS];
 };
 
@@ -78,7 +79,6 @@ struct session {
     bool login_ended;    /* its account's password was changed, or the account was deleted */
     bool drained;        /* the client has taken what was written */
     bool waits_for_room; /* in the process's memory: on_drained is called in a second */
-    bool look;           /* an event arrived during IDLE */
     int64_t accepted_us, login_asked_us;
     int64_t command_since_us; /* time at which an incomplete command began; 0: there is none */
     int64_t command_more_us;  /* additional time for its literals */
@@ -102,9 +102,10 @@ struct session {
     void (*on_drained)(struct session *s);                 /* continues when all output was sent */
     void (*release)(struct session *s);                    /* frees what `job` has outside the
                                                               arena */
-    struct buf tagged;                                     /* its response during a check for
-                                                              changes */
-    void (*after_refresh)(struct session *s);
+    struct buf tagged;                                     /* its response while changes are told */
+    bool (*step)(struct session *s);                       /* session_steps */
+    void (*stepped)(struct session *s);
+    void (*later)(struct session *s); /* session_later */
 
     uint64_t login_ticket;
     int bad_commands, login_failures;
@@ -114,17 +115,13 @@ struct session {
 
     bool rev2, condstore, qresync, utf8; /* ENABLEd (RFC 9051 §6.3.1, RFC 7162, RFC 6855) */
     struct view view;                    /* the selected folder */
-    uint32_t *held;                      /* removed messages that must not be reported yet */
-    size_t held_count;
-    bool hold_expunges;
-    bool stale; /* an event arrived: check before the next response */
+    struct telling *telling;             /* what is being told of it; NULL: nothing */
     bool idling;
-    bool tell_exists;     /* new mail was reported with the response to another command: IDLE
-                             reports it again, because some clients expect it only there */
+    uint32_t exists_heard_uid;           /* the last message of which an EXISTS was told at SELECT or in IDLE */
+    uint32_t recent_bound, recent_after; /* session_take_recent */
+    void (*recent_done)(struct session *s);
     int64_t idle_told_us; /* time of the last response during IDLE */
-    bool refreshing;      /* a check is running */
-    int64_t refreshed_us;
-    uint32_t *saved; /* "$" as uids */
+    uint32_t *saved;      /* "$" as uids */
     size_t saved_count;
 };
 
@@ -138,8 +135,18 @@ bool session_resume(struct session *s);
 void session_flush(struct session *s);
 /* The command's state is freed: s->release is called, and s->job is NULL. */
 void session_release_job(struct session *s);
+/* Calls fn in a later turn of the loop, after what else is due; not after the session's end. One at
+ * a time. */
+void session_later(struct session *s, void (*fn)(struct session *s));
+/* Long work in pieces: calls step until it returns true, then done. Between two calls the output is
+ * sent, other sessions have a turn, and the client takes what it was sent (LIMIT_OUTPUT_PENDING). A
+ * step handles about LIMIT_STEP_RECORDS messages or writes about LIMIT_STEP_OUTPUT bytes. */
+void session_steps(struct session *s, bool (*step)(struct session *s), void (*done)(struct session *s));
 /* Sets the limits of a session that is logged in. */
 void session_logged_in(struct session *s);
+/* Back to the state before the login; all but TLS is forgotten. False: the client has too many
+ * connections in this state already. */
+bool session_logged_out(struct session *s);
 /* Ends sessions that take too long to log in, or to complete a command. */
 void sessions_check_time(struct imapd *i);
 
@@ -151,8 +158,6 @@ void session_bad(struct session *s, const char *text);
 /* As session_ok, but reports no EXPUNGE (FETCH, STORE and SEARCH by sequence number, RFC 9051
  * §7.5.1), and checks for other changes only if an event has arrived. */
 void session_ok_quietly(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* As session_ok_quietly, but checks in any case. */
-void session_ok_looking(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* NO with the text of a store error (negative enum store_error). */
 void session_no_store(struct session *s, int error);
 /* The folder of this name, as mailbox_folder_find() gave it. NULL: the command was answered: NO
@@ -164,25 +169,42 @@ const struct mailbox_folder *session_folder(struct session *s, int error, size_t
 void session_untagged(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Continuation request of a running command: "+ text". */
 void session_plus(struct session *s, const char *text);
+/* Adds the present capabilities (RFC 9051 §7.2.2). */
 void session_capability(struct session *s, struct buf *out);
 
 /* dispatch.c: finds and runs the command in s->input. */
 void dispatch(struct session *s);
 
-/* refresh.c: changes of the selected folder. */
-/* Checks for changes and reports them, then calls s->after_refresh. */
-void session_refresh(struct session *s, void (*after)(struct session *s));
+/* view/tell.c: changes of the selected folder. */
+/* The session's view is of this folder from now on; session_unselect ends that. */
+void session_select(struct session *s, uint32_t folder_id);
 void session_unselect(struct session *s);
-/* Writes FLAGS (…) of a record with the folder's keywords. */
+/* Tells the client what changed, then calls after (NULL: nothing). look: after a read of the store;
+ * otherwise what the worker knows. expunges: whether removals may be told (RFC 9051 §7.5.1); they
+ * stay in the view otherwise. Not while s->telling. */
+void session_tell(struct session *s, bool look, bool expunges, void (*after)(struct session *s));
+/* If something is being told, calls this after it. False: nothing is. */
+bool session_tell_later(struct session *s, void (*after)(struct session *s));
+/* Frees what the session holds for it; at the end of the session. */
+void session_telling_end(struct session *s);
+/* Writes FLAGS (…) with the folder's keywords. */
 void write_flags(struct session *s, uint64_t flags);
+/* The same of a message, with \Recent. */
+void write_flags_of(struct session *s, const struct mailbox_record *r);
 /* Only the names. */
 void write_flag_names(struct session *s, uint64_t flags);
 /* An untagged FETCH with a record's uid, flags and, if the client enabled it, modseq. */
 void tell_flags(struct session *s, const struct mailbox_record *r);
+/* EXISTS and, before IMAP4rev2, RECENT. */
+void tell_exists(struct session *s);
 void publish_changed(struct session *s, uint32_t folder, uint64_t modseq, const char *kind);
 void publish_fetched(struct session *s, const struct mailbox_record *record);
 
-/* vanished.c: writes the uids of `known` that have vanished, as a set, from the answer of
+/* view/recent.c: notes in the view which of the messages after this uid, of which the client is going
+ * to be told, are recent; then calls done, at once or later. */
+void session_take_recent(struct session *s, const struct version *to, uint32_t after, void (*done)(struct session *s));
+
+/* view/vanished.c: writes the uids of `known` that have vanished, as a set, from the answer of
  * mailbox_sync (full: the log does not reach back far enough, and every uid that does not exist is
  * written; known must be resolved). */
 void write_vanished(struct buf *out, const struct view *v, const struct set *known, bool full, size_t count,
@@ -221,11 +243,12 @@ void idle_keep_alive(struct session *s, int64_t now);
 
 /* Each command's function; p is after the name. */
 typedef void command_fn(struct session *s, struct parser *p);
-command_fn cmd_capability, cmd_noop, cmd_logout, cmd_id, cmd_enable, cmd_namespace;
+command_fn cmd_capability, cmd_noop, cmd_logout, cmd_id, cmd_enable, cmd_namespace, cmd_unauthenticate;
 command_fn cmd_starttls, cmd_login, cmd_authenticate;
 command_fn cmd_select, cmd_examine, cmd_close, cmd_unselect;
 command_fn cmd_create, cmd_delete, cmd_rename, cmd_subscribe, cmd_unsubscribe, cmd_list, cmd_lsub, cmd_status;
 command_fn cmd_append, cmd_idle, cmd_expunge, cmd_search, cmd_fetch, cmd_store, cmd_copy, cmd_move;
+command_fn cmd_sort, cmd_thread;
 command_fn cmd_getquota, cmd_getquotaroot;
 
 #endif

@@ -17,13 +17,15 @@ enum {
                                          IPv6 /64 to a process, that have not logged in */
 };
 
+/* The message of APPEND: NO [TOOBIG]; announced as APPENDLIMIT (RFC 7889). */
+#define LIMIT_APPEND_BYTES 52428800
+
 enum {
-    LIMIT_LINE = 64 * 1024,                   /* one line of a command: BAD "line too long" */
-    LIMIT_COMMAND = 256 * 1024,               /* a whole command with its literals, without the
-                                                 message of APPEND: BAD "command too long" */
-    LIMIT_LOGIN_LITERAL = 1024,               /* a literal before login: BAD */
-    LIMIT_APPEND = 50 * 1024 * 1024,          /* the message of APPEND: NO [TOOBIG]; announced as
-                                                 APPENDLIMIT (RFC 7889) */
+    LIMIT_LINE = 64 * 1024,     /* one line of a command: BAD "line too long" */
+    LIMIT_COMMAND = 256 * 1024, /* a whole command with its literals, without the
+                                   message of APPEND: BAD "command too long" */
+    LIMIT_LOGIN_LITERAL = 1024, /* a literal before login: BAD */
+    LIMIT_APPEND = LIMIT_APPEND_BYTES,
     LIMIT_BAD_COMMANDS = 20,                  /* invalid commands in a row: * BYE */
     LIMIT_LOGIN_FAILURES = 5,                 /* wrong passwords in a session: * BYE */
     LIMIT_SESSIONS_PER_WORKER = 20000,        /* * BYE [UNAVAILABLE] */
@@ -32,10 +34,19 @@ enum {
     LIMIT_SEARCH_KEYS = 1000,                 /* keys in one search: BAD */
     LIMIT_SEARCH_WORK = 200000,               /* messages times keys that a search decides before
                                                  others have a turn */
+    LIMIT_SORT_KEYS = 16,                     /* criteria of one SORT: BAD */
+    LIMIT_SORT_TEXT = 1000,                   /* bytes of a subject or address that are compared */
+    LIMIT_SORT_BYTES = 64 * 1024 * 1024,      /* of what SORT or THREAD compares: NO [LIMIT] */
+    LIMIT_THREAD_REFERENCES = 100,            /* of a message, the last ones; others are ignored */
+    LIMIT_THREAD_WORK = 20 * 1000 * 1000,     /* steps in search of loops of references; beyond, no
+                                                 further reference counts */
     LIMIT_SET_RANGES = 20000,                 /* ranges in one sequence set: BAD */
     LIMIT_FETCH_ITEMS = 100,                  /* data items in one FETCH: BAD */
     LIMIT_HEADER_NAMES = 200,                 /* field names in one HEADER.FIELDS: BAD */
     LIMIT_FLAGS = 64,                         /* flags in one STORE or APPEND: BAD */
+    LIMIT_ID_PAIRS = 30,                      /* in one ID: BAD (RFC 2971 §3.3) */
+    LIMIT_ID_FIELD = 30,                      /* bytes of its field names: BAD */
+    LIMIT_ID_VALUE = 1024,                    /* bytes of its values: BAD */
     LIMIT_LIST_PATTERNS = 50,                 /* patterns in one LIST: BAD */
     LIMIT_SECTION_DEPTH = 64,                 /* numbers in one BODY[1.2.3…]: BAD */
     LIMIT_OUTPUT_PENDING = 256 * 1024,        /* no more output is produced until the client has
@@ -47,6 +58,19 @@ enum {
     LIMIT_CACHED_FIRST = 60,                  /* by a command's first question, before their size is
                                                  known */
     LIMIT_CACHED_BYTES = 2 * 1024 * 1024,     /* and about so many bytes of them */
+    LIMIT_STEP_RECORDS = 20000,               /* messages that are compared before others have a
+                                                 turn */
+    LIMIT_STEP_OUTPUT = 64 * 1024,            /* and bytes that are written */
+    LIMIT_UNUSED_FOLDERS = 1000,              /* copies of folders that no session has selected, in
+                                                 a worker; the oldest are forgotten */
+    LIMIT_UNUSED_RECORDS = 200000,            /* and the messages in them */
+    LIMIT_UNUSED_FOLDER_S = 600,              /* and the time that they are kept */
+    LIMIT_RECENT_RANGES = 64,                 /* ranges of uids that a session knows as recent; the
+                                                 oldest are forgotten */
+    LIMIT_FETCHED_RANGES = 1000,              /* separate messages of a folder whose bodies a session
+                                                 has read; mail.fetched is not published for more */
+    LIMIT_ANNOUNCED_EVENTS = 20,              /* mail.announced for one EXISTS; more are not
+                                                 published */
     LIMIT_FETCHED_EVENTS = 200,               /* mail.fetched of a session in a minute; more are not
                                                  published */
     LIMIT_ROOM_WAIT_S = 30,                   /* a FETCH waits for room in POSTBUS_IMAP_MEMORY: NO
@@ -56,8 +80,11 @@ enum {
                                                  §5.4) */
     LIMIT_LOGIN_ANSWER_MS = 10 * 1000,        /* time for accounts to answer a login: then NO
                                                  [UNAVAILABLE] */
-    LIMIT_RESYNC_S = 60,                      /* seconds without an event after which a waiting
-                                                 session checks for changes */
+    LIMIT_RESYNC_S = 60,                      /* seconds after which a selected folder is looked at
+                                                 though no event arrived, once for all sessions of a
+                                                 worker */
+    LIMIT_RELOOK_S = 5,                       /* seconds after which it is looked at again when the
+                                                 store did not answer */
 };
 
 #endif

@@ -13,7 +13,7 @@ static struct imapd_process process;
 
 static void on_login_end(void *ctx, const char *user) { user_end(ctx, user); }
 
-/* Deadlines; and waiting sessions without an event for a while check for changes. */
+/* Deadlines, and folders without an event for a while. */
 static void on_clock(evutil_socket_t fd, short what, void *ctx) {
     struct imapd *i = ctx;
     int64_t now = clock_monotonic_us();
@@ -26,12 +26,7 @@ static void on_clock(evutil_socket_t fd, short what, void *ctx) {
         s->drained = true;
         life_wake(&s->life);
     }
-    for (struct session *s = i->sessions; s; s = s->next) {
-        if (s->state != SESSION_SELECTED || now - s->refreshed_us < (int64_t)LIMIT_RESYNC_S * 1000000) continue;
-        s->stale = true;
-        s->look = s->idling;
-        if (s->look) life_wake(&s->life);
-    }
+    snapshots_clock(i->snapshots, now);
 }
 
 static void configure(void) {
@@ -52,6 +47,7 @@ static void start(struct worker *w) {
     i->worker = w;
     i->process = &process;
     i->login_end = login_end_create(w->bus, on_login_end, i);
+    i->snapshots = snapshots_create(w->redis);
     i->clock = event_new(w->base, -1, EV_PERSIST, on_clock, i);
     event_add(i->clock, &tick);
     service_listen(w, "POSTBUS_IMAP_LISTEN", "[::]:143", on_accept, NULL);
@@ -69,6 +65,7 @@ static void stop(struct worker *w) {
     struct imapd *i = w->state;
     event_free(i->clock);
     login_end_destroy(i->login_end);
+    snapshots_destroy(i->snapshots);
     free(i);
 }
 

@@ -20,9 +20,9 @@ static void session_free(void *ctx) {
     buf_free(&s->input);
     buf_free(&s->out);
     buf_free(&s->tagged);
-    view_free(&s->view);
+    session_telling_end(s);
+    view_close(&s->view);
     free(s->saved);
-    free(s->held);
     free(s->address);
     free(s);
     i->session_count--;
@@ -79,9 +79,52 @@ void session_flush(struct session *s) {
     buf_reset(&s->out);
 }
 
+static void on_turn(evutil_socket_t fd, short what, void *ctx) {
+    struct session *s = ctx;
+    (void)fd, (void)what;
+    if (session_resume(s)) s->later(s);
+}
+
+void session_later(struct session *s, void (*fn)(struct session *s)) {
+    const struct timeval soon = {0, 1};
+    s->later = fn;
+    session_wait(s);
+    if (event_base_once(s->imapd->worker->base, -1, EV_TIMEOUT, on_turn, s, &soon) != 0) memory_exhausted();
+}
+
+static void step_on(struct session *s) {
+    s->on_drained = NULL;
+    if (stream_pending_output(s->stream) > LIMIT_OUTPUT_PENDING) {
+        s->on_drained = step_on;
+    } else if (s->step(s)) {
+        s->stepped(s);
+    } else {
+        session_flush(s);
+        session_later(s, step_on);
+    }
+}
+
+void session_steps(struct session *s, bool (*step)(struct session *s), void (*done)(struct session *s)) {
+    s->step = step;
+    s->stepped = done;
+    step_on(s);
+}
+
 void session_logged_in(struct session *s) {
     leave_client(s);
     stream_set_timeout(s->stream, LIMIT_IDLE_MS);
+}
+
+bool session_logged_out(struct session *s) {
+    user_leave(s);
+    free(s->address);
+    s->address = NULL;
+    s->rev2 = s->condstore = s->qresync = s->utf8 = s->login_ended = false;
+    s->state = SESSION_NOT_AUTHENTICATED;
+    s->accepted_us = clock_monotonic_us();
+    stream_set_timeout(s->stream, LIMIT_PRE_LOGIN_MS);
+    s->counted = clients_enter(s->imapd->process->clients, stream_peer(s->stream));
+    return s->counted;
 }
 
 /* Time */
@@ -245,10 +288,7 @@ static void session_run(void *ctx) {
         if (s->on_drained) s->on_drained(s);
     }
     take_input(s);
-    if (s->stream && s->look) {
-        s->look = false;
-        if (s->idling && s->state == SESSION_SELECTED) session_refresh(s, NULL);
-    }
+    if (s->stream && s->idling && s->state == SESSION_SELECTED && !s->telling) session_tell(s, false, true, NULL);
     if (s->stream) watch_command(s);
 }
 

@@ -12,17 +12,12 @@ static size_t bucket_of(struct slice id) {
     return (size_t)(h % USER_BUCKETS);
 }
 
-/* Wakes the sessions that have selected the changed folder. */
 static void on_news(void *ctx, struct slice about, struct slice event) {
     struct user *u = ctx;
-    int64_t folder = mailbox_changed_folder(event);
+    uint64_t modseq;
+    int64_t folder = mailbox_changed_folder(event, &modseq);
     (void)about;
-    for (struct session *s = u->sessions; s; s = s->user_next) {
-        if (s->state != SESSION_SELECTED || (folder && (int64_t)s->view.folder_id != folder)) continue;
-        s->stale = true;
-        s->look = s->idling;
-        if (s->look) life_wake(&s->life);
-    }
+    snapshots_news(u->imapd->snapshots, slice_of(u->id), (uint32_t)folder, modseq);
 }
 
 struct user *user_join(struct session *s, struct slice id) {
@@ -64,6 +59,7 @@ void user_leave(struct session *s) {
     else
         u->sessions = s->user_next;
     if (s->user_next) s->user_next->user_previous = s->user_previous;
+    s->user_previous = s->user_next = NULL;
     s->user = NULL;
     if (--u->session_count) return;
     struct user **at = &s->imapd->users[bucket_of(slice_of(u->id))];

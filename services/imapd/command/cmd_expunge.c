@@ -4,12 +4,12 @@
 
 static void on_expunged(void *ctx, int error, size_t count, const uint32_t uids[], uint64_t modseq) {
     struct session *s = ctx;
-    (void)uids;
     if (!session_resume(s)) return;
     if (error) {
         session_no_store(s, error);
         return;
     }
+    snapshot_learn_removed(s->view.viewer.snapshot, count, uids, modseq);
     if (count) publish_changed(s, s->view.folder_id, modseq, "expunged");
     if (s->qresync && count)
         session_ok(s, "[HIGHESTMODSEQ %llu] EXPUNGE done", (unsigned long long)modseq);

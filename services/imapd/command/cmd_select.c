@@ -1,6 +1,5 @@
 /* SELECT and EXAMINE with CONDSTORE and QRESYNC (RFC 9051 §6.3.2, RFC 7162 §3.2.5), CLOSE,
  * UNSELECT. */
-#include "libcommon/base/clock.h"
 #include "services/imapd/imapd.h"
 
 struct select_job {
@@ -12,6 +11,8 @@ struct select_job {
     uint64_t modseq;
     bool has_known;
     struct set known; /* uids that the client knows */
+    size_t at;        /* messages whose changes were told */
+    struct snapshot_look look;
 };
 
 /* "(CONDSTORE)" and "(QRESYNC (uidvalidity modseq [known [(sequences uids)]]))" */
@@ -40,7 +41,7 @@ static bool parse_parameters(struct session *s, struct parser *p, struct select_
     return parse_char(p, ')');
 }
 
-static void write_selected(struct session *s, const struct mailbox_folder *folder) {
+static void write_selected(struct session *s) {
     struct view *v = &s->view;
     size_t unseen = 0;
     buf_add_str(&s->out, "* ");
@@ -53,10 +54,9 @@ static void write_selected(struct session *s, const struct mailbox_folder *folde
         write_flag_names(s, ~(uint64_t)0);
         buf_add_str(&s->out, " \\*)] Flags permitted\r\n");
     }
-    session_untagged(s, "%zu EXISTS\r\n", v->count);
+    tell_exists(s);
     if (!s->rev2) {
-        session_untagged(s, "0 RECENT\r\n");
-        while (unseen < v->count && v->records[unseen].flags & MAILBOX_SEEN) unseen++;
+        while (unseen < v->count && view_at(v, unseen)->flags & MAILBOX_SEEN) unseen++;
         if (unseen < v->count) session_untagged(s, "OK [UNSEEN %zu] First unseen message\r\n", unseen + 1);
     }
     session_untagged(s, "OK [UIDVALIDITY %u] UIDs are valid\r\n", v->uidvalidity);
@@ -64,7 +64,7 @@ static void write_selected(struct session *s, const struct mailbox_folder *folde
     session_untagged(s, "OK [HIGHESTMODSEQ %llu] Highest mod-sequence\r\n", (unsigned long long)v->modseq);
     if (s->rev2) {
         buf_add_str(&s->out, "* LIST () \"/\" ");
-        name_to_client(s, folder->name);
+        name_to_client(s, snapshot_name(v->viewer.snapshot));
         buf_add_str(&s->out, "\r\n");
     }
 }
@@ -76,6 +76,20 @@ static void end(struct session *s) {
 
 /* The changes since a client's last session (RFC 7162 §3.2.5): vanished uids that it may know, then
  * changed flags. */
+static bool resync_step(struct session *s) {
+    struct select_job *job = s->job;
+    const struct view *v = &s->view;
+    size_t stop = job->at + LIMIT_STEP_RECORDS;
+    for (; job->at < v->count && job->at < stop && s->out.n < LIMIT_STEP_OUTPUT; job->at++) {
+        const struct mailbox_record *r = view_at(v, job->at);
+        if (r->modseq <= job->modseq || !set_has(&job->known, r->uid)) continue;
+        session_untagged(s, "%zu FETCH (UID %u ", job->at + 1, r->uid);
+        write_flags_of(s, r);
+        buf_printf(&s->out, " MODSEQ (%llu))\r\n", (unsigned long long)r->modseq);
+    }
+    return job->at == v->count;
+}
+
 static void on_resync(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count,
                       const struct mailbox_record records[], size_t vanished_count, const uint32_t vanished[]) {
     struct session *s = ctx;
@@ -98,36 +112,14 @@ static void on_resync(void *ctx, int error, const struct mailbox_folder *folder,
     write_vanished(&gone, v, &job->known, full, vanished_count, vanished);
     if (gone.n) session_untagged(s, "VANISHED (EARLIER) %s\r\n", buf_str(&gone));
     buf_free(&gone);
-    for (size_t i = 0; i < v->count; i++) {
-        const struct mailbox_record *r = &v->records[i];
-        if (r->modseq <= job->modseq || !set_has(&job->known, r->uid)) continue;
-        session_untagged(s, "%zu FETCH (UID %u ", i + 1, r->uid);
-        write_flags(s, r->flags);
-        buf_printf(&s->out, " MODSEQ (%llu))\r\n", (unsigned long long)r->modseq);
-    }
-    end(s);
+    session_steps(s, resync_step, end);
 }
 
-static void on_sync(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count,
-                    const struct mailbox_record records[], size_t vanished_count, const uint32_t vanished[]) {
-    struct session *s = ctx;
-    (void)full, (void)vanished_count, (void)vanished;
-    if (!session_resume(s)) return;
+static void selected(struct session *s) {
     struct select_job *job = s->job;
-    if (error) {
-        session_no_store(s, error);
-        return;
-    }
-    struct view *v = &s->view;
-    view_take_folder(v, folder);
-    v->read_only = job->read_only;
-    view_reserve(v, count);
-    for (size_t i = 0; i < count; i++) view_append(v, &records[i]);
-    s->state = SESSION_SELECTED;
-    s->stale = false;
-    s->refreshed_us = clock_monotonic_us();
+    const struct view *v = &s->view;
     if (job->had_selected) session_untagged(s, "OK [CLOSED] Previous mailbox closed\r\n");
-    write_selected(s, folder);
+    write_selected(s);
     if (!job->resync || job->uidvalidity != v->uidvalidity) {
         end(s);
         return;
@@ -136,14 +128,32 @@ static void on_sync(void *ctx, int error, const struct mailbox_folder *folder, b
     mailbox_sync(session_redis(s), session_user(s), v->folder_id, job->modseq, on_resync, s);
 }
 
+static void on_look(void *ctx, int error) {
+    struct session *s = ctx;
+    if (!session_resume(s)) return;
+    struct select_job *job = s->job;
+    struct view *v = &s->view;
+    if (error) {
+        session_unselect(s);
+        session_no_store(s, error);
+        return;
+    }
+    view_open(v, job->read_only);
+    s->state = SESSION_SELECTED;
+    s->exists_heard_uid = view_last_uid(v);
+    session_take_recent(s, v->told, 0, selected);
+}
+
 static void on_folders(void *ctx, int error, size_t count, const struct mailbox_folder folders[]) {
     struct session *s = ctx;
     if (!session_resume(s)) return;
     struct select_job *job = s->job;
     const struct mailbox_folder *folder = session_folder(s, error, count, folders, job->name, "NONEXISTENT");
     if (!folder) return;
+    session_select(s, folder->id);
     session_wait(s);
-    mailbox_sync(session_redis(s), session_user(s), folder->id, 0, on_sync, s);
+    job->look = (struct snapshot_look){.done = on_look, .ctx = s};
+    snapshot_look(s->view.viewer.snapshot, &job->look);
 }
 
 static void select_folder(struct session *s, struct parser *p, bool read_only) {

@@ -1,12 +1,20 @@
 /* STORE (RFC 9051 §6.4.6) with UNCHANGEDSINCE (RFC 7162 §3.1.3). */
 #include "services/imapd/imapd.h"
 
+struct to_tell {
+    uint32_t uid;
+    bool flags; /* or only the mod-sequence */
+};
+
 struct store_job {
     bool silent;
     enum mailbox_store_how how;
     uint64_t unchanged_since;
     bool conditional;
     struct flag_list flags;
+    struct to_tell *tell;
+    size_t tell_count, told;
+    const char *code; /* of the response */
 };
 
 static void write_modified(struct session *s, struct buf *out, size_t count, const uint32_t refused[]) {
@@ -23,20 +31,54 @@ static void write_modified(struct session *s, struct buf *out, size_t count, con
     buf_add_str(out, "] ");
 }
 
-/* The name of a new keyword is known only after the next check for changes: records with bits
- * unknown to the view wait for it. */
-static bool has_unknown_keyword(const struct view *v, uint64_t flags) {
-    return v->keyword_count < MAILBOX_KEYWORDS_MAX && flags >> (MAILBOX_KEYWORD_SHIFT + v->keyword_count);
+/* The bits that the command names, as far as the view knows its keywords. */
+static uint64_t bits_of(const struct view *v, const struct flag_list *flags) {
+    uint64_t bits = flags->system;
+    for (size_t i = 0; i < flags->keyword_count; i++)
+        for (size_t k = 0; k < v->keyword_count; k++)
+            if (slice_equal_nocase(flags->keywords[i], slice_of(v->keywords[k])))
+                bits |= (uint64_t)1 << (MAILBOX_KEYWORD_SHIFT + k);
+    return bits;
 }
 
-/* The record's flags after the change, if no other session changed them in the meantime. */
-static uint64_t flags_expected(const struct view *v, const struct store_job *job, uint64_t before) {
-    uint64_t bits = job->flags.system;
-    for (size_t i = 0; i < job->flags.keyword_count; i++)
-        for (size_t k = 0; k < v->keyword_count; k++)
-            if (slice_equal_nocase(job->flags.keywords[i], slice_of(v->keywords[k])))
-                bits |= (uint64_t)1 << (MAILBOX_KEYWORD_SHIFT + k);
-    return job->how == MAILBOX_ADD ? before | bits : job->how == MAILBOX_REMOVE ? before & ~bits : bits;
+/* A record's flags after the change, if no other session changed them in the meantime. */
+static uint64_t flags_expected(enum mailbox_store_how how, uint64_t bits, uint64_t before) {
+    return how == MAILBOX_ADD ? before | bits : how == MAILBOX_REMOVE ? before & ~bits : bits;
+}
+
+static bool tell_step(struct session *s) {
+    struct store_job *job = s->job;
+    for (; job->told < job->tell_count && s->out.n < LIMIT_STEP_OUTPUT; job->told++) {
+        const struct to_tell *t = &job->tell[job->told];
+        const struct mailbox_record *r = view_find(&s->view, t->uid);
+        if (!r) continue;
+        if (t->flags)
+            tell_flags(s, r);
+        else /* SILENT still reports the mod-sequence (RFC 7162 §3.1.3) */
+            session_untagged(s, "%zu FETCH (UID %u MODSEQ (%llu))\r\n", view_sequence(&s->view, r), r->uid,
+                             (unsigned long long)r->modseq);
+    }
+    return job->told == job->tell_count;
+}
+
+static void end(struct session *s) {
+    const struct store_job *job = s->job;
+    session_ok_quietly(s, "%sSTORE done", job->code);
+}
+
+/* What is to be told of the changed messages. Another session's change that came with this one is
+ * told also when the client asked for silence. Those with a new keyword are told by the check for
+ * changes at the end of the command, which reads its name. */
+static void plan(struct session *s, size_t count, const struct mailbox_record changed[]) {
+    struct store_job *job = s->job;
+    uint64_t bits = bits_of(&s->view, &job->flags);
+    job->tell = arena_alloc(s->arena, (count + 1) * sizeof *job->tell);
+    for (size_t i = 0; i < count; i++) {
+        const struct mailbox_record *r = view_find(&s->view, changed[i].uid);
+        if (!r || !view_knows_flags(&s->view, changed[i].flags)) continue;
+        bool flags = !job->silent || changed[i].flags != flags_expected(job->how, bits, r->flags);
+        if (flags || s->condstore) job->tell[job->tell_count++] = (struct to_tell){changed[i].uid, flags};
+    }
 }
 
 static void on_stored(void *ctx, int error, size_t changed_count, const struct mailbox_record changed[],
@@ -48,33 +90,17 @@ static void on_stored(void *ctx, int error, size_t changed_count, const struct m
         session_no_store(s, error);
         return;
     }
-    bool new_keyword = false;
     uint64_t modseq = 0;
-    for (size_t i = 0; i < changed_count; i++) {
-        struct mailbox_record *r = view_find(&s->view, changed[i].uid);
+    for (size_t i = 0; i < changed_count; i++)
         if (changed[i].modseq > modseq) modseq = changed[i].modseq;
-        if (!r) continue;
-        if (has_unknown_keyword(&s->view, changed[i].flags)) {
-            new_keyword = true;
-            continue;
-        }
-        bool foreign = changed[i].flags != flags_expected(&s->view, job, r->flags); /* another session's, to be told */
-        *r = changed[i];
-        if (!job->silent || foreign) {
-            tell_flags(s, r);
-        } else if (s->condstore) { /* SILENT still reports the mod-sequence (RFC 7162 §3.1.3) */
-            session_untagged(s, "%zu FETCH (UID %u MODSEQ (%llu))\r\n", view_sequence(&s->view, r), r->uid,
-                             (unsigned long long)r->modseq);
-        }
-    }
+    plan(s, changed_count, changed);
+    view_learn(&s->view, changed_count, changed);
     if (changed_count) publish_changed(s, s->view.folder_id, modseq, "flags");
     struct buf code = {0};
     write_modified(s, &code, refused_count, refused);
-    if (new_keyword)
-        session_ok_looking(s, "%sSTORE done", buf_str(&code));
-    else
-        session_ok_quietly(s, "%sSTORE done", buf_str(&code));
+    job->code = arena_copy(s->arena, buf_slice(&code));
     buf_free(&code);
+    session_steps(s, tell_step, end);
 }
 
 static bool parse_action(struct parser *p, struct store_job *job) {

@@ -1,6 +1,21 @@
 /* Converts a sequence set to uids of the selected folder. */
 #include "services/imapd/imapd.h"
 
+/* The uids of the messages from this index up to before `end`. */
+static size_t take_uids(const struct view *v, size_t from, size_t end, uint32_t uids[], size_t n) {
+    while (from < end) {
+        size_t got = view_uids(v, from, end - from, uids + n);
+        n += got;
+        from += got;
+    }
+    return n;
+}
+
+/* The index of the first message after this uid. */
+static size_t after_uid(const struct view *v, uint32_t uid) {
+    return uid == UINT32_MAX ? v->count : view_lower(v, uid + 1);
+}
+
 int resolve_set(struct session *s, struct set *set, uint32_t **uids, size_t *count) {
     const struct view *v = &s->view;
     size_t n = 0;
@@ -19,7 +34,7 @@ int resolve_set(struct session *s, struct set *set, uint32_t **uids, size_t *cou
         *count = 0;
         return 0;
     }
-    set_resolve(set, s->by_uid ? (v->count ? v->records[v->count - 1].uid : 0) : (uint32_t)v->count);
+    set_resolve(set, s->by_uid ? (view_last_uid(v)) : (uint32_t)v->count);
     if (!s->by_uid) {
         size_t total = 0;
         for (size_t i = 0; i < set->count; i++) {
@@ -28,22 +43,16 @@ int resolve_set(struct session *s, struct set *set, uint32_t **uids, size_t *cou
         }
         *uids = arena_alloc(s->arena, (total + 1) * sizeof **uids);
         for (size_t i = 0; i < set->count; i++)
-            for (uint32_t q = set->ranges[i].first; q <= set->ranges[i].last; q++) (*uids)[n++] = v->records[q - 1].uid;
+            n = take_uids(v, set->ranges[i].first - 1, set->ranges[i].last, *uids, n);
         *count = n;
         return 0;
     }
     size_t total = 0;
-    for (int pass = 0; pass < 2; pass++) {
-        if (pass) *uids = arena_alloc(s->arena, (total + 1) * sizeof **uids);
-        for (size_t i = 0; i < set->count; i++)
-            for (size_t at = view_lower(v, set->ranges[i].first);
-                 at < v->count && v->records[at].uid <= set->ranges[i].last; at++) {
-                if (pass)
-                    (*uids)[n++] = v->records[at].uid;
-                else
-                    total++;
-            }
-    }
+    for (size_t i = 0; i < set->count; i++)
+        total += after_uid(v, set->ranges[i].last) - view_lower(v, set->ranges[i].first);
+    *uids = arena_alloc(s->arena, (total + 1) * sizeof **uids);
+    for (size_t i = 0; i < set->count; i++)
+        n = take_uids(v, view_lower(v, set->ranges[i].first), after_uid(v, set->ranges[i].last), *uids, n);
     *count = n;
     return 0;
 }

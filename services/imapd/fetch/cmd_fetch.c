@@ -1,12 +1,12 @@
-/* FETCH (RFC 9051 §6.4.5) with CHANGEDSINCE and VANISHED (RFC 7162 §3.1.4, §3.2.6), in the order in
- * which it happens: parse, filter by mod-sequence, set \Seen, then message by message. Metadata
- * comes from the view; envelopes and structures from the store's cache, a batch at a time; whole
- * messages one by one, with a few requested ahead. No output is produced while much of it is still
- * unsent. */
+/* FETCH (RFC 9051 §6.4.5) with CHANGEDSINCE and VANISHED (RFC 7162 §3.1.4, §3.2.6) and PARTIAL (RFC 9394), in the order
+ * in which it happens: parse, filter by mod-sequence, set \Seen, then message by message. Metadata comes from the view;
+ * envelopes and structures from the store's cache, a batch at a time; whole messages one by one, with a few requested
+ * ahead. No output is produced while much of it is still unsent. */
 #include <stdlib.h>
 
 #include "libcommon/base/clock.h"
 #include "services/imapd/fetch/fetch.h"
+#include "services/imapd/search/results.h"
 
 struct slot {
     struct session *s;
@@ -26,6 +26,8 @@ struct fetch_job {
     size_t count, next;
     uint64_t changed_since;
     bool vanished;
+    bool has_partial;
+    struct partial_range partial;
     bool missing, unknown_encoding, no_room;
     int error;
     int in_flight; /* messages asked for and not yet written, or 1: a batch was asked for */
@@ -82,9 +84,7 @@ static bool is_flagged(const struct fetch_job *job, uint32_t uid) {
 /* The event, once per message and session; a client that reads a whole mailbox is not told of
  * message by message. */
 static void tell_fetched(struct session *s, const struct mailbox_record *r) {
-    bool *told = &s->view.fetched[r - s->view.records];
-    if (*told) return;
-    *told = true;
+    if (!view_mark_fetched(&s->view, r->uid)) return;
     int64_t now = clock_monotonic_us();
     if (now - s->fetched_since_us > 60 * 1000000) {
         s->fetched_since_us = now;
@@ -321,13 +321,11 @@ static void on_seen(void *ctx, int error, size_t changed_count, const struct mai
     job->flagged = arena_alloc(s->arena, job->count * sizeof *job->flagged + 1);
     size_t at = 0;
     for (size_t i = 0; i < changed_count; i++) {
-        struct mailbox_record *r = view_find(&s->view, changed[i].uid);
         if (changed[i].modseq > modseq) modseq = changed[i].modseq;
-        if (!r) continue;
-        *r = changed[i];
-        while (at < job->count && job->uids[at] < r->uid) at++;
-        if (at < job->count && job->uids[at] == r->uid) job->flagged[at] = true;
+        while (at < job->count && job->uids[at] < changed[i].uid) at++;
+        if (at < job->count && job->uids[at] == changed[i].uid) job->flagged[at] = true;
     }
+    view_learn(&s->view, changed_count, changed);
     if (changed_count) publish_changed(s, s->view.folder_id, modseq, "flags");
     run(s);
 }
@@ -368,16 +366,26 @@ static void on_vanished(void *ctx, int error, const struct mailbox_folder *folde
     set_seen(s);
 }
 
-/* "(CHANGEDSINCE 12345 VANISHED)" */
+/* "(CHANGEDSINCE 12345 VANISHED PARTIAL 1:100)" */
 static bool parse_modifiers(struct parser *p, struct fetch_job *job) {
     if (!parse_char(p, '(')) return false;
     do {
         if (parse_word(p, "VANISHED"))
             job->vanished = true;
-        else if (!parse_word(p, "CHANGEDSINCE") || !parse_space(p) || !parse_u64(p, &job->changed_since))
+        else if (!job->has_partial && parse_word(p, "PARTIAL")) {
+            if (!parse_space(p) || !parse_partial(p, &job->partial)) return false;
+            job->has_partial = true;
+        } else if (!parse_word(p, "CHANGEDSINCE") || !parse_space(p) || !parse_u64(p, &job->changed_since))
             return false;
     } while (parse_space(p));
     return parse_char(p, ')') && (!job->vanished || job->changed_since);
+}
+
+/* RFC 9394 §3.3: first the part, then CHANGEDSINCE (§3.4). */
+static void keep_part(struct fetch_job *job) {
+    size_t from;
+    job->count = partial_of(&job->partial, job->count, &from);
+    job->uids += from;
 }
 
 static void keep_changed(struct session *s) {
@@ -402,7 +410,7 @@ void cmd_fetch(struct session *s, struct parser *p) {
     job->batch = LIMIT_CACHED_FIRST;
     bool ok = parse_space(p) && parse_set(p, &job->set) && parse_space(p) && parse_fetch_items(p, &job->items);
     if (ok && parse_space(p)) ok = parse_modifiers(p, job);
-    if (!ok || !parse_end(p) || (job->vanished && (!s->by_uid || !s->qresync))) {
+    if (!ok || !parse_end(p) || (job->vanished && (!s->by_uid || !s->qresync)) || (job->has_partial && !s->by_uid)) {
         session_bad(s, "FETCH requires a message set and data items");
         return;
     }
@@ -412,6 +420,7 @@ void cmd_fetch(struct session *s, struct parser *p) {
         return;
     }
     if (job->items.has_modseq || job->changed_since) s->condstore = true;
+    if (job->has_partial) keep_part(job);
     if (job->changed_since) keep_changed(s);
     if (!job->vanished) {
         set_seen(s);

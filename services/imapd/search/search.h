@@ -19,13 +19,16 @@ enum search_kind {
     SEARCH_SENT_BEFORE, /* compared with the Date field */
     SEARCH_SENT_ON,
     SEARCH_SENT_SINCE,
+    SEARCH_OLDER, /* number: a time, compared with INTERNALDATE (RFC 5032) */
+    SEARCH_YOUNGER,
     SEARCH_LARGER,
     SEARCH_SMALLER,
     SEARCH_MODSEQ,
     SEARCH_HEADER, /* field, text */
     SEARCH_BODY,
     SEARCH_TEXT,
-    SEARCH_NEVER,
+    SEARCH_RECENT, /* \Recent of sessions before IMAP4rev2 */
+    SEARCH_NEW,    /* recent and not seen */
 };
 
 /* The data that the evaluation needs. */

@@ -1,5 +1,6 @@
 /* The grammar of search keys (RFC 9051 §9 search-key; RFC 3501 for OLD, NEW, RECENT). Depth and
  * number are bounded. */
+#include "libcommon/base/clock.h"
 #include "services/imapd/search/search.h"
 #include "services/imapd/search/search_text.h"
 
@@ -59,10 +60,9 @@ static struct search_key *parse_simple(struct context *c, struct parser *p) {
                  {"UNDRAFT", SEARCH_FLAG, MAILBOX_DRAFT, true},
                  {"UNFLAGGED", SEARCH_FLAG, MAILBOX_FLAGGED, true},
                  {"UNSEEN", SEARCH_FLAG, MAILBOX_SEEN, true},
-                 {"OLD", SEARCH_ALL, 0, false}, /* \Recent does not exist here: no message is new,
-                                                   all are old */
-                 {"NEW", SEARCH_NEVER, 0, false},
-                 {"RECENT", SEARCH_NEVER, 0, false}};
+                 {"OLD", SEARCH_RECENT, 0, true}, /* RFC 3501 §6.4.4 */
+                 {"NEW", SEARCH_NEW, 0, false},
+                 {"RECENT", SEARCH_RECENT, 0, false}};
     (void)c;
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (parse_word(p, words[i].word)) {
@@ -78,7 +78,7 @@ static struct search_key *parse_with_argument(struct context *c, struct parser *
     static const struct {
         const char *word;
         enum search_kind kind;
-        char argument; /* d: date, n: number, t: text, a: keyword, f: field and text */
+        char argument; /* d: date, n: number, s: seconds before now, t: text, a: keyword, f: field and text */
         const char *field;
         enum search_need need;
         bool negated;
@@ -88,6 +88,8 @@ static struct search_key *parse_with_argument(struct context *c, struct parser *
                  {"SENTBEFORE", SEARCH_SENT_BEFORE, 'd', "", NEED_HEADER, false},
                  {"SENTON", SEARCH_SENT_ON, 'd', "", NEED_HEADER, false},
                  {"SENTSINCE", SEARCH_SENT_SINCE, 'd', "", NEED_HEADER, false},
+                 {"OLDER", SEARCH_OLDER, 's', "", NEED_RECORD, false},
+                 {"YOUNGER", SEARCH_YOUNGER, 's', "", NEED_RECORD, false},
                  {"LARGER", SEARCH_LARGER, 'n', "", NEED_RECORD, false},
                  {"SMALLER", SEARCH_SMALLER, 'n', "", NEED_RECORD, false},
                  {"KEYWORD", SEARCH_KEYWORD, 'a', "", NEED_RECORD, false},
@@ -106,6 +108,7 @@ static struct search_key *parse_with_argument(struct context *c, struct parser *
         struct search_key *k = key_create(p, words[i].kind);
         int64_t day;
         uint64_t number;
+        uint32_t seconds;
         struct slice text;
         *bad = true;
         if (!parse_space(p)) return NULL;
@@ -117,6 +120,10 @@ static struct search_key *parse_with_argument(struct context *c, struct parser *
         case 'n':
             if (!parse_u64(p, &number)) return NULL;
             k->number = number;
+            break;
+        case 's': /* RFC 5032 §3: an interval, not 0 */
+            if (!parse_u32(p, &seconds) || !seconds) return NULL;
+            k->number = (uint64_t)(clock_wall_ms() / 1000 - seconds);
             break;
         case 'a':
             if (!parse_atom(p, &text)) return NULL;
@@ -166,7 +173,7 @@ static struct search_key *parse_numbers(struct context *c, struct parser *p, enu
         for (size_t i = 0; i < c->session->saved_count; i++)
             k->set.ranges[k->set.count++] = (struct range){c->session->saved[i], c->session->saved[i]};
     }
-    uint32_t largest_uid = v->count ? v->records[v->count - 1].uid : 0;
+    uint32_t largest_uid = view_last_uid(v);
     set_resolve(&k->set, k->kind == SEARCH_UID ? largest_uid : (uint32_t)v->count);
     return k;
 }

@@ -50,7 +50,9 @@ static void answers(struct arena *arena, struct slice text) {
     }
     deliver_reply_read(arena, text, &delivered);
     mailbox_changed_read(arena, text, &changed);
-    if (mailbox_changed_folder(text) != changed.folder) abort();
+    uint64_t modseq;
+    if (mailbox_changed_folder(text, &modseq) != changed.folder) abort();
+    if (modseq != (changed.modseq > 0 ? (uint64_t)changed.modseq : 0)) abort();
     sign_reply_read(arena, text, &headers);
     buf_free(&out);
 }

@@ -15,9 +15,11 @@ static void write_gaps(struct buf *out, const struct view *v, const struct set *
     for (size_t i = 0; i < known->count; i++) {
         uint32_t next = known->ranges[i].first, last = known->ranges[i].last;
         if (last >= v->uidnext) last = v->uidnext - 1;
-        for (size_t at = view_lower(v, next); at < v->count && v->records[at].uid <= last; at++) {
-            if (v->records[at].uid > next) write_range(out, next, v->records[at].uid - 1);
-            next = v->records[at].uid + 1;
+        for (size_t at = view_lower(v, next); at < v->count; at++) {
+            uint32_t uid = view_at(v, at)->uid;
+            if (uid > last) break;
+            if (uid > next) write_range(out, next, uid - 1);
+            next = uid + 1;
         }
         write_range(out, next, last);
     }
