@@ -93,6 +93,8 @@ static void on_body(void *ctx, int error) {
     struct putting *p = ctx;
     if (error)
         finish(p, error);
+    else if (p->held)
+        queue_parcel_commit_stored(p->redis, p->parcel, on_entry, p);
     else
         queue_parcel_commit(p->redis, p->parcel, on_entry, p);
 }

@@ -5,7 +5,7 @@
 #define POSTBUS_OUTBOX_OUTBOX_H
 
 #include "libcommon/bus/bus.h"
-#include "libcommon/outbox/envelope.h"
+#include "libcommon/codec/envelope.h"
 #include "libcommon/store/redis.h"
 
 /* error: 0 or enum store_error. STORE_UNAVAILABLE: it is unknown whether the message is in the
@@ -24,7 +24,8 @@ void outbox_commit(struct redis *r, struct bus *b, const struct envelope *e, str
  * "\n"; see blob.h): the queue's reference is added first, the held ones are released after the
  * commit. For a message whose direct delivery did not end in time. `held` must not contain a
  * reference of a delivery that may have happened (no answer, or "unavailable"), because the mailbox
- * may need it. STORE_NOT_FOUND: the body no longer exists. */
+ * may need it. Works also when Redis is at its maxmemory: some mailboxes may have the message, so
+ * that refusing the rest would make the sender repeat it to them. STORE_NOT_FOUND: the body no longer exists. */
 void outbox_commit_stored(struct redis *r, struct bus *b, const struct envelope *e, struct slice held,
                           outbox_done_fn *done, void *ctx);
 

@@ -9,7 +9,7 @@
 #ifndef POSTBUS_STORE_QUEUE_H
 #define POSTBUS_STORE_QUEUE_H
 
-#include "libcommon/outbox/envelope.h"
+#include "libcommon/codec/envelope.h"
 #include "libcommon/store/redis.h"
 
 enum { QUEUE_SHARDS = 16, QUEUE_LEASE_MAX = 256, QUEUE_TEXT_MAX = 64 * 1024 };
@@ -57,6 +57,9 @@ int queue_unpack_text(struct slice packed, size_t size, struct buf *out);
 struct queue_parcel;
 struct queue_parcel *queue_parcel_create(const struct envelope *e);
 void queue_parcel_commit(struct redis *r, const struct queue_parcel *p, queue_done_fn *done, void *ctx);
+/* For a message whose body was stored before, and which some mailboxes may have: works also when
+ * Redis is at its maxmemory. */
+void queue_parcel_commit_stored(struct redis *r, const struct queue_parcel *p, queue_done_fn *done, void *ctx);
 void queue_parcel_destroy(struct queue_parcel *p); /* NULL is allowed */
 
 /* entries[i]: owned by the receiver, which destroys each. An entry that cannot be read has only its

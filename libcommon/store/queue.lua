@@ -450,6 +450,9 @@ end
 
 redis.register_function('queue_commit', commit)
 redis.register_function('queue_commit_text', commit_text)
+-- The same for a message whose body is stored already: it may be in some mailboxes, so the rest of it must be accepted.
+-- What this adds at the memory limit is bounded by the bodies that were accepted before.
+redis.register_function { function_name = 'queue_commit_stored', callback = commit, flags = { 'allow-oom' } }
 redis.register_function { function_name = 'queue_lease', callback = lease, flags = { 'allow-oom' } }
 redis.register_function { function_name = 'queue_extend', callback = extend, flags = { 'allow-oom' } }
 redis.register_function { function_name = 'queue_record', callback = record, flags = { 'allow-oom' } }

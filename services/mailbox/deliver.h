@@ -5,7 +5,12 @@
 
 #include "services/mailbox/mailbox_service.h"
 
-enum { DELIVER_MESSAGES_MAX = 64, DELIVER_RCPTS_MAX = 1000, DELIVER_BYTES_MAX = 700 * 1024 };
+enum {
+    DELIVER_MESSAGES_MAX = 64,
+    DELIVER_RCPTS_MAX = 1000,
+    DELIVER_BYTES_MAX = 700 * 1024,
+    DELIVER_PREFIX_MAX = 16 * 1024
+};
 
 struct deliver_rcpt {
     struct slice rcpt, user;
@@ -20,7 +25,8 @@ struct deliver_rcpt {
 struct deliver_message {
     struct deliver_request *request;
     struct slice id, from, folder, attempt;
-    uint64_t size; /* bytes of the body */
+    struct slice prefix; /* header fields before the body, after those of each recipient */
+    uint64_t size;       /* bytes of the body */
     int64_t date;
     bool held; /* the requester has added the references to the blob */
     struct slice listing;
@@ -39,7 +45,8 @@ struct deliver_request {
     struct arena *arena;
     size_t bytes, count, rcpt_count;
     struct deliver_message *messages;
-    size_t waiting; /* messages that are not complete */
+    size_t waiting;                          /* messages that are not complete */
+    void (*done)(struct deliver_message *d); /* called once for each message */
 };
 
 /* Reads a request's JSON text into r (arena set). NULL, or its fault. If a recipient or a message
@@ -50,9 +57,8 @@ void deliver_write(const struct deliver_request *r, struct buf *out);
 /* The word for an outcome: "delivered", "over_quota", … */
 const char *deliver_result(int error);
 
-/* Delivers one message to those of its recipients that have no error yet; then
- * deliver_message_done(). */
+/* Delivers one message to those of its recipients that have no error yet; then its request's
+ * `done`. */
 void deliver_message(struct deliver_message *d);
-void deliver_message_done(struct deliver_message *d);
 
 #endif

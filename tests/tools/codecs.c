@@ -76,6 +76,7 @@ static void write_deliver(struct buf *out) {
                                      .date = 1795513277,
                                      .held = true,
                                      .listing = SLICE("\0\1\2\xff"),
+                                     .prefix = SLICE("Received: by \"mx\"\r\n\tfor <a@x.test>\r\n"),
                                      .count = 2,
                                      .rcpts = rcpts};
     most += deliver_ask_bytes(&m);

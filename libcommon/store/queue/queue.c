@@ -137,6 +137,10 @@ void queue_parcel_commit(struct redis *r, const struct queue_parcel *p, queue_do
     call_for(r, pending_on_result, done, ctx, "queue_commit", p->id, p->argc, p->argv);
 }
 
+void queue_parcel_commit_stored(struct redis *r, const struct queue_parcel *p, queue_done_fn *done, void *ctx) {
+    call_for(r, pending_on_result, done, ctx, "queue_commit_stored", p->id, p->argc, p->argv);
+}
+
 void queue_parcel_destroy(struct queue_parcel *p) {
     if (p) arena_destroy(p->arena);
 }

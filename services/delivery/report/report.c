@@ -190,9 +190,15 @@ static void on_original(void *ctx, int error, struct slice message) {
         finish(s, error);
         return;
     }
+    struct buf original = {0};
+    if (!error) {
+        buf_add_slice(&original, s->envelope->prefix);
+        buf_add_slice(&original, message);
+    }
     buf_reset(&s->text);
-    dsn_text(d->worker->hostname, s->id, s->envelope, s->kind, s->count, s->indexes, error ? SLICE("") : message,
+    dsn_text(d->worker->hostname, s->id, s->envelope, s->kind, s->count, s->indexes, buf_slice(&original),
              clock_wall_ms(), &s->text);
+    buf_free(&original);
     bus_request(d->worker->bus, "accounts.resolve",
                 json_pack("{s:s%}", "address", s->envelope->from.p, s->envelope->from.n), RESOLVE_MS, on_resolved, s);
 }

@@ -4,7 +4,7 @@
 #ifndef POSTBUS_DELIVERY_BODY_H
 #define POSTBUS_DELIVERY_BODY_H
 
-#include "libcommon/outbox/envelope.h"
+#include "libcommon/codec/envelope.h"
 #include "libcommon/service/life.h"
 #include "libcommon/store/redis.h"
 

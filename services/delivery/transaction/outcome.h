@@ -2,7 +2,7 @@
 #ifndef POSTBUS_DELIVERY_OUTCOME_H
 #define POSTBUS_DELIVERY_OUTCOME_H
 
-#include "libcommon/outbox/envelope.h"
+#include "libcommon/codec/envelope.h"
 #include "services/delivery/transaction/retry.h"
 
 /* The connection over which a server accepted a recipient. */
