@@ -4,7 +4,8 @@
 enum { MESSAGE_BYTES = 256, RCPT_BYTES = 24, ESCAPED = 6 };
 
 size_t deliver_ask_bytes(const struct deliver_ask_message *m) {
-    size_t n = MESSAGE_BYTES + m->listing.n / 3 * 4 + 4 + m->id.n + m->attempt.n + ESCAPED * (m->from.n + m->folder.n);
+    size_t n = MESSAGE_BYTES + m->listing.n / 3 * 4 + 4 + m->id.n + m->attempt.n +
+               ESCAPED * (m->from.n + m->folder.n + m->prefix.n);
     for (size_t i = 0; i < m->count; i++) n += RCPT_BYTES + ESCAPED * m->rcpts[i].rcpt.n + m->rcpts[i].user.n;
     return n;
 }
@@ -28,6 +29,7 @@ bool deliver_ask_add(struct json_put *j, const struct deliver_ask_message *m) {
     json_put_integer(j, "date", m->date);
     json_put_text(j, "attempt", m->attempt);
     json_put_bool(j, "held", m->held);
+    if (m->prefix.n) json_put_text(j, "prefix", m->prefix);
     if (m->held && m->listing.n) json_put_base64(j, "listing_b64", m->listing);
     json_put_array(j, "rcpts");
     for (size_t i = 0; i < m->count; i++) {

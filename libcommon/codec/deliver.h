@@ -12,7 +12,12 @@
 
 #include "libcommon/base/json.h"
 
-enum { DELIVER_ASK_MESSAGES = 64, DELIVER_ASK_RCPTS = 1000, DELIVER_ASK_BYTES = 700 * 1024 };
+enum {
+    DELIVER_ASK_MESSAGES = 64,
+    DELIVER_ASK_RCPTS = 1000,
+    DELIVER_ASK_BYTES = 700 * 1024,
+    DELIVER_ASK_PREFIX = 16 * 1024 /* bytes of a message's prefix */
+};
 
 struct deliver_ask_rcpt {
     struct slice rcpt, user;
@@ -25,6 +30,8 @@ struct deliver_ask_message {
     bool held;            /* the requester has added the references to the body */
     struct slice listing; /* mailbox_listing_build(); used when held; empty: computed from the
                              body */
+    struct slice prefix;  /* header fields, each with CRLF, that the message has before its body;
+                             empty: none */
     size_t count;
     const struct deliver_ask_rcpt *rcpts;
 };

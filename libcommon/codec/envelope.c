@@ -54,7 +54,9 @@ void envelope_encode(const struct envelope *e, struct buf *out) {
     add_text(doc, root, "ret", e->ret);
     add_text(doc, root, "envid", e->envid);
     add_text(doc, root, "folder", e->folder);
+    add_text(doc, root, "prefix", e->prefix);
     if (e->priority) yyjson_mut_obj_add_int(doc, root, "priority", e->priority);
+    add_true(doc, root, "text_in_queue", e->text_in_queue);
     yyjson_mut_val *rcpts = yyjson_mut_obj_add_arr(doc, root, "rcpts");
     if (!rcpts) memory_exhausted();
     for (size_t i = 0; i < e->rcpt_count; i++) {
@@ -154,7 +156,9 @@ static void read_envelope(struct reading *g, struct envelope *e) {
     e->ret = read_text(g, "ret", none);
     e->envid = read_text(g, "envid", none);
     e->folder = read_text(g, "folder", none);
+    e->prefix = read_text(g, "prefix", none);
     e->priority = (int)read_number(g, "priority", -9, 9);
+    e->text_in_queue = read_bool(g, "text_in_queue");
     count = yyjson_arr_size(rcpts);
     if (count == 0 || count > ENVELOPE_RCPTS_MAX) g->damaged = true;
     if (g->damaged) return;

@@ -7,7 +7,7 @@
 #include "libcommon/base/buf.h"
 #include "libcommon/base/ulid.h"
 
-enum { ENVELOPE_RCPTS_MAX = 1000 };
+enum { ENVELOPE_RCPTS_MAX = 1000, ENVELOPE_PREFIX_MAX = 16 * 1024 };
 
 enum envelope_origin { ORIGIN_SUBMISSION, ORIGIN_MX, ORIGIN_BOUNCE, ORIGIN_REPORT };
 enum envelope_body { BODY_7BIT, BODY_8BITMIME, BODY_BINARYMIME };
@@ -39,7 +39,7 @@ struct envelope {
     char id[ULID_BYTES];
     struct slice from; /* reverse-path without <>; empty: the null sender */
     enum envelope_origin origin;
-    uint64_t size;           /* bytes of the whole message */
+    uint64_t size;           /* bytes of the whole message, with the prefix */
     struct slice message_id; /* with <>; empty: none */
     int64_t received_ms;
     bool smtputf8, require_tls;
@@ -47,7 +47,14 @@ struct envelope {
     struct slice ret, envid; /* RET ("full", "hdrs") and ENVID (RFC 3461); empty: none */
     struct slice folder;     /* for local recipients: "Junk" for the verdict quarantine; empty:
                                 INBOX */
+    struct slice prefix;     /* header fields, each with CRLF, that are before the stored body; only
+                                where all recipients have a mailbox here (services/smtpd/body.c);
+                                empty: none. At most ENVELOPE_PREFIX_MAX bytes */
     int priority;            /* -9 … 9, 0: ordinary (RFC 6710) */
+    bool text_in_queue;      /* the message's text is kept with the entry (queue_commit_text), not
+                                as a body in blob.h */
+    struct slice packed;     /* that text, compressed (queue_unpack_text), where a lease has brought it along;
+                                empty: it is read when it is needed. Not encoded. */
     size_t rcpt_count;
     struct envelope_rcpt *rcpts;
 };

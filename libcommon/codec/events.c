@@ -71,6 +71,25 @@ bool mail_refused_write(const struct mail_refused *e, struct buf *out) {
     return !j.failed;
 }
 
+bool mail_sent_write(const struct mail_sent *e, struct buf *out) {
+    struct json_put j = json_put_begin(out);
+    json_put_object(&j, NULL);
+    json_put_text(&j, "rcpt", e->rcpt);
+    if (e->from.p) json_put_text(&j, "from", e->from);
+    json_put_text(&j, "domain", e->domain);
+    json_put_foreign(&j, "host", e->host);
+    json_put_text(&j, "ip", e->ip);
+    json_put_integer(&j, "port", e->port);
+    json_put_text(&j, "tls", e->tls);
+    json_put_text(&j, "cipher", e->cipher);
+    json_put_text(&j, "tls_verified", e->tls_verified);
+    json_put_integer(&j, "code", e->code);
+    json_put_text(&j, "enhanced", e->enhanced);
+    json_put_foreign(&j, "reply", e->reply);
+    json_put_end(&j, '}');
+    return !j.failed;
+}
+
 bool mail_delivered_write(const struct mail_delivered *e, struct buf *out) {
     struct json_put j = json_put_begin(out);
     json_put_object(&j, NULL);

@@ -44,6 +44,14 @@ struct mail_refused {
 };
 bool mail_refused_write(const struct mail_refused *e, struct buf *out);
 
+/* mail.sent: another server accepted it */
+struct mail_sent {
+    struct slice rcpt, from; /* from: {NULL, 0} where it is the message's own */
+    struct slice domain, host, ip, tls, cipher, tls_verified, enhanced, reply;
+    int port, code;
+};
+bool mail_sent_write(const struct mail_sent *e, struct buf *out);
+
 /* mail.delivered: a message of the queue is in a mailbox (of direct deliveries mail.accepted
  * tells) */
 struct mail_delivered {

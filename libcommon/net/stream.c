@@ -23,6 +23,7 @@ struct stream {
     void *ctx;
     SSL *ssl, *next_ssl; /* next_ssl: TLS starts when the plain output has been sent */
     bool next_is_server, connecting, handshaking, paused, closed, finishing, dead, pipelined_before_tls, discarding;
+    bool corked;
     int depth; /* number of our callbacks on the stack: the stream is freed when it is 0 again */
     struct buf line;
     struct event *clock;
@@ -346,6 +347,26 @@ void stream_printf(struct stream *s, const char *format, ...) {
     va_start(ap, format);
     evbuffer_add_vprintf(bufferevent_get_output(s->bev), format, ap);
     va_end(ap);
+}
+
+void stream_cork(struct stream *s) {
+    if (s->ssl || s->connecting || s->closed || stream_pending_output(s)) return;
+    s->corked = true;
+    bufferevent_disable(s->bev, EV_WRITE);
+}
+
+void stream_uncork(struct stream *s) {
+    struct evbuffer *output = bufferevent_get_output(s->bev);
+    if (!s->corked) return;
+    s->corked = false;
+    if (s->closed) return;
+    if (evbuffer_get_length(output)) { /* a bufferevent's output is frozen but for its own writes */
+        evbuffer_unfreeze(output, 1);
+        evbuffer_write(output, s->fd);
+        evbuffer_freeze(output, 1);
+    }
+    bufferevent_enable(s->bev, EV_WRITE); /* writes what is left, and reports errors */
+    if (s->next_ssl && !evbuffer_get_length(output)) switch_to_tls(s);
 }
 
 size_t stream_pending_output(const struct stream *s) { return evbuffer_get_length(bufferevent_get_output(s->bev)); }

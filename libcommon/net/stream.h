@@ -62,6 +62,11 @@ size_t stream_pending_input(const struct stream *s);
 
 void stream_write(struct stream *s, struct slice bytes);
 void stream_printf(struct stream *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Between the two, output is only gathered; then it is passed to the kernel at once, in one write,
+ * which saves a turn of the loop. If nothing is left, there is no STREAM_DRAINED. For a server that
+ * executes several commands one after another; with TLS both do nothing. */
+void stream_cork(struct stream *s);
+void stream_uncork(struct stream *s);
 /* Bytes not yet passed to the kernel: a server stops producing output above its bound and continues
  * at STREAM_DRAINED. */
 size_t stream_pending_output(const struct stream *s);

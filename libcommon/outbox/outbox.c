@@ -11,20 +11,20 @@ struct putting {
     struct redis *redis;
     struct bus *bus;
     char id[ULID_BYTES];
-    struct queue_parcel *parcel;
+    struct queue_parcel *parcel; /* NULL: body and entry are written in one step */
     char *held; /* outbox_commit_stored's references; NULL: none */
     int error;  /* of the entry, while the body is released again */
     outbox_done_fn *done;
     void *ctx;
 };
 
-static struct putting *putting_create(struct redis *r, struct bus *b, const struct envelope *e, outbox_done_fn *done,
-                                      void *ctx) {
+static struct putting *putting_create(struct redis *r, struct bus *b, const struct envelope *e,
+                                      struct queue_parcel *parcel, outbox_done_fn *done, void *ctx) {
     struct putting *p = memory_alloc(sizeof *p);
     p->redis = r;
     p->bus = b;
     memcpy(p->id, e->id, sizeof p->id);
-    p->parcel = queue_parcel_create(e);
+    p->parcel = parcel;
     p->done = done;
     p->ctx = ctx;
     return p;
@@ -67,6 +67,12 @@ static void release_held(struct putting *p) {
     if (count) blob_release(p->redis, slice_of(p->id), count, refs, on_held_released, memory_copy(slice_of(p->id)));
 }
 
+static void wake(const struct putting *p) {
+    char subject[32];
+    snprintf(subject, sizeof subject, "queue.due.%d", queue_shard_of(slice_of(p->id)));
+    bus_wake(p->bus, subject);
+}
+
 static void on_entry(void *ctx, int error) {
     struct putting *p = ctx;
     if (error == QUEUE_GONE) { /* completed before: only the reference that this commit added
@@ -77,9 +83,7 @@ static void on_entry(void *ctx, int error) {
     } else if (error) {
         release_queue_ref(p, error);
     } else {
-        char subject[32];
-        snprintf(subject, sizeof subject, "queue.due.%d", queue_shard_of(slice_of(p->id)));
-        bus_wake(p->bus, subject);
+        wake(p);
         if (p->held) release_held(p);
         finish(p, 0);
     }
@@ -89,20 +93,40 @@ static void on_body(void *ctx, int error) {
     struct putting *p = ctx;
     if (error)
         finish(p, error);
+    else if (p->held)
+        queue_parcel_commit_stored(p->redis, p->parcel, on_entry, p);
     else
         queue_parcel_commit(p->redis, p->parcel, on_entry, p);
 }
 
+/* Mail of other sites that is forwarded has a body, because verifier.explain reads it. */
+static bool is_from_here_to_other_sites(const struct envelope *e) {
+    if (e->origin == ORIGIN_MX) return false;
+    for (size_t i = 0; i < e->rcpt_count; i++)
+        if (e->rcpts[i].user.n) return false;
+    return true;
+}
+
+static void on_whole(void *ctx, int error) {
+    struct putting *p = ctx;
+    if (!error) wake(p);
+    finish(p, error == QUEUE_GONE ? 0 : error);
+}
+
 void outbox_commit(struct redis *r, struct bus *b, const struct envelope *e, struct slice text, outbox_done_fn *done,
                    void *ctx) {
+    if (text.n <= QUEUE_TEXT_MAX && is_from_here_to_other_sites(e)) {
+        queue_commit_text(r, e, text, on_whole, putting_create(r, b, e, NULL, done, ctx));
+        return;
+    }
     struct slice ref = SLICE(BLOB_REF_QUEUE);
-    struct putting *p = putting_create(r, b, e, done, ctx);
+    struct putting *p = putting_create(r, b, e, queue_parcel_create(e), done, ctx);
     blob_write(r, slice_of(p->id), text, 1, &ref, on_body, p);
 }
 
 void outbox_commit_stored(struct redis *r, struct bus *b, const struct envelope *e, struct slice held,
                           outbox_done_fn *done, void *ctx) {
-    struct putting *p = putting_create(r, b, e, done, ctx);
+    struct putting *p = putting_create(r, b, e, queue_parcel_create(e), done, ctx);
     p->held = memory_copy(held);
     blob_hold(r, slice_of(e->id), BLOB_REF_QUEUE, on_body, p);
 }

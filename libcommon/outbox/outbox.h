@@ -12,7 +12,9 @@
  * queue; committing the same id again is safe. */
 typedef void outbox_done_fn(void *ctx, int error);
 
-/* Writes the body, then the queue entry, calls done when both are on disk, and wakes delivery. `e`
+/* Writes the body, then the queue entry, calls done when both are on disk, and wakes delivery. A
+ * message of this site, of up to QUEUE_TEXT_MAX bytes, all of whose recipients are at other sites is
+ * written in one step (queue_commit_text). `e`
  * and `text` are not used after this returns. The second commit of one id changes nothing. done
  * must not be NULL and is never called before this returns. After a definite refusal of the entry
  * the body is released again. */
@@ -22,7 +24,8 @@ void outbox_commit(struct redis *r, struct bus *b, const struct envelope *e, str
  * "\n"; see blob.h): the queue's reference is added first, the held ones are released after the
  * commit. For a message whose direct delivery did not end in time. `held` must not contain a
  * reference of a delivery that may have happened (no answer, or "unavailable"), because the mailbox
- * may need it. STORE_NOT_FOUND: the body no longer exists. */
+ * may need it. Works also when Redis is at its maxmemory: some mailboxes may have the message, so
+ * that refusing the rest would make the sender repeat it to them. STORE_NOT_FOUND: the body no longer exists. */
 void outbox_commit_stored(struct redis *r, struct bus *b, const struct envelope *e, struct slice held,
                           outbox_done_fn *done, void *ctx);
 

@@ -68,7 +68,8 @@ typedef void blob_range_fn(void *ctx, int error, uint64_t size, struct slice byt
 void blob_read_range(struct redis *r, struct slice id, uint64_t offset, uint64_t length, blob_range_fn *done,
                      void *ctx);
 
-/* Adds a reference without reading. STORE_NOT_FOUND when the body no longer exists. */
+/* Adds a reference without reading, also when Redis is at its maxmemory. STORE_NOT_FOUND when the
+ * body no longer exists. */
 void blob_hold(struct redis *r, struct slice id, const char *ref, blob_done_fn *done, void *ctx);
 /* Releases references (at most 1,000); the blob is removed with the last one. Works also when Redis
  * is at its maxmemory. The janitor finds references whose release was lost. done may be NULL. */

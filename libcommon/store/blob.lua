@@ -102,7 +102,7 @@ redis.register_function('blob_write', write)
 redis.register_function('blob_put', put)
 redis.register_function('blob_finish', finish)
 redis.register_function('blob_open', open)
-redis.register_function('blob_hold', hold)
+redis.register_function { function_name = 'blob_hold', callback = hold, flags = { 'allow-oom' } }
 redis.register_function { function_name = 'blob_release', callback = release, flags = { 'allow-oom' } }
 redis.register_function { function_name = 'blob_forget', callback = forget, flags = { 'allow-oom' } }
 redis.register_function { function_name = 'blob_refs', callback = refs, flags = { 'no-writes' } }

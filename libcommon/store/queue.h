@@ -1,5 +1,6 @@
 /* The queue: one entry for each message, {q:<shard>}:e:<id>, with indexes by due time, by
- * destination domain, of held and of damaged entries. The only module that accesses queue keys.
+ * destination domain, of held and of damaged entries, and the texts of small messages for other
+ * sites, {q:<shard>}:b:<id>. The only module that accesses queue keys.
  *
  * An entry is worked on under a lease: a token of the worker and a time at which the lease expires.
  * Every later write of that work presents the token; STORE_LOST means that another worker has the
@@ -11,10 +12,20 @@
 #include "libcommon/codec/envelope.h"
 #include "libcommon/store/redis.h"
 
-enum { QUEUE_SHARDS = 16, QUEUE_LEASE_MAX = 256 };
+enum { QUEUE_SHARDS = 16, QUEUE_LEASE_MAX = 256, QUEUE_TEXT_MAX = 64 * 1024 };
 
 /* The shard of a message id: the sum of its random half's characters, modulo QUEUE_SHARDS. */
 int queue_shard_of(struct slice id);
+
+/* Makes message ids. Those that one maker makes within QUEUE_SHARD_MS fall into one shard, so that
+ * entries which are committed together are leased together; then it goes on to another shard. Ids
+ * are ULIDs (base/ulid.h) with 75 random bits. A zeroed maker begins. */
+enum { QUEUE_SHARD_MS = 50 };
+struct queue_ids {
+    int shard;
+    int64_t until_us;
+};
+void queue_id_create(struct queue_ids *ids, char out[ULID_BYTES]);
 
 typedef void queue_done_fn(void *ctx, int error);
 
@@ -24,11 +35,31 @@ typedef void queue_done_fn(void *ctx, int error);
  * day: then done gets QUEUE_GONE (below), and the caller releases the reference that it added to
  * the body. At its maxmemory Redis refuses further entries: STORE_FULL. */
 void queue_commit(struct redis *r, const struct envelope *e, queue_done_fn *done, void *ctx);
+/* Puts an entry and the message's text, up to QUEUE_TEXT_MAX bytes, into the queue in one step: one
+ * wait for the disk instead of two, and nothing to release afterwards, because the text is removed
+ * with the entry. For messages all of whose recipients are at other sites: a mailbox needs a body
+ * (blob.h). The entry's envelope has text_in_queue. Otherwise as queue_commit. */
+void queue_commit_text(struct redis *r, const struct envelope *e, struct slice text, queue_done_fn *done, void *ctx);
+/* Reads a message's text, from the entry (in_queue: the envelope's text_in_queue) or from its body.
+ * error: 0 or enum store_error; STORE_NOT_FOUND when it no longer exists. text: valid during the
+ * call. */
+typedef void queue_text_fn(void *ctx, int error, struct slice text);
+void queue_read_text(struct redis *r, struct slice id, bool in_queue, queue_text_fn *done, void *ctx);
+
+/* The compression of these texts. queue_pack_text appends one frame; queue_unpack_text appends exactly
+ * `size` bytes of a frame (envelope.packed, with the envelope's size): 0, or STORE_INVALID when it is
+ * damaged. Pure. */
+void queue_pack_text(struct slice text, struct buf *out);
+int queue_unpack_text(struct slice packed, size_t size, struct buf *out);
+
 /* The same in two steps, for a caller that has the envelope now and commits later, or more than
  * once. */
 struct queue_parcel;
 struct queue_parcel *queue_parcel_create(const struct envelope *e);
 void queue_parcel_commit(struct redis *r, const struct queue_parcel *p, queue_done_fn *done, void *ctx);
+/* For a message whose body was stored before, and which some mailboxes may have: works also when
+ * Redis is at its maxmemory. */
+void queue_parcel_commit_stored(struct redis *r, const struct queue_parcel *p, queue_done_fn *done, void *ctx);
 void queue_parcel_destroy(struct queue_parcel *p); /* NULL is allowed */
 
 /* entries[i]: owned by the receiver, which destroys each. An entry that cannot be read has only its
@@ -36,10 +67,11 @@ void queue_parcel_destroy(struct queue_parcel *p); /* NULL is allowed */
 typedef void queue_entries_fn(void *ctx, int error, size_t count, struct envelope *const entries[]);
 /* Leases up to max due entries of a shard that are not held, for lease_ms, those with a higher
  * priority first. token: up to 63 bytes, unique to this worker. Fewer than max does not mean that
- * no more are due. A damaged entry (rcpt_count 0) has been moved to the dead letters already: the
+ * no more are due. text_bytes: the answer may carry as many bytes of compressed texts that are kept
+ * with the entries (envelope.packed), to save reading them later. A damaged entry (rcpt_count 0) has been moved to the dead letters already: the
  * receiver publishes mail.dead and destroys it. */
-void queue_lease(struct redis *r, int shard, size_t max, int64_t lease_ms, const char *token, queue_entries_fn *done,
-                 void *ctx);
+void queue_lease(struct redis *r, int shard, size_t max, size_t text_bytes, int64_t lease_ms, const char *token,
+                 queue_entries_fn *done, void *ctx);
 /* Makes the lease end lease_ms from now. STORE_LOST. */
 void queue_extend(struct redis *r, struct slice id, const char *token, int64_t lease_ms, queue_done_fn *done,
                   void *ctx);
@@ -48,7 +80,7 @@ void queue_extend(struct redis *r, struct slice id, const char *token, int64_t l
  * is owed. Any number of recipients is recorded in steps of bounded size. Final states do not
  * change: a second call has no effect. Works also when Redis is at its maxmemory. done gets 0;
  * QUEUE_GONE when nothing is left of the entry (every recipient final and every report sent): the
- * caller then releases the body's BLOB_REF_QUEUE; STORE_LOST; or another error, after which the
+ * caller then releases the body's BLOB_REF_QUEUE, unless the text was in the queue; STORE_LOST; or another error, after which the
  * same call may be made again. */
 enum { QUEUE_GONE = 1 };
 void queue_record(struct redis *r, const struct envelope *e, const char *token, size_t count, const size_t indexes[],

@@ -8,13 +8,15 @@
 --   :e:<id>   hash  env (JSON), n (open recipients), o (reports owed), p (priority, absent: 0), t (token of the lease), y (1: a retry was asked while leased),
 --                   c:<domain> (open recipients there), and of each recipient that was tried: s:<index> (its state, JSON), d:<index> (1: final),
 --                   o:<index> (kind of the report that is owed)
+--   :b:<id>   hash  z (zstd), n (size in bytes): the text of a message all of whose recipients are at other sites; it lives as long as the entry
 --   :t:<id>   zset  "<domain> <index>" of deferred recipients by the time of their next try (ms; 0: now)
 --   :m:<time> set   ids of entries that were completed within a day, without their first 8 characters, which are <time>; with "-" after them: deleted
--- Every Function may be called twice: the second time changes nothing. None but commit makes the store grow, so all others run at maxmemory too.
+-- Every Function may be called twice: the second time changes nothing. None but the commits makes the store grow, so all others run at maxmemory too.
 
 local MEMO_SECONDS = 86400
 local FIELDS_MAX = 4000 -- of all entries of one answer, where every 100 bytes of an envelope count as one more, so that no Function takes long
 local SCAN_MAX = 1000
+local TEXT_MAX = 16384 -- bytes of a packed text that an answer of lease carries
 local GONE = 1
 
 local function now_ms()
@@ -81,9 +83,9 @@ local function is_leased(key, entry, id)
   return ends and ends ~= 'inf' and tonumber(ends) > now_ms()
 end
 
--- args: id, envelope, open recipients, priority, then per domain: domain, open recipients there.
+-- args: id, envelope, open recipients, priority, then per domain: domain, open recipients there. text: {z, n}, or nil.
 -- Returns GONE for an id whose entry was completed or deleted within a day.
-local function commit(keys, args)
+local function commit_with(keys, args, text)
   local key, id = keys[1], args[1]
   local entry = key .. ':e:' .. id
   local done, deleted = remembered(key, id)
@@ -101,8 +103,16 @@ local function commit(keys, args)
   end
   redis.call('HSET', entry, unpack(fields))
   add_domains(key, members)
+  if text then redis.call('HSET', key .. ':b:' .. id, 'z', text[1], 'n', text[2]) end
   redis.call('ZADD', key .. ':due', now_ms(), id)
   return 0
+end
+
+local function commit(keys, args) return commit_with(keys, args) end
+
+local function commit_text(keys, args) -- z, n, then as for commit
+  local text = { table.remove(args, 1), table.remove(args, 1) }
+  return commit_with(keys, args, text)
 end
 
 -- An entry as {id, env, priority, {index, state, …}, {"<domain> <index>", next ms, …}}, and what it counts towards FIELDS_MAX.
@@ -160,8 +170,9 @@ local function choose(key, max, now)
   return ids
 end
 
-local function lease(keys, args) -- max, lease ms, token
-  local key, now = keys[1], now_ms()
+-- args: max, lease ms, token, bytes of texts that the answer may carry. An entry may be followed by its text: …, z, n.
+local function lease(keys, args)
+  local key, now, room = keys[1], now_ms(), tonumber(args[4] or 0)
   local due, out, fields = key .. ':due', {}, 0
   for _, id in ipairs(choose(key, tonumber(args[1]), now)) do
     local entry = key .. ':e:' .. id
@@ -174,6 +185,12 @@ local function lease(keys, args) -- max, lease ms, token
       local one, size = read(key, id)
       redis.call('HSET', entry, 't', args[3])
       redis.call('ZADD', due, now + args[2], id)
+      local length = room > 0 and redis.call('HSTRLEN', key .. ':b:' .. id, 'z') or 0
+      if length > 0 and length <= TEXT_MAX and length <= room then
+        local text = redis.call('HMGET', key .. ':b:' .. id, 'z', 'n')
+        one[6], one[7] = text[1], text[2]
+        room = room - length
+      end
       out[#out + 1] = one
       fields = fields + size
       if fields > FIELDS_MAX then break end
@@ -194,7 +211,7 @@ local function settle(key, entry, id, open, owed)
     redis.call('HSET', entry, 'n', open, 'o', owed)
     return 0
   end
-  redis.call('UNLINK', entry, key .. ':t:' .. id)
+  redis.call('UNLINK', entry, key .. ':t:' .. id, key .. ':b:' .. id)
   redis.call('ZREM', key .. ':due', id)
   redis.call('ZREM', key .. ':held', id)
   redis.call('ZREM', key .. ':prio', id)
@@ -362,7 +379,7 @@ local function delete(keys, args) -- id; answers {the entry}
   local out = read(key, id)
   drop_index(key, entry, id)
   redis.call('ZREM', key .. ':dead', id)
-  redis.call('UNLINK', entry, key .. ':t:' .. id)
+  redis.call('UNLINK', entry, key .. ':t:' .. id, key .. ':b:' .. id)
   remember(key, id, '-')
   return { out }
 end
@@ -432,6 +449,10 @@ local function has(keys, args) -- ids
 end
 
 redis.register_function('queue_commit', commit)
+redis.register_function('queue_commit_text', commit_text)
+-- The same for a message whose body is stored already: it may be in some mailboxes, so the rest of it must be accepted.
+-- What this adds at the memory limit is bounded by the bodies that were accepted before.
+redis.register_function { function_name = 'queue_commit_stored', callback = commit, flags = { 'allow-oom' } }
 redis.register_function { function_name = 'queue_lease', callback = lease, flags = { 'allow-oom' } }
 redis.register_function { function_name = 'queue_extend', callback = extend, flags = { 'allow-oom' } }
 redis.register_function { function_name = 'queue_record', callback = record, flags = { 'allow-oom' } }

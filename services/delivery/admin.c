@@ -207,8 +207,12 @@ static void on_deleted(void *ctx, int error, size_t count, struct envelope *cons
     log_info("a message was deleted from the queue", "id", c->id, NULL);
     bus_publish(c->delivery->worker->bus, "mail.deleted", slice_of(c->id),
                 json_pack("{s:o,s:o}", "from", count ? text_of(entries[0]->from) : json_string(""), "rcpts", rcpts));
+    bool removed = count && entries[0]->text_in_queue; /* its text, with the entry */
     for (size_t i = 0; i < count; i++) envelope_destroy(entries[i]);
-    blob_release(c->delivery->worker->redis, slice_of(c->id), 1, &queue_ref, on_body_released, c);
+    if (removed)
+        on_body_released(c, 0);
+    else
+        blob_release(c->delivery->worker->redis, slice_of(c->id), 1, &queue_ref, on_body_released, c);
 }
 
 static void on_delete(void *ctx, struct bus_call *call, const json_t *ask) {

@@ -7,6 +7,9 @@ enum {
     DELIVERY_MESSAGES_MAX = 4000, /* messages in progress: no more are leased until some are done */
     DELIVERY_RCPTS_MAX = 100000,  /* their recipients, likewise */
     DELIVERY_LEASE_BATCH = 128,
+    DELIVERY_TEXTS_BYTES = 16 * 1024 * 1024,   /* compressed texts that came with leases: further
+                                                  ones are read when they are needed */
+    DELIVERY_GATHER_MS = 3,                    /* between two leases of a shard: entries gather */
     DELIVERY_CLOCK_MS = 1000,                  /* maximum delay of due work without an event */
     DELIVERY_LOCAL_MS = 30000,                 /* mailbox.deliver's answer: tried again soon */
     DELIVERY_LOCAL_REQUESTS = 4,               /* concurrent mailbox.deliver requests */

@@ -11,7 +11,7 @@
 #include "services/delivery/message/message.h"
 #include "services/delivery/session/body.h"
 
-enum { BUCKETS = 4096, DRAIN_LOOK_MS = 50, LARGE_RCPTS = 500 };
+enum { BUCKETS = 4096, DRAIN_LOOK_MS = 50, LARGE_RCPTS = 500, TEXTS_AT_ONCE = 512 * 1024 };
 
 static struct metric in_work = METRIC_GAUGE("postbus_delivery_in_work", "Queue entries in work");
 
@@ -25,10 +25,10 @@ struct shard {
 
 struct scheduler {
     struct delivery *delivery;
-    struct event *clock, *extend, *drain;
+    struct event *clock, *extend, *drain, *gather;
     struct shard shards[QUEUE_SHARDS];
     struct message *buckets[BUCKETS];
-    size_t messages, rcpts, asking;
+    size_t messages, rcpts, texts, asking; /* texts: bytes of those that came with leases */
 };
 
 static size_t bucket_of(const char *id) {
@@ -59,6 +59,7 @@ static void on_end(void *ctx, struct message *m) {
     if (m->next) m->next->previous = m->previous;
     s->messages--;
     s->rcpts -= m->envelope->rcpt_count;
+    s->texts -= m->envelope->packed.n;
     metric_add(&in_work, -1);
     if (shard->wanted) ask(shard); /* it waited for room */
 }
@@ -89,6 +90,7 @@ static void begin(struct scheduler *s, struct envelope *e, const struct shard *s
     *first = m;
     s->messages++;
     s->rcpts += e->rcpt_count;
+    s->texts += e->packed.n;
     metric_add(&in_work, 1);
 }
 
@@ -111,16 +113,28 @@ static void on_lease(void *ctx, int error, size_t count, struct envelope *const 
     if (shard->wanted) ask(shard);
 }
 
+static size_t text_room(const struct scheduler *s) {
+    size_t room = s->texts < DELIVERY_TEXTS_BYTES ? DELIVERY_TEXTS_BYTES - s->texts : 0;
+    return room < TEXTS_AT_ONCE ? room : TEXTS_AT_ONCE;
+}
+
 static void ask(struct shard *shard) {
     struct scheduler *s = shard->scheduler;
     if (shard->asking || !has_room(s) || service_is_draining()) return;
+    int64_t wait = shard->asked_us + DELIVERY_GATHER_MS * 1000 - clock_monotonic_us();
+    if (wait > 0) {
+        struct timeval soon = {0, wait};
+        shard->wanted = true;
+        if (!event_pending(s->gather, EV_TIMEOUT, NULL)) event_add(s->gather, &soon);
+        return;
+    }
     shard->asking = true;
     shard->wanted = false;
     shard->asked_us = clock_monotonic_us();
     ulid_create(shard->token);
     s->asking++;
-    queue_lease(s->delivery->worker->redis, shard->number, DELIVERY_LEASE_BATCH, s->delivery->lease_ms, shard->token,
-                on_lease, shard);
+    queue_lease(s->delivery->worker->redis, shard->number, DELIVERY_LEASE_BATCH, text_room(s), s->delivery->lease_ms,
+                shard->token, on_lease, shard);
 }
 
 void scheduler_want(struct scheduler *s, int shard) {
@@ -139,6 +153,13 @@ static void on_clock(evutil_socket_t fd, short what, void *ctx) {
     struct scheduler *s = ctx;
     (void)fd, (void)what;
     for (int i = 0; i < QUEUE_SHARDS; i++) ask(&s->shards[i]);
+}
+
+static void on_gather(evutil_socket_t fd, short what, void *ctx) {
+    struct scheduler *s = ctx;
+    (void)fd, (void)what;
+    for (int i = 0; i < QUEUE_SHARDS; i++)
+        if (s->shards[i].wanted) ask(&s->shards[i]);
 }
 
 static void on_extend(evutil_socket_t fd, short what, void *ctx) {
@@ -177,6 +198,7 @@ struct scheduler *scheduler_create(struct delivery *d) {
     s->clock = event_new(d->worker->base, -1, EV_PERSIST, on_clock, s);
     s->extend = event_new(d->worker->base, -1, EV_PERSIST, on_extend, s);
     s->drain = event_new(d->worker->base, -1, EV_PERSIST, on_drain_look, s);
+    s->gather = event_new(d->worker->base, -1, 0, on_gather, s);
     event_add(s->clock, &clock);
     event_add(s->extend, &extend);
     bus_hear_raw(d->worker->bus, "queue.due.*", true, on_due, s);
@@ -187,5 +209,6 @@ void scheduler_destroy(struct scheduler *s) {
     event_free(s->clock);
     event_free(s->extend);
     event_free(s->drain);
+    event_free(s->gather);
     free(s);
 }

@@ -5,7 +5,12 @@
 
 #include "services/mailbox/mailbox_service.h"
 
-enum { DELIVER_MESSAGES_MAX = 64, DELIVER_RCPTS_MAX = 1000, DELIVER_BYTES_MAX = 700 * 1024 };
+enum {
+    DELIVER_MESSAGES_MAX = 64,
+    DELIVER_RCPTS_MAX = 1000,
+    DELIVER_BYTES_MAX = 700 * 1024,
+    DELIVER_PREFIX_MAX = 16 * 1024
+};
 
 struct deliver_rcpt {
     struct slice rcpt, user;
@@ -20,7 +25,8 @@ struct deliver_rcpt {
 struct deliver_message {
     struct deliver_request *request;
     struct slice id, from, folder, attempt;
-    uint64_t size; /* bytes of the body */
+    struct slice prefix; /* header fields before the body, after those of each recipient */
+    uint64_t size;       /* bytes of the body */
     int64_t date;
     bool held; /* the requester has added the references to the blob */
     struct slice listing;

@@ -66,7 +66,7 @@ static void start_reading(struct window_step *step) {
 
 /* Delivering */
 
-/* Each recipient's message has a copy of the listing; this bounds the bytes that one Function
+/* Each recipient's message has a copy of the prefix and of the listing; this bounds the bytes that one Function
  * writes. */
 enum { FUNCTION_BYTES_MAX = 512 * 1024 };
 
@@ -104,8 +104,8 @@ static void start_group(struct window_step *step) {
     struct mailbox_recipient rcpts[MAILBOX_RECIPIENTS_MAX];
     struct buf prefix[MAILBOX_RECIPIENTS_MAX] = {0};
     for (size_t i = 0; i < g->count; i++) {
-        buf_printf(&prefix[i], "Return-Path: <%.*s>\r\nDelivered-To: %.*s\r\n", SLICE_FMT(d->from),
-                   SLICE_FMT(g->rcpts[i]->rcpt));
+        buf_printf(&prefix[i], "Return-Path: <%.*s>\r\nDelivered-To: %.*s\r\n%.*s", SLICE_FMT(d->from),
+                   SLICE_FMT(g->rcpts[i]->rcpt), SLICE_FMT(d->prefix));
         rcpts[i] = (struct mailbox_recipient){g->rcpts[i]->rcpt, buf_slice(&prefix[i])};
     }
     struct mailbox_delivery delivery = {.id = d->id,
@@ -122,7 +122,7 @@ static void start_group(struct window_step *step) {
 
 static void put(struct deliver_message *d) {
     struct deliver_rcpt **order = d->order;
-    size_t at = 0, ready = 0, most = FUNCTION_BYTES_MAX / (d->listing.n + 1);
+    size_t at = 0, ready = 0, most = FUNCTION_BYTES_MAX / (d->listing.n + d->prefix.n + 1);
     if (most < 1) most = 1;
     if (most > MAILBOX_RECIPIENTS_MAX) most = MAILBOX_RECIPIENTS_MAX;
     for (size_t i = 0; i < d->order_count; i++)
@@ -131,7 +131,7 @@ static void put(struct deliver_message *d) {
     while (at < ready) {
         struct group *g = arena_alloc(d->request->arena, sizeof *g);
         g->message = d;
-        g->step = (struct window_step){.cost = d->listing.n, .start = start_group};
+        g->step = (struct window_step){.cost = d->listing.n + d->prefix.n, .start = start_group};
         do {
             g->rcpts[g->count++] = order[at++];
         } while (at < ready && g->count < most && slice_equal(order[at]->user, g->rcpts[0]->user));

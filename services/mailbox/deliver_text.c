@@ -8,10 +8,19 @@ static void fail(struct deliver_rcpt *r, int error, const char *message) {
     r->message = message;
 }
 
+/* Whether a text can stand between other header fields: it is empty, or ends with CRLF and has no
+ * empty line, which would end the header. */
+static bool is_prefix(struct slice text) {
+    if (!text.n) return true;
+    return text.n <= DELIVER_PREFIX_MAX && *text.p > ' ' && slice_equal(slice_skip(text, text.n - 2), SLICE("\r\n")) &&
+           !memmem(text.p, text.n, "\r\n\r\n", 4);
+}
+
 static const char *fault_of_message(const struct deliver_message *d) {
     if (!ulid_is_valid(d->id)) return "the id is no message id";
     if (!mailbox_attempt_is_valid(d->attempt)) return "the attempt's name must be 1 to 40 letters and digits";
     if (d->from.n && !mailbox_rcpt_is_valid(d->from)) return "the reverse-path is no address";
+    if (!is_prefix(d->prefix)) return "the prefix must be header fields of at most 16 KB, each with CRLF";
     return NULL;
 }
 
@@ -59,6 +68,7 @@ static const char *read_messages(struct deliver_request *r, yyjson_val *list) {
         d->from = json_take_copy(r->arena, one, "from");
         d->folder = json_take_copy(r->arena, one, "folder");
         d->attempt = json_take_copy(r->arena, one, "attempt");
+        d->prefix = json_take_copy(r->arena, one, "prefix");
         d->size = size > 0 ? (uint64_t)size : 0;
         d->date = date > 0 ? date : clock_wall_ms() / 1000;
         d->held = json_take_true(one, "held");

@@ -1,12 +1,21 @@
 /* Stores an accepted message; only then is the client told 250 (docs/laws.md, law 1).
  *
- *   all recipients have a mailbox here   The body is written with their references,
- *                                        mailbox.deliver puts the message into their mailboxes, and
- *                                        the reply is 250. Recipients without an answer in time are
- *                                        put into the queue, and so are recipients that are refused
- *                                        while others are not, so that the sender gets a report.
- *                                        If all are refused, the reply is the refusal.
+ *   all recipients have a mailbox here   The body is written with their references, mostly while
+ *                                        the checks ran (body.c), mailbox.deliver puts the message
+ *                                        into their mailboxes, and the reply is 250. Recipients
+ *                                        without an answer in time are put into the queue, and so
+ *                                        are recipients that are refused while others are not, so
+ *                                        that the sender gets a report. If all are refused, the
+ *                                        reply is the refusal.
  *   others                               the queue
+ *
+ * A body that was written early has the bytes that were received; the header fields that the checks
+ * and this server added are the message's prefix. Where fields must be dropped, the body is released
+ * and the whole message written.
+ *
+ * A message that some mailboxes may have is not refused for the rest, because the client would repeat
+ * it to all: the rest is put into the queue also when the store is at its memory limit (outbox.h).
+ * It is deferred for lack of room only if no mailbox has it.
  *
  * In both cases a message gets into a mailbox once, by its id and the recipient (docs/laws.md, law
  * 2). A commit that has begun is completed also when the client disconnects. */
@@ -21,15 +30,11 @@
 #include "libcommon/store/queue.h"
 #include "services/smtpd/smtpd.h"
 
-enum { COPIES = 2 /* copies of the text: compressed, and in the command to Redis */ };
-
-#define ATTEMPT "smtpd" /* of a message id, there is no other attempt of smtpd's */
-
 /* Part of the transaction's arena; holds the session. */
 struct commit {
     struct session *session;
     struct envelope envelope;
-    struct slice text;
+    struct slice text; /* the body; the message is envelope.prefix and the body */
     size_t memory;
     struct buf listing;
     struct delivery delivery;
@@ -196,25 +201,13 @@ static void on_written(void *ctx, int error) {
         deliver(c->session->smtpd->deliverer, &c->delivery);
 }
 
-static bool all_have_mailboxes(const struct envelope *e) {
-    for (size_t i = 0; i < e->rcpt_count; i++)
-        if (!ulid_is_valid(e->rcpts[i].user) || !mailbox_rcpt_is_valid(e->rcpts[i].address)) return false;
-    return true;
-}
-
-static void deliver_directly(struct commit *c) {
-    struct envelope *e = &c->envelope;
-    struct arena *arena = c->session->t.arena;
-    struct slice *refs = arena_alloc(arena, e->rcpt_count * sizeof *refs);
+static void prepare_delivery(struct commit *c) {
     mailbox_listing_build(c->text, &c->listing);
-    for (size_t i = 0; i < e->rcpt_count; i++) {
-        char ref[MAILBOX_REF_MAX];
-        mailbox_blob_ref(ref, e->rcpts[i].user, e->rcpts[i].address, SLICE(ATTEMPT));
-        refs[i] = arena_slice(arena, slice_of(ref));
-    }
-    c->delivery = (struct delivery){
-        .envelope = e, .listing = buf_slice(&c->listing), .attempt = ATTEMPT, .done = on_delivered, .ctx = c};
-    blob_write(c->session->smtpd->worker->redis, slice_of(e->id), c->text, e->rcpt_count, refs, on_written, c);
+    c->delivery = (struct delivery){.envelope = &c->envelope,
+                                    .listing = buf_slice(&c->listing),
+                                    .attempt = SMTP_ATTEMPT,
+                                    .done = on_delivered,
+                                    .ctx = c};
 }
 
 /* The beginning */
@@ -243,25 +236,62 @@ static void fill_envelope(const struct session *s, struct envelope *e, size_t si
                                                         .notify = slice_of(r->notify)};
 }
 
-void commit_begin(struct session *s) {
-    struct transaction *t = &s->t;
+/* The whole message is to be written. */
+static void write_whole(struct commit *c) {
+    struct session *s = c->session;
     struct smtpd_process *p = s->smtpd->process;
-    struct commit *c = arena_alloc(t->arena, sizeof *c);
-    c->session = s;
     c->text = message_finish(s);
     fill_envelope(s, &c->envelope, c->text.n);
+    c->memory = BODY_COPIES * c->text.n;
+    if (atomic_fetch_add(&p->memory, c->memory) + c->memory > p->memory_max) {
+        end_unstored(c, STORE_FULL);
+    } else if (body_is_for_mailboxes(s)) {
+        size_t count;
+        struct slice *refs = body_refs(s, s->t.arena, &count);
+        prepare_delivery(c);
+        blob_write(s->smtpd->worker->redis, slice_of(c->envelope.id), c->text, count, refs, on_written, c);
+    } else {
+        queue(c);
+    }
+}
+
+static void on_early_released(void *ctx, int error) {
+    struct commit *c = ctx;
+    if (error)
+        end_unstored(c, error);
+    else
+        write_whole(c);
+}
+
+/* The body is written, or is being written. */
+static void use_written(struct commit *c, struct body *written, struct slice prefix) {
+    struct transaction *t = &c->session->t;
+    c->text = message_text(t);
+    fill_envelope(c->session, &c->envelope, prefix.n + c->text.n);
+    c->envelope.prefix = prefix;
+    prepare_delivery(c);
+    body_wait(written, on_written, c);
+}
+
+void commit_begin(struct session *s) {
+    struct transaction *t = &s->t;
+    struct commit *c = arena_alloc(t->arena, sizeof *c);
+    struct body *written = t->written;
+    t->written = NULL;
+    c->session = s;
+    memcpy(c->envelope.id, t->id, sizeof c->envelope.id);
     c->client = trace_client(s);
     c->client.tls = arena_slice(t->arena, c->client.tls);
     c->client.cipher = arena_slice(t->arena, c->client.cipher);
-    c->memory = COPIES * c->text.n;
     s->commit = c;
     life_hold(&s->life);
-    if (atomic_fetch_add(&p->memory, c->memory) + c->memory > p->memory_max) {
-        end_unstored(c, STORE_FULL);
+    if (!written) {
+        write_whole(c);
         return;
     }
-    if (all_have_mailboxes(&c->envelope))
-        deliver_directly(c);
+    struct slice prefix = message_prefix(s);
+    if (t->change.drop_count || prefix.n > ENVELOPE_PREFIX_MAX)
+        body_release(written, on_early_released, c);
     else
-        queue(c);
+        use_written(c, written, prefix);
 }

@@ -27,10 +27,11 @@ static struct deliver_ask_message message_of(struct arena *arena, const struct d
                                         .from = e->from,
                                         .folder = e->folder,
                                         .attempt = slice_of(d->attempt),
-                                        .size = e->size,
+                                        .size = e->size - e->prefix.n,
                                         .date = e->received_ms / 1000,
                                         .held = true,
                                         .listing = d->listing,
+                                        .prefix = e->prefix,
                                         .count = e->rcpt_count,
                                         .rcpts = rcpts};
 }

@@ -15,6 +15,7 @@ enum {
                                      same time; the others wait in the connection */
     SMTP_HOPS_MAX = 50,           /* Received fields (§6.3): 554 5.4.6 */
     SMTP_HEADER_MAX = 512 * 1024, /* bytes of header block: 552 5.3.4 */
+    BODY_EARLY_MAX = 256 * 1024,  /* a larger text is written only after its checks (body.c) */
     SMTP_AUTHORS_MAX = 20,        /* addresses in From and Sender of a submitted message: 550
                                      5.6.0 */
     SMTP_ERRORS_MAX = 20,         /* refused commands of one session: 421 4.7.0 */

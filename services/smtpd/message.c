@@ -74,12 +74,24 @@ void message_kept_header(struct transaction *t, struct buf *out) {
     buf_add(out, header.p + at, header.n - at);
 }
 
+static void add_new_fields(struct session *s, struct buf *out) {
+    buf_add_slice(out, buf_slice(&s->t.change.on_top));
+    trace_received(s, out);
+}
+
+struct slice message_prefix(struct session *s) {
+    struct buf fields = {0};
+    add_new_fields(s, &fields);
+    struct slice prefix = arena_slice(s->t.arena, buf_slice(&fields));
+    buf_free(&fields);
+    return prefix;
+}
+
 struct slice message_finish(struct session *s) {
     struct transaction *t = &s->t;
     struct buf header = {0};
     size_t old = message_header(t).n;
-    buf_add_slice(&header, buf_slice(&t->change.on_top));
-    trace_received(s, &header);
+    add_new_fields(s, &header);
     message_kept_header(t, &header);
     if (header.n > MESSAGE_ROOM + old) { /* more than there is room for: the body moves */
         size_t more = header.n - MESSAGE_ROOM - old, from = MESSAGE_ROOM + old, n = t->text.n - from;
@@ -123,7 +135,7 @@ static void end_done(struct session *s, const struct verdict *v) {
 void message_received(struct session *s) {
     struct transaction *t = &s->t;
     struct header_field field;
-    ulid_create(t->id);
+    queue_id_create(&s->smtpd->ids, t->id);
     if (header_find(message_header(t), "Message-ID", &field)) {
         struct slice id = slice_head(slice_trim(field.value), sizeof t->message_id - 1);
         for (size_t i = 0; i < id.n; i++) t->message_id[i] = id.p[i] > ' ' && id.p[i] <= '~' ? id.p[i] : '?';

@@ -191,10 +191,14 @@ static bool step(struct session *s) {
 
 static void session_run(void *ctx) {
     struct session *s = ctx;
+    stream_cork(s->stream);
     while (step(s)) {
     }
     if (service_is_draining() && !is_busy(s) && !s->closing && s->mode != MODE_DATA && s->mode != MODE_BDAT)
         session_close(s, "421 4.3.2 %s Service is restarting, try again", s->smtpd->worker->hostname);
+    bool was_full = stream_pending_output(s->stream) >= SMTP_OUTPUT_MAX;
+    stream_uncork(s->stream);
+    if (was_full && stream_pending_output(s->stream) < SMTP_OUTPUT_MAX) life_wake(&s->life);
     if (s->closing)
         session_end(s);
     else
@@ -208,6 +212,7 @@ void transaction_reset(struct session *s) {
     struct arena *arena = t->arena;
     struct buf text = t->text;
     for (size_t i = 0; i < t->hash_count; i++) body_hash_destroy(t->hashes[i]);
+    if (t->written) body_release(t->written, NULL, NULL);
     buf_free(&t->change.on_top);
     atomic_fetch_sub(&s->smtpd->process->memory, t->memory);
     buf_reset(&text);
@@ -264,6 +269,8 @@ void session_end(struct session *s) {
     buf_free(&s->auth_password);
     if (s->counted) clients_leave(s->smtpd->process->clients, s->ip);
     s->counted = false;
+    if (s->t.written) body_release(s->t.written, NULL, NULL); /* its checks are not continued */
+    s->t.written = NULL;
     life_end(&s->life);
 }
 

@@ -8,6 +8,7 @@
  *   cmd_rcpt.c     RCPT; resolve.c caches the answers of accounts
  *   data.c         DATA and BDAT: the text arrives
  *   message.c      the text and the header fields that are added and dropped
+ *   body.c         mail for mailboxes here: the body is written while the checks run
  *   incoming.c     from other servers: verification; forward.c: forwarding by aliases
  *   outgoing.c     submission: the header is completed, the authors are checked, it is signed
  *   commit.c       into the mailboxes (deliver.c) or into the queue, and only then 250
@@ -30,6 +31,8 @@
 #include "libcommon/service/life.h"
 #include "libcommon/service/login_end.h"
 #include "libcommon/service/service.h"
+#include "libcommon/store/blob.h"
+#include "libcommon/store/queue.h"
 #include "libcommon/trust/dkim/body_hash.h"
 #include "libcommon/trust/srs/srs.h"
 #include "services/smtpd/limits.h"
@@ -49,6 +52,7 @@ struct smtpd_process {
 
 struct resolver;
 struct deliverer;
+struct body;
 
 /* One worker's smtpd. */
 struct smtpd {
@@ -60,6 +64,7 @@ struct smtpd {
     struct login_end *login_end;
     struct resolver *resolver;
     struct deliverer *deliverer;
+    struct queue_ids ids;
     char *srs_secret; /* NULL: none, nothing is rewritten */
     struct srs_keys srs;
 };
@@ -121,6 +126,7 @@ struct transaction {
     /* the end stage */
     struct header_change change;
     char message_id[256];
+    struct body *written;          /* the body is being written, or is written; NULL: it is not */
     struct verify_reply *verified; /* the verifier's results; NULL: it was not asked */
     const char *sealed;            /* the domain of the ARC seal that was added; NULL: none */
     struct {
@@ -310,6 +316,8 @@ void message_drop(struct transaction *t, size_t at, size_t n);
 void message_drop_fields(struct transaction *t, const char *name);
 /* The header as it is sent on, without the added fields. */
 void message_kept_header(struct transaction *t, struct buf *out);
+/* The fields that are added before the received text, of the arena. */
+struct slice message_prefix(struct session *s);
 /* The whole message as it is sent on; the received text is not available after this. */
 struct slice message_finish(struct session *s);
 /* The text is complete: starts its checks. */
@@ -323,6 +331,24 @@ struct mail_event_rcpt *message_event_rcpts(const struct transaction *t);
  * still to be checked, and the signing domain. Each author must belong to the login; if From has
  * several, it is enough that the Sender does. NULL, or the fault. */
 const char *outgoing_authors(struct transaction *t, struct slice header);
+
+/* body.c */
+#define SMTP_ATTEMPT "smtpd" /* of a message id, there is no other attempt of smtpd's */
+enum { BODY_COPIES = 2 /* copies of the text: compressed, and in the command to Redis */ };
+/* A body is begun by check_early_write() (stage.h), unless a recipient has no mailbox here, the text
+ * is larger than BODY_EARLY_MAX, or there is no memory.
+ *
+ * Takes b: done is called with the answer to the write, at once if it has arrived. The references
+ * are the caller's then. */
+void body_wait(struct body *b, blob_done_fn *done, void *ctx);
+/* Takes b: the body is not needed and is released, when its write is answered. done (NULL is
+ * allowed): with the error of the write or else of the release; 0: there is no such body any more.
+ * It may be called at once. */
+void body_release(struct body *b, blob_done_fn *done, void *ctx);
+/* Whether all recipients have a mailbox here. */
+bool body_is_for_mailboxes(const struct session *s);
+/* The references of all recipients, of the arena. */
+struct slice *body_refs(const struct session *s, struct arena *arena, size_t *count);
 
 /* commit.c */
 void commit_begin(struct session *s);

@@ -12,7 +12,8 @@ static check_fn *const checks[STAGES][CHECKS_MAX + 1] = {
     [STAGE_AUTH] = {check_login},
     [STAGE_MAIL] = {check_sender},
     [STAGE_RCPT] = {check_recipient},
-    [STAGE_END] = {check_text, check_proofs, check_forgery, check_seal, check_header, check_authors, check_signature},
+    [STAGE_END] = {check_text, check_early_write, check_proofs, check_forgery, check_seal, check_header, check_authors,
+                   check_signature},
 };
 
 void stage_begin(struct checking *c, struct session *s, enum stage stage) {

@@ -32,10 +32,10 @@ WRITTEN = [line.split("\t", 1) for line in subprocess.run([CODECS, "write"], cap
 
 
 def test_what_is_not_utf8_is_refused_and_all_else_is_written():
-    assert [name for name, _ in WRITTEN].count("refused") == 2
+    assert [name for name, _ in WRITTEN].count("refused") == 3
     assert {name for name, _ in WRITTEN} == {
         "refused", "rpc/verifier.verify.request", "rpc/verifier.sign.request", "rpc/verifier.sign.reply", "rpc/accounts.resolve.request", "rpc/accounts.resolve.reply", "rpc/mailbox.deliver.request",
-        "events/mail.accepted", "events/mail.refused", "events/mail.delivered", "events/mailbox.changed"}
+        "events/mail.accepted", "events/mail.refused", "events/mail.sent", "events/mail.delivered", "events/mailbox.changed"}
     for _, text in WRITTEN:
         json.loads(text)  # also what was refused is JSON
 

@@ -83,6 +83,19 @@ def test_a_delivery_happens_once(mailbox):
     assert f"u:{USER[1]}/bob@beta.test/one" in references(mailbox, blob)
 
 
+def test_a_prefix_is_before_the_body_of_each_recipient(mailbox):
+    """The header fields of a message whose body was written while it was verified."""
+    blob, prefix = write_blob(mailbox, MESSAGE), "Received: by mx\r\n\tfor <bob@beta.test>\r\n"
+    assert deliver(mailbox, blob, USER[26], prefix=prefix)["result"] == "delivered"
+    own = len("Return-Path: <alice@alpha.test>\r\nDelivered-To: bob@beta.test\r\n")
+    assert mailbox.rpc("mailbox.stat", user=USER[26])["bytes"] == own + len(prefix) + len(MESSAGE)
+
+
+@pytest.mark.parametrize("prefix", ["Received: x", "Received: x\r\n\r\n", " folded\r\n", "\r\n", "X: " + "x" * 16384 + "\r\n"])
+def test_what_cannot_stand_in_a_header_is_no_prefix(mailbox, prefix):
+    assert deliver(mailbox, write_blob(mailbox, MESSAGE), USER[27], prefix=prefix)["result"] == "invalid"
+
+
 def test_two_recipients_of_one_user_are_two_messages(mailbox):
     blob = write_blob(mailbox, MESSAGE)
     uids = {deliver(mailbox, blob, USER[2], rcpt)["uid"] for rcpt in ("bob@beta.test", "sales@beta.test")}

@@ -73,7 +73,7 @@ def queued(site):
     for key in site.redis("KEYS", "{q:*}:e:*").split():
         ident = key.rsplit(":", 1)[1]
         envelope = json.loads(site.redis("HGET", key, "env"))
-        packed = subprocess.run([*site.redis_cli, "HGET", f"b:{{{ident}}}", "z"], capture_output=True, check=True).stdout[:-1]
+        packed = subprocess.run([*site.redis_cli, "HGET", key.replace(":e:", ":b:") if envelope.get("text_in_queue") else f"b:{{{ident}}}", "z"], capture_output=True, check=True).stdout[:-1]
         text = subprocess.run(["zstd", "-dcq"], input=packed, capture_output=True, check=True).stdout
         for rcpt in envelope["rcpts"]:
             address = rcpt["address"]

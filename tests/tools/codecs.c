@@ -76,6 +76,7 @@ static void write_deliver(struct buf *out) {
                                      .date = 1795513277,
                                      .held = true,
                                      .listing = SLICE("\0\1\2\xff"),
+                                     .prefix = SLICE("Received: by \"mx\"\r\n\tfor <a@x.test>\r\n"),
                                      .count = 2,
                                      .rcpts = rcpts};
     most += deliver_ask_bytes(&m);
@@ -116,6 +117,24 @@ static void write_events(struct buf *out) {
                                    550,         &client,        SLICE("{\"disposition\":\"reject\"}"),
                                    1,           rcpts + 1};
     line("events/mail.refused", mail_refused_write(&refused, out), out);
+    struct mail_sent sent = {.rcpt = SLICE(ODD),
+                             .from = {NULL, 0},
+                             .domain = SLICE("x.test"),
+                             .host = SLICE("mx.x.test"),
+                             .ip = SLICE("2001:db8::1"),
+                             .tls_verified = SLICE("none"),
+                             .reply = SLICE("ok \xff"),
+                             .port = 25,
+                             .code = 250};
+    line("events/mail.sent", mail_sent_write(&sent, out), out);
+    sent.from = SLICE("SRS0=a=b=c=d@x.test");
+    sent.tls = SLICE("TLSv1.3");
+    sent.cipher = SLICE("TLS_AES_256_GCM_SHA384");
+    sent.tls_verified = SLICE("dane");
+    sent.enhanced = SLICE("2.0.0");
+    line("events/mail.sent", mail_sent_write(&sent, out), out);
+    sent.rcpt = SLICE("\xff@x.test");
+    line("events/mail.sent", mail_sent_write(&sent, out), out);
     struct mail_delivered delivered = {SLICE("a@x.test"), SLICE(ID), SLICE("Entw\xc3\xbcrfe"), 4294967295, 1};
     line("events/mail.delivered", mail_delivered_write(&delivered, out), out);
     struct mailbox_changed changed = {SLICE(ID), SLICE("delivered"), 0, INT64_MAX};

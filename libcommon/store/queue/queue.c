@@ -5,7 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "libcommon/base/clock.h"
+#include "libcommon/base/cost.h"
 #include "libcommon/base/log.h"
+#include "libcommon/store/blob.h"
 #include "libcommon/store/queue/queue_private.h"
 
 enum { KEY_BYTES = 24, STEP_RCPTS = 50, TOKEN_MAX = 64 };
@@ -14,6 +17,26 @@ int queue_shard_of(struct slice id) {
     unsigned sum = 0;
     for (size_t i = 10; i < id.n; i++) sum += (unsigned char)id.p[i];
     return (int)(sum % QUEUE_SHARDS);
+}
+
+/* Two characters choose the shard: the first of their values, from a random one on, that fits. */
+static void move_to_shard(char id[ULID_BYTES], int shard, uint32_t random) {
+    static const char alphabet[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    for (uint32_t i = 0; i < 1024 && queue_shard_of(slice_make(id, ULID_LENGTH)) != shard; i++) {
+        id[ULID_LENGTH - 2] = alphabet[(random + i) >> 5 & 31];
+        id[ULID_LENGTH - 1] = alphabet[(random + i) & 31];
+    }
+}
+
+void queue_id_create(struct queue_ids *ids, char out[ULID_BYTES]) {
+    int64_t now = clock_monotonic_us();
+    ulid_create(out);
+    if (now >= ids->until_us) { /* the shard of this id is the next one */
+        ids->shard = queue_shard_of(slice_make(out, ULID_LENGTH));
+        ids->until_us = now + QUEUE_SHARD_MS * 1000;
+        return;
+    }
+    move_to_shard(out, ids->shard, (uint32_t)(out[ULID_LENGTH - 3] * 31 + out[ULID_LENGTH - 1]));
 }
 
 static struct slice shard_key(char out[KEY_BYTES], int shard) {
@@ -114,6 +137,10 @@ void queue_parcel_commit(struct redis *r, const struct queue_parcel *p, queue_do
     call_for(r, pending_on_result, done, ctx, "queue_commit", p->id, p->argc, p->argv);
 }
 
+void queue_parcel_commit_stored(struct redis *r, const struct queue_parcel *p, queue_done_fn *done, void *ctx) {
+    call_for(r, pending_on_result, done, ctx, "queue_commit_stored", p->id, p->argc, p->argv);
+}
+
 void queue_parcel_destroy(struct queue_parcel *p) {
     if (p) arena_destroy(p->arena);
 }
@@ -122,6 +149,56 @@ void queue_commit(struct redis *r, const struct envelope *e, queue_done_fn *done
     struct queue_parcel *p = queue_parcel_create(e);
     queue_parcel_commit(r, p, done, ctx);
     queue_parcel_destroy(p);
+}
+
+void queue_commit_text(struct redis *r, const struct envelope *e, struct slice text, queue_done_fn *done, void *ctx) {
+    struct envelope whole = *e;
+    whole.text_in_queue = true;
+    struct queue_parcel *p = queue_parcel_create(&whole);
+    struct slice *argv = arena_alloc(p->arena, (p->argc + 2) * sizeof *argv);
+    struct buf packed = {0};
+    queue_pack_text(text, &packed);
+    cost_body_copy(packed.n); /* compressed */
+    cost_body_copy(packed.n); /* and copied into the command */
+    argv[0] = buf_slice(&packed);
+    argv[1] = arena_decimal(p->arena, (long long)text.n);
+    memcpy(argv + 2, p->argv, p->argc * sizeof *argv);
+    call_for(r, pending_on_result, done, ctx, "queue_commit_text", p->id, p->argc + 2, argv);
+    buf_free(&packed);
+    queue_parcel_destroy(p);
+}
+
+/* The text */
+
+static void on_text(void *ctx, const redisReply *reply) {
+    struct pending p = pending_take(ctx);
+    struct buf text = {0};
+    int error = redis_reply_error(reply);
+    if (!error &&
+        (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 || reply->element[0]->type != REDIS_REPLY_STRING))
+        error = STORE_NOT_FOUND;
+    if (!error) {
+        struct slice packed = redis_reply_slice(reply->element[0]);
+        long long size = redis_reply_integer(reply->element[1]);
+        error = size < 0 ? STORE_INVALID : queue_unpack_text(packed, (size_t)size, &text);
+        cost_body_copy(packed.n); /* copied from the reply */
+        cost_body_copy(text.n);
+        if (error) log_error("a text in the queue is damaged", NULL);
+    }
+    ((queue_text_fn *)p.done)(p.ctx, error, buf_slice(&text));
+    buf_free(&text);
+}
+
+void queue_read_text(struct redis *r, struct slice id, bool in_queue, queue_text_fn *done, void *ctx) {
+    if (!in_queue) {
+        blob_read(r, id, NULL, done, ctx);
+        return;
+    }
+    char key[KEY_BYTES + ULID_BYTES];
+    int n = snprintf(key, sizeof key, "{q:%d}:b:%.*s", queue_shard_of(id), SLICE_FMT(id));
+    struct slice command[] = {SLICE("HMGET"), slice_make(key, (size_t)n < sizeof key ? (size_t)n : sizeof key - 1),
+                              SLICE("z"), SLICE("n")};
+    redis_command(r, on_text, PENDING(done, ctx), 4, command);
 }
 
 /* Lease */
@@ -140,6 +217,12 @@ static void bury(const struct leasing *l, const char *id) {
     queue_call(l->redis, pending_on_done, NULL, "queue_bury", l->shard, 2, args);
 }
 
+static void take_text(struct envelope *e, const redisReply *entry) {
+    if (entry->elements < 7 || redis_reply_integer(entry->element[6]) != (long long)e->size) return;
+    e->packed = arena_slice(e->arena, redis_reply_slice(entry->element[5]));
+    cost_body_copy(e->packed.n);
+}
+
 static void on_leased(void *ctx, const redisReply *reply) {
     struct leasing *l = ctx;
     struct envelope *entries[QUEUE_LEASE_MAX];
@@ -148,15 +231,18 @@ static void on_leased(void *ctx, const redisReply *reply) {
     for (size_t i = 0; i < count; i++) {
         bool damaged;
         entries[i] = queue_read(reply->element[i], &damaged);
-        if (damaged) bury(l, entries[i]->id);
+        if (damaged)
+            bury(l, entries[i]->id);
+        else
+            take_text(entries[i], reply->element[i]);
     }
     l->done(l->ctx, error, count, entries);
     free(l);
 }
 
-void queue_lease(struct redis *r, int shard, size_t max, int64_t lease_ms, const char *token, queue_entries_fn *done,
-                 void *ctx) {
-    char a[DECIMAL_BYTES], b[DECIMAL_BYTES];
+void queue_lease(struct redis *r, int shard, size_t max, size_t text_bytes, int64_t lease_ms, const char *token,
+                 queue_entries_fn *done, void *ctx) {
+    char a[DECIMAL_BYTES], b[DECIMAL_BYTES], c[DECIMAL_BYTES];
     struct leasing *l = memory_alloc(sizeof *l);
     l->redis = r;
     l->shard = shard;
@@ -164,8 +250,8 @@ void queue_lease(struct redis *r, int shard, size_t max, int64_t lease_ms, const
     l->ctx = ctx;
     snprintf(l->token, sizeof l->token, "%s", token);
     struct slice args[] = {decimal(a, max < QUEUE_LEASE_MAX ? (long long)max : QUEUE_LEASE_MAX), decimal(b, lease_ms),
-                           slice_of(l->token)};
-    queue_call(r, on_leased, l, "queue_lease", shard, 3, args);
+                           slice_of(l->token), decimal(c, (long long)text_bytes)};
+    queue_call(r, on_leased, l, "queue_lease", shard, 4, args);
 }
 
 void queue_extend(struct redis *r, struct slice id, const char *token, int64_t lease_ms, queue_done_fn *done,

@@ -9,7 +9,7 @@
 #include "services/delivery/destination/connector.h"
 #include "services/delivery/destination/window.h"
 
-enum { BUCKETS = 1024, KEY_BYTES = 16, SESSIONS_MAX = DESTINATION_WINDOW_MAX };
+enum { BUCKETS = 1024, MEMOS = 256, KEY_BYTES = 16, SESSIONS_MAX = DESTINATION_WINDOW_MAX };
 
 static struct metric connections =
     METRIC_COUNTER("postbus_delivery_connections_total", "SMTP sessions that were opened");
@@ -40,7 +40,16 @@ struct destination {
     int code;
 };
 
+/* The destination of a route that was used lately: to compute a key takes longer than the rest of
+ * the work for a message here. */
+struct memo {
+    json_t *route; /* a reference, so that no other route gets its address */
+    struct tls_wish wish;
+    struct destination *dest;
+};
+
 struct destinations {
+    struct memo memos[MEMOS];
     struct delivery *delivery;
     struct destination *buckets[BUCKETS];
     size_t window_max, open, waiting; /* open: sessions and connectors of all */
@@ -77,8 +86,44 @@ bool destination_route_demands_tls(const json_t *route) {
 static void run(void *ctx);
 static void destination_free(void *ctx);
 
+static struct memo *memo_of(struct destinations *all, const json_t *route) {
+    return &all->memos[((uintptr_t)route >> 5) % MEMOS];
+}
+
+static void memo_forget(struct memo *m) {
+    json_decref(m->route);
+    *m = (struct memo){0};
+}
+
+static void memos_forget(struct destinations *all, const struct destination *dest) {
+    for (size_t i = 0; i < MEMOS; i++)
+        if (all->memos[i].dest == dest) memo_forget(&all->memos[i]);
+}
+
+static bool same_wish(const struct tls_wish *a, const struct tls_wish *b) {
+    return a->dane == b->dane && a->required == b->required && a->waived == b->waived;
+}
+
+static struct destination *find_by_key(struct destinations *all, const json_t *route, const struct tls_wish *wish);
+
 struct destination *destination_find(struct destinations *all, json_t *route, const char *domain,
                                      const struct tls_wish *wish) {
+    struct memo *m = memo_of(all, route);
+    if (m->route != route || !same_wish(&m->wish, wish)) {
+        memo_forget(m);
+        *m = (struct memo){json_incref(route), *wish, find_by_key(all, route, wish)};
+    }
+    struct destination *dest = m->dest;
+    if (dest->route != route) { /* the newest route, because addresses may have changed */
+        json_decref(dest->route);
+        dest->route = json_incref(route);
+    }
+    snprintf(dest->domain, sizeof dest->domain, "%s", domain);
+    dest->used_ms = clock_wall_ms();
+    return dest;
+}
+
+static struct destination *find_by_key(struct destinations *all, const json_t *route, const struct tls_wish *wish) {
     unsigned char key[KEY_BYTES];
     make_key(route, wish, key);
     struct destination **at = &all->buckets[(key[0] | key[1] << 8) % BUCKETS];
@@ -94,10 +139,6 @@ struct destination *destination_find(struct destinations *all, json_t *route, co
         life_start(&dest->life, all->delivery->worker->base, run, destination_free, dest);
         metric_add(&known, 1);
     }
-    json_decref(dest->route);
-    dest->route = json_incref(route); /* the newest route, because addresses may have changed */
-    snprintf(dest->domain, sizeof dest->domain, "%s", domain);
-    dest->used_ms = clock_wall_ms();
     return dest;
 }
 
@@ -383,8 +424,11 @@ void destinations_sweep(struct destinations *all) {
                 continue;
             }
             *at = dest->next;
+            memos_forget(all, dest);
             life_end(&dest->life);
         }
+    for (size_t i = 0; i < MEMOS; i++) /* routes that are no longer in use are not kept */
+        if (all->memos[i].route && all->memos[i].dest->route != all->memos[i].route) memo_forget(&all->memos[i]);
 }
 
 static void on_sweep(evutil_socket_t fd, short what, void *ctx) {
@@ -409,6 +453,7 @@ void destinations_destroy(struct destinations *all) {
             close_all(dest, false);
             life_destroy_now(&dest->life);
         }
+    for (size_t i = 0; i < MEMOS; i++) memo_forget(&all->memos[i]);
     event_free(all->sweep);
     free(all);
 }

@@ -21,6 +21,7 @@ struct route {
     bool asking;
     int64_t asked_us;
     json_t *answer;
+    char *routed; /* the event's data, for all messages that use this answer */
     struct waiting *first, **last;
 };
 
@@ -45,7 +46,7 @@ static void tell(struct route *r) {
     r->last = &r->first;
     while (w) {
         struct waiting *next = w->next;
-        w->done(w->ctx, answer);
+        w->done(w->ctx, answer, r->routed ? slice_of(r->routed) : SLICE(""));
         free(w);
         w = next;
     }
@@ -70,6 +71,7 @@ static void route_free(struct route *r) {
         free(w);
     }
     json_decref(r->answer);
+    free(r->routed);
     free(r);
 }
 
@@ -109,6 +111,19 @@ void routes_destroy(struct routes *all) {
     free(all);
 }
 
+static char *routed_data(const char *domain, json_t *route) {
+    json_t *sts = json_object_get(route, "mta_sts"), *host;
+    bool dane = false;
+    size_t i;
+    json_array_foreach(json_object_get(route, "hosts"), i, host) dane =
+        dane || json_array_size(json_object_get(host, "tlsa")) > 0;
+    json_t *data = json_pack("{s:s,s:O,s:O,s:O?,s:b}", "domain", domain, "hosts", json_object_get(route, "hosts"),
+                             "dnssec", json_object_get(route, "dnssec"), "mta_sts", sts, "dane", dane);
+    char *text = data ? json_dumps(data, JSON_COMPACT) : NULL;
+    json_decref(data);
+    return text;
+}
+
 static void on_answer(void *ctx, int error, const json_t *reply) {
     struct route *r = ctx;
     r->asking = false;
@@ -116,6 +131,8 @@ static void on_answer(void *ctx, int error, const json_t *reply) {
     json_decref(r->answer);
     r->answer =
         error || !json_is_string(json_object_get(reply, "result")) ? NULL : json_incref((json_t *)(uintptr_t)reply);
+    free(r->routed);
+    r->routed = r->answer && json_is_array(json_object_get(r->answer, "hosts")) ? routed_data(r->domain, r->answer) : NULL;
     tell(r);
 }
 

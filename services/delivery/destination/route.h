@@ -11,8 +11,9 @@
 struct routes;
 
 /* answer NULL: the verifier cannot be reached. Otherwise the reply of verifier.route; a callee that
- * keeps it takes a reference. Never called before route_ask returns. */
-typedef void route_fn(void *ctx, json_t *answer);
+ * keeps it takes a reference. routed: the data of the event mail.routed about it (JSON); empty when
+ * there is no route. Never called before route_ask returns. */
+typedef void route_fn(void *ctx, json_t *answer, struct slice routed);
 
 struct routes *routes_create(struct event_base *base, struct bus *b);
 /* Must be called after the bus was destroyed. Waiting callbacks are not called. */

@@ -13,7 +13,7 @@ struct progress {
     bool unrecorded; /* has an outcome that the queue has not recorded yet */
     bool recording;  /* the outcome is being recorded */
     bool quiet;      /* deferred again without an attempt: no event is needed */
-    json_t *details; /* of a remote server's 250, for the event */
+    struct peer *peer; /* of a remote server's 250, for the event; NULL: none */
 };
 
 struct message {

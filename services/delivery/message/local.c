@@ -123,9 +123,11 @@ static void take_report(struct locals *all, struct local *l) {
 static json_t *message_of(const struct envelope *e) {
     char attempt[ULID_BYTES];
     ulid_create(attempt); /* each attempt holds the body under a different name */
-    return json_pack("{s:s,s:o,s:o,s:I,s:I,s:s,s:b,s:[]}", "id", e->id, "from", text_of(e->from), "folder",
-                     text_of(e->folder), "size", (json_int_t)e->size, "date", (json_int_t)(e->received_ms / 1000),
-                     "attempt", attempt, "held", 0, "rcpts");
+    json_t *message = json_pack("{s:s,s:o,s:o,s:I,s:I,s:s,s:b,s:[]}", "id", e->id, "from", text_of(e->from), "folder",
+                                text_of(e->folder), "size", (json_int_t)(e->size - e->prefix.n), "date",
+                                (json_int_t)(e->received_ms / 1000), "attempt", attempt, "held", 0, "rcpts");
+    if (e->prefix.n) json_object_set_new(message, "prefix", text_of(e->prefix));
+    return message;
 }
 
 /* Sends one request with as many messages as fit. */
@@ -155,7 +157,7 @@ static void send_batch(struct locals *all) {
             owner = l->owner;
             current = message_of(e);
             json_array_append_new(messages, current);
-            bytes += 4 * RCPT_BYTES_ABOUT;
+            bytes += 4 * RCPT_BYTES_ABOUT + e->prefix.n;
         }
         json_array_append_new(json_object_get(current, "rcpts"),
                               json_pack("{s:o,s:o}", "rcpt", text_of(e->rcpts[l->index].address), "user",

@@ -57,6 +57,10 @@ static void on_body_released(void *ctx, int error) {
 }
 
 static void give_back(struct message *m) {
+    if (m->gone && m->envelope->text_in_queue) { /* the text was removed with the entry */
+        end(m);
+        return;
+    }
     static const struct slice queue_ref = {BLOB_REF_QUEUE, sizeof BLOB_REF_QUEUE - 1};
     struct redis *redis = m->delivery->worker->redis;
     struct slice id = slice_of(m->envelope->id);
@@ -153,7 +157,7 @@ static void run(void *ctx) {
 
 static void message_free(void *ctx) {
     struct message *m = ctx;
-    for (size_t i = 0; i < m->envelope->rcpt_count; i++) json_decref(m->progress[i].details);
+    for (size_t i = 0; i < m->envelope->rcpt_count; i++) free(m->progress[i].peer);
     free(m->progress);
     free(m->recorded);
     event_free(m->again);

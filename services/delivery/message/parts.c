@@ -4,7 +4,6 @@
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
-#include "libcommon/store/blob.h"
 #include "libcommon/store/queue.h"
 #include "services/delivery/destination/destination.h"
 #include "services/delivery/destination/route.h"
@@ -93,20 +92,7 @@ static void on_message(void *ctx, int error, struct slice text) {
     }
 }
 
-static void tell_route(const struct part *p) {
-    json_t *sts = json_object_get(p->route, "mta_sts");
-    const json_t *host;
-    bool dane = false;
-    size_t i;
-    json_array_foreach(json_object_get(p->route, "hosts"), i, host) dane =
-        dane || json_array_size(json_object_get(host, "tlsa")) > 0;
-    bus_publish(p->message->delivery->worker->bus, "mail.routed", slice_of(p->message->envelope->id),
-                json_pack("{s:s,s:O,s:O,s:o,s:b}", "domain", p->domain, "hosts", json_object_get(p->route, "hosts"),
-                          "dnssec", json_object_get(p->route, "dnssec"), "mta_sts",
-                          sts ? json_incref(sts) : json_null(), "dane", dane));
-}
-
-static void on_route(void *ctx, json_t *answer) {
+static void on_route(void *ctx, json_t *answer, struct slice routed) {
     struct part *p = ctx;
     struct message *m = p->message;
     struct delivery *d = m->delivery;
@@ -145,9 +131,9 @@ static void on_route(void *ctx, json_t *answer) {
                                         .enhanced = "4.4.3",
                                         .reason = *reason ? reason : "DNS gives no answer"});
     } else {
-        tell_route(p);
+        bus_publish_text(d->worker->bus, "mail.routed", slice_of(m->envelope->id), routed);
         if (m->waives < 0 && !m->envelope->require_tls && destination_route_demands_tls(p->route))
-            blob_read(d->worker->redis, slice_of(m->envelope->id), NULL, on_message, p);
+            queue_read_text(d->worker->redis, slice_of(m->envelope->id), m->envelope->text_in_queue, on_message, p);
         else
             hand_over(p);
     }

@@ -6,6 +6,7 @@
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
+#include "libcommon/codec/events.h"
 #include "libcommon/store/queue.h"
 #include "services/delivery/report/report.h"
 
@@ -15,6 +16,14 @@ static struct metric sent = METRIC_COUNTER("postbus_delivery_sent_total", "Recip
 static struct metric deferred = METRIC_COUNTER("postbus_delivery_deferred_total", "Tries that will be made again");
 static struct metric bounced = METRIC_COUNTER("postbus_delivery_bounced_total", "Recipients given up");
 static struct metric *const metrics[] = {&delivered, &sent, &deferred, &bounced}; /* by enum outcome_kind */
+
+static void keep_peer(struct progress *p, const struct peer *peer) {
+    free(p->peer);
+    p->peer = NULL;
+    if (!peer) return;
+    p->peer = memory_alloc(sizeof *p->peer);
+    *p->peer = *peer;
+}
 
 void message_settle(struct message *m, size_t count, const size_t indexes[], const struct outcome outcomes[]) {
     for (size_t i = 0; i < count; i++) {
@@ -28,38 +37,53 @@ void message_settle(struct message *m, size_t count, const size_t indexes[], con
         p->in_work = false;
         if (!p->unrecorded) m->unrecorded++;
         p->unrecorded = true;
-        json_decref(p->details);
-        p->details = json_incref(outcomes[i].details);
+        keep_peer(p, outcomes[i].peer);
     }
     message_wake(m);
 }
 
 static struct slice host_of(const struct envelope_rcpt *r) { return r->host; }
 
+static void tell_sent(const struct message *m, size_t index) {
+    static const struct peer none;
+    const struct envelope_rcpt *r = &m->envelope->rcpts[index];
+    const struct peer *peer = m->progress[index].peer ? m->progress[index].peer : &none;
+    struct buf text = {0};
+    struct mail_sent e = {.rcpt = r->address,
+                          .from = r->from,
+                          .domain = envelope_domain(r->address),
+                          .host = r->host,
+                          .ip = slice_of(peer->ip),
+                          .tls = slice_of(peer->tls_version),
+                          .cipher = slice_of(peer->tls_cipher),
+                          .tls_verified = *peer->tls_verified ? slice_of(peer->tls_verified) : SLICE("none"),
+                          .enhanced = r->enhanced,
+                          .reply = r->reply,
+                          .port = peer->port,
+                          .code = r->code};
+    if (mail_sent_write(&e, &text))
+        bus_publish_text(m->delivery->worker->bus, "mail.sent", slice_of(m->envelope->id), buf_slice(&text));
+    buf_free(&text);
+}
+
 /* Logs and publishes an outcome; the event of a bounce is published with its report (report.c). */
 static void tell(const struct message *m, size_t index) {
     static const char *const words[] = {"due", "deferred", "delivered", "sent", "bounced"};
     const struct envelope *e = m->envelope;
     const struct envelope_rcpt *r = &e->rcpts[index];
-    struct slice domain = envelope_domain(r->address), host = host_of(r);
+    struct slice host = host_of(r);
     char when[CLOCK_TEXT_BYTES];
-    const char *event = "mail.sent";
     json_t *data = NULL;
-    if (r->state == RCPT_SENT) {
-        data = json_pack("{s:s%,s:s%,s:s%,s:i,s:s%,s:s%}", "rcpt", r->address.p, r->address.n, "domain", domain.p,
-                         domain.n, "host", host.p, host.n, "code", r->code, "enhanced", r->enhanced.p, r->enhanced.n,
-                         "reply", r->reply.p, r->reply.n);
-        if (data && m->progress[index].details) json_object_update(data, m->progress[index].details);
-        if (data && r->from.p) json_object_set_new(data, "from", json_stringn(r->from.p, r->from.n));
-    } else if (r->state == RCPT_DEFERRED) {
-        event = "mail.deferred";
+    if (r->state == RCPT_SENT)
+        tell_sent(m, index);
+    else if (r->state == RCPT_DEFERRED)
         data = json_pack("{s:s%,s:i,s:s,s:s%,s:i,s:s%,s:s%}", "rcpt", r->address.p, r->address.n, "attempt",
                          r->attempts, "next", clock_rfc3339(r->next_ms, when), "host", host.p, host.n, "code", r->code,
                          "enhanced", r->enhanced.p, r->enhanced.n, "reason", r->reply.p, r->reply.n);
-    }
     if (data)
-        bus_publish(m->delivery->worker->bus, event, slice_of(e->id),
+        bus_publish(m->delivery->worker->bus, "mail.deferred", slice_of(e->id),
                     data); /* the mailbox service publishes mail.delivered */
+    if (!log_level_enabled(LOG_INFO)) return;
     char address[600], from[300], reason[700], enhanced[16];
     snprintf(address, sizeof address, "%.*s", SLICE_FMT(r->address));
     snprintf(from, sizeof from, "%.*s", SLICE_FMT(host));
@@ -91,8 +115,7 @@ static void on_recorded(void *ctx, int error) {
             if (m->envelope->rcpts[m->recorded[i]].state == RCPT_BOUNCED &&
                 m->envelope->rcpts[m->recorded[i]].owed == REPORT_NONE)
                 report_tell_bounced(m->delivery, m->envelope, m->recorded[i], NULL);
-            json_decref(p->details);
-            p->details = NULL;
+            keep_peer(p, NULL);
         }
     }
     life_release(&m->life);

@@ -8,7 +8,6 @@
 #include "libcommon/base/member.h"
 #include "libcommon/mail/header.h"
 #include "libcommon/outbox/outbox.h"
-#include "libcommon/store/blob.h"
 #include "libcommon/store/queue.h"
 #include "libcommon/trust/dkim/body_hash.h"
 #include "services/delivery/report/dsn.h"
@@ -191,9 +190,15 @@ static void on_original(void *ctx, int error, struct slice message) {
         finish(s, error);
         return;
     }
+    struct buf original = {0};
+    if (!error) {
+        buf_add_slice(&original, s->envelope->prefix);
+        buf_add_slice(&original, message);
+    }
     buf_reset(&s->text);
-    dsn_text(d->worker->hostname, s->id, s->envelope, s->kind, s->count, s->indexes, error ? SLICE("") : message,
+    dsn_text(d->worker->hostname, s->id, s->envelope, s->kind, s->count, s->indexes, buf_slice(&original),
              clock_wall_ms(), &s->text);
+    buf_free(&original);
     bus_request(d->worker->bus, "accounts.resolve",
                 json_pack("{s:s%}", "address", s->envelope->from.p, s->envelope->from.n), RESOLVE_MS, on_resolved, s);
 }
@@ -218,7 +223,7 @@ static void next_kind(struct reporting *s) {
         clear(s);
         return;
     }
-    blob_read(s->delivery->worker->redis, slice_of(e->id), NULL, on_original, s);
+    queue_read_text(s->delivery->worker->redis, slice_of(e->id), e->text_in_queue, on_original, s);
 }
 
 void report_owed(struct delivery *d, struct envelope *e, const char *token, report_fn *done, void *ctx) {

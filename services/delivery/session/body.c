@@ -5,7 +5,7 @@
 #include "libcommon/base/arena.h"
 #include "libcommon/base/cost.h"
 #include "libcommon/base/metrics.h"
-#include "libcommon/store/blob.h"
+#include "libcommon/store/queue.h"
 
 static struct metric held = METRIC_GAUGE("postbus_delivery_body_bytes", "Bytes of message bodies in memory");
 static struct metric reads = METRIC_COUNTER("postbus_delivery_body_reads_total", "Bodies read from the store");
@@ -17,6 +17,8 @@ struct body {
     struct body *next;
     char id[ULID_BYTES];
     size_t size; /* as the envelope says: what is reserved */
+    bool in_queue;       /* the entry has it */
+    struct slice packed; /* the envelope's, until the text is there */
     enum body_phase phase;
     int error;
     struct buf text;
@@ -67,6 +69,15 @@ static void on_read(void *ctx, int error, struct slice message) {
     for (struct body_use *u = b->users; u; u = u->next) life_wake(u->life);
 }
 
+/* The lease has brought the text along. */
+static void take_packed(struct body *b) {
+    b->phase = BODY_THERE;
+    b->error = queue_unpack_text(b->packed, b->size, &b->text);
+    b->packed = SLICE("");
+    cost_body_copy(b->text.n);
+    for (struct body_use *u = b->users; u; u = u->next) life_wake(u->life);
+}
+
 /* In the order of the requests, so that a large body is not overtaken without end. */
 static void start_queued(struct bodies *all) {
     for (struct body *b = all->first; b; b = b->next) {
@@ -74,21 +85,27 @@ static void start_queued(struct bodies *all) {
         if (all->bytes && all->bytes + b->size > all->max) return;
         all->bytes += b->size;
         metric_add(&held, (int64_t)b->size);
+        if (b->packed.n) {
+            take_packed(b);
+            continue;
+        }
         metric_add(&reads, 1);
         b->phase = BODY_ASKED;
-        blob_read(all->redis, slice_of(b->id), NULL, on_read, b);
+        queue_read_text(all->redis, slice_of(b->id), b->in_queue, on_read, b);
     }
 }
 
-void body_want(struct bodies *all, struct body_use *use, const char *id, size_t size, struct life *life) {
+void body_want(struct bodies *all, struct body_use *use, const struct envelope *e, struct life *life) {
     struct body **at = &all->first;
-    while (*at && strcmp((*at)->id, id) != 0) at = &(*at)->next;
+    while (*at && strcmp((*at)->id, e->id) != 0) at = &(*at)->next;
     struct body *b = *at;
     if (!b) {
         b = *at = memory_alloc(sizeof *b);
         b->all = all;
-        b->size = size;
-        memcpy(b->id, id, ULID_BYTES);
+        b->size = (size_t)e->size;
+        b->in_queue = e->text_in_queue;
+        b->packed = e->packed;
+        memcpy(b->id, e->id, ULID_BYTES);
     }
     *use = (struct body_use){b, life, b->users};
     b->users = use;

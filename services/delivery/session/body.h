@@ -4,8 +4,7 @@
 #ifndef POSTBUS_DELIVERY_BODY_H
 #define POSTBUS_DELIVERY_BODY_H
 
-#include "libcommon/base/slice.h"
-#include "libcommon/base/ulid.h"
+#include "libcommon/codec/envelope.h"
 #include "libcommon/service/life.h"
 #include "libcommon/store/redis.h"
 
@@ -24,7 +23,7 @@ struct bodies *bodies_create(struct redis *r, size_t max);
 /* Must be called after the store's connection was destroyed, when no answer can arrive. */
 void bodies_destroy(struct bodies *all);
 
-void body_want(struct bodies *all, struct body_use *use, const char *id, size_t size, struct life *life);
+void body_want(struct bodies *all, struct body_use *use, const struct envelope *e, struct life *life);
 /* 1: *text is the message, until body_drop; 0: not read yet; negative: an enum store_error. */
 int body_state(const struct body_use *use, struct slice *text);
 /* Also while it is being read, and for a zeroed use. */

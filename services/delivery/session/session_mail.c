@@ -73,18 +73,20 @@ static void settle_answers(struct session *s) {
     struct transaction *t = s->transaction;
     size_t count = s->no_room_from < t->count ? s->no_room_from : t->count;
     struct outcome *o = memory_alloc((count + 1) * sizeof *o);
-    json_t *details = json_pack("{s:s,s:i,s:s,s:s,s:s}", "ip", s->ip, "port", s->set.port, "tls", s->tls_version,
-                                "cipher", s->tls_cipher, "tls_verified", s->tls_verified);
+    struct peer peer = {.port = s->set.port};
+    snprintf(peer.ip, sizeof peer.ip, "%s", s->ip);
+    snprintf(peer.tls_version, sizeof peer.tls_version, "%s", s->tls_version);
+    snprintf(peer.tls_cipher, sizeof peer.tls_cipher, "%s", s->tls_cipher);
+    snprintf(peer.tls_verified, sizeof peer.tls_verified, "%s", s->tls_verified);
     struct transaction *rest = transaction_split(t, count);
     for (size_t i = 0; i < count; i++) {
         o[i] = outcome_of(s, &s->answers[i]);
-        o[i].details = details;
+        o[i].peer = &peer;
     }
     t->owner->settle(t->owner->ctx, count, t->indexes, o);
     s->answered++;
     for (size_t i = count; rest && i < count + rest->count; i++) free(s->answers[i].text);
     s->left_over = rest;
-    json_decref(details);
     free(o);
     end_transaction(s);
 }
@@ -170,8 +172,7 @@ static bool is_seven_bit(struct slice text) {
 /* All recipients are answered and at least one is accepted: reads the body, then sends DATA unless
  * it was pipelined. */
 static void want_body(struct session *s) {
-    const struct envelope *e = s->transaction->owner->envelope;
-    if (!s->body.body) body_want(s->set.bodies, &s->body, e->id, (size_t)e->size, &s->life);
+    if (!s->body.body) body_want(s->set.bodies, &s->body, s->transaction->owner->envelope, &s->life);
 }
 
 /* The body cannot be read, or cannot be sent to this server. After a pipelined DATA the server

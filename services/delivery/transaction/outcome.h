@@ -2,10 +2,15 @@
 #ifndef POSTBUS_DELIVERY_OUTCOME_H
 #define POSTBUS_DELIVERY_OUTCOME_H
 
-#include <jansson.h>
-
 #include "libcommon/codec/envelope.h"
 #include "services/delivery/transaction/retry.h"
+
+/* The connection over which a server accepted a recipient. */
+struct peer {
+    char ip[64], tls_version[16], tls_cipher[64], tls_verified[8]; /* tls_version, tls_cipher: empty in
+                                                                      plain text */
+    int port;
+};
 
 struct outcome {
     enum outcome_kind { OUTCOME_DELIVERED, OUTCOME_SENT, OUTCOME_DEFERRED, OUTCOME_BOUNCED } kind;
@@ -17,8 +22,7 @@ struct outcome {
     bool not_counted;     /* OUTCOME_DEFERRED: no attempt was made: a fault of this site, or a next
                              hop that pauses */
     bool dsn_passed_on;   /* the next server will send the reports (RFC 3461 §5.2.2) */
-    json_t *details;      /* OUTCOME_SENT: ip, port, tls, cipher, tls_verified for the event; may be
-                             NULL, not owned */
+    const struct peer *peer; /* OUTCOME_SENT: the connection, for the event; may be NULL, not owned */
 };
 
 /* The recipient's state after this outcome, and the report that is owed with it, in the envelope's

@@ -175,11 +175,13 @@ class Ledger:
     def check_queue(self):
         for key in sorted(self.keys):
             if found := re.fullmatch(r"\{q:(\d+)\}:e:(.*)", key):
-                if found[2] not in self.bodies:
+                if found[2] not in self.bodies and f"{{q:{found[1]}}}:b:{found[2]}" not in self.keys:
                     self.say(key, "the body of this entry is LOST")
                 q = f"{{q:{found[1]}}}"
                 if self.redis("ZSCORE", q + ":due", found[2]) is None and self.redis("ZSCORE", q + ":dead", found[2]) is None:
                     self.say(key, "an entry that is never due")
+            elif (found := re.fullmatch(r"\{q:(\d+)\}:b:(.*)", key)) and f"{{q:{found[1]}}}:e:{found[2]}" not in self.keys:
+                self.say(key, "the text of no entry")
 
 
 def unowned(host, port, user, password):

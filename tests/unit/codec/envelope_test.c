@@ -37,7 +37,9 @@ static void what_is_written_is_read(void **state) {
                          .ret = SLICE("hdrs"),
                          .envid = SLICE("e\xff"),
                          .folder = SLICE("Junk"),
+                         .prefix = SLICE("Received: from a\r\n\tby b\r\n"),
                          .priority = -9,
+                         .text_in_queue = true,
                          .rcpt_count = 3,
                          .rcpts = rcpts};
     struct buf text = {0}, again = {0};
@@ -54,7 +56,9 @@ static void what_is_written_is_read(void **state) {
     assert_text(d->ret, "hdrs");
     assert_text(d->envid, "e\xff");
     assert_text(d->folder, "Junk");
+    assert_text(d->prefix, "Received: from a\r\n\tby b\r\n");
     assert_int_equal(d->priority, -9);
+    assert_true(d->text_in_queue);
     assert_int_equal(d->rcpt_count, 3);
     assert_text(d->rcpts[0].address, "bob@beta.test");
     assert_text(d->rcpts[0].user, "7");

@@ -1,6 +1,7 @@
 /* The stream under every line protocol: lines, bounds, TLS in the middle, closing, time. Two ends
  * of a socket pair on one loop. */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -42,8 +43,10 @@ static void on_event(void *ctx, struct stream *s, enum stream_event event) {
             return;
         }
         if (e->tls_after_starttls && slice_is(line, "STARTTLS")) {
+            stream_cork(s);
             stream_write(s, SLICE("220 go\r\n"));
             stream_start_tls(s, SSL_new(e->tls_after_starttls), true);
+            stream_uncork(s);
             return;
         }
     }
@@ -182,6 +185,61 @@ static void finishing_sends_what_is_left(void **state) {
     close(peer);
 }
 
+static void gathered_output_is_sent_at_the_end_without_the_loop(void **state) {
+    struct event_base *base = *state;
+    struct end e = {0};
+    char got[64];
+    int peer = open_end(&e, base);
+    stream_cork(e.s);
+    stream_write(e.s, SLICE("250 one\r\n"));
+    stream_write(e.s, SLICE("354 two\r\n"));
+    turn(base, 20);
+    assert_int_equal(read(peer, got, sizeof got), -1);
+    stream_uncork(e.s);
+    assert_int_equal(read(peer, got, sizeof got), 18);
+    assert_int_equal(stream_pending_output(e.s), 0);
+    stream_write(e.s, SLICE("221\r\n")); /* the loop writes again */
+    ssize_t n = -1;
+    TURN_UNTIL(base, (n = read(peer, got, sizeof got)) >= 0);
+    assert_int_equal(n, 5);
+    stream_destroy(e.s);
+    close(peer);
+}
+
+static size_t read_all(int fd) {
+    static char got[65536];
+    size_t all = 0;
+    for (ssize_t n; (n = read(fd, got, sizeof got)) > 0;) all += (size_t)n;
+    return all;
+}
+
+static void what_the_socket_does_not_take_is_sent_by_the_loop(void **state) {
+    enum { BYTES = 4 * 1024 * 1024 };
+    struct event_base *base = *state;
+    struct end e = {0};
+    char *much = calloc(1, BYTES);
+    int peer = open_end(&e, base);
+    size_t all = 0;
+    stream_cork(e.s);
+    stream_write(e.s, slice_make(much, BYTES));
+    stream_uncork(e.s);
+    assert_true(stream_pending_output(e.s) > 0);
+    stream_cork(e.s); /* older output is not held back */
+    TURN_UNTIL(base, (all += read_all(peer)) == BYTES);
+    assert_int_equal(all, BYTES);
+    TURN_UNTIL(base, e.events[STREAM_DRAINED]);
+    assert_int_equal(e.events[STREAM_DRAINED], 1);
+    stream_uncork(e.s);
+    close(peer);
+    stream_cork(e.s);
+    stream_write(e.s, SLICE("to nobody\r\n"));
+    stream_uncork(e.s); /* the error is told from the loop */
+    TURN_UNTIL(base, e.events[STREAM_CLOSED]);
+    assert_int_equal(e.events[STREAM_CLOSED], 1);
+    stream_destroy(e.s);
+    free(much);
+}
+
 /* A key and a self-made certificate for the test, in memory. */
 static SSL_CTX *test_context(void) {
     SSL_CTX *c = SSL_CTX_new(TLS_server_method());
@@ -268,6 +326,7 @@ static void a_refused_connection_is_told_from_the_loop(void **state) {
 
 static int set_up(void **state) {
     evthread_use_pthreads();
+    signal(SIGPIPE, SIG_IGN); /* as every service does */
     *state = event_base_new();
     return 0;
 }
@@ -286,6 +345,8 @@ int main(void) {
         cmocka_unit_test(closing_and_silence_are_told),
         cmocka_unit_test(a_paused_stream_reads_nothing_and_goes_on_where_it_was),
         cmocka_unit_test(finishing_sends_what_is_left),
+        cmocka_unit_test(gathered_output_is_sent_at_the_end_without_the_loop),
+        cmocka_unit_test(what_the_socket_does_not_take_is_sent_by_the_loop),
         cmocka_unit_test(tls_starts_in_the_middle_and_what_was_sent_before_is_thrown_away),
         cmocka_unit_test(garbage_instead_of_a_handshake_is_an_error_in_words),
         cmocka_unit_test(a_refused_connection_is_told_from_the_loop),

@@ -20,7 +20,7 @@ static natsSubscription *subscription;
 static struct envelope *letter(void) {
     static struct envelope e;
     static struct envelope_rcpt rcpt;
-    rcpt = (struct envelope_rcpt){.address = SLICE("bob@beta.test")};
+    rcpt = (struct envelope_rcpt){.address = SLICE("bob@beta.test"), .user = SLICE("7")};
     e = (struct envelope){.from = SLICE("alice@alpha.test"),
                           .origin = ORIGIN_MX,
                           .size = 4,
@@ -29,6 +29,18 @@ static struct envelope *letter(void) {
                           .rcpts = &rcpt};
     ulid_create(e.id);
     return &e;
+}
+
+/* All of its recipients are at other sites. */
+static struct envelope *letter_abroad(void) {
+    struct envelope *e = letter();
+    e->rcpts[0].user = SLICE("");
+    e->origin = ORIGIN_SUBMISSION;
+    return e;
+}
+
+static bool has_text(const char *id) {
+    return atoi(ground_redis("EXISTS {q:%d}:b:%s", queue_shard_of(slice_of(id)), id)) == 1;
 }
 
 static int field_count(const char *id) { return atoi(ground_redis("HLEN b:{%s}", id)); }
@@ -67,6 +79,96 @@ static void a_message_is_whole_when_done_is_called(void **state) {
     assert_int_equal(field_count(e->id), 3);
 }
 
+static char read_text[QUEUE_TEXT_MAX + 1];
+
+static void on_text(void *ctx, int error, struct slice text) {
+    assert_true(text.n <= QUEUE_TEXT_MAX);
+    memcpy(read_text, text.p ? text.p : "", text.n);
+    read_text[text.n] = 0;
+    on_answer(ctx, error);
+}
+
+static int read_of(const struct envelope *e, bool in_queue) {
+    return SAID(queue_read_text(ground.redis, slice_of(e->id), in_queue, on_text, NULL));
+}
+
+static int records_of(const struct envelope *e) {
+    char shard[32];
+    size_t index = 0;
+    snprintf(shard, sizeof shard, "{q:%d}", queue_shard_of(slice_of(e->id)));
+    ground_redis("FCALL queue_lease 1 %s 64 60000 mine", shard);
+    e->rcpts[0].state = RCPT_SENT;
+    return SAID(queue_record(ground.redis, e, "mine", 1, &index, on_answer, NULL));
+}
+
+static void a_message_for_other_sites_is_one_write(void **state) {
+    (void)state;
+    struct envelope *e = letter_abroad();
+    char subject[64];
+    wakes();
+    int before = atoi(ground_redis("KEYS b:*"));
+    assert_int_equal(SAID(outbox_commit(ground.redis, bus, e, SLICE("text"), on_answer, NULL)), 0);
+    assert_true(has_entry(e->id) && has_text(e->id));
+    assert_int_equal(field_count(e->id), 0); /* no body beside it */
+    snprintf(subject, sizeof subject, "postbus.queue.due.%d ", queue_shard_of(slice_of(e->id)));
+    assert_string_equal(wakes(), subject);
+    assert_int_equal(read_of(e, true), 0);
+    assert_string_equal(read_text, "text");
+    assert_int_equal(SAID(outbox_commit(ground.redis, bus, e, SLICE("other"), on_answer, NULL)), 0);
+    assert_int_equal(read_of(e, true), 0);
+    assert_string_equal(read_text, "text"); /* the first commit holds */
+    assert_int_equal(records_of(e), QUEUE_GONE);
+    assert_false(has_entry(e->id) || has_text(e->id)); /* the last outcome takes the text with it */
+    assert_int_equal(read_of(e, true), STORE_NOT_FOUND);
+    assert_int_equal(SAID(outbox_commit(ground.redis, bus, e, SLICE("text"), on_answer, NULL)), 0);
+    assert_false(has_entry(e->id) || has_text(e->id)); /* it is remembered as done */
+    assert_int_equal(atoi(ground_redis("KEYS b:*")), before);
+}
+
+static void a_deletion_takes_the_text_with_it(void **state) {
+    (void)state;
+    struct envelope *e = letter_abroad();
+    char key[32];
+    snprintf(key, sizeof key, "{q:%d}", queue_shard_of(slice_of(e->id)));
+    assert_int_equal(SAID(outbox_commit(ground.redis, bus, e, SLICE("text"), on_answer, NULL)), 0);
+    ground_redis("FCALL queue_delete 1 %s %s", key, e->id);
+    assert_false(has_entry(e->id) || has_text(e->id));
+}
+
+static void a_large_message_for_other_sites_has_a_body(void **state) {
+    (void)state;
+    static char large[QUEUE_TEXT_MAX + 1];
+    memset(large, 'x', sizeof large);
+    struct envelope *e = letter_abroad();
+    assert_int_equal(
+        SAID(outbox_commit(ground.redis, bus, e, slice_make(large, sizeof large), on_answer, NULL)), 0);
+    assert_true(has_entry(e->id) && has_ref(e->id, "q") && !has_text(e->id));
+    e = letter_abroad();
+    assert_int_equal(
+        SAID(outbox_commit(ground.redis, bus, e, slice_make(large, QUEUE_TEXT_MAX), on_answer, NULL)), 0);
+    assert_true(has_entry(e->id) && has_text(e->id) && field_count(e->id) == 0);
+    assert_int_equal(read_of(e, true), 0);
+    assert_int_equal(strlen(read_text), QUEUE_TEXT_MAX);
+}
+
+static void forwarded_mail_has_a_body(void **state) {
+    (void)state;
+    struct envelope *e = letter_abroad();
+    e->origin = ORIGIN_MX;
+    assert_int_equal(SAID(outbox_commit(ground.redis, bus, e, SLICE("text"), on_answer, NULL)), 0);
+    assert_true(has_entry(e->id) && has_ref(e->id, "q") && !has_text(e->id));
+}
+
+static void a_damaged_text_is_told(void **state) {
+    (void)state;
+    struct envelope *e = letter_abroad();
+    assert_int_equal(SAID(outbox_commit(ground.redis, bus, e, SLICE("text"), on_answer, NULL)), 0);
+    ground_redis("HSET {q:%d}:b:%s z damaged", queue_shard_of(slice_of(e->id)), e->id);
+    assert_int_equal(read_of(e, true), STORE_INVALID);
+    ground_redis("HSET {q:%d}:b:%s n 999999999999", queue_shard_of(slice_of(e->id)), e->id);
+    assert_int_equal(read_of(e, true), STORE_INVALID);
+}
+
 static void messages_of_one_shard_wake_delivery_once_a_turn(void **state) {
     (void)state;
     char subject[64];
@@ -102,6 +204,11 @@ static void at_maxmemory_a_message_is_refused_whole(void **state) {
     ground_make_room();
     assert_int_equal(field_count(e->id), 0);
     assert_false(has_entry(e->id));
+    e = letter_abroad();
+    ground_fill();
+    assert_int_equal(SAID(outbox_commit(ground.redis, bus, e, SLICE("text"), on_answer, NULL)), STORE_FULL);
+    ground_make_room();
+    assert_false(has_entry(e->id) || has_text(e->id));
 }
 
 static void on_body_then_full(void *ctx, int error) {
@@ -209,6 +316,11 @@ static int stop(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_message_is_whole_when_done_is_called),
+        cmocka_unit_test(a_message_for_other_sites_is_one_write),
+        cmocka_unit_test(a_deletion_takes_the_text_with_it),
+        cmocka_unit_test(a_large_message_for_other_sites_has_a_body),
+        cmocka_unit_test(forwarded_mail_has_a_body),
+        cmocka_unit_test(a_damaged_text_is_told),
         cmocka_unit_test(messages_of_one_shard_wake_delivery_once_a_turn),
         cmocka_unit_test(a_commit_after_the_work_is_done_leaves_nothing),
         cmocka_unit_test(at_maxmemory_a_message_is_refused_whole),

@@ -18,7 +18,7 @@ static void on_entries(void *ctx, int error, size_t count, struct envelope *cons
 
 static size_t lease(int shard, int64_t ms, const char *token) {
     answered = false;
-    queue_lease(ground.redis, shard, 64, ms, token, on_entries, NULL);
+    queue_lease(ground.redis, shard, 64, 0, ms, token, on_entries, NULL);
     ground_wait();
     assert_int_equal(answer, 0);
     return leased_count;
@@ -68,6 +68,70 @@ static int empty(void **state) {
     for (size_t i = 0; i < leased_count; i++) envelope_destroy(leased[i]);
     leased_count = 0;
     return 0;
+}
+
+static struct envelope *lease_with_texts(int shard, size_t bytes, size_t *count) {
+    answered = false;
+    queue_lease(ground.redis, shard, 64, bytes, LEASE_MS, "mine", on_entries, NULL);
+    ground_wait();
+    assert_int_equal(answer, 0);
+    *count = leased_count;
+    return leased[0];
+}
+
+static void commit_text(struct envelope *e, size_t size, bool random) {
+    static char text[QUEUE_TEXT_MAX];
+    for (size_t i = 0; i < size; i++) text[i] = (char)(random ? rand() : 'x');
+    e->size = size;
+    assert_int_equal(SAID(queue_commit_text(ground.redis, e, slice_make(text, size), on_answer, NULL)), 0);
+}
+
+static void a_lease_brings_texts_as_far_as_there_is_room(void **state) {
+    (void)state;
+    size_t count;
+    struct buf text = {0};
+    struct envelope *e = letter("one.test", 1);
+    int shard = shard_of(e);
+    commit_text(e, 4000, false);
+    const struct envelope *got = lease_with_texts(shard, 100000, &count);
+    assert_int_equal(count, 1);
+    assert_true(got->text_in_queue);
+    assert_int_equal(queue_unpack_text(got->packed, (size_t)got->size, &text), 0);
+    assert_int_equal(text.n, 4000);
+    assert_memory_equal(text.data, "xxxx", 4);
+    buf_free(&text);
+    e = letter("one.test", 1);
+    commit_text(e, 4000, false);
+    got = lease_with_texts(shard_of(e), 5, &count); /* no room for it */
+    assert_true(got->text_in_queue && got->packed.n == 0);
+    e = letter("one.test", 1);
+    commit_text(e, 30000, true); /* too large, even compressed, to come along */
+    got = lease_with_texts(shard_of(e), 100000, &count);
+    assert_true(got->text_in_queue && got->packed.n == 0);
+}
+
+static void ids_of_a_moment_fall_into_one_shard(void **state) {
+    (void)state;
+    struct queue_ids ids = {0};
+    char id[ULID_BYTES], last[ULID_BYTES] = "";
+    bool seen[QUEUE_SHARDS] = {false};
+    size_t shards = 0;
+    for (int round = 0; round < 200; round++) {
+        queue_id_create(&ids, id);
+        int shard = queue_shard_of(slice_of(id));
+        if (!seen[shard]) shards++;
+        seen[shard] = true;
+        for (int i = 0; i < 20; i++) {
+            ids.until_us = clock_monotonic_us() + 1000000;
+            queue_id_create(&ids, id);
+            assert_true(ulid_is_valid(slice_of(id)));
+            assert_int_equal(queue_shard_of(slice_of(id)), shard);
+            assert_string_not_equal(id, last);
+            memcpy(last, id, sizeof last);
+        }
+        ids.until_us = 0;
+    }
+    assert_int_equal(shards, QUEUE_SHARDS);
 }
 
 static void every_write_of_leased_work_demands_the_token(void **state) {
@@ -539,6 +603,8 @@ static int stop(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(every_write_of_leased_work_demands_the_token),
+        TEST(a_lease_brings_texts_as_far_as_there_is_room),
+        TEST(ids_of_a_moment_fall_into_one_shard),
         TEST(a_lease_that_ended_is_taken_over_and_its_worker_learns_it),
         TEST(a_released_entry_is_due_at_its_earliest_time),
         TEST(any_number_of_recipients_is_recorded),
