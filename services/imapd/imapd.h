@@ -46,6 +46,7 @@ struct imapd_process {
     int64_t login_us, command_us, keepalive_us; /* see limits.h */
     struct budget budget;
     int64_t rate_min;
+    int sessions_per_user;
     struct clients *clients;
 };
 

@@ -13,6 +13,8 @@ enum {
     LIMIT_MEMORY = 512 * 1024 * 1024, /* POSTBUS_IMAP_MEMORY: bytes of literals that arrive and of
                                          messages that clients take slowly, in a process: NO
                                          [LIMIT] */
+    LIMIT_SESSIONS_PER_USER = 1000,   /* POSTBUS_IMAP_SESSIONS_PER_USER: of one account in a worker:
+                                         NO [LIMIT] at login (RFC 5530 §3) */
     LIMIT_LOGINS_PER_CLIENT = 200,    /* POSTBUS_IMAP_CONNECTIONS_PER_CLIENT: of one IPv4 address or
                                          IPv6 /64 to a process, that have not logged in */
 };
@@ -29,7 +31,6 @@ enum {
     LIMIT_BAD_COMMANDS = 20,                  /* invalid commands in a row: * BYE */
     LIMIT_LOGIN_FAILURES = 5,                 /* wrong passwords in a session: * BYE */
     LIMIT_SESSIONS_PER_WORKER = 20000,        /* * BYE [UNAVAILABLE] */
-    LIMIT_SESSIONS_PER_USER = 100,            /* per worker; NO [LIMIT] at login (RFC 5530 §3) */
     LIMIT_SEARCH_DEPTH = 32,                  /* parentheses, NOT and OR inside each other: BAD */
     LIMIT_SEARCH_KEYS = 1000,                 /* keys in one search: BAD */
     LIMIT_SEARCH_WORK = 200000,               /* messages times keys that a search decides before

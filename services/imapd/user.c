@@ -25,7 +25,7 @@ struct user *user_join(struct session *s, struct slice id) {
     struct user **at = &i->users[bucket_of(id)];
     while (*at && !slice_is(id, (*at)->id)) at = &(*at)->next;
     struct user *u = *at;
-    if (u && u->session_count >= LIMIT_SESSIONS_PER_USER) return NULL;
+    if (u && u->session_count >= i->process->sessions_per_user) return NULL;
     if (!u) {
         char subject[256];
         u = *at = memory_alloc(sizeof *u);

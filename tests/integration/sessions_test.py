@@ -17,7 +17,7 @@ DOORS = {"imap": b"* ", "pop3": b"+OK"}
 
 @pytest.fixture(scope="module")
 def site():
-    s = Site(settings={f"POSTBUS_{door}_{name}": value for door in ("IMAP", "POP3") for name, value in LIMITS.items()} | {"POSTBUS_IMAP_RATE_MIN": 10})
+    s = Site(settings={f"POSTBUS_{door}_{name}": value for door in ("IMAP", "POP3") for name, value in LIMITS.items()} | {"POSTBUS_IMAP_RATE_MIN": 10, "POSTBUS_IMAP_SESSIONS_PER_USER": 10})
     s.start("accounts", "mailbox", "imapd", "pop3d")
     s.add_account("ann@alpha.test", PASSWORD)
     yield s
@@ -83,6 +83,19 @@ def test_sessions_end_with_their_login_also_in_idle(site, change):
         assert line.rest().startswith(b"* BYE The password was changed or the account was deleted")
     assert pop.rest().startswith(b"-ERR [AUTH] the password was changed or the account was deleted")
     assert other.works() and other_pop.works(), "another account's session goes on"
+
+
+def test_an_account_has_a_bound_of_sessions(site):
+    """RFC 5530 §3 LIMIT: the login is refused, and the connection goes on."""
+    site.add_account("many@alpha.test")
+    lines = [Line(site, "imap", "many@alpha.test") for _ in range(10)]
+    refused = Line(site, "imap")
+    refused.say(f'a LOGIN many@alpha.test "{PASSWORD}"')
+    assert refused.until(b"a ").startswith(b"a NO [LIMIT] ")
+    lines[0].say("o LOGOUT")
+    lines[0].rest()
+    wait_until("room for one more", lambda: (refused.say(f'a LOGIN many@alpha.test "{PASSWORD}"'), refused.until(b"a ").startswith(b"a OK"))[1])
+    assert all(line.works() for line in lines[1:])
 
 
 def test_a_session_ends_while_its_command_runs(site):

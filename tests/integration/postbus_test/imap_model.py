@@ -61,6 +61,7 @@ class Client:
     def __init__(self, model, name, port):
         self.model, self.name, self.port = model, name, port
         self.tag = 0
+        self.away = False  # its connection is cut
         self.log = []
         self.rev2 = model.random.random() < 0.5
         self.qresync = model.random.random() < 0.4
@@ -594,6 +595,8 @@ class Model:
     def cut(self, client):
         """The connection is lost, things happen, and the client comes back: with QRESYNC if it can."""
         folder, old = client.folder, client.messages
+        if any(c.away for c in self.clients):  # one at a time
+            return
         if not client.qresync or not self.random.random() < 0.8 or any(m.uid is None or m.flags is None for m in old):
             client.sock.close()
             client.connect()
@@ -605,9 +608,11 @@ class Model:
         modseq = max([client.modseq] + [m.modseq for m in client.messages])
         old, uidvalidity = client.messages, client.uidvalidity
         client.sock.close()
-        others = [c for c in self.clients if c is not client and not c.idle]
+        client.away = True
+        others = [c for c in self.clients if not c.away and not c.idle]
         for other in self.random.sample(others, min(3, len(others))):
             self.act(other)
+        client.away = False
         client.connect()
         known = as_set([m.uid for m in old]) if old and self.random.random() < 0.5 else ""
         self.resync(client, folder, uidvalidity, modseq, known, old)
