@@ -123,10 +123,44 @@ static void take_text(struct session *s, size_t before) {
     message_begin(s);
 }
 
+/* Bounds and line ends. */
+void check_text(struct checking *c) {
+    const struct transaction *t = &c->session->t;
+    if (t->too_big)
+        check_reject(c, 552, "5.3.4", "Message too large");
+    else if (t->no_memory)
+        check_reject(c, 452, "4.3.1", "Insufficient system storage, try again later");
+    else if (t->scan.bare)
+        check_reject(c, 550, "5.6.11",
+                     "The message has a CR or LF that is not part of a CRLF line end (RFC 5321 section 2.3.8)");
+    else if (t->scan.nul)
+        check_reject(c, 550, "5.6.0", "The message has a NUL byte (RFC 5322 section 4.1)");
+    else if (header_count(message_header(t), "Received") > SMTP_HOPS_MAX)
+        check_reject(c, 554, "5.4.6", "Too many hops, this is a mail loop (RFC 5321 section 6.3)");
+}
+
+static void end_done(struct session *s, const struct verdict *v) {
+    if (v->code)
+        message_refuse(s, v->code, v->enhanced, v->text);
+    else
+        commit_begin(s);
+}
+
+static void check_message(struct session *s) {
+    struct transaction *t = &s->t;
+    struct header_field field;
+    ulid_create(t->id);
+    if (header_find(message_header(t), "Message-ID", &field)) {
+        struct slice id = slice_head(slice_trim(field.value), sizeof t->message_id - 1);
+        for (size_t i = 0; i < id.n; i++) t->message_id[i] = id.p[i] > ' ' && id.p[i] <= '~' ? id.p[i] : '?';
+    }
+    session_check(s, STAGE_END, end_done);
+}
+
 static void text_complete(struct session *s) {
     s->mode = MODE_COMMAND;
     if (!s->t.too_big && !s->t.no_memory) finish_hashes(s);
-    message_received(s);
+    check_message(s);
 }
 
 static bool take_chunk(struct session *s) {

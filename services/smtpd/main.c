@@ -1,18 +1,18 @@
+/* smtpd: start-up, and the checks of each stage. */
 #include <stdlib.h>
 
 #include "libcommon/base/config.h"
 #include "services/smtpd/smtpd.h"
 
-struct metric smtpd_connections = METRIC_GAUGE("postbus_smtpd_connections", "Open connections");
-struct metric smtpd_accepted = METRIC_COUNTER("postbus_smtpd_messages_accepted_total", "Messages answered 250");
-struct metric smtpd_delivered =
-    METRIC_COUNTER("postbus_smtpd_messages_delivered_total",
-                   "Messages that were in all their mailboxes when they were answered 250; the others were queued");
-struct metric smtpd_refused =
-    METRIC_COUNTER("postbus_smtpd_messages_refused_total", "Messages refused for good after DATA");
-struct metric smtpd_deferred =
-    METRIC_COUNTER("postbus_smtpd_messages_deferred_total", "Messages answered 4xx after DATA");
-struct metric smtpd_bytes = METRIC_COUNTER("postbus_smtpd_bytes_accepted_total", "Bytes of messages answered 250");
+/* The checks of each stage, in their order. */
+static check_fn *const checks[STAGES][STAGE_CHECKS_MAX + 1] = {
+    [STAGE_CONNECT] = {check_connections},
+    [STAGE_AUTH] = {check_login},
+    [STAGE_MAIL] = {check_sender},
+    [STAGE_RCPT] = {check_recipient},
+    [STAGE_END] = {check_text, check_early_write, check_proofs, check_forgery, check_seal, check_header, check_authors,
+                   check_signature},
+};
 
 /* Set up before the workers start. */
 static struct smtpd_process process;
@@ -49,6 +49,7 @@ static void smtpd_start(struct worker *w) {
     struct smtpd *d = memory_alloc(sizeof *d);
     d->worker = w;
     d->process = &process;
+    d->checks = checks;
     d->login_end = login_end_create(w->bus, sessions_end_user, d);
     d->resolver = resolver_create(d);
     d->deliverer = deliverer_create(d);

@@ -1,5 +1,4 @@
 #include "libcommon/base/cost.h"
-#include "libcommon/base/log.h"
 #include "libcommon/mail/header.h"
 #include "services/smtpd/smtpd.h"
 
@@ -105,83 +104,4 @@ struct slice message_finish(struct session *s) {
     memcpy(t->text.data + start, header.data, header.n);
     buf_free(&header);
     return slice_skip(buf_slice(&t->text), start);
-}
-
-/* The end stage */
-
-/* Bounds and line ends. */
-void check_text(struct checking *c) {
-    const struct transaction *t = &c->session->t;
-    if (t->too_big)
-        check_reject(c, 552, "5.3.4", "Message too large");
-    else if (t->no_memory)
-        check_reject(c, 452, "4.3.1", "Insufficient system storage, try again later");
-    else if (t->scan.bare)
-        check_reject(c, 550, "5.6.11",
-                     "The message has a CR or LF that is not part of a CRLF line end (RFC 5321 section 2.3.8)");
-    else if (t->scan.nul)
-        check_reject(c, 550, "5.6.0", "The message has a NUL byte (RFC 5322 section 4.1)");
-    else if (header_count(message_header(t), "Received") > SMTP_HOPS_MAX)
-        check_reject(c, 554, "5.4.6", "Too many hops, this is a mail loop (RFC 5321 section 6.3)");
-}
-
-static void end_done(struct session *s, const struct verdict *v) {
-    if (v->code)
-        message_refuse(s, v->code, v->enhanced, v->text);
-    else
-        commit_begin(s);
-}
-
-void message_received(struct session *s) {
-    struct transaction *t = &s->t;
-    struct header_field field;
-    queue_id_create(&s->smtpd->ids, t->id);
-    if (header_find(message_header(t), "Message-ID", &field)) {
-        struct slice id = slice_head(slice_trim(field.value), sizeof t->message_id - 1);
-        for (size_t i = 0; i < id.n; i++) t->message_id[i] = id.p[i] > ' ' && id.p[i] <= '~' ? id.p[i] : '?';
-    }
-    session_check(s, STAGE_END, end_done);
-}
-
-/* The event of a refusal */
-
-struct mail_event_rcpt *message_event_rcpts(const struct transaction *t) {
-    struct mail_event_rcpt *list = arena_alloc(t->arena, (t->rcpt_count + 1) * sizeof *list);
-    size_t i = 0;
-    for (const struct rcpt *r = t->rcpts; r; r = r->next, i++) {
-        list[i].address = r->address;
-        if (r->user) list[i].user = slice_of(r->user);
-        if (r->from) list[i].from = slice_of(r->from);
-        list[i].folder = r->folder;
-        list[i].uid = r->uid;
-        list[i].modseq = r->modseq;
-    }
-    return list;
-}
-
-static void say_refused(struct session *s, int code, const char *enhanced, const char *reason) {
-    struct transaction *t = &s->t;
-    struct mail_event_client client = trace_client(s);
-    struct buf event = {0};
-    struct mail_refused refused = {.from = t->from,
-                                   .enhanced = slice_of(enhanced),
-                                   .reason = slice_of(reason),
-                                   .code = code,
-                                   .client = &client,
-                                   .verdict = t->verified ? t->verified->proofs : SLICE(""),
-                                   .rcpt_count = t->rcpt_count,
-                                   .rcpts = message_event_rcpts(t)};
-    if (mail_refused_write(&refused, &event))
-        bus_publish_text(s->smtpd->worker->bus, "mail.refused", slice_of(t->id), buf_slice(&event));
-    buf_free(&event);
-}
-
-void message_refuse(struct session *s, int code, const char *enhanced, const char *reason) {
-    struct transaction *t = &s->t;
-    metric_add(code < 500 ? &smtpd_deferred : &smtpd_refused, 1);
-    log_info("message refused", "id", t->id, "from", t->from.p, "client", s->ip, "enhanced", enhanced, "reason", reason,
-             NULL);
-    say_refused(s, code, enhanced, reason);
-    session_reply(s, "%d %s %s", code, enhanced, reason);
-    transaction_reset(s);
 }

@@ -1,19 +1,21 @@
 /* smtpd: the SMTP server on 25 (other servers), 587 and 465 (submission). A message's way through
  * it, in the order in which it happens:
  *
- *   session.c      greeting, the order of commands and of replies (its loop)
+ *   connection.c   greeting, the order of commands and of replies (its loop)
+ *   session.c      replies, and the start of a stage's checks
  *   cmd_hello.c    EHLO, HELO, STARTTLS
  *   cmd_auth.c     AUTH
  *   cmd_mail.c     MAIL
  *   cmd_rcpt.c     RCPT; resolve.c caches the answers of accounts
- *   data.c         DATA and BDAT: the text arrives
+ *   data.c         DATA and BDAT: the text arrives, and is checked at its end
  *   message.c      the text and the header fields that are added and dropped
  *   body.c         mail for mailboxes here: the body is written while the checks run
  *   incoming.c     from other servers: verification; forward.c: forwarding by aliases
  *   outgoing.c     submission: the header is completed, the authors are checked, it is signed
  *   commit.c       into the mailboxes (deliver.c) or into the queue, and only then 250
+ *   transaction.c  a transaction's refusal after its text, and the beginning of the next
  *
- * The table in stage.c has the checks of each stage. */
+ * The table in main.c has the checks of each stage. */
 #ifndef POSTBUS_SMTPD_SMTPD_H
 #define POSTBUS_SMTPD_SMTPD_H
 
@@ -58,6 +60,7 @@ struct body;
 struct smtpd {
     struct worker *worker;
     struct smtpd_process *process;
+    check_fn *const (*checks)[STAGE_CHECKS_MAX + 1]; /* of each stage; NULL ends them */
     struct session *sessions; /* a list, for draining and counting */
     size_t count;
     bool stopping; /* freed with the last session */
@@ -190,8 +193,16 @@ struct session {
     int64_t connected_us, since_us, clock_us;
 };
 
-/* session.c */
+/* connection.c */
 void session_accept(struct smtpd *s, evutil_socket_t fd, enum smtp_port port);
+/* The connection is closed, and the session freed when nothing holds it any more. */
+void session_end(struct session *s);
+/* The sessions of this user end with 421 (login_end_fn; ctx: the worker's smtpd). */
+void sessions_end_user(void *ctx, const char *user);
+/* At a worker's stop: the last one frees d. */
+void smtpd_free(struct smtpd *d);
+
+/* session.c */
 bool session_is_submission(const struct session *s);
 void session_reply(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* A refused command: counts it, and closes the session after too many. */
@@ -204,13 +215,6 @@ void session_close(struct session *s, const char *format, ...) __attribute__((fo
 void session_quarantine(struct session *s, const struct checking *c);
 /* Checks a stage; done() is called from the session's loop at its end. */
 void session_check(struct session *s, enum stage stage, stage_done_fn *done);
-/* The connection is closed, and the session freed when nothing holds it any more. */
-void session_end(struct session *s);
-void transaction_reset(struct session *s);
-/* The sessions of this user end with 421 (login_end_fn; ctx: the worker's smtpd). */
-void sessions_end_user(void *ctx, const char *user);
-/* At a worker's stop: the last one frees d. */
-void smtpd_free(struct smtpd *d);
 
 /* deadline.c: how long a client may take.
  *   a command line      POSTBUS_SMTP_COMMAND_TIME from the reply before it to its end
@@ -320,8 +324,10 @@ void message_kept_header(struct transaction *t, struct buf *out);
 struct slice message_prefix(struct session *s);
 /* The whole message as it is sent on; the received text is not available after this. */
 struct slice message_finish(struct session *s);
-/* The text is complete: starts its checks. */
-void message_received(struct session *s);
+
+/* transaction.c */
+/* The next message may follow. */
+void transaction_reset(struct session *s);
 /* Refuses the message and publishes the event. */
 void message_refuse(struct session *s, int code, const char *enhanced, const char *reason);
 /* The recipients as events tell them, of the arena. */

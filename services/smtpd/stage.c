@@ -5,24 +5,13 @@
 
 #include "services/smtpd/smtpd.h"
 
-enum { CHECKS_MAX = 8 };
-
-static check_fn *const checks[STAGES][CHECKS_MAX + 1] = {
-    [STAGE_CONNECT] = {check_connections},
-    [STAGE_AUTH] = {check_login},
-    [STAGE_MAIL] = {check_sender},
-    [STAGE_RCPT] = {check_recipient},
-    [STAGE_END] = {check_text, check_early_write, check_proofs, check_forgery, check_seal, check_header, check_authors,
-                   check_signature},
-};
-
 void stage_begin(struct checking *c, struct session *s, enum stage stage) {
     *c = (struct checking){.session = s, .stage = stage};
 }
 
 bool stage_step(struct checking *c) {
     while (!c->waits && !c->verdict.code) {
-        check_fn *start = checks[c->stage][c->next];
+        check_fn *start = c->session->smtpd->checks[c->stage][c->next];
         if (!start) return true;
         c->next++;
         start(c);

@@ -1,6 +1,6 @@
 /* The stages of a mail transaction, and the checks of each before the client gets its reply.
  *
- * A check is one function, in the table of stage.c under its stage. It gets a struct checking and
+ * A check is one function, in the table of main.c under its stage. It gets a struct checking and
  * reports its result with check_reject() or check_quarantine(), at once or after a request to a
  * service (check_ask); a check that reports nothing accepts. The checks of a stage run one after
  * another, and the first refusal ends the stage. Those of several RCPT commands of a pipelined
@@ -27,6 +27,7 @@ enum stage {
     STAGES
 };
 
+enum { STAGE_CHECKS_MAX = 8 };
 enum { VERDICT_TEXT_BYTES = 512 /* RFC 5321 §4.5.3.1.5 */ };
 
 /* The result of the checks of a stage. A folder applies to the message, and is passed on in its
@@ -37,6 +38,7 @@ struct verdict {
     const char *folder; /* folder for local recipients; NULL: INBOX */
 };
 
+typedef void check_fn(struct checking *c);
 /* reply: JSON text, also with BUS_REFUSED; empty when there is none. */
 typedef void check_answer_fn(struct checking *c, int error, struct slice reply);
 
@@ -66,12 +68,11 @@ void check_quarantine(struct checking *c, const char *folder);
  * session has ended. ask: JSON text, freed here. */
 void check_ask(struct checking *c, const char *verb, struct buf *ask, int timeout_ms, check_answer_fn *answer);
 /* The checks. */
-typedef void check_fn(struct checking *c);
-check_fn check_connections;                            /* clients: session.c */
+check_fn check_connections;                            /* clients: connection.c */
 check_fn check_login;                                  /* cmd_auth.c */
 check_fn check_sender;                                 /* cmd_mail.c */
 check_fn check_recipient;                              /* cmd_rcpt.c */
-check_fn check_text, check_early_write;                /* message.c, body.c */
+check_fn check_text, check_early_write; /* data.c, body.c */
 check_fn check_proofs, check_forgery, check_seal;      /* incoming.c */
 check_fn check_header, check_authors, check_signature; /* outgoing.c */
 

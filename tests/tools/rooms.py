@@ -14,7 +14,6 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FILES_MAX = 25
 MEANT = [{"libcommon/bus/bus", "libcommon/bus/rpc", "libcommon/bus/wake"}]  # the parts of one object, which no caller tells apart
-KNOWN = ["services/smtpd/"]  # whose files still call each other
 # Which rooms of libcommon each of them may include, besides itself. Services may include all.
 BELOW = {
     "base": [],
@@ -108,7 +107,7 @@ def faults_of(uses):
     calls = {unit: {other: names for other, names in others.items() if names} for unit, others in uses.items()}
     for what, where in (("files", calls), ("folders", between_folders(calls))):
         for members in circles(where):
-            if members in MEANT or any(all(member.startswith(room) for member in members) for room in KNOWN):
+            if members in MEANT:
                 continue
             yield f"a circle of {len(members)} {what}:"
             for one in sorted(members):
