@@ -84,6 +84,8 @@ void http_listen(struct admin *a, enum http_site site, bool tls, const char *set
 void http_quiesce(struct admin *a);
 void http_close(struct admin *a);
 
+/* request.c */
+
 /* Answers the request. Exactly one of these is called for each request. request_answer takes
  * ownership of body (NULL: no content). */
 void request_answer(struct request *r, unsigned status, json_t *body);

@@ -1,8 +1,12 @@
-/* Shared declarations of the files of a session; private to them. */
-#ifndef POSTBUS_DELIVERY_SESSION_PRIVATE_H
-#define POSTBUS_DELIVERY_SESSION_PRIVATE_H
+/* The state of a session; private to its files. */
+#ifndef POSTBUS_DELIVERY_CONNECTION_H
+#define POSTBUS_DELIVERY_CONNECTION_H
 
-#include "services/delivery/session/session.h"
+#include "libcommon/net/stream.h"
+#include "services/delivery/session/reply.h"
+#include "services/delivery/session/settings.h"
+#include "services/delivery/session/stuffing.h"
+#include "services/delivery/transaction/transaction.h"
 
 enum phase { GREETING, EHLO, HELO, STARTTLS, HANDSHAKE, IDLE, RSET, MAIL, RCPT, DATA_WAIT, DATA, BODY, FINAL, CLOSED };
 
@@ -39,16 +43,12 @@ struct session {
     bool body_whole;
 };
 
-/* session.c */
-void session_close(struct session *s, const char *why);
-void session_lost(struct session *s, const char *what);
-void session_idle(struct session *s);
 void session_wake_owner(struct session *s);
-/* session_mail.c: a reply, the body's arrival, or room in the stream, during a transaction. */
-void mail_start(struct session *s);
-void mail_on_reply(struct session *s);
-void mail_go_on(struct session *s);
-/* The connection was lost for this reason: settles the recipients that can be settled. */
-void mail_on_lost(struct session *s, const char *why);
+/* The connection can be used for a transaction. */
+void session_idle(struct session *s);
+/* Closes after all output was sent. why: for the outcomes. */
+void session_close(struct session *s, const char *why);
+/* Closes at once. */
+void session_cut(struct session *s);
 
 #endif

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "libcommon/outbox/envelope.h"
+#include "libcommon/codec/envelope.h"
 
 #define ID "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 

@@ -1,7 +1,7 @@
 /* Queue entries: whatever is read can be written and read again, with the same text. */
 #include <stdlib.h>
 
-#include "libcommon/outbox/envelope.h"
+#include "libcommon/codec/envelope.h"
 
 #define ID "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 

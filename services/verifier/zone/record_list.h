@@ -1,6 +1,6 @@
-/* Shared declarations of the files that make records; private to them. */
-#ifndef POSTBUS_VERIFIER_RECORDS_PRIVATE_H
-#define POSTBUS_VERIFIER_RECORDS_PRIVATE_H
+/* A list of DNS records in the making, and what is needed to make one. */
+#ifndef POSTBUS_VERIFIER_RECORD_LIST_H
+#define POSTBUS_VERIFIER_RECORD_LIST_H
 
 #include "libcommon/base/arena.h"
 #include "services/verifier/zone/records.h"
@@ -22,7 +22,10 @@ const char *record_txt(struct arena *arena, const char *text);
 const char *record_next(struct arena *arena, struct slice *list);
 /* 4, 6, or 0 when it is not an address. */
 int record_family(const char *address);
+/* Whether name is domain or below it. */
+bool record_is_inside(const char *name, const char *domain);
 
+/* Each adds the records of one kind: records_hosts.c, records_mail.c, records_policy.c. */
 void records_add_hosts(struct record_list *l, const struct records_input *in);
 void records_add_mail(struct record_list *l, const struct records_input *in);
 void records_add_policies(struct record_list *l, const struct records_input *in);

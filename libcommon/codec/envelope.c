@@ -1,4 +1,4 @@
-#include "libcommon/outbox/envelope.h"
+#include "libcommon/codec/envelope.h"
 
 #include <stdio.h>
 #include <stdlib.h>
