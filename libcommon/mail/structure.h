@@ -16,6 +16,9 @@ void structure_envelope(struct slice header, struct buf *out);
 /* Adds BODY, or with extended BODYSTRUCTURE, in its parentheses. A multipart without parts is shown
  * with one empty text/plain. */
 void structure_body(const struct mime *m, bool extended, struct buf *out);
+/* Adds what structure_body(m, false) writes, from what structure_body(m, true) wrote. False, and adds
+ * nothing, when it is malformed. */
+bool structure_basic(struct slice bodystructure, struct buf *out);
 /* Adds s as an IMAP string (quoted or literal), s with n 0 as "". */
 void structure_string(struct slice s, struct buf *out);
 

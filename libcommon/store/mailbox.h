@@ -10,11 +10,17 @@
  *   {u:<id>}:f              hash: folder name → folder id
  *   {u:<id>}:f:<fid>        hash: name, uidvalidity, uidnext, modseq, messages, unseen, bytes,
  *                           subscribed, use, keywords, floor, recent
- *   {u:<id>}:f:<fid>:m      hash: uid → packed record (below)
+ *   {u:<id>}:f:<fid>:m      hash: uid → packed record (mailbox.lua says how)
  *   {u:<id>}:f:<fid>:q      zset: uid by modseq
  *   {u:<id>}:f:<fid>:v      zset: vanished uid by modseq
  *   {u:<id>}:f:<fid>:t      set: uids with \Deleted
- *   {u:<id>}:f:<fid>:c      hash: uid → cached prefix, envelope, structure and header fields
+ *   {u:<id>}:f:<fid>:p      hash: uid → prefix of the message, if it has one (Return-Path …)
+ *   {u:<id>}:f:<fid>:e, :s, :h, :k, :w
+ *                           hashes: uid → what is cached of the message: envelope, structure,
+ *                           header fields, keys of searching and of threads, preview. An empty text is
+ *                           computed from the message when it is needed
+ *   {u:<id>}:f:<fid>:c      hash: the same of records of version 1, all in one; moved to the
+ *                           columns when it is read
  *   {u:<id>}:b              hash: blob id → how many messages of this user use it, and the names
  *                           under which it is held
  *   {u:<id>}:x              set: "<blob id>/<name>" to release; emptied right after each expunge,
@@ -23,6 +29,8 @@
  *   {u:<id>}:d              hash: "<message id>/<rcpt>" → when and where it was delivered: what
  *                           makes a delivery happen once. Kept for 10 days
  *   {u:<id>}:o              list: the fields of d in the order of their time
+ *   {u:<id>}:r, {u:<id>}:y  hashes: message id (a hash of it) → thread, of the present generation
+ *                           and of the one before; at most 50,000 in each
  *   {u:<id>}:s              set: subscribed names whose folder was deleted (RFC 9051 §6.3.7)
  *   {u:<id>}:gone           string: the account was deleted; nothing of it is made again. Expires
  *                           after 30 days
@@ -55,7 +63,8 @@ struct mailbox_folder {
     struct slice name; /* UTF-8, levels separated by "/"; "INBOX" always exists */
     uint32_t uidvalidity, uidnext;
     uint64_t highestmodseq;
-    uint32_t messages, unseen;
+    uint32_t messages, unseen, deleted; /* deleted: with \Deleted; only of a list of folders, and of a
+                                           folder that was found */
     uint64_t bytes;
     bool subscribed;
     struct slice special_use; /* "", or "\\Drafts", "\\Sent", "\\Junk", "\\Trash", "\\Archive" (RFC
@@ -69,9 +78,19 @@ struct mailbox_record {
     uint32_t size; /* bytes of the message as fetched, prefix included (RFC822.SIZE) */
     uint64_t modseq;
     uint64_t flags;
-    int64_t date;  /* INTERNALDATE, seconds since 1970 */
-    char blob[27]; /* the message id */
+    int64_t date;      /* INTERNALDATE, seconds since 1970 */
+    uint64_t thread;   /* 0: not known; see mailbox_thread_id */
+    uint32_t savedate; /* when it came into this folder (RFC 8514), seconds since 1970; 0: not
+                          known (of a record of version 1, and of its copies) */
+    uint32_t variant;  /* distinguishes messages that share a body and differ in their prefix */
+    char blob[27];     /* the message id */
 };
+
+/* EMAILID and THREADID of a message (RFC 8474 §5.1, §5.2), written to out: letters, digits and "-".
+ * Copies have the EMAILID of their source. An empty THREADID is not known: NIL. */
+enum { MAILBOX_OBJECT_ID_MAX = 48 };
+struct slice mailbox_email_id(const struct mailbox_record *record, char out[MAILBOX_OBJECT_ID_MAX]);
+struct slice mailbox_thread_id(const struct mailbox_record *record, char out[MAILBOX_OBJECT_ID_MAX]);
 
 /* Everything a callback is given is valid during the call only. error: 0 or enum store_error. */
 
@@ -119,28 +138,64 @@ typedef void mailbox_recent_fn(void *ctx, int error, uint32_t before);
 void mailbox_recent(struct redis *r, struct slice user, uint32_t folder_id, uint32_t below, mailbox_recent_fn *done,
                     void *ctx);
 
-/* Texts that were computed at delivery, so that listings need not open bodies; only texts over
- * MAILBOX_CACHED_MAX are computed from the message each time. */
+/* Texts that were computed at delivery, so that listings need not open bodies. Each is kept by
+ * itself, and a reader names those that it needs; only texts over MAILBOX_CACHED_MAX are computed
+ * from the message each time. */
+enum mailbox_column {
+    MAILBOX_ENVELOPE = 1,
+    MAILBOX_STRUCTURE = 2,
+    MAILBOX_HEADER = 4,
+    MAILBOX_KEYS = 8,
+    MAILBOX_PREVIEW = 16,
+};
 enum { MAILBOX_CACHED_MAX = 64 * 1024 };
-struct mailbox_cached {
+struct mailbox_cached { /* those that were asked for */
     uint32_t uid;
     struct slice envelope;      /* IMAP ENVELOPE, in its parentheses */
-    struct slice body;          /* IMAP BODY */
-    struct slice bodystructure; /* IMAP BODYSTRUCTURE */
+    struct slice bodystructure; /* IMAP BODYSTRUCTURE; structure_basic() makes BODY of it */
     struct slice header;        /* the common header fields of the message, unchanged (see
                                    mailbox_header_is_cached), each with CRLF */
+    struct slice keys;          /* for mailbox_keys_read */
+    struct slice preview;       /* UTF-8 (RFC 8970) */
 };
 /* Whether `header` holds every field of this name that the message has. */
 bool mailbox_header_is_cached(struct slice field_name);
 typedef void mailbox_cached_fn(void *ctx, int error, size_t count, const struct mailbox_cached cached[]);
-/* At most 1,000 uids in a call; those that no longer exist are left out. */
-void mailbox_cached(struct redis *r, struct slice user, uint32_t folder_id, size_t count, const uint32_t uids[],
-                    mailbox_cached_fn *done, void *ctx);
+/* At most 1,000 uids in a call; those that no longer exist are left out. columns: enum
+ * mailbox_column, combined. */
+void mailbox_cached(struct redis *r, struct slice user, uint32_t folder_id, unsigned columns, size_t count,
+                    const uint32_t uids[], mailbox_cached_fn *done, void *ctx);
+
+/* What SEARCH compares (RFC 9051 §6.4.4), and the message ids that make threads. All texts are
+ * folded (text_fold); p NULL: too long to be kept, to be read in the header. */
+enum { MAILBOX_IDS_MAX = 32, MAILBOX_NO_DAY = INT32_MIN };
+#define MAILBOX_NO_DATE INT64_MIN
+struct mailbox_keys {
+    size_t id_count; /* of message ids: first the message's own (0: it has none), then those it
+                        refers to, the nearest last */
+    const char *ids;
+    int64_t sent;     /* the Date field, seconds since 1970, UTC; MAILBOX_NO_DATE */
+    int32_t sent_day; /* days since 1970, as written in the sender's zone; MAILBOX_NO_DAY */
+    struct slice subject, from, to, cc, bcc; /* decoded; where that differs, then NUL and as sent;
+                                                fields of one name separated by NUL */
+};
+/* Adds the packed keys of a message with this header block. Pure. */
+void mailbox_keys_build(struct slice header, struct buf *out);
+/* Views of packed. False: malformed. Pure. */
+bool mailbox_keys_read(struct slice packed, struct mailbox_keys *out);
+/* A hash of message id i, never 0 except for a message without an id; ids are compared by it. */
+uint64_t mailbox_keys_id(const struct mailbox_keys *keys, size_t i);
+/* The hash of an id, without its angle brackets. */
+uint64_t mailbox_message_id_hash(struct slice id);
 
 /* The message's bytes. STORE_NOT_FOUND when it was expunged in the meantime. */
 typedef void mailbox_read_fn(void *ctx, int error, struct slice message);
 void mailbox_read(struct redis *r, struct slice user, uint32_t folder_id, uint32_t uid, mailbox_read_fn *done,
                   void *ctx);
+
+/* The same for a record that the caller has from mailbox_sync, with fewer steps. */
+void mailbox_read_record(struct redis *r, struct slice user, uint32_t folder_id, const struct mailbox_record *record,
+                         mailbox_read_fn *done, void *ctx);
 
 /* Up to `length` bytes of it from `offset`; size: the whole message's. Reads only the blocks of the
  * body that the range touches (blob_read_range). */
@@ -148,11 +203,10 @@ typedef void mailbox_range_fn(void *ctx, int error, uint64_t size, struct slice 
 void mailbox_read_range(struct redis *r, struct slice user, uint32_t folder_id, uint32_t uid, uint64_t offset,
                         uint64_t length, mailbox_range_fn *done, void *ctx);
 
-/* Adds to out what is cached of a message: envelope, body, bodystructure and header fields, each
- * with its length before it; those over MAILBOX_CACHED_MAX are left out. Pure: any service that has
- * the message can compute it, as smtpd does before it requests a delivery. At most
- * MAILBOX_LISTING_MAX bytes. */
-enum { MAILBOX_LISTING_MAX = 4 * (MAILBOX_CACHED_MAX + 4) };
+/* Adds to out what is cached of a message: each column with its letter and its length before it;
+ * texts over MAILBOX_CACHED_MAX are left empty. Pure: any service that has the message can compute
+ * it, as smtpd does before it requests a delivery. At most MAILBOX_LISTING_MAX bytes. */
+enum { MAILBOX_COLUMNS = 5, MAILBOX_LISTING_MAX = MAILBOX_COLUMNS * (MAILBOX_CACHED_MAX + 5) };
 void mailbox_listing_build(struct slice message, struct buf *out);
 /* Whether these bytes have the form of mailbox_listing_build. */
 bool mailbox_listing_is_valid(struct slice listing);

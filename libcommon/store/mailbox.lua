@@ -2,7 +2,10 @@
 -- The mailboxes. The declared key is {u:<user>}; all others are made from it: mailbox.h says what each holds.
 -- {u}:b is blob id -> "<count>\n<name>\n<name>…": how many messages use the blob, and the names under which it is held.
 -- A name is "<rcpt>/<attempt>" ("/" for an APPEND); the reference in the blob is "u:<user>/<name>". {u}:x has "<blob id>/<name>".
--- A record is 58 bytes, little-endian: uid u32, size u32, modseq u64, flags u32 and u32 (low, high), date i64, blob c26.
+-- A record is little-endian: uid u32, size u32, modseq u64, flags u32 and u32 (low, high), date i64, blob c26; then version u8 (2), the number of
+-- bytes that follow u8, savedate u32, variant u32, thread u64, and tagged fields (none yet): tag u8, length u8, bytes. Version 1 ended after the
+-- blob: such a record is told with zeros in the new fields, and is written anew when it changes.
+-- What is cached of a message is in a hash for each column, so that a reader gets only what it asked for (COLUMNS).
 -- Every message that is added, changed or removed gets a modseq of its own, so that a reader can page by modseq.
 -- No Function handles more than a few hundred messages at once: the C side calls it again until all are done.
 
@@ -12,6 +15,11 @@ local DEDUPE_SECONDS = 10 * 86400
 local TRIM_EVERY = 16 -- deliveries
 local NAMES_MAX = 8 -- names of one recipient under which a blob is held
 local DELETE_FOLDERS = 20 -- folders that one step of a deletion removes
+local FIRST, REST = '<I4I4I8I4I4i8c26', '<BBI4I4I8'
+local FIRST_BYTES, VERSION, REST_BYTES = 58, 2, 16
+local WITHOUT_REST = '\2\16\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0' -- VERSION, REST_BYTES, zeros
+local COLUMNS = { 'p', 'e', 's', 'h', 'k', 'w' } -- prefix; of the listing: envelope, structure, header fields, keys, preview
+local THREADS_MAX = 50000 -- message ids of each of the two generations that are remembered
 local VANISHED_MAX = 20000
 local MANY = 1000 -- arguments of one command
 local FOLDER_FIELDS = { 'name', 'uidvalidity', 'uidnext', 'modseq', 'messages', 'unseen', 'bytes', 'subscribed', 'use', 'keywords', 'floor' }
@@ -22,6 +30,14 @@ local function seconds() return tonumber(redis.call('TIME')[1]) end
 -- Whether the account was deleted: its mailbox is never created again.
 local function is_gone(u) return redis.call('EXISTS', u .. ':gone') == 1 end
 local GONE = 'NOTFOUND the account was deleted'
+-- A record of any version as one of the present version.
+local function present_version(record) return #record == FIRST_BYTES and record .. WITHOUT_REST or record end
+-- All keys of a folder but its records.
+local function folder_keys(fk)
+  local keys = { fk, fk .. ':q', fk .. ':v', fk .. ':t', fk .. ':c' }
+  for _, column in ipairs(COLUMNS) do keys[#keys + 1] = fk .. ':' .. column end
+  return unpack(keys)
+end
 
 -- Folders
 
@@ -68,7 +84,13 @@ local function levels(name)
   return slashes + 1
 end
 
--- A page of folders, by their ids. Answers more, and of each folder its id and its fields.
+-- What is answered of a folder: its id, its fields, and how many messages have \Deleted.
+local function folder_answer(u, fid)
+  local fk = u .. ':f:' .. fid
+  return { tonumber(fid), redis.call('HMGET', fk, unpack(FOLDER_FIELDS)), redis.call('SCARD', fk .. ':t') }
+end
+
+-- A page of folders, by their ids. Answers more, and the folders.
 local function folders(keys, args) -- id after which to go on, max
   local u, after, ids, out = keys[1], tonumber(args[1]), {}, {}
   if is_gone(u) then return refuse(GONE) end
@@ -77,17 +99,17 @@ local function folders(keys, args) -- id after which to go on, max
     if tonumber(fid) > after then ids[#ids + 1] = tonumber(fid) end
   end
   table.sort(ids)
-  for n = 1, math.min(#ids, tonumber(args[2])) do out[n] = { ids[n], redis.call('HMGET', u .. ':f:' .. text_of(ids[n]), unpack(FOLDER_FIELDS)) } end
+  for n = 1, math.min(#ids, tonumber(args[2])) do out[n] = folder_answer(u, text_of(ids[n])) end
   return { #ids > #out and 1 or 0, out }
 end
 
--- One folder: its id and its fields; nothing when there is none of this name.
+-- One folder; nothing when there is none of this name.
 local function folder(keys, args) -- name
   local u = keys[1]
   if is_gone(u) then return refuse(GONE) end
   user_ready(u)
   local fid = redis.call('HGET', u .. ':f', args[1])
-  return fid and { tonumber(fid), redis.call('HMGET', u .. ':f:' .. fid, unpack(FOLDER_FIELDS)) } or {}
+  return fid and folder_answer(u, fid) or {}
 end
 
 local function folder_create(keys, args) -- name, special use
@@ -121,7 +143,7 @@ local function folder_delete(keys, args) -- name; the records stay until the swe
   redis.call('HINCRBY', u .. ':i', 'messages', string.format('%d', -tonumber(h[1]))) -- "-0" is no number to Redis
   redis.call('HINCRBY', u .. ':i', 'bytes', string.format('%d', -tonumber(h[2])))
   redis.call('HDEL', u .. ':f', name)
-  redis.call('UNLINK', fk, fk .. ':q', fk .. ':v', fk .. ':c', fk .. ':t')
+  redis.call('UNLINK', folder_keys(fk))
   if redis.call('EXISTS', fk .. ':m') == 1 then redis.call('SADD', u .. ':g', fid) end
   return 1
 end
@@ -289,14 +311,14 @@ local function delete_user(keys, args) -- max, seconds that the tombstone stays;
   local some = redis.call('HRANDFIELD', u .. ':f', DELETE_FOLDERS, 'WITHVALUES')
   for at = 1, #some, 2 do
     local fk = u .. ':f:' .. some[at + 1]
-    redis.call('UNLINK', fk, fk .. ':m', fk .. ':q', fk .. ':v', fk .. ':c', fk .. ':t')
+    redis.call('UNLINK', fk .. ':m', folder_keys(fk))
     redis.call('HDEL', u .. ':f', some[at])
   end
   for _, fid in ipairs(redis.call('SRANDMEMBER', u .. ':g', DELETE_FOLDERS)) do
     redis.call('UNLINK', u .. ':f:' .. fid .. ':m')
     redis.call('SREM', u .. ':g', fid)
   end
-  redis.call('UNLINK', u .. ':i', u .. ':d', u .. ':o', u .. ':s')
+  redis.call('UNLINK', u .. ':i', u .. ':d', u .. ':o', u .. ':s', u .. ':r', u .. ':y')
   local held, ids, members = redis.call('HRANDFIELD', u .. ':b', args[1], 'WITHVALUES'), {}, {}
   for at = 1, #held, 2 do
     ids[#ids + 1] = held[at]
@@ -307,10 +329,91 @@ local function delete_user(keys, args) -- max, seconds that the tombstone stays;
   return { redis.call('SRANDMEMBER', u .. ':x', args[1]), redis.call('EXISTS', u .. ':f', u .. ':g', u .. ':b') }
 end
 
+-- What is cached of messages
+
+-- Writes the prefix and a listing: column u8, length u32, text; and so on (mailbox_listing_build). Answers the message ids in its keys.
+local function columns_put(fk, uid, prefix, listing)
+  local at, ids = 1, ''
+  if prefix ~= '' then redis.call('HSET', fk .. ':p', uid, prefix) end
+  while at + 4 <= #listing do
+    local column, n = struct.unpack('<c1I4', listing, at)
+    local text = string.sub(listing, at + 5, at + 4 + n)
+    redis.call('HSET', fk .. ':' .. column, uid, text)
+    if column == 'k' and n > 1 then ids = string.sub(text, 3, 2 + 8 * string.byte(text, 2)) end
+    at = at + 5 + n
+  end
+  return ids
+end
+
+-- Records of version 1 had one column for all: prefix, envelope, body, structure and header fields, each with its length before it (-1: too large to keep).
+local function columns_migrate(fk, uids)
+  if #uids == 0 or redis.call('EXISTS', fk .. ':c') == 0 then return 0 end
+  local moved = {}
+  for n, packed in ipairs(redis.call('HMGET', fk .. ':c', unpack(uids))) do
+    if packed then
+      local at, texts = 1, {}
+      while at + 3 <= #packed do
+        local length = struct.unpack('<I4', packed, at)
+        if length == 4294967295 then length = 0 end
+        texts[#texts + 1] = string.sub(packed, at + 4, at + 3 + length)
+        at = at + 4 + length
+      end
+      if (texts[1] or '') ~= '' then redis.call('HSET', fk .. ':p', uids[n], texts[1]) end
+      for place, column in pairs({ [2] = 'e', [4] = 's', [5] = 'h', [6] = 'k', [7] = 'w' }) do redis.call('HSET', fk .. ':' .. column, uids[n], texts[place] or '') end
+      moved[#moved + 1] = uids[n]
+    end
+  end
+  if #moved > 0 then redis.call('HDEL', fk .. ':c', unpack(moved)) end
+  return #moved
+end
+
+local function columns_copy(fk, uids, tk, to)
+  columns_migrate(fk, uids)
+  for _, column in ipairs(COLUMNS) do
+    local fields = {}
+    for at, text in ipairs(redis.call('HMGET', fk .. ':' .. column, unpack(uids))) do
+      if text then fields[#fields + 1], fields[#fields + 2] = to[at], text end
+    end
+    if #fields > 0 then redis.call('HSET', tk .. ':' .. column, unpack(fields)) end
+  end
+end
+
+local function columns_remove(fk, uids)
+  redis.call('HDEL', fk .. ':c', unpack(uids))
+  for _, column in ipairs(COLUMNS) do redis.call('HDEL', fk .. ':' .. column, unpack(uids)) end
+end
+
+-- Threads (RFC 8474 §5.2): a message belongs to the thread of the nearest message that it refers to, or that refers to it; else a thread begins
+-- with it, whose id is the message's modseq. r and y: message id (8 bytes of a hash) -> thread, of the present generation and of the one before.
+local function thread_of(u, packed, modseq)
+  local ids, missing, thread = {}, {}, nil
+  for at = #packed - 7, 1, -8 do -- the message itself is the first, then come its references, the nearest last
+    local id = string.sub(packed, at, at + 7)
+    if id ~= '\0\0\0\0\0\0\0\0' then ids[#ids + 1] = id end
+  end
+  if #ids == 0 then return modseq end
+  for at, known in ipairs(redis.call('HMGET', u .. ':r', unpack(ids))) do
+    if known then thread = thread or tonumber(known) else missing[#missing + 1] = ids[at] end
+  end
+  if #missing == 0 then return thread end
+  if not thread then
+    for _, known in ipairs(redis.call('HMGET', u .. ':y', unpack(missing))) do thread = thread or (known and tonumber(known)) end
+    thread = thread or modseq
+  end
+  if redis.call('HLEN', u .. ':r') >= THREADS_MAX then
+    redis.call('UNLINK', u .. ':y')
+    redis.call('RENAME', u .. ':r', u .. ':y')
+  end
+  local fields = {}
+  for _, id in ipairs(missing) do fields[#fields + 1], fields[#fields + 2] = id, text_of(thread) end
+  redis.call('HSET', u .. ':r', unpack(fields))
+  return thread
+end
+
 -- Messages coming
 
 -- Puts one message into a folder. Answers uid, modseq, uidvalidity, or nil when it is over quota or there is no such folder (which: the second value).
-local function put(u, fid, id, size, low, high, date, cached)
+local function put(u, fid, id, size, low, high, date, prefix, listing)
   local i, fk = u .. ':i', u .. ':f:' .. fid
   local user = redis.call('HMGET', i, 'modseq', 'bytes', 'messages', 'quota_bytes')
   local h = redis.call('HMGET', fk, 'uidnext', 'messages', 'unseen', 'bytes', 'uidvalidity')
@@ -318,9 +421,10 @@ local function put(u, fid, id, size, low, high, date, cached)
   local bytes, quota = tonumber(user[2] or '0') + size, tonumber(user[4] or '0')
   if quota > 0 and bytes > quota then return nil, refuse('OVERQUOTA the mailbox is full') end
   local uid, modseq = tonumber(h[1]), tonumber(user[1]) + 1
-  redis.call('HSET', fk .. ':m', uid, struct.pack('<I4I4I8I4I4i8c26', uid, size, modseq, low, high, date, id))
+  local thread = thread_of(u, columns_put(fk, uid, prefix, listing), modseq)
+  local variant = prefix ~= '' and tonumber(string.sub(redis.sha1hex(prefix), 1, 8), 16) or 0
+  redis.call('HSET', fk .. ':m', uid, struct.pack(FIRST, uid, size, modseq, low, high, date, id) .. struct.pack(REST, VERSION, REST_BYTES, seconds(), variant, thread))
   redis.call('ZADD', fk .. ':q', modseq, uid)
-  redis.call('HSET', fk .. ':c', uid, cached)
   redis.call('HSET', fk, 'uidnext', uid + 1, 'modseq', modseq, 'messages', h[2] + 1, 'unseen', h[3] + (bit.band(low, SEEN) == 0 and 1 or 0), 'bytes', h[4] + size)
   redis.call('HSET', i, 'modseq', modseq, 'bytes', bytes, 'messages', tonumber(user[3] or '0') + 1)
   if bit.band(low, DELETED) ~= 0 then redis.call('SADD', fk .. ':t', uid) end
@@ -388,7 +492,7 @@ local function deliver(keys, args)
       out[#out + 1] = { folder, uid, modseq, 1, blob_keep(u, id, rcpt, attempt), name }
     else
       fid = fid or folder_for_delivery(u, args[3])
-      local uid, modseq = put(u, fid, id, size + #prefix, flags, 0, date, struct.pack('<I4', #prefix) .. prefix .. listing)
+      local uid, modseq = put(u, fid, id, size + #prefix, flags, 0, date, prefix, listing)
       if uid then
         blob_take(u, id, rcpt .. '/' .. attempt)
         memo_add(u, member, fid, uid, modseq)
@@ -441,13 +545,13 @@ local function keyword_bits(words, list, index, make)
   return low, high, added, left
 end
 
-local function append(keys, args) -- folder id, id, size, flags, keywords, date, cached, and of an import the name under which it holds the blob
+local function append(keys, args) -- folder id, id, size, flags, keywords, date, listing, and of an import the name under which it holds the blob
   local u, fid = keys[1], args[1]
   if args[8] and redis.call('HEXISTS', u .. ':b', args[2]) == 1 then return refuse('EXISTS the mailbox has this message') end
   local fk = u .. ':f:' .. fid
   local list, index = keyword_list(redis.call('HGET', fk, 'keywords') or '')
   local low, high, added = keyword_bits(args[5], list, index, true)
-  local uid, modseq, uidvalidity = put(u, fid, args[2], tonumber(args[3]), bit.bor(low, tonumber(args[4])), high, tonumber(args[6]), args[7])
+  local uid, modseq, uidvalidity = put(u, fid, args[2], tonumber(args[3]), bit.bor(low, tonumber(args[4])), high, tonumber(args[6]), '', args[7])
   if not uid then return modseq end
   if added then redis.call('HSET', fk, 'keywords', table.concat(list, ' ')) end
   blob_take(u, args[2], args[8] or '/')
@@ -473,6 +577,9 @@ local function sync(keys, args) -- folder id, since, vanished since, first, max
   if #uids > 0 then
     local all = redis.call('HMGET', fk .. ':m', unpack(uids))
     last = struct.unpack('<I8', all[#all], 9)
+    for at, record in ipairs(all) do
+      if #record == FIRST_BYTES then all[at] = record .. WITHOUT_REST end
+    end
     records = table.concat(all)
   end
   local vanished, gone_at = {}, args[3]
@@ -508,16 +615,27 @@ local function uid_pack(uids)
   return table.concat(parts)
 end
 
-local function cached(keys, args) -- folder id, packed uids
-  if #args[2] == 0 then return {} end
-  return redis.call('HMGET', keys[1] .. ':f:' .. args[1] .. ':c', unpack(uid_list(args[2])))
+-- Moves what is cached of messages of version 1 to the columns; answers of how many.
+local function migrate(keys, args) -- folder id, packed uids
+  return columns_migrate(keys[1] .. ':f:' .. args[1], uid_list(args[2]))
 end
 
 local function locate(keys, args) -- folder id, uid; answers blob id, prefix
   local fk = keys[1] .. ':f:' .. args[1]
-  local record, texts = redis.call('HGET', fk .. ':m', args[2]), redis.call('HGET', fk .. ':c', args[2])
-  if not record or not texts then return refuse('NOTFOUND no such message') end
-  return { string.sub(record, 33, 58), string.sub(texts, 5, 4 + struct.unpack('<I4', texts)) }
+  local record, prefix = redis.call('HGET', fk .. ':m', args[2]), redis.call('HGET', fk .. ':p', args[2])
+  if not record then return refuse('NOTFOUND no such message') end
+  if not prefix then
+    local before = redis.call('HGET', fk .. ':c', args[2])
+    prefix = before and string.sub(before, 5, 4 + struct.unpack('<I4', before)) or ''
+  end
+  return { string.sub(record, 33, 58), prefix }
+end
+
+-- Keeps what was computed of a message afterwards, if it is still there.
+local function complete(keys, args) -- folder id, uid, column, text
+  local fk = keys[1] .. ':f:' .. args[1]
+  if redis.call('HEXISTS', fk .. ':m', args[2]) == 1 then redis.call('HSET', fk .. ':' .. args[3], args[2], args[4]) end
+  return 1
 end
 
 local function stat(keys, args)
@@ -552,7 +670,7 @@ local function store(keys, args) -- folder id, packed uids, how (0 add, 1 remove
         refused[#refused + 1] = uids[at]
       elseif nl ~= bit.bor(l, 0) or nh ~= bit.bor(hi, 0) then -- bor: both sides as the bit library's signed numbers
         modseq = modseq + 1
-        record = string.sub(record, 1, 8) .. struct.pack('<I8I4I4', modseq, nl % 4294967296, nh % 4294967296) .. string.sub(record, 25)
+        record = string.sub(record, 1, 8) .. struct.pack('<I8I4I4', modseq, nl % 4294967296, nh % 4294967296) .. string.sub(present_version(record), 25)
         fields[#fields + 1], fields[#fields + 2] = uids[at], record
         scores[#scores + 1], scores[#scores + 2] = modseq, uids[at]
         unseen = unseen + bit.band(l, SEEN) - bit.band(nl, SEEN)
@@ -593,7 +711,7 @@ local function take_out(fk, uids, records, modseq)
   end
   if count > 0 then
     redis.call('HDEL', fk .. ':m', unpack(uids))
-    redis.call('HDEL', fk .. ':c', unpack(uids))
+    columns_remove(fk, uids)
     redis.call('ZREM', fk .. ':q', unpack(uids))
     redis.call('ZADD', fk .. ':v', unpack(scores))
     if #deleted > 0 then redis.call('SREM', fk .. ':t', unpack(deleted)) end
@@ -684,15 +802,15 @@ local function copy(keys, args) -- folder id, packed uids, target name, move (1 
   for _, record in ipairs(records) do total = total + struct.unpack('<I4', record, 5) end
   if not move and quota > 0 and tonumber(user[2]) + total > quota then return refuse('OVERQUOTA the mailbox is full') end
   local modseq, uidnext, unseen, to = tonumber(user[1]), tonumber(target[2]), tonumber(target[4]), {}
-  local fields, scores, texts, deleted, ids = {}, {}, {}, {}, {}
-  local cached_texts = #uids > 0 and redis.call('HMGET', fk .. ':c', unpack(uids)) or {}
+  local fields, scores, deleted, ids, now = {}, {}, {}, {}, seconds()
   for at, record in ipairs(records) do
-    local _, size, _, low, high, date, id = struct.unpack('<I4I4I8I4I4i8c26', record)
+    local _, size, _, low, high, date, id = struct.unpack(FIRST, record)
+    local _, _, saved, variant, thread = struct.unpack(REST, present_version(record), FIRST_BYTES + 1)
+    if saved > 0 then saved = now end -- 0 tells a reader that there may be a prefix though the variant is 0
     low, high = translate(low, high, words, list, index, known)
     modseq = modseq + 1
-    fields[#fields + 1], fields[#fields + 2] = uidnext, struct.pack('<I4I4I8I4I4i8c26', uidnext, size, modseq, low, high, date, id)
+    fields[#fields + 1], fields[#fields + 2] = uidnext, struct.pack(FIRST, uidnext, size, modseq, low, high, date, id) .. struct.pack(REST, VERSION, REST_BYTES, saved, variant, thread)
     scores[#scores + 1], scores[#scores + 2] = modseq, uidnext
-    texts[#texts + 1], texts[#texts + 2] = uidnext, cached_texts[at] or ''
     if bit.band(low, DELETED) ~= 0 then deleted[#deleted + 1] = uidnext end
     ids[at] = id
     unseen = unseen + (bit.band(low, SEEN) == 0 and 1 or 0)
@@ -702,7 +820,7 @@ local function copy(keys, args) -- folder id, packed uids, target name, move (1 
   if #uids > 0 then
     redis.call('HSET', tk .. ':m', unpack(fields))
     redis.call('ZADD', tk .. ':q', unpack(scores))
-    redis.call('HSET', tk .. ':c', unpack(texts))
+    columns_copy(fk, uids, tk, to)
     if #deleted > 0 then redis.call('SADD', tk .. ':t', unpack(deleted)) end
     if not move then blob_copy_all(u, ids) end
     redis.call('HSET', tk, 'uidnext', uidnext, 'modseq', modseq, 'messages', target[3] + #uids, 'unseen', unseen, 'bytes', target[5] + total)
@@ -732,8 +850,9 @@ register('deliver', deliver)
 register('append', append)
 register('forget', forget, 'allow-oom')
 register('sync', sync, 'no-writes')
+register('migrate', migrate, 'allow-oom')
+register('complete', complete)
 register('recent', recent, 'allow-oom')
-register('cached', cached, 'no-writes')
 register('locate', locate, 'no-writes')
 register('stat', stat, 'no-writes')
 register('set_quota', set_quota, 'allow-oom')

@@ -52,9 +52,11 @@ enum {
     LIMIT_SECTION_DEPTH = 64,                 /* numbers in one BODY[1.2.3…]: BAD */
     LIMIT_OUTPUT_PENDING = 256 * 1024,        /* no more output is produced until the client has
                                                  received this */
-    LIMIT_READ_AHEAD = 4,                     /* bodies that a FETCH or SEARCH requests at the same
+    LIMIT_READ_AHEAD = 32,                    /* bodies that a FETCH requests at the same
                                                  time */
     LIMIT_READ_AHEAD_BYTES = 4 * 1024 * 1024, /* and their bytes (one may be larger) */
+    LIMIT_SEARCH_AHEAD = 16,                  /* bodies that a SEARCH requests at the same time, if they
+                                                 have no more than TEXT_STEP bytes together */
     LIMIT_CACHED_BATCH = 500,                 /* cached envelopes in one request, at most */
     LIMIT_CACHED_FIRST = 60,                  /* by a command's first question, before their size is
                                                  known */

@@ -110,6 +110,82 @@ def test_search(imap, query, found):
     assert answer[0] == "OK" and bool(answer[1][0]) == found
 
 
+def fetched(imap, uid, items):
+    return b"".join(part if isinstance(part, bytes) else b"".join(part) for part in imap.uid("FETCH", str(uid), items)[1])
+
+
+def test_ids_dates_and_previews(imap):
+    """RFC 8474 §5.1 and §5.2, RFC 8514 §4.3, RFC 8970 §3, and BODY beside BODYSTRUCTURE."""
+    first, reply = append(imap), append(imap, b"Message-ID: <m2@x.test>\r\nReferences: <m1@x.test>\r\nSubject: Re\r\n\r\n> sch\xc3\xb6n\r\nYes.\r\n")
+    imap.noop()
+    ids = {uid: dict(re.findall(rb"(EMAILID|THREADID) \(([A-Za-z0-9_-]+)\)", fetched(imap, uid, "(EMAILID THREADID)"))) for uid in (first, reply)}
+    assert ids[first][b"EMAILID"] != ids[reply][b"EMAILID"]
+    assert ids[first][b"THREADID"] == ids[reply][b"THREADID"], "an answer is in its message's thread"
+    assert re.search(rb'SAVEDATE "\d\d-[A-Z][a-z][a-z]-\d{4} ', fetched(imap, first, "(SAVEDATE)"))
+    assert "sch\u00f6n".encode() in fetched(imap, first, "(PREVIEW)")
+    assert b'PREVIEW "Yes."' in fetched(imap, reply, "(PREVIEW (LAZY))")
+    body = fetched(imap, first, "(BODY)")
+    assert b'BODY (("text" "plain" ("charset" "utf-8") NIL NIL "quoted-printable" 10 0)("application" "octet-stream" ("name" "a.bin") NIL NIL "base64" 4) "mixed")' in body, body
+    imap.uid("COPY", str(first), "Work")
+    imap.select("Work")
+    copy = imap.uid("SEARCH", "ALL")[1][0].split()[-1].decode()
+    assert ids[first][b"EMAILID"] in fetched(imap, copy, "(EMAILID)") and ids[first][b"THREADID"] in fetched(imap, copy, "(THREADID)")
+
+
+def test_a_large_message_in_pieces(imap):
+    """BODY[]<a.b> (RFC 9051 §6.4.5) reads parts of the body; what is asked beside it is right."""
+    message = b"Subject: large\r\nFrom: a@x.test\r\n\r\n" + b"".join(b"line %06d of a message that is longer than a block\r\n" % n for n in range(4000))
+    uid = append(imap, message)
+    imap.noop()
+    read = b""
+    while len(read) < len(message):
+        answer = imap.uid("FETCH", str(uid), f"(BODY.PEEK[HEADER.FIELDS (SUBJECT)] BODY.PEEK[]<{len(read)}.30000> ENVELOPE)")[1]
+        fields, piece = answer[0], answer[1]
+        assert fields[1] == b"Subject: large\r\n\r\n", fields
+        assert piece[0].startswith(b" BODY[]<%d> {%d}" % (len(read), min(30000, len(message) - len(read)))), piece[0]
+        assert b'ENVELOPE (NIL "large"' in answer[2]
+        read += piece[1]
+    assert read == message
+    assert b'BODY[]<%d> ""' % len(message) in fetched(imap, uid, f"(BODY.PEEK[]<{len(message)}.10>)")
+    assert b"{7}\r\nSubject" in b"\r\n".join(p for part in imap.uid("FETCH", str(uid), "(BODY.PEEK[]<0.7> BODY.PEEK[]<2.3>)")[1] if part for p in (part if isinstance(part, tuple) else (part,)))
+
+
+def test_status_counts_deleted(imap):
+    """RFC 9051 §6.3.11, also of LIST (RFC 5819)."""
+    for flags in (r"(\Deleted)", r"(\Deleted \Seen)", ""):
+        append(imap, flags=flags)
+    assert b"DELETED 2" in imap.status("INBOX", "(DELETED)")[1][0]
+    imap._simple_command("LIST", '""', "INBOX", "RETURN (STATUS (DELETED UNSEEN))")
+    assert b"(DELETED 2 UNSEEN 2)" in imap.untagged_responses["STATUS"][-1] or b"(UNSEEN 2 DELETED 2)" in imap.untagged_responses["STATUS"][-1]
+
+
+def test_store_of_many_chunks(imap):
+    """A STORE of more messages than one step of the store changes: each is told once, in order."""
+    with_many = 250
+    first = append(imap, b"Subject: one\r\n\r\n")
+    imap.noop()
+    copies = 1
+    while copies < with_many:
+        imap.uid("COPY", "1:*", "INBOX")
+        imap.noop()
+        copies = len(imap.uid("SEARCH", "ALL")[1][0].split())
+    imap.untagged_responses.clear()
+    ok, told = imap.uid("STORE", "1:*", "+FLAGS", r"(\Flagged fresh)")
+    uids = [int(re.search(rb"UID (\d+)", line).group(1)) for line in told if b"Flagged" in line]
+    assert ok == "OK" and uids == sorted(uids) and len(set(uids)) == len(uids) == copies and uids[0] == first
+    assert len(imap.uid("SEARCH", "KEYWORD", "fresh")[1][0].split()) == copies
+
+
+def test_a_field_too_long_for_the_keys_is_searched(imap):
+    """Long fields are not kept for SEARCH, and are read in the header."""
+    many = ", ".join(f"person{n}@x.test" for n in range(600))
+    long, short = append(imap, f"To: {many}\r\nSubject: long\r\n\r\n".encode()), append(imap, b"To: person599@x.test\r\n\r\n")
+    imap.noop()
+    assert imap.uid("SEARCH", "TO", "person599@")[1][0].split() == [str(long).encode(), str(short).encode()]
+    assert imap.uid("SEARCH", "TO", "person600@")[1][0] == b""
+    assert imap.uid("SEARCH", "SUBJECT", '""')[1][0].split() == [str(long).encode()], "an empty text asks whether there is such a field (RFC 9051 §6.4.4)"
+
+
 def test_flags_copy_move_expunge(imap, site):
     uids = [append(imap, MESSAGE.replace(b"m1@", b"m%d@" % i)) for i in range(5)]
     imap.noop()

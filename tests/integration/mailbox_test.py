@@ -42,12 +42,12 @@ def mailbox(bare_site):
     return bare_site.start("mailbox")
 
 
-def listing(*texts):
-    """What mailbox_listing_build makes."""
-    return base64.b64encode(b"".join(struct.pack("<I", len(t)) + t for t in texts)).decode()
+def listing(**columns):
+    """What mailbox_listing_build makes; a column that is not given is computed later."""
+    return base64.b64encode(b"".join(letter.encode() + struct.pack("<I", len(columns.get(letter, b""))) + columns.get(letter, b"") for letter in "eshkw")).decode()
 
 
-LISTING = listing(b'(NIL "Hello" NIL NIL NIL NIL NIL NIL NIL NIL)', b'("TEXT" "PLAIN" NIL NIL NIL "7BIT" 8 1)', b'("TEXT" "PLAIN" NIL NIL NIL "7BIT" 8 1 NIL NIL NIL NIL)', b"Subject: Hello\r\n")
+LISTING = listing(e=b'(NIL "Hello" NIL NIL NIL NIL NIL NIL NIL NIL)', s=b'("TEXT" "PLAIN" NIL NIL NIL "7BIT" 8 1 NIL NIL NIL NIL)', h=b"Subject: Hello\r\n")
 attempts = (f"t{n}" for n in itertools.count(1))
 
 

@@ -1,6 +1,9 @@
 /* Flags stored, messages copied, moved and expunged: in chunks of MAILBOX_CHUNK messages, each one
- * Function; the results are combined. */
+ * Function; the results are combined. Chunks of a STORE do not depend on each other: several are
+ * asked for at once, so that they reach the disk together. */
 #include "libcommon/store/mailbox/mailbox_private.h"
+
+enum { CHUNKS_AT_ONCE = 16 };
 
 enum change_kind { CHANGE_STORE, CHANGE_COPY, CHANGE_EXPUNGE };
 
@@ -11,6 +14,7 @@ struct change {
     uint32_t folder_id;
     uint32_t *uids; /* sorted, each once */
     size_t count, at;
+    int in_flight; /* chunks that were asked for */
     bool all; /* expunge: every message with \Deleted */
     mailbox_store_fn *stored;
     mailbox_copy_fn *copied;
@@ -25,7 +29,7 @@ struct change {
     struct buf first, second; /* packed: records and refused uids; from and to uids; expunged
                                  uids */
     uint32_t to_uidvalidity, to_folder;
-    int error; /* told when what was copied is removed again */
+    int error; /* of a chunk; of a COPY, told when what was copied is removed again */
     uint64_t modseq;
 };
 
@@ -34,6 +38,11 @@ static void change_step(struct change *c);
 static int by_number(const void *one, const void *other) {
     const uint32_t *a = one, *b = other;
     return (*a > *b) - (*a < *b);
+}
+
+static int by_uid(const void *one, const void *other) {
+    const struct mailbox_record *a = one, *b = other;
+    return (a->uid > b->uid) - (a->uid < b->uid);
 }
 
 static struct change *change_create(struct redis *r, struct slice user, enum change_kind kind, uint32_t folder_id,
@@ -61,11 +70,11 @@ static void change_end(struct change *c, int error) {
     uint32_t *first = NULL, *second = unpack(&c->second, &second_count);
     if (error) second_count = 0;
     if (c->kind == CHANGE_STORE) {
-        size_t count = error ? 0 : c->first.n / MAILBOX_RECORD_BYTES;
-        struct mailbox_record *records = memory_alloc((count + 1) * sizeof *records);
-        for (size_t i = 0; i < count; i++) mailbox_read_record(c->first.data + i * MAILBOX_RECORD_BYTES, &records[i]);
-        c->stored(c->ctx, error, count, records, second_count, second);
-        free(records);
+        struct mailbox_records records = {0};
+        if (!error) mailbox_records_add(&records, buf_slice(&c->first));
+        if (records.count) qsort(records.all, records.count, sizeof *records.all, by_uid);
+        c->stored(c->ctx, error, records.count, records.all, second_count, second);
+        free(records.all);
     } else {
         first = unpack(&c->first, &first_count);
         if (error) first_count = 0;
@@ -105,6 +114,12 @@ static void on_step(void *ctx, const redisReply *reply) {
     static const size_t elements[] = {[CHANGE_STORE] = 2, [CHANGE_COPY] = 3, [CHANGE_EXPUNGE] = 4};
     struct change *c = ctx;
     int error = mailbox_reply_array(reply, elements[c->kind]);
+    c->in_flight--;
+    if (error && c->kind == CHANGE_STORE) {
+        c->error = error;
+        if (!c->in_flight) change_end(c, error);
+        return;
+    }
     if (error) {
         if (c->kind == CHANGE_COPY && !c->flag && c->second.n)
             copy_undo(c, error);
@@ -112,7 +127,7 @@ static void on_step(void *ctx, const redisReply *reply) {
             change_end(c, error);
         return;
     }
-    bool more = c->at < c->count;
+    bool more = c->at < c->count && !c->error;
     if (c->kind == CHANGE_STORE) {
         buf_add_slice(&c->first, redis_reply_slice(reply->element[0]));
         buf_add_slice(&c->second, redis_reply_slice(reply->element[1]));
@@ -129,16 +144,17 @@ static void on_step(void *ctx, const redisReply *reply) {
     }
     if (more)
         change_step(c);
-    else
-        change_end(c, 0);
+    else if (!c->in_flight)
+        change_end(c, c->error);
 }
 
-static void change_step(struct change *c) {
+static void ask_chunk(struct change *c) {
     char folder[NUMBER_BYTES], how[NUMBER_BYTES], flags[NUMBER_BYTES], since[NUMBER_BYTES], max[NUMBER_BYTES];
     size_t n = c->count - c->at < MAILBOX_CHUNK ? c->count - c->at : MAILBOX_CHUNK;
     struct buf packed = mailbox_pack_uids(n, c->uids + c->at);
     struct slice id = mailbox_number(folder, c->folder_id), flag = c->flag ? SLICE("1") : SLICE("0");
     c->at += n;
+    c->in_flight++;
     if (c->kind == CHANGE_STORE) {
         struct slice args[] = {id,
                                buf_slice(&packed),
@@ -155,6 +171,12 @@ static void change_step(struct change *c) {
         mailbox_fcall(c->r, on_step, c, "mailbox_expunge", c->key, 4, args);
     }
     buf_free(&packed);
+}
+
+static void change_step(struct change *c) {
+    do
+        ask_chunk(c);
+    while (c->kind == CHANGE_STORE && c->at < c->count && c->in_flight < CHUNKS_AT_ONCE);
 }
 
 void mailbox_store(struct redis *r, struct slice user, uint32_t folder_id, size_t count, const uint32_t uids[],

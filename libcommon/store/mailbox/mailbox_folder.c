@@ -63,6 +63,7 @@ static void on_folders(void *ctx, const redisReply *reply) {
         struct mailbox_folder *f = &j->folders[j->count];
         last = (uint32_t)redis_reply_integer(mailbox_element(list->element[i], 0));
         if (!mailbox_read_folder(last, mailbox_element(list->element[i], 1), f)) continue;
+        f->deleted = (uint32_t)redis_reply_integer(mailbox_element(list->element[i], 2));
         if (more) keep(j, f);
         j->count++;
     }
@@ -173,8 +174,9 @@ static void on_found(void *ctx, const redisReply *reply) {
     struct folder_job *j = ctx;
     struct mailbox_folder folder;
     int error = mailbox_reply_array(reply, 0);
-    bool found = !error && reply->elements == 2 &&
+    bool found = !error && reply->elements == 3 &&
                  mailbox_read_folder((uint32_t)redis_reply_integer(reply->element[0]), reply->element[1], &folder);
+    if (found) folder.deleted = (uint32_t)redis_reply_integer(mailbox_element(reply, 2));
     j->listed(j->ctx, error, found, &folder);
     job_free(j);
 }

@@ -3,6 +3,8 @@
 
 #include "libcommon/base/ulid.h"
 
+enum { KEY_MAX = 300 };
+
 /* Append
  *
  * The blob is written first, then the record; if the record is refused, the blob is released. */
@@ -16,7 +18,7 @@ struct appending {
     uint64_t flags;
     int64_t date;
     size_t size;
-    struct buf keywords, cached;
+    struct buf keywords, listing;
 };
 
 static const char import_rcpt[] = "import";
@@ -30,7 +32,7 @@ static struct slice appending_ref(const struct appending *a, char text[MAILBOX_R
 static void appending_end(struct appending *a, int error, uint32_t uidvalidity, uint32_t uid) {
     a->done(a->ctx, error, uidvalidity, uid);
     buf_free(&a->keywords);
-    buf_free(&a->cached);
+    buf_free(&a->listing);
     free(a->key);
     free(a);
 }
@@ -65,7 +67,7 @@ static void on_blob_written(void *ctx, int error) {
         mailbox_number(flags, (int64_t)(a->flags & 0xff)),
         buf_slice(&a->keywords),
         mailbox_number(date, a->date),
-        buf_slice(&a->cached),
+        buf_slice(&a->listing),
         SLICE(""),
     };
     snprintf(name, sizeof name, "%s/%s", import_rcpt, a->attempt);
@@ -79,7 +81,7 @@ static void append(struct appending *a, struct slice message, size_t keyword_cou
     struct slice ref = appending_ref(a, text);
     a->size = message.n;
     a->keywords = mailbox_join_keywords(keyword_count, keywords);
-    mailbox_cache_build(SLICE(""), message, &a->cached);
+    mailbox_listing_build(message, &a->listing);
     blob_write(a->r, slice_of(a->id), message, 1, &ref, on_blob_written, a);
 }
 
@@ -210,88 +212,62 @@ void mailbox_read_range(struct redis *r, struct slice user, uint32_t folder_id, 
     free(key);
 }
 
-/* Reads cached texts; those that were too large to keep are computed again, message by message. */
-struct caching {
-    struct redis *r;
-    char *key;
-    uint32_t folder_id;
-    mailbox_cached_fn *done;
+/* The prefix and the body at the same time. */
+struct record_read {
+    mailbox_read_fn *done;
     void *ctx;
-    struct arena *arena; /* NULL until data has to outlive the reply */
-    struct mailbox_cached *cached;
-    size_t found, at; /* entries; the index of the one that is computed */
-    size_t count;
-    uint32_t uids[];
+    int waiting, error;
+    struct buf prefix, body;
 };
 
-static void caching_end(struct caching *c, int error) {
-    c->done(c->ctx, error, error ? 0 : c->found, c->cached);
-    arena_destroy(c->arena);
-    free(c->cached);
-    free(c->key);
-    free(c);
+static void record_read_end(struct record_read *o) {
+    if (--o->waiting) return;
+    if (!o->error) buf_add_slice(&o->prefix, buf_slice(&o->body));
+    o->done(o->ctx, o->error, o->error ? SLICE("") : buf_slice(&o->prefix));
+    buf_free(&o->prefix);
+    buf_free(&o->body);
+    free(o);
 }
 
-static bool is_complete(const struct mailbox_cached *one) {
-    return one->envelope.p && one->body.p && one->bodystructure.p && one->header.p;
+static void on_prefix(void *ctx, const redisReply *reply) {
+    struct record_read *o = ctx;
+    int error = redis_reply_error(reply);
+    if (!error && reply->type != REDIS_REPLY_STRING) error = STORE_NOT_FOUND; /* removed in the meantime */
+    if (error)
+        o->error = error;
+    else
+        buf_add_slice(&o->prefix, redis_reply_slice(reply));
+    record_read_end(o);
 }
 
-static void complete_next(struct caching *c);
+static void on_body(void *ctx, int error, struct slice message) {
+    struct record_read *o = ctx;
+    if (error) o->error = error;
+    if (o->waiting == 1 && !o->error) { /* the usual order: one copy less */
+        buf_add_slice(&o->prefix, message);
+    } else {
+        buf_add_slice(&o->body, message);
+    }
+    record_read_end(o);
+}
 
-static void on_whole(void *ctx, int error, struct slice message) {
-    struct caching *c = ctx;
-    if (error && error != STORE_NOT_FOUND) {
-        caching_end(c, error);
+void mailbox_read_record(struct redis *r, struct slice user, uint32_t folder_id, const struct mailbox_record *record,
+                         mailbox_read_fn *done, void *ctx) {
+    if (!record->savedate) { /* it may be of version 1 */
+        mailbox_read(r, user, folder_id, record->uid, done, ctx);
         return;
     }
-    if (error) /* removed in the meantime: left out */
-        memmove(c->cached + c->at, c->cached + c->at + 1, (--c->found - c->at) * sizeof *c->cached);
-    else
-        mailbox_cache_complete(c->arena, message, &c->cached[c->at]);
-    complete_next(c);
-}
-
-static void complete_next(struct caching *c) {
-    while (c->at < c->found && is_complete(&c->cached[c->at])) c->at++;
-    if (c->at == c->found)
-        caching_end(c, 0);
-    else
-        mailbox_read(c->r, mailbox_user_of(c->key), c->folder_id, c->cached[c->at].uid, on_whole, c);
-}
-
-static void on_cached(void *ctx, const redisReply *reply) {
-    struct caching *c = ctx;
-    int error = mailbox_reply_array(reply, c->count);
-    bool complete = true;
-    c->cached = memory_alloc((c->count + 1) * sizeof *c->cached);
-    for (size_t pass = 0; pass < 2 && !error; pass++) { /* a second time, from copies, when
-                                                           something is missing */
-        c->found = 0;
-        for (size_t i = 0; i < c->count; i++) {
-            struct slice prefix, packed = redis_reply_slice(reply->element[i]);
-            if (c->arena) packed = arena_slice(c->arena, packed);
-            if (!mailbox_cache_read(packed, &prefix, &c->cached[c->found])) continue;
-            complete = complete && is_complete(&c->cached[c->found]);
-            c->cached[c->found++].uid = c->uids[i];
-        }
-        if (complete) break;
-        if (!c->arena) c->arena = arena_create();
+    if (!record->variant) { /* no prefix */
+        blob_read(r, slice_of(record->blob), NULL, done, ctx);
+        return;
     }
-    if (error || complete)
-        caching_end(c, error);
-    else
-        complete_next(c);
-}
-
-void mailbox_cached(struct redis *r, struct slice user, uint32_t folder_id, size_t count, const uint32_t uids[],
-                    mailbox_cached_fn *done, void *ctx) {
-    char folder[NUMBER_BYTES];
-    struct caching *c = memory_alloc(sizeof *c + count * sizeof *uids);
-    *c = (struct caching){
-        .r = r, .key = mailbox_key(user), .folder_id = folder_id, .done = done, .ctx = ctx, .count = count};
-    if (count) memcpy(c->uids, uids, count * sizeof *uids);
-    struct buf packed = mailbox_pack_uids(count, uids);
-    struct slice args[] = {mailbox_number(folder, folder_id), buf_slice(&packed)};
-    mailbox_fcall(r, on_cached, c, "mailbox_cached", c->key, 2, args);
-    buf_free(&packed);
+    char *key = mailbox_key(user), uid[NUMBER_BYTES], column[KEY_MAX];
+    struct record_read *o = memory_alloc(sizeof *o);
+    *o = (struct record_read){.done = done, .ctx = ctx, .waiting = 2};
+    int n = snprintf(column, sizeof column, "%s:f:%u:p", key, folder_id);
+    const struct slice words[] = {SLICE("HGET"), slice_make(column, (size_t)n < sizeof column ? (size_t)n : 0),
+                                  mailbox_number(uid, record->uid)};
+    redis_command(r, on_prefix, o, 3, words);
+    blob_read(r, slice_of(record->blob), NULL, on_body, o);
+    free(key);
 }

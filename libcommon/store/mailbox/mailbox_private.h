@@ -10,7 +10,7 @@
 
 /* Bounds, so that no Function takes long: messages that one handles (CHUNK), records of one page of
  * a sync (PAGE), folders of one page of a list (FOLDERS). */
-enum { MAILBOX_RECORD_BYTES = 58, MAILBOX_CHUNK = 100, MAILBOX_PAGE = 500, MAILBOX_FOLDERS = 50, NUMBER_BYTES = 24 };
+enum { MAILBOX_CHUNK = 100, MAILBOX_PAGE = 500, MAILBOX_FOLDERS = 50, NUMBER_BYTES = 24 };
 
 /* "{u:<user>}" and the user in it; freed with free(). */
 char *mailbox_key(struct slice user);
@@ -30,7 +30,15 @@ struct buf mailbox_pack_uids(size_t count, const uint32_t uids[]);
 size_t mailbox_unpack_uids(struct slice packed, uint32_t *out);
 uint32_t mailbox_u32(const char *p);
 uint64_t mailbox_u64(const char *p);
-void mailbox_read_record(const char *p, struct mailbox_record *out);
+/* Packed records, one after the other (mailbox.lua): takes the first from *packed. False: there is
+ * none, or it is malformed. Fields that this version does not know are skipped. Pure. */
+bool mailbox_take_record(struct slice *packed, struct mailbox_record *out);
+/* Adds all of them to an array. */
+struct mailbox_records {
+    size_t count, room;
+    struct mailbox_record *all; /* freed with free() */
+};
+void mailbox_records_add(struct mailbox_records *records, struct slice packed);
 /* The fields of a folder as mailbox.lua's FOLDER_FIELDS give them. Views of the reply. */
 bool mailbox_read_folder(uint32_t id, const redisReply *fields, struct mailbox_folder *out);
 /* Keywords as arguments of Functions: separated by spaces. */
@@ -40,13 +48,12 @@ struct buf mailbox_join_keywords(size_t count, const struct slice keywords[]);
  * most MAILBOX_NAME_MAX bytes. False: not allowed. */
 bool mailbox_name_clean(struct slice name, char out[MAILBOX_NAME_MAX + 1], struct slice *clean);
 
-/* The cached value of a message: the prefix with its length before it, and the listing. */
-void mailbox_cache_build(struct slice prefix, struct slice message, struct buf *out);
-/* Computes the texts that were too large to keep (p NULL) from the whole message; they are in
- * arena. */
-void mailbox_cache_complete(struct arena *arena, struct slice message, struct mailbox_cached *out);
-/* Views of packed. */
-bool mailbox_cache_read(struct slice packed, struct slice *prefix, struct mailbox_cached *out);
+/* The column's letter in a listing and in its key. */
+extern const char mailbox_column_letters[MAILBOX_COLUMNS];
+/* The text of column i (bit i of enum mailbox_column) in *out. */
+struct slice *mailbox_cached_text(struct mailbox_cached *out, size_t i);
+/* Computes column i from the whole message, or only to max bytes and a few more. */
+void mailbox_column_build(size_t i, struct slice message, size_t max, struct buf *out);
 
 /* Releases the blobs in a Function's list ("<id>/<name>"), then removes the notes from the mailbox.
  * There is no callback. */

@@ -64,16 +64,6 @@ size_t mailbox_unpack_uids(struct slice packed, uint32_t *out) {
     return packed.n / 4;
 }
 
-void mailbox_read_record(const char *p, struct mailbox_record *out) {
-    out->uid = mailbox_u32(p);
-    out->size = mailbox_u32(p + 4);
-    out->modseq = mailbox_u64(p + 8);
-    out->flags = mailbox_u64(p + 16);
-    out->date = (int64_t)mailbox_u64(p + 24);
-    memcpy(out->blob, p + 32, 26);
-    out->blob[26] = '\0';
-}
-
 bool mailbox_read_folder(uint32_t id, const redisReply *fields, struct mailbox_folder *out) {
     if (!fields || fields->type != REDIS_REPLY_ARRAY || fields->elements < 10 ||
         fields->element[0]->type != REDIS_REPLY_STRING)

@@ -16,8 +16,7 @@ struct syncing {
     uint64_t asked_since, since, vanished_since;
     bool first, full;
     int restarts;
-    struct mailbox_record *records;
-    size_t count, room;
+    struct mailbox_records records;
     struct buf vanished; /* packed */
 };
 
@@ -35,27 +34,18 @@ static void start(struct syncing *s, uint64_t since) {
     s->since = s->vanished_since = since;
     s->first = true;
     s->full = false;
-    s->count = 0;
+    s->records.count = 0;
     buf_reset(&s->vanished);
     ask_page(s);
 }
 
 static void end(struct syncing *s, int error, const struct mailbox_folder *folder, size_t vanished_count,
                 const uint32_t vanished[]) {
-    s->done(s->ctx, error, folder, s->full, error ? 0 : s->count, s->records, vanished_count, vanished);
+    s->done(s->ctx, error, folder, s->full, error ? 0 : s->records.count, s->records.all, vanished_count, vanished);
     buf_free(&s->vanished);
-    free(s->records);
+    free(s->records.all);
     free(s->key);
     free(s);
-}
-
-static void add_records(struct syncing *s, struct slice packed) {
-    size_t n = packed.n / MAILBOX_RECORD_BYTES;
-    if (s->count + n > s->room) {
-        s->room = s->room * 2 > s->count + n ? s->room * 2 : s->count + n;
-        s->records = memory_resize(s->records, s->room * sizeof *s->records);
-    }
-    for (size_t i = 0; i < n; i++) mailbox_read_record(packed.p + i * MAILBOX_RECORD_BYTES, &s->records[s->count++]);
 }
 
 /* By uid; of two records with one uid, the newer first. */
@@ -74,15 +64,16 @@ static int by_number(const void *one, const void *other) {
 static void settle(struct syncing *s, size_t vanished_count, const uint32_t vanished[]) {
     size_t kept = 0, gone = 0;
     bool sorted = true;
-    for (size_t i = 1; i < s->count && sorted; i++) sorted = s->records[i - 1].uid < s->records[i].uid;
-    if (!sorted) qsort(s->records, s->count, sizeof *s->records, by_uid);
-    for (size_t i = 0; i < s->count; i++) {
-        uint32_t uid = s->records[i].uid;
+    struct mailbox_record *all = s->records.all;
+    for (size_t i = 1; i < s->records.count && sorted; i++) sorted = all[i - 1].uid < all[i].uid;
+    if (!sorted) qsort(all, s->records.count, sizeof *all, by_uid);
+    for (size_t i = 0; i < s->records.count; i++) {
+        uint32_t uid = all[i].uid;
         while (gone < vanished_count && vanished[gone] < uid) gone++;
-        if ((gone < vanished_count && vanished[gone] == uid) || (kept && s->records[kept - 1].uid == uid)) continue;
-        s->records[kept++] = s->records[i];
+        if ((gone < vanished_count && vanished[gone] == uid) || (kept && all[kept - 1].uid == uid)) continue;
+        all[kept++] = all[i];
     }
-    s->count = kept;
+    s->records.count = kept;
 }
 
 static void on_page(void *ctx, const redisReply *reply) {
@@ -98,7 +89,7 @@ static void on_page(void *ctx, const redisReply *reply) {
         end(s, error, NULL, 0, NULL);
         return;
     }
-    add_records(s, redis_reply_slice(reply->element[2]));
+    mailbox_records_add(&s->records, redis_reply_slice(reply->element[2]));
     if (s->first) {
         s->full = redis_reply_integer(reply->element[1]) != 0;
         if (s->full) s->vanished_since = folder.highestmodseq;

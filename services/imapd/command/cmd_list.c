@@ -118,7 +118,7 @@ static void on_folders(void *ctx, int error, size_t count, const struct mailbox_
         name_to_client(s, f->name);
         if (child && job->only_subscribed) buf_add_str(&s->out, " (\"CHILDINFO\" (\"SUBSCRIBED\"))");
         buf_add_str(&s->out, "\r\n");
-        if (job->status) write_status(s, f, job->status, 0);
+        if (job->status) write_status(s, f, job->status);
     }
     write_gone(s, job, count, folders);
     if (job->lsub) write_parents(s, job, count, folders);
@@ -171,8 +171,7 @@ static bool parse_return(struct parser *p, struct list_job *job) {
             job->return_children = true;
         else if (slice_is_nocase(option, "SPECIAL-USE"))
             job->return_special = true;
-        else if (!slice_is_nocase(option, "STATUS") || !parse_space(p) || !(job->status = parse_status_items(p)) ||
-                 job->status & STATUS_DELETED)
+        else if (!slice_is_nocase(option, "STATUS") || !parse_space(p) || !(job->status = parse_status_items(p)))
             return false;
     } while (parse_space(p));
     return parse_char(p, ')');

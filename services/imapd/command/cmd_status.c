@@ -22,10 +22,10 @@ unsigned parse_status_items(struct parser *p) {
     return parse_char(p, ')') ? items : 0;
 }
 
-void write_status(struct session *s, const struct mailbox_folder *folder, unsigned items, size_t deleted) {
+void write_status(struct session *s, const struct mailbox_folder *folder, unsigned items) {
     const uint64_t values[ITEMS] = {
         folder->messages, folder->uidnext, folder->uidvalidity, folder->unseen, 0, folder->highestmodseq,
-        folder->bytes,    deleted};
+        folder->bytes,    folder->deleted};
     const char *space = "";
     buf_add_str(&s->out, "* STATUS ");
     name_to_client(s, folder->name);
@@ -43,36 +43,14 @@ struct status_job {
     unsigned items;
 };
 
-/* DELETED is counted from the records, because the store has no total for it. */
-static void on_records(void *ctx, int error, const struct mailbox_folder *folder, bool full, size_t count,
-                       const struct mailbox_record records[], size_t vanished_count, const uint32_t vanished[]) {
-    struct session *s = ctx;
-    (void)full, (void)vanished_count, (void)vanished;
-    if (!session_resume(s)) return;
-    struct status_job *job = s->job;
-    if (error) {
-        session_no_store(s, error);
-        return;
-    }
-    size_t deleted = 0;
-    for (size_t i = 0; i < count; i++) deleted += (records[i].flags & MAILBOX_DELETED) != 0;
-    write_status(s, folder, job->items, deleted);
-    session_ok(s, "STATUS done");
-}
-
 static void on_folders(void *ctx, int error, size_t count, const struct mailbox_folder folders[]) {
     struct session *s = ctx;
     if (!session_resume(s)) return;
     struct status_job *job = s->job;
     const struct mailbox_folder *folder = session_folder(s, error, count, folders, job->name, "NONEXISTENT");
     if (!folder) return;
-    if (job->items & STATUS_DELETED) {
-        session_wait(s);
-        mailbox_sync(session_redis(s), session_user(s), folder->id, 0, on_records, s);
-        return;
-    }
-    write_status(s, folder, job->items, 0);
-    session_ok(s, "STATUS done");
+    write_status(s, folder, job->items);
+    session_ok_quietly(s, "STATUS done"); /* it asks about this folder, not about the selected one */
 }
 
 void cmd_status(struct session *s, struct parser *p) {

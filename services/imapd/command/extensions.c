@@ -43,6 +43,7 @@ const struct extension extensions[] = {
     {"CONDSTORE", EXTENSION_LOGGED_IN, "command/cmd_store.c"},
     {"QRESYNC", EXTENSION_LOGGED_IN, "command/cmd_select.c"},
     {"BINARY", EXTENSION_LOGGED_IN, "fetch/section.c"},
+    {"PREVIEW", EXTENSION_LOGGED_IN, "fetch/fetch_write.c"},
     {"QUOTA", EXTENSION_LOGGED_IN, "command/cmd_quota.c"},
     {"QUOTA=RES-STORAGE", EXTENSION_LOGGED_IN, "command/cmd_quota.c"},
     {"UTF8=ACCEPT", EXTENSION_LOGGED_IN, "syntax/names.c"},

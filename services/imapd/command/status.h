@@ -16,7 +16,6 @@ enum status_item {
 };
 /* "(MESSAGES UNSEEN …)": the bits of the items, or 0 on a syntax error. */
 unsigned parse_status_items(struct parser *p);
-/* deleted: the number of messages with \Deleted; used only with STATUS_DELETED. */
-void write_status(struct session *s, const struct mailbox_folder *folder, unsigned items, size_t deleted);
+void write_status(struct session *s, const struct mailbox_folder *folder, unsigned items);
 
 #endif

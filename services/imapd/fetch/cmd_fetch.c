@@ -111,7 +111,8 @@ static void write_message(struct session *s, uint32_t uid, const struct mailbox_
     struct fetch_job *job = s->job;
     const struct mailbox_record *r = view_find(&s->view, uid);
     struct fetch_writer w = {
-        .session = s, .items = &job->items, .uid = uid, .with_flags = is_flagged(job, uid), .has_message = message};
+        .session = s, .items = &job->items, .uid = uid, .with_flags = is_flagged(job, uid), .has_message = message,
+        .ranged = message && job->items.range};
     if (cached) w.cached = *cached;
     if (message) w.message = *message;
     if (slot) {
@@ -159,6 +160,8 @@ static void release(struct session *s) {
 
 /* Envelopes and so on, a batch at a time */
 
+static void ask_batch(struct session *s);
+
 static void on_cached_batch(void *ctx, int error, size_t count, const struct mailbox_cached cached[]) {
     struct session *s = ctx;
     if (!session_resume(s)) return;
@@ -167,11 +170,14 @@ static void on_cached_batch(void *ctx, int error, size_t count, const struct mai
     job->in_flight = 0;
     if (error) job->error = error;
     if (count < job->batch_asked) job->missing = true;
-    for (size_t i = 0; i < count; i++) {
-        bytes += cached[i].envelope.n + cached[i].body.n + cached[i].bodystructure.n + cached[i].header.n;
-        write_message(s, cached[i].uid, &cached[i], NULL, NULL);
-    }
+    for (size_t i = 0; i < count; i++)
+        bytes += cached[i].envelope.n + cached[i].bodystructure.n + cached[i].header.n + cached[i].preview.n;
     job->batch = fetch_next_batch(job->batch_asked, bytes);
+    /* The store works on the next batch while this one is written. */
+    if (!job->error && job->next < job->count && !job->first &&
+        stream_pending_output(s->stream) <= LIMIT_OUTPUT_PENDING)
+        ask_batch(s);
+    for (size_t i = 0; i < count; i++) write_message(s, cached[i].uid, &cached[i], NULL, NULL);
     run(s);
 }
 
@@ -183,7 +189,8 @@ static void ask_batch(struct session *s) {
     job->in_flight = 1;
     job->batch_asked = n;
     session_wait(s);
-    mailbox_cached(session_redis(s), session_user(s), s->view.folder_id, n, uids, on_cached_batch, s);
+    mailbox_cached(session_redis(s), session_user(s), s->view.folder_id, job->items.columns, n, uids, on_cached_batch,
+                   s);
 }
 
 /* Whole messages, a few ahead */
@@ -212,6 +219,25 @@ static void on_message(void *ctx, int error, struct slice message) {
     run(s);
 }
 
+static void on_range(void *ctx, int error, uint64_t size, struct slice bytes) {
+    (void)size;
+    on_message(ctx, error, bytes);
+}
+
+static void read_message(struct slot *slot) {
+    struct session *s = slot->s;
+    const struct fetch_item *range = ((struct fetch_job *)s->job)->items.range;
+    const struct mailbox_record *r = view_find(&s->view, slot->uid);
+    session_wait(s);
+    if (range)
+        mailbox_read_range(session_redis(s), session_user(s), s->view.folder_id, slot->uid, range->offset,
+                           range->length, on_range, slot);
+    else if (r)
+        mailbox_read_record(session_redis(s), session_user(s), s->view.folder_id, r, on_message, slot);
+    else
+        mailbox_read(session_redis(s), session_user(s), s->view.folder_id, slot->uid, on_message, slot);
+}
+
 static struct slice keep(struct slot *slot, size_t *used, struct slice part) {
     struct slice kept = {slot->room + *used, part.n};
     if (part.n) memcpy(slot->room + *used, part.p, part.n);
@@ -228,16 +254,15 @@ static void on_cached_one(void *ctx, int error, size_t count, const struct mailb
         run(s);
         return;
     }
-    size_t need = cached->envelope.n + cached->body.n + cached->bodystructure.n + cached->header.n + 1, used = 0;
+    size_t need = cached->envelope.n + cached->bodystructure.n + cached->header.n + cached->preview.n + 1, used = 0;
     if (need > slot->cap) slot->room = arena_alloc(s->arena, slot->cap = need * 2);
     slot->cached.uid = cached->uid;
     slot->cached.envelope = keep(slot, &used, cached->envelope);
-    slot->cached.body = keep(slot, &used, cached->body);
+    slot->cached.preview = keep(slot, &used, cached->preview);
     slot->cached.bodystructure = keep(slot, &used, cached->bodystructure);
     slot->cached.header = keep(slot, &used, cached->header);
     slot->has_cached = true;
-    session_wait(s);
-    mailbox_read(session_redis(s), session_user(s), s->view.folder_id, slot->uid, on_message, slot);
+    read_message(slot);
 }
 
 /* False when the bound of running requests is reached. */
@@ -249,11 +274,12 @@ static bool ask_message(struct session *s) {
         job->next++;
         return true;
     }
-    if (job->in_flight == LIMIT_READ_AHEAD ||
-        (job->in_flight && job->bytes_in_flight + r->size > LIMIT_READ_AHEAD_BYTES))
+    const struct fetch_item *range = job->items.range;
+    uint32_t size = range && range->length < r->size ? range->length : r->size;
+    if (job->in_flight == LIMIT_READ_AHEAD || (job->in_flight && job->bytes_in_flight + size > LIMIT_READ_AHEAD_BYTES))
         return false;
     while (slot->busy) slot++;
-    if (!budget_take(&s->imapd->process->budget, r->size, &slot->taken)) {
+    if (!budget_take(&s->imapd->process->budget, size, &slot->taken)) {
         if (job->in_flight) return false;
         if (job->waits++ < LIMIT_ROOM_WAIT_S) {
             s->waits_for_room = true;
@@ -270,14 +296,15 @@ static bool ask_message(struct session *s) {
     slot->busy = true;
     slot->has_cached = false;
     slot->uid = r->uid;
-    slot->size = r->size;
+    slot->size = size;
     job->in_flight++;
-    job->bytes_in_flight += r->size;
-    session_wait(s);
-    if (job->items.needs_cached)
-        mailbox_cached(session_redis(s), session_user(s), s->view.folder_id, 1, &slot->uid, on_cached_one, slot);
-    else
-        mailbox_read(session_redis(s), session_user(s), s->view.folder_id, slot->uid, on_message, slot);
+    job->bytes_in_flight += size;
+    if (job->items.columns) {
+        session_wait(s);
+        mailbox_cached(session_redis(s), session_user(s), s->view.folder_id, job->items.columns, 1, &slot->uid, on_cached_one, slot);
+    } else {
+        read_message(slot);
+    }
     return true;
 }
 
@@ -292,7 +319,7 @@ static void run(struct session *s) {
         if (job->next == job->count || job->error) break;
         if (job->items.needs_message) {
             if (!ask_message(s)) break;
-        } else if (job->items.needs_cached) {
+        } else if (job->items.columns) {
             if (job->in_flight) break;
             ask_batch(s);
         } else {

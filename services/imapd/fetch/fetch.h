@@ -14,6 +14,10 @@ enum fetch_kind {
     FETCH_ENVELOPE,
     FETCH_BODY,
     FETCH_BODYSTRUCTURE,
+    FETCH_EMAILID,
+    FETCH_THREADID,
+    FETCH_SAVEDATE,
+    FETCH_PREVIEW,
     FETCH_SECTION, /* BODY[…], and RFC822, RFC822.HEADER, RFC822.TEXT, which differ only in their
                       label */
     FETCH_BINARY,
@@ -50,8 +54,11 @@ struct fetch_items {
     size_t count;
     struct fetch_item *items; /* room for LIMIT_FETCH_ITEMS and the MODSEQ that CHANGEDSINCE adds */
     bool sets_seen;           /* one of them is BODY[…] without PEEK */
-    bool needs_cached;        /* envelope, structure or only header fields that are cached */
+    unsigned columns;         /* enum mailbox_column: envelope, structure, header fields that are
+                                 cached */
     bool needs_message;
+    const struct fetch_item *range; /* the only item that needs the message, BODY[]<a.b>: no more is
+                                       read; NULL: the whole is */
     bool has_uid, has_flags, has_modseq;
 };
 
@@ -82,6 +89,7 @@ struct fetch_writer {
     uint32_t uid;
     bool with_flags; /* FLAGS is added though not asked for */
     bool has_message;
+    bool ranged; /* message is the part that items->range asks for */
     struct mailbox_cached cached; /* where needed */
     struct slice message;
 

@@ -101,6 +101,13 @@ static bool add_rfc822(struct fetch_items *items, const char *label, enum sectio
     return true;
 }
 
+/* "PREVIEW (LAZY)": a preview is always there at once (RFC 8970 §3.1). */
+static bool parse_preview_modifiers(struct parser *p) {
+    if (p->end - p->p < 2 || p->p[0] != ' ' || p->p[1] != '(') return true;
+    p->p += 2;
+    return parse_word(p, "LAZY") && parse_char(p, ')');
+}
+
 static bool is_name_char(char c) {
     return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.';
 }
@@ -115,7 +122,10 @@ static bool parse_item(struct parser *p, struct fetch_items *items) {
                  {"RFC822.SIZE", FETCH_SIZE},
                  {"MODSEQ", FETCH_MODSEQ},
                  {"ENVELOPE", FETCH_ENVELOPE},
-                 {"BODYSTRUCTURE", FETCH_BODYSTRUCTURE}};
+                 {"BODYSTRUCTURE", FETCH_BODYSTRUCTURE},
+                 {"EMAILID", FETCH_EMAILID},
+                 {"THREADID", FETCH_THREADID},
+                 {"SAVEDATE", FETCH_SAVEDATE}};
     struct slice name = {p->p, 0};
     while (p->p < p->end && is_name_char(*p->p)) p->p++, name.n++;
     if (parse_peek(p) == '[') {
@@ -128,6 +138,7 @@ static bool parse_item(struct parser *p, struct fetch_items *items) {
     }
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
         if (slice_is_nocase(name, plain[i].name)) return add(items, plain[i].kind) != NULL;
+    if (slice_is_nocase(name, "PREVIEW")) return add(items, FETCH_PREVIEW) && parse_preview_modifiers(p);
     if (slice_is_nocase(name, "BODY")) return add(items, FETCH_BODY) != NULL;
     if (slice_is_nocase(name, "RFC822")) return add_rfc822(items, "RFC822", SECTION_ALL, false);
     if (slice_is_nocase(name, "RFC822.HEADER")) return add_rfc822(items, "RFC822.HEADER", SECTION_HEADER, true);
@@ -160,6 +171,12 @@ static bool is_cached_fields(const struct section *section) {
     return true;
 }
 
+static void needs_message(struct fetch_items *items, const struct fetch_item *item) {
+    bool range = item->kind == FETCH_SECTION && item->partial && !item->section.depth && item->section.text == SECTION_ALL;
+    items->range = range && !items->needs_message ? item : NULL;
+    items->needs_message = true;
+}
+
 void fetch_plan(struct fetch_items *items) {
     for (size_t i = 0; i < items->count; i++) {
         const struct fetch_item *item = &items->items[i];
@@ -167,19 +184,23 @@ void fetch_plan(struct fetch_items *items) {
         case FETCH_UID: items->has_uid = true; break;
         case FETCH_FLAGS: items->has_flags = true; break;
         case FETCH_MODSEQ: items->has_modseq = true; break;
-        case FETCH_ENVELOPE:
+        case FETCH_ENVELOPE: items->columns |= MAILBOX_ENVELOPE; break;
         case FETCH_BODY:
-        case FETCH_BODYSTRUCTURE: items->needs_cached = true; break;
+        case FETCH_BODYSTRUCTURE: items->columns |= MAILBOX_STRUCTURE; break;
+        case FETCH_PREVIEW: items->columns |= MAILBOX_PREVIEW; break;
         case FETCH_SECTION:
         case FETCH_BINARY:
         case FETCH_BINARY_SIZE:
             if (item->kind == FETCH_SECTION && is_cached_fields(&item->section))
-                items->needs_cached = true;
+                items->columns |= MAILBOX_HEADER;
             else
-                items->needs_message = true;
+                needs_message(items, item);
             items->sets_seen |= !item->peek;
             break;
         case FETCH_INTERNALDATE:
+        case FETCH_EMAILID:
+        case FETCH_THREADID:
+        case FETCH_SAVEDATE:
         case FETCH_SIZE: break;
         }
     }

@@ -1,6 +1,7 @@
 /* The response to FETCH for one message, written as far as the client reads it. */
 #include <stdlib.h>
 
+#include "libcommon/mail/structure.h"
 #include "services/imapd/fetch/fetch.h"
 #include "services/imapd/write.h"
 
@@ -16,7 +17,7 @@ static struct mime *mime_of(struct fetch_writer *w) {
  * them. */
 static void begin_bytes(struct fetch_writer *w, const struct fetch_item *item, struct slice bytes) {
     struct buf *out = &w->session->out;
-    if (item->partial) bytes = slice_head(slice_skip(bytes, item->offset), item->length);
+    if (item->partial && !w->ranged) bytes = slice_head(slice_skip(bytes, item->offset), item->length);
     if (!bytes.n && item->partial) {
         buf_add_str(out, "\"\"");
         return;
@@ -32,7 +33,7 @@ static void write_section(struct fetch_writer *w, const struct fetch_item *item)
     struct slice bytes;
     buf_add_slice(out, item->label);
     buf_add_char(out, ' ');
-    if (!w->has_message) {
+    if (!w->has_message || (w->ranged && item != w->items->range)) { /* header fields that are cached */
         section_read_fields(w->cached.header, section, &w->made);
         begin_bytes(w, item, buf_slice(&w->made));
     } else if (!section->depth && section->text == SECTION_ALL) {
@@ -60,6 +61,7 @@ static void write_binary(struct fetch_writer *w, const struct fetch_item *item) 
 
 static void write_item(struct fetch_writer *w, const struct fetch_item *item, const struct mailbox_record *r) {
     struct session *s = w->session;
+    char object[MAILBOX_OBJECT_ID_MAX];
     switch (item->kind) {
     case FETCH_UID: buf_printf(&s->out, "UID %u", r->uid); break;
     case FETCH_FLAGS: write_flags_of(s, r); break;
@@ -75,11 +77,28 @@ static void write_item(struct fetch_writer *w, const struct fetch_item *item, co
         break;
     case FETCH_BODY:
         buf_add_str(&s->out, "BODY ");
-        buf_add_slice(&s->out, w->cached.body);
+        if (!structure_basic(w->cached.bodystructure, &s->out)) buf_add_slice(&s->out, w->cached.bodystructure);
         break;
     case FETCH_BODYSTRUCTURE:
         buf_add_str(&s->out, "BODYSTRUCTURE ");
         buf_add_slice(&s->out, w->cached.bodystructure);
+        break;
+    case FETCH_EMAILID: /* RFC 8474 §5.1, §5.2 */
+        buf_printf(&s->out, "EMAILID (%.*s)", SLICE_FMT(mailbox_email_id(r, object)));
+        break;
+    case FETCH_THREADID:
+        if (r->thread)
+            buf_printf(&s->out, "THREADID (%.*s)", SLICE_FMT(mailbox_thread_id(r, object)));
+        else
+            buf_add_str(&s->out, "THREADID NIL");
+        break;
+    case FETCH_SAVEDATE: /* RFC 8514 §4.3 */
+        buf_add_str(&s->out, r->savedate ? "SAVEDATE " : "SAVEDATE NIL");
+        if (r->savedate) write_date_time(&s->out, r->savedate);
+        break;
+    case FETCH_PREVIEW: /* RFC 8970 §3 */
+        buf_add_str(&s->out, "PREVIEW ");
+        write_string(&s->out, w->cached.preview, s->utf8 || s->rev2);
         break;
     case FETCH_SECTION: write_section(w, item); break;
     case FETCH_BINARY:
@@ -150,11 +169,11 @@ static struct slice keep(char *room, size_t *used, struct slice part) {
 void fetch_writer_keep(struct fetch_writer *w) {
     const struct slice message = w->message, cached = w->cached.header;
     size_t used = 0;
-    w->room = memory_alloc(w->message.n + w->cached.envelope.n + w->cached.body.n + w->cached.bodystructure.n +
-                           w->cached.header.n + 1);
+    w->room = memory_alloc(w->message.n + w->cached.envelope.n + w->cached.bodystructure.n + w->cached.header.n +
+                           w->cached.preview.n + 1);
     w->message = keep(w->room, &used, w->message);
     w->cached.envelope = keep(w->room, &used, w->cached.envelope);
-    w->cached.body = keep(w->room, &used, w->cached.body);
+    w->cached.preview = keep(w->room, &used, w->cached.preview);
     w->cached.bodystructure = keep(w->room, &used, w->cached.bodystructure);
     w->cached.header = keep(w->room, &used, cached);
     if (w->rest.n && message.n && w->rest.p >= message.p && w->rest.p < message.p + message.n)

@@ -32,7 +32,7 @@ enum search_kind {
 };
 
 /* The data that the evaluation needs. */
-enum search_need { NEED_RECORD, NEED_HEADER, NEED_MESSAGE };
+enum search_need { NEED_RECORD, NEED_KEYS, NEED_HEADER, NEED_MESSAGE };
 
 struct search_key {
     enum search_kind kind;
@@ -59,8 +59,11 @@ struct search_message {
     const struct view *view;
     const struct mailbox_record *record;
     struct slice header; /* as far as needed */
+    const struct mailbox_keys *keys; /* used instead of the header; NULL: there are none */
     const bool *found;   /* which of search.texts are in the message's text parts; NULL: none */
 };
 bool search_fits(const struct search_key *key, const struct search_message *m);
+/* The text of a field in the keys; NULL: no such field is among them. */
+const struct slice *search_keys_field(const struct mailbox_keys *keys, struct slice field);
 
 #endif

@@ -25,6 +25,16 @@ static bool field_has(struct slice value, struct slice text) {
     return has;
 }
 
+const struct slice *search_keys_field(const struct mailbox_keys *keys, struct slice field) {
+    const struct {
+        const char *name;
+        const struct slice *text;
+    } fields[] = {{"Subject", &keys->subject}, {"From", &keys->from}, {"To", &keys->to}, {"Cc", &keys->cc}, {"Bcc", &keys->bcc}};
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        if (slice_is_nocase(field, fields[i].name)) return fields[i].text;
+    return NULL;
+}
+
 static bool header_has(struct slice header, struct slice name, struct slice text) {
     struct header_field f;
     size_t at = 0;
@@ -51,7 +61,12 @@ static bool keyword_fits(const struct search_message *m, struct slice keyword) {
 
 static bool sent_fits(const struct search_key *key, const struct search_message *m) {
     int64_t day, wanted = (int64_t)key->number;
-    if (!sent_day(m->header, &day)) return false;
+    if (m->keys) {
+        if (m->keys->sent_day == MAILBOX_NO_DAY) return false;
+        day = (int64_t)m->keys->sent_day * DAY;
+    } else if (!sent_day(m->header, &day)) {
+        return false;
+    }
     return key->kind == SEARCH_SENT_BEFORE ? day < wanted : key->kind == SEARCH_SENT_ON ? day == wanted : day >= wanted;
 }
 
@@ -83,7 +98,9 @@ bool search_fits(const struct search_key *key, const struct search_message *m) {
     case SEARCH_LARGER: return r->size > key->number;
     case SEARCH_SMALLER: return r->size < key->number;
     case SEARCH_MODSEQ: return r->modseq >= key->number;
-    case SEARCH_HEADER: return header_has(m->header, key->field, key->text);
+    case SEARCH_HEADER:
+        if (m->keys) return text_has(*search_keys_field(m->keys, key->field), key->text);
+        return header_has(m->header, key->field, key->text);
     case SEARCH_BODY: return m->found && m->found[key->index];
     case SEARCH_TEXT: return (m->found && m->found[key->index]) || header_has(m->header, SLICE(""), key->text);
     }

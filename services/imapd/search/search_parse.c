@@ -73,6 +73,13 @@ static struct search_key *parse_simple(struct context *c, struct parser *p) {
     return NULL;
 }
 
+static enum search_need header_need(const struct search_key *k) {
+    const struct mailbox_keys none = {0};
+    if (!mailbox_header_is_cached(k->field)) return NEED_MESSAGE;
+    /* An empty text asks whether there is such a field, which the keys do not tell. */
+    return k->text.n && search_keys_field(&none, k->field) ? NEED_KEYS : NEED_HEADER;
+}
+
 /* Keys with a date, a number or a text. *bad: the key is known and its argument is invalid. */
 static struct search_key *parse_with_argument(struct context *c, struct parser *p, bool *bad) {
     static const struct {
@@ -85,9 +92,9 @@ static struct search_key *parse_with_argument(struct context *c, struct parser *
     } words[] = {{"BEFORE", SEARCH_BEFORE, 'd', "", NEED_RECORD, false},
                  {"ON", SEARCH_ON, 'd', "", NEED_RECORD, false},
                  {"SINCE", SEARCH_SINCE, 'd', "", NEED_RECORD, false},
-                 {"SENTBEFORE", SEARCH_SENT_BEFORE, 'd', "", NEED_HEADER, false},
-                 {"SENTON", SEARCH_SENT_ON, 'd', "", NEED_HEADER, false},
-                 {"SENTSINCE", SEARCH_SENT_SINCE, 'd', "", NEED_HEADER, false},
+                 {"SENTBEFORE", SEARCH_SENT_BEFORE, 'd', "", NEED_KEYS, false},
+                 {"SENTON", SEARCH_SENT_ON, 'd', "", NEED_KEYS, false},
+                 {"SENTSINCE", SEARCH_SENT_SINCE, 'd', "", NEED_KEYS, false},
                  {"OLDER", SEARCH_OLDER, 's', "", NEED_RECORD, false},
                  {"YOUNGER", SEARCH_YOUNGER, 's', "", NEED_RECORD, false},
                  {"LARGER", SEARCH_LARGER, 'n', "", NEED_RECORD, false},
@@ -141,7 +148,7 @@ static struct search_key *parse_with_argument(struct context *c, struct parser *
         }
         *bad = false;
         if (k->kind == SEARCH_BODY || k->kind == SEARCH_TEXT) add_text(c, p, k);
-        need(c, k->kind == SEARCH_HEADER && !mailbox_header_is_cached(k->field) ? NEED_MESSAGE : words[i].need);
+        need(c, k->kind == SEARCH_HEADER ? header_need(k) : words[i].need);
         return words[i].negated ? negate(p, k) : k;
     }
     return NULL;

@@ -7,17 +7,39 @@
 #include "services/imapd/fetch/fetch.h"
 #include "services/imapd/search/search_text.h"
 
+static mailbox_cached_fn on_cached;
 static void go_on(struct session *s);
 
-static void take(struct session *s, const struct mailbox_record *r, struct slice header, const bool *found_texts) {
-    struct search_run *run = s->job;
-    struct search_message m = {run->view, r, header, found_texts};
-    if (!search_fits(run->search.root, &m)) return;
+static void add_found(struct search_run *run, const struct mailbox_record *r) {
     run->found[run->found_count++] = r->uid;
     if (r->modseq > run->highest) run->highest = r->modseq;
     if (run->found_count == 1) run->first_modseq = r->modseq;
     run->last_modseq = r->modseq;
+}
+
+static void take(struct session *s, const struct mailbox_record *r, struct slice header,
+                 const struct mailbox_keys *keys, const bool *found_texts) {
+    struct search_run *run = s->job;
+    struct search_message m = {run->view, r, header, keys, found_texts};
+    if (!search_fits(run->search.root, &m)) return;
+    add_found(run, r);
     if (run->found_one) run->found_one(s, run, r, header);
+}
+
+static void ask_column(struct session *s, enum mailbox_column column) {
+    struct search_run *run = s->job;
+    run->column = column;
+    session_wait(s);
+    mailbox_cached(session_redis(s), session_user(s), run->view->folder_id, column, run->batch_asked,
+                   run->uids + run->next - run->batch_asked, on_cached, s);
+}
+
+/* Whether the keys have the fields that are compared: long ones are not kept. */
+static bool has_fields(const struct search_key *key, const struct mailbox_keys *keys) {
+    if (key->kind == SEARCH_HEADER) return search_keys_field(keys, key->field)->p;
+    for (const struct search_key *k = key->children; k; k = k->next)
+        if (!has_fields(k, keys)) return false;
+    return true;
 }
 
 static void on_cached(void *ctx, int error, size_t count, const struct mailbox_cached cached[]) {
@@ -25,12 +47,21 @@ static void on_cached(void *ctx, int error, size_t count, const struct mailbox_c
     if (!session_resume(s)) return;
     struct search_run *run = s->job;
     size_t bytes = 0;
+    bool by_keys = run->column == MAILBOX_KEYS;
+    struct mailbox_keys *keys = by_keys ? memory_alloc((count + 1) * sizeof *keys) : NULL;
     if (error) run->error = error;
+    for (size_t i = 0; i < count && by_keys; i++) {
+        if (mailbox_keys_read(cached[i].keys, &keys[i]) && has_fields(run->search.root, &keys[i])) continue;
+        free(keys); /* the same messages by their header fields */
+        ask_column(s, MAILBOX_HEADER);
+        return;
+    }
     for (size_t i = 0; i < count; i++) {
         const struct mailbox_record *r = view_find(run->view, cached[i].uid);
-        bytes += cached[i].envelope.n + cached[i].body.n + cached[i].bodystructure.n + cached[i].header.n;
-        if (r) take(s, r, cached[i].header, NULL);
+        bytes += cached[i].header.n + cached[i].keys.n;
+        if (r) take(s, r, cached[i].header, by_keys ? &keys[i] : NULL, NULL);
     }
+    free(keys);
     run->batch = fetch_next_batch(run->batch_asked, bytes);
     go_on(s);
 }
@@ -59,17 +90,33 @@ static void run_later(struct session *s) {
     if (event_base_once(s->imapd->worker->base, -1, EV_TIMEOUT, on_turn, s, &soon) != 0) memory_exhausted();
 }
 
-static void text_done(struct session *s, struct slice message) {
+/* Where headers are wanted, messages are read one after the other, in their order; else what fits
+ * is put in order at the end. */
+static void text_done(struct session *s, size_t candidate, struct slice message) {
     struct search_run *run = s->job;
-    const struct mailbox_record *r = view_find(run->view, run->uids[run->next - 1]);
     size_t body_at;
-    if (r) take(s, r, header_block(message, &body_at), run->found_texts);
+    const struct mailbox_record *r = view_find(run->view, run->uids[candidate]);
+    struct slice header = header_block(message, &body_at);
+    struct search_message m = {run->view, r, header, NULL, run->found_texts};
+    if (r && run->found_one)
+        take(s, r, header, NULL, run->found_texts);
+    else if (r)
+        run->fits[candidate] = search_fits(run->search.root, &m);
 }
 
+struct search_read {
+    struct session *s;
+    size_t candidate, bytes;
+};
+
 static void on_message(void *ctx, int error, struct slice message) {
-    struct session *s = ctx;
+    struct search_read read = *(struct search_read *)ctx;
+    struct session *s = read.s;
+    free(ctx);
     if (!session_resume(s)) return;
     struct search_run *run = s->job;
+    run->in_flight--;
+    run->bytes_in_flight -= read.bytes;
     if (error && error != STORE_NOT_FOUND) run->error = error;
     if (error) {
         go_on(s);
@@ -77,13 +124,13 @@ static void on_message(void *ctx, int error, struct slice message) {
     }
     memset(run->found_texts, 0, run->search.text_count);
     if (!run->search.text_count) { /* a header field that is not in the store's cache */
-        text_done(s, message);
+        text_done(s, read.candidate, message);
     } else if (message.n <= TEXT_STEP) {
         struct text_search *text =
             text_search_create(message, run->search.text_count, run->search.texts, run->found_texts);
         while (text_search_step(text)) continue;
         text_search_destroy(text);
-        text_done(s, message);
+        text_done(s, read.candidate, message);
     } else if (budget_take(&s->imapd->process->budget, message.n, &run->taken)) {
         run->message = memory_alloc(message.n);
         run->message_bytes = message.n;
@@ -100,25 +147,44 @@ static void on_message(void *ctx, int error, struct slice message) {
 static bool text_step(struct session *s) {
     struct search_run *run = s->job;
     if (text_search_step(run->text)) return true;
-    text_done(s, slice_make(run->message, run->message_bytes));
+    text_done(s, run->next - 1, slice_make(run->message, run->message_bytes)); /* it was read alone */
     text_end(s);
     return false;
 }
 
+/* Asks for the next message, unless enough were asked for: small ones together, a large one alone.
+ * True: to be called again. */
+static bool ask_message(struct session *s) {
+    struct search_run *run = s->job;
+    size_t most = run->found_one ? 1 : LIMIT_SEARCH_AHEAD;
+    if (run->next == run->candidate_count || run->in_flight == most) return false;
+    const struct mailbox_record *r = view_find(run->view, run->uids[run->next]);
+    if (!r) {
+        run->next++;
+        return true;
+    }
+    if (run->in_flight && run->bytes_in_flight + r->size > TEXT_STEP) return false;
+    struct search_read *read = memory_alloc(sizeof *read);
+    *read = (struct search_read){s, run->next++, r->size};
+    run->in_flight++;
+    run->bytes_in_flight += r->size;
+    session_wait(s);
+    mailbox_read_record(session_redis(s), session_user(s), run->view->folder_id, r, on_message, read);
+    return true;
+}
+
 static void ask(struct session *s) {
     struct search_run *run = s->job;
-    const uint32_t *uids = run->uids + run->next;
     size_t left = run->candidate_count - run->next, most = LIMIT_SEARCH_WORK / 100 / (size_t)run->search.key_count + 1;
-    session_wait(s);
-    if (run->search.need == NEED_HEADER) {
+    if (run->search.need != NEED_MESSAGE) {
         size_t n = left < run->batch ? left : run->batch;
         if (n > most) n = most;
         run->next += n;
         run->batch_asked = n;
-        mailbox_cached(session_redis(s), session_user(s), run->view->folder_id, n, uids, on_cached, s);
+        ask_column(s, run->search.need == NEED_KEYS ? MAILBOX_KEYS : MAILBOX_HEADER);
     } else {
-        run->next++;
-        mailbox_read(session_redis(s), session_user(s), run->view->folder_id, *uids, on_message, s);
+        while (ask_message(s)) continue;
+        if (!run->in_flight) run_later(s); /* the rest was removed */
     }
 }
 
@@ -141,23 +207,32 @@ static bool scan(struct session *s) {
     size_t end = run->scanned + LIMIT_SEARCH_WORK / (size_t)run->search.key_count + 1;
     for (; run->scanned < v->count && run->scanned < end; run->scanned++) {
         const struct mailbox_record *r = view_at(v, run->scanned);
-        struct search_message m = {v, r, SLICE(""), NULL};
+        struct search_message m = {v, r, SLICE(""), NULL, NULL};
         if (run->search.need == NEED_RECORD)
-            take(s, r, SLICE(""), NULL);
+            take(s, r, SLICE(""), NULL, NULL);
         else if (may_fit(&run->search, &m))
             run->uids[run->candidate_count++] = r->uid;
     }
     return run->scanned == v->count;
 }
 
+static void finish(struct session *s) {
+    struct search_run *run = s->job;
+    for (size_t i = 0; i < run->candidate_count && !run->found_one; i++) {
+        const struct mailbox_record *r = run->fits[i] ? view_find(run->view, run->uids[i]) : NULL;
+        if (r) add_found(run, r);
+    }
+    run->done(s, run);
+}
+
 static void go_on(struct session *s) {
     struct search_run *run = s->job;
     if (!scan(s) || (run->text && text_step(s)))
         run_later(s);
-    else if (run->error || run->no_room || run->next == run->candidate_count)
-        run->done(s, run);
-    else
+    else if (!run->error && !run->no_room && run->next < run->candidate_count)
         ask(s);
+    else if (!run->in_flight)
+        finish(s);
 }
 
 static void release(struct session *s) { text_end(s); }
@@ -167,6 +242,7 @@ void search_run_start(struct session *s, struct search_run *run) {
     if (run->found_one && run->search.need < NEED_HEADER) run->search.need = NEED_HEADER;
     run->uids = arena_alloc(s->arena, (v->count + 1) * sizeof *run->uids);
     run->found = arena_alloc(s->arena, (v->count + 1) * sizeof *run->found);
+    run->fits = arena_alloc(s->arena, v->count + 1);
     run->found_texts = arena_alloc(s->arena, run->search.text_count + 1);
     run->batch = LIMIT_CACHED_FIRST;
     run->told_us = clock_monotonic_us();

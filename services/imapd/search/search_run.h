@@ -1,6 +1,6 @@
 /* Decides which messages fit search keys, for SEARCH, SORT, THREAD and MULTISEARCH. Flags, dates
  * and sizes are compared in the view; header fields in the store's cache, a batch at a time; bodies
- * are read one by one, and only for messages that the other keys do not exclude. No piece of it
+ * are read a few at a time, and only for messages that the other keys do not exclude. No piece of it
  * holds the loop for long. */
 #ifndef POSTBUS_IMAPD_SEARCH_RUN_H
 #define POSTBUS_IMAPD_SEARCH_RUN_H
@@ -35,6 +35,9 @@ struct search_run {
     /* private */
     uint32_t *uids; /* candidates */
     size_t candidate_count, next, batch, batch_asked;
+    enum mailbox_column column; /* that was asked for */
+    bool *fits;                 /* for each candidate whose message was read */
+    size_t in_flight, bytes_in_flight; /* messages that were asked for */
     size_t scanned; /* records of the view */
     /* the message whose text is searched, when that takes more than one turn of the loop */
     struct text_search *text;

@@ -13,8 +13,8 @@ import struct
 import sys
 
 OTHERS = ("a:", "v:", "{rep}", "{janitor}")  # accounts, verifier, reporter, the janitor itself: theirs whole
-RECORD = struct.Struct("<IIQIIq26s")
-SINGLE = {"i", "f", "b", "x", "g", "d", "o", "gone"}
+RECORD = struct.Struct("<IIQIIq26s")  # what every version begins with
+SINGLE = {"i", "f", "b", "x", "g", "d", "o", "s", "r", "y", "gone"}
 QUEUE_SHARDS = 16
 
 
@@ -120,7 +120,7 @@ class Ledger:
             return
         folders = {v.decode() for v in self.redis.hash(keys["f"]).values()} if "f" in keys else set()
         for rest in sorted(keys):
-            found = re.fullmatch(r"f:(\d+)(?::([mqvct]))?", rest)
+            found = re.fullmatch(r"f:(\d+)(?::([mqvctpeshkw]))?", rest)
             if rest in SINGLE and rest not in ("x", "g"):
                 continue
             if rest in ("x", "g"):
@@ -139,14 +139,15 @@ class Ledger:
         for folder in sorted(folders):
             fk = f"{u}:f:{folder}"
             fields = self.redis.hash(fk)
-            records = {int(uid): RECORD.unpack(r) for uid, r in self.redis.hash(fk + ":m").items()}
+            records = {int(uid): RECORD.unpack_from(r) for uid, r in self.redis.hash(fk + ":m").items()}
             used.update(r[6].decode() for r in records.values())
             figures = (len(records), sum(r[1] for r in records.values()), sum(not r[3] & 1 for r in records.values()))
             told = tuple(int(fields.get(name, -1)) for name in ("messages", "bytes", "unseen"))
             if figures != told:
                 self.say(fk, f"messages, bytes and unseen are {figures} and told as {told}")
-            for part in "qc":
-                count = self.redis("ZCARD" if part == "q" else "HLEN", f"{fk}:{part}")
+            older = self.redis("HLEN", f"{fk}:c")  # in the form of version 1
+            for part in "qeshkw":
+                count = self.redis("ZCARD", f"{fk}:q") if part == "q" else self.redis("HLEN", f"{fk}:{part}") + older
                 if count != len(records):
                     self.say(f"{fk}:{part}", f"{count} of {len(records)} messages")
             total, size = total + figures[0], size + figures[1]

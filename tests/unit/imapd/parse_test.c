@@ -153,7 +153,7 @@ static void search_keys_decide(void **state) {
         {"HEADER X-None \"\"", false},
     };
     (void)state;
-    char *keywords[] = {"work"};
+    const struct mailbox_folder folder = {.id = 1, .uidnext = 8, .keyword_count = 1, .keywords = {SLICE("work")}};
     struct mailbox_record record = {.uid = 7,
                                     .size = 100,
                                     .modseq = 5,
@@ -165,10 +165,7 @@ static void search_keys_decide(void **state) {
         struct search search = {0};
         struct parser p = on(arena, cases[i].keys);
         s->arena = arena;
-        s->view.records = &record;
-        s->view.count = 1;
-        s->view.keyword_count = 1;
-        s->view.keywords[0] = keywords[0];
+        view_tell(&s->view, version_after(NULL, &folder, true, 1, &record, 0, NULL));
         const char *wrong = parse_search(&p, s, &search);
         if (wrong) print_error("%s: %s\n", cases[i].keys, wrong);
         assert_null(wrong);
@@ -176,9 +173,17 @@ static void search_keys_decide(void **state) {
         struct text_search *texts = text_search_create(slice_of(text), search.text_count, search.texts, found);
         while (text_search_step(texts)) continue;
         text_search_destroy(texts);
-        struct search_message m = {&s->view, &record, slice_of(text), found};
+        struct search_message m = {&s->view, &record, slice_of(text), NULL, found};
         if (search_fits(search.root, &m) != cases[i].fits) print_error("%s\n", cases[i].keys);
         assert_int_equal(search_fits(search.root, &m), cases[i].fits);
+        struct buf packed = {0};
+        struct mailbox_keys keys;
+        mailbox_keys_build(slice_of(text), &packed);
+        assert_true(mailbox_keys_read(buf_slice(&packed), &keys));
+        struct search_message kept = {&s->view, &record, SLICE(""), &keys, NULL};
+        if (search.need == NEED_KEYS) assert_int_equal(search_fits(search.root, &kept), cases[i].fits);
+        buf_free(&packed);
+        version_release(s->view.told);
         free(s);
         arena_destroy(arena);
     }
