@@ -149,7 +149,7 @@ static void end_done(struct session *s, const struct verdict *v) {
 static void check_message(struct session *s) {
     struct transaction *t = &s->t;
     struct header_field field;
-    ulid_create(t->id);
+    queue_id_create(&s->smtpd->ids, t->id);
     if (header_find(message_header(t), "Message-ID", &field)) {
         struct slice id = slice_head(slice_trim(field.value), sizeof t->message_id - 1);
         for (size_t i = 0; i < id.n; i++) t->message_id[i] = id.p[i] > ' ' && id.p[i] <= '~' ? id.p[i] : '?';

@@ -72,7 +72,7 @@ check_fn check_connections;                            /* clients: connection.c 
 check_fn check_login;                                  /* cmd_auth.c */
 check_fn check_sender;                                 /* cmd_mail.c */
 check_fn check_recipient;                              /* cmd_rcpt.c */
-check_fn check_text, check_early_write; /* data.c, body.c */
+check_fn check_text, check_early_write;                /* data.c, body.c */
 check_fn check_proofs, check_forgery, check_seal;      /* incoming.c */
 check_fn check_header, check_authors, check_signature; /* outgoing.c */
 
