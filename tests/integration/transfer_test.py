@@ -68,7 +68,7 @@ class Account:
             for part in session.fetch("1:*", "(FLAGS INTERNALDATE BODY.PEEK[])")[1] or []:
                 if isinstance(part, tuple):
                     date = re.search(rb'INTERNALDATE "(.*?)"', part[0]).group(1).decode()
-                    rows.append((int(datetime.datetime.strptime(date.strip(), "%d-%b-%Y %H:%M:%S %z").timestamp()), frozenset(re.search(rb"FLAGS \((.*?)\)", part[0]).group(1).decode().split()), part[1]))
+                    rows.append((int(datetime.datetime.strptime(date.strip(), "%d-%b-%Y %H:%M:%S %z").timestamp()), frozenset(re.search(rb"FLAGS \((.*?)\)", part[0]).group(1).decode().split()) - {"\\Recent"}, part[1]))  # \Recent is a session's
             if rows:
                 found[name] = rows
         subscribed = {re.search(rb'"/" "?(.*?)"?$', line).group(1).decode() for line in session.lsub()[1] if line}
