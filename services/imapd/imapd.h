@@ -43,7 +43,7 @@ enum { USER_BUCKETS = 1024 };
 
 /* Shared by all workers of the process: settings, and the clients that have not logged in. */
 struct imapd_process {
-    int64_t login_us, command_us, keepalive_us; /* see limits.h */
+    int64_t login_us, command_us, keepalive_us, progress_us; /* see limits.h */
     struct budget budget;
     int64_t rate_min;
     struct clients *clients;
@@ -124,7 +124,7 @@ struct session {
 };
 
 /* session.c: the connection. */
-void session_accept(struct imapd *i, evutil_socket_t fd, bool implicit_tls);
+void session_accept(struct imapd *i, evutil_socket_t fd, const struct sockaddr *client, bool implicit_tls);
 /* Ends the connection with `* BYE text` (NULL: without it). */
 void session_bye(struct session *s, const char *text);
 void session_wait(struct session *s);
@@ -237,7 +237,7 @@ command_fn cmd_capability, cmd_noop, cmd_logout, cmd_id, cmd_enable, cmd_namespa
 command_fn cmd_starttls, cmd_login, cmd_authenticate;
 command_fn cmd_select, cmd_examine, cmd_close, cmd_unselect;
 command_fn cmd_create, cmd_delete, cmd_rename, cmd_subscribe, cmd_unsubscribe, cmd_list, cmd_lsub, cmd_status;
-command_fn cmd_append, cmd_idle, cmd_expunge, cmd_search, cmd_fetch, cmd_store, cmd_copy, cmd_move;
+command_fn cmd_replace, cmd_append, cmd_idle, cmd_expunge, cmd_search, cmd_fetch, cmd_store, cmd_copy, cmd_move;
 command_fn cmd_sort, cmd_thread;
 command_fn cmd_getquota, cmd_getquotaroot;
 

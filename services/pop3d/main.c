@@ -4,8 +4,8 @@
 #include "libcommon/base/config.h"
 #include "services/pop3d/pop3d.h"
 
-static void on_accept(struct worker *w, evutil_socket_t fd, void *implicit_tls) {
-    session_accept(w->state, fd, implicit_tls != NULL);
+static void on_accept(struct worker *w, evutil_socket_t fd, const struct sockaddr *client, void *implicit_tls) {
+    session_accept(w->state, fd, client, implicit_tls != NULL);
 }
 
 static struct pop3d_process process;

@@ -185,7 +185,7 @@ struct session {
 };
 
 /* session.c */
-void session_accept(struct smtpd *s, evutil_socket_t fd, enum smtp_port port);
+void session_accept(struct smtpd *s, evutil_socket_t fd, const struct sockaddr *client, enum smtp_port port);
 bool session_is_submission(const struct session *s);
 void session_reply(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* A refused command: counts it, and closes the session after too many. */
