@@ -1,5 +1,24 @@
 #!lua name=blob
--- Bodies and their references: one hash for each message, key b:{<id>}; fields z (zstd), n (size), r:<reference>.
+-- Bodies and their references: one hash for each message, key b:{<id>} (libcommon/store/blob.h):
+--   n         size in bytes; a body exists when it has this field
+--   z, z1, …  its blocks, each a zstd frame; s: "<bytes of a block>" or "<bytes of a block> <bytes of the first>"; no s: z is the whole message
+--   r:<ref>   one field for each reference
+--   w         time of the last block (ms), while a writer is at work: then there is no n
+
+local function field(block) return block == 0 and 'z' or 'z' .. block end
+
+local function blocks_of(size, layout)
+  if not layout then return 1 end
+  local each, first = string.match(layout, '^(%d+) ?(%d*)$')
+  each, first = tonumber(each), tonumber(first) or tonumber(each)
+  return 1 + math.max(0, math.ceil((tonumber(size) - first) / each))
+end
+
+local function references(key) -- how many; nil: there is no such body
+  local f = redis.call('HMGET', key, 'n', 's')
+  if not f[1] then return nil end
+  return redis.call('HLEN', key) - 1 - blocks_of(f[1], f[2]) - (f[2] and 1 or 0)
+end
 
 local function holding(args, from, value)
   local fields = {}
@@ -10,42 +29,80 @@ local function holding(args, from, value)
   return fields
 end
 
-local function write(keys, args) -- z, n, references
-  redis.call('HSET', keys[1], unpack(holding(args, 3, '1')))
-  if redis.call('HEXISTS', keys[1], 'z') == 0 then redis.call('HSET', keys[1], 'z', args[1], 'n', args[2]) end
+local function exists(key) return redis.call('HEXISTS', key, 'n') == 1 end
+local function missing() return redis.error_reply('NOTFOUND no such blob') end
+
+local function write(keys, args) -- n, s (or empty), how many blocks, blocks, references
+  local count = tonumber(args[3])
+  if not exists(keys[1]) then
+    redis.call('UNLINK', keys[1]) -- what a writer left
+    for block = 0, count - 1 do redis.call('HSET', keys[1], field(block), args[4 + block]) end
+    redis.call('HSET', keys[1], 'n', args[1])
+    if args[2] ~= '' then redis.call('HSET', keys[1], 's', args[2]) end
+  end
+  redis.call('HSET', keys[1], unpack(holding(args, 4 + count, '1')))
+  return 0
+end
+
+local function put(keys, args) -- now (ms), number of the block, block
+  if exists(keys[1]) then return redis.error_reply('EXISTS this blob is complete') end
+  redis.call('HSET', keys[1], 'w', args[1], field(tonumber(args[2])), args[3])
+  return 0
+end
+
+local function finish(keys, args) -- n, s, first block, references
+  if not exists(keys[1]) then
+    for block = 1, blocks_of(args[1], args[2]) - 1 do
+      if redis.call('HEXISTS', keys[1], field(block)) == 0 then return redis.error_reply('NOTFOUND a block is missing') end
+    end
+    redis.call('HSET', keys[1], 'n', args[1], 's', args[2], 'z', args[3])
+    redis.call('HDEL', keys[1], 'w')
+  end
+  redis.call('HSET', keys[1], unpack(holding(args, 4, '1')))
+  return 0
+end
+
+-- Removes a body without references, and the blocks of a writer that has written nothing since `before`.
+local function forget(keys, args) -- before (ms)
+  local count = references(keys[1])
+  local written = redis.call('HGET', keys[1], 'w')
+  if count == 0 or not count and tonumber(written or '0') < tonumber(args[1]) then redis.call('UNLINK', keys[1]) end
   return 0
 end
 
 local function open(keys, args) -- reference
-  local found = redis.call('HMGET', keys[1], 'z', 'n')
-  if not found[1] then return redis.error_reply('NOTFOUND no such blob') end
+  local found = redis.call('HMGET', keys[1], 'n', 's', 'z')
+  if not found[1] then return missing() end
   redis.call('HSET', keys[1], 'r:' .. args[1], '1')
   return found
 end
 
 local function hold(keys, args) -- reference
-  if redis.call('HEXISTS', keys[1], 'z') == 0 then return redis.error_reply('NOTFOUND no such blob') end
+  if not exists(keys[1]) then return missing() end
   redis.call('HSET', keys[1], 'r:' .. args[1], '1')
   return 0
 end
 
 local function release(keys, args) -- references
-  if redis.call('HDEL', keys[1], unpack(holding(args, 1))) > 0 and redis.call('HLEN', keys[1]) <= 2 then redis.call('UNLINK', keys[1]) end
+  if redis.call('HDEL', keys[1], unpack(holding(args, 1))) > 0 and references(keys[1]) == 0 then redis.call('UNLINK', keys[1]) end
   return 0
 end
 
 local function refs(keys, args)
   local out, blob = {}, false
-  for _, field in ipairs(redis.call('HKEYS', keys[1])) do
+  for _, name in ipairs(redis.call('HKEYS', keys[1])) do
     blob = true
-    if string.sub(field, 1, 2) == 'r:' then out[#out + 1] = string.sub(field, 3) end
+    if string.sub(name, 1, 2) == 'r:' then out[#out + 1] = string.sub(name, 3) end
   end
-  if not blob then return redis.error_reply('NOTFOUND no such blob') end
+  if not blob then return missing() end
   return out
 end
 
 redis.register_function('blob_write', write)
+redis.register_function('blob_put', put)
+redis.register_function('blob_finish', finish)
 redis.register_function('blob_open', open)
 redis.register_function('blob_hold', hold)
 redis.register_function { function_name = 'blob_release', callback = release, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'blob_forget', callback = forget, flags = { 'allow-oom' } }
 redis.register_function { function_name = 'blob_refs', callback = refs, flags = { 'no-writes' } }

@@ -135,6 +135,12 @@ typedef void mailbox_read_fn(void *ctx, int error, struct slice message);
 void mailbox_read(struct redis *r, struct slice user, uint32_t folder_id, uint32_t uid, mailbox_read_fn *done,
                   void *ctx);
 
+/* Up to `length` bytes of it from `offset`; size: the whole message's. Reads only the blocks of the
+ * body that the range touches (blob_read_range). */
+typedef void mailbox_range_fn(void *ctx, int error, uint64_t size, struct slice bytes);
+void mailbox_read_range(struct redis *r, struct slice user, uint32_t folder_id, uint32_t uid, uint64_t offset,
+                        uint64_t length, mailbox_range_fn *done, void *ctx);
+
 /* Adds to out what is cached of a message: envelope, body, bodystructure and header fields, each
  * with its length before it; those over MAILBOX_CACHED_MAX are left out. Pure: any service that has
  * the message can compute it, as smtpd does before it requests a delivery. At most

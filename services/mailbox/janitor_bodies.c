@@ -1,5 +1,6 @@
 /* Bodies with references without an owner: the queue's "q" without an entry, a user's reference
- * that the mailbox does not hold. */
+ * that the mailbox does not hold. And what a killed process has written of a body that was never
+ * complete. */
 #include "services/mailbox/janitor.h"
 
 #include <stdlib.h>
@@ -10,7 +11,7 @@
 #include "libcommon/store/queue.h"
 
 /* SUSPECTS_MAX: for one body and round; further ones are handled in the next. JANITOR_REF is a
- * temporary reference. */
+ * temporary reference of earlier versions. */
 enum { SUSPECTS_MAX = 1000 };
 #define JANITOR_REF "janitor"
 
@@ -51,15 +52,6 @@ static void on_released(void *ctx, int error) {
     body_end(b, error);
 }
 
-static void on_held_for_a_moment(void *ctx, int error) {
-    struct body *b = ctx;
-    struct slice ref = SLICE(JANITOR_REF);
-    if (error)
-        body_end(b, error == STORE_NOT_FOUND ? 0 : error);
-    else
-        blob_release(b->janitor->redis, slice_of(b->id), 1, &ref, on_released, b);
-}
-
 static void on_first_seen(void *ctx, int error, size_t count, const int64_t first_ms[]) {
     struct body *b = ctx;
     struct slice *old = arena_alloc(b->janitor->step, (count + 1) * sizeof *old);
@@ -76,7 +68,7 @@ static void on_first_seen(void *ctx, int error, size_t count, const int64_t firs
     if (error || n == 0)
         body_end(b, error);
     else if (bare)
-        blob_hold(b->janitor->redis, slice_of(b->id), JANITOR_REF, on_held_for_a_moment, b);
+        blob_forget(b->janitor->redis, slice_of(b->id), before, on_released, b);
     else
         blob_release(b->janitor->redis, slice_of(b->id), n, old, on_released, b);
 }

@@ -127,6 +127,57 @@ void mailbox_read(struct redis *r, struct slice user, uint32_t folder_id, uint32
     free(key);
 }
 
+/* A part of it: of the prefix, of the body, or of both. */
+
+struct range_reading {
+    struct redis *r;
+    mailbox_range_fn *done;
+    void *ctx;
+    uint64_t offset, length, prefix_size;
+    struct buf part; /* what the prefix has of the range */
+};
+
+static void range_end(struct range_reading *o, int error, uint64_t size, struct slice bytes) {
+    o->done(o->ctx, error, size, bytes);
+    buf_free(&o->part);
+    free(o);
+}
+
+static void on_blob_range(void *ctx, int error, uint64_t size, struct slice bytes) {
+    struct range_reading *o = ctx;
+    if (!error && o->part.n) {
+        buf_add_slice(&o->part, bytes);
+        bytes = buf_slice(&o->part);
+    }
+    range_end(o, error, error ? 0 : o->prefix_size + size, bytes);
+}
+
+static void on_range_located(void *ctx, const redisReply *reply) {
+    struct range_reading *o = ctx;
+    int error = mailbox_reply_array(reply, 2);
+    if (error) {
+        range_end(o, error, 0, SLICE(""));
+        return;
+    }
+    struct slice prefix = redis_reply_slice(reply->element[1]), part = SLICE("");
+    if (o->offset < prefix.n)
+        part = slice_head(slice_skip(prefix, (size_t)o->offset), o->length < prefix.n ? (size_t)o->length : prefix.n);
+    buf_add_slice(&o->part, part);
+    o->prefix_size = prefix.n;
+    blob_read_range(o->r, redis_reply_slice(reply->element[0]), o->offset < prefix.n ? 0 : o->offset - prefix.n,
+                    o->length - part.n, on_blob_range, o);
+}
+
+void mailbox_read_range(struct redis *r, struct slice user, uint32_t folder_id, uint32_t uid, uint64_t offset,
+                        uint64_t length, mailbox_range_fn *done, void *ctx) {
+    char folder[NUMBER_BYTES], number[NUMBER_BYTES], *key = mailbox_key(user);
+    struct range_reading *o = memory_alloc(sizeof *o);
+    *o = (struct range_reading){.r = r, .done = done, .ctx = ctx, .offset = offset, .length = length};
+    struct slice args[] = {mailbox_number(folder, folder_id), mailbox_number(number, uid)};
+    mailbox_fcall(r, on_range_located, o, "mailbox_locate", key, 2, args);
+    free(key);
+}
+
 /* Reads cached texts; those that were too large to keep are computed again, message by message. */
 struct caching {
     struct redis *r;
