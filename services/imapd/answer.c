@@ -134,6 +134,8 @@ void session_plus(struct session *s, const char *text) {
 
 void session_capability(struct session *s, struct buf *out) {
     bool tls = s->tls || s->implicit_tls;
-    extensions_write(s->state >= SESSION_AUTHENTICATED ? EXTENSION_LOGGED_IN : tls ? EXTENSION_TLS : EXTENSION_PLAIN,
+    extensions_write(s->state >= SESSION_AUTHENTICATED ? EXTENSION_LOGGED_IN
+                     : tls                             ? EXTENSION_TLS
+                                                       : EXTENSION_PLAIN,
                      out);
 }

@@ -105,7 +105,7 @@ struct session {
     struct buf tagged;                                     /* its response while changes are told */
     bool (*step)(struct session *s);                       /* session_steps */
     void (*stepped)(struct session *s);
-    void (*later)(struct session *s);                      /* session_later */
+    void (*later)(struct session *s); /* session_later */
 
     uint64_t login_ticket;
     int bad_commands, login_failures;
@@ -119,7 +119,7 @@ struct session {
     bool idling;
     uint32_t exists_heard_uid; /* the last message of which an EXISTS was told at SELECT or in IDLE */
     int64_t idle_told_us;      /* time of the last response during IDLE */
-    uint32_t *saved; /* "$" as uids */
+    uint32_t *saved;           /* "$" as uids */
     size_t saved_count;
 };
 

@@ -22,10 +22,10 @@ enum {
 #define LIMIT_APPEND_BYTES 52428800
 
 enum {
-    LIMIT_LINE = 64 * 1024,                   /* one line of a command: BAD "line too long" */
-    LIMIT_COMMAND = 256 * 1024,               /* a whole command with its literals, without the
-                                                 message of APPEND: BAD "command too long" */
-    LIMIT_LOGIN_LITERAL = 1024,               /* a literal before login: BAD */
+    LIMIT_LINE = 64 * 1024,     /* one line of a command: BAD "line too long" */
+    LIMIT_COMMAND = 256 * 1024, /* a whole command with its literals, without the
+                                   message of APPEND: BAD "command too long" */
+    LIMIT_LOGIN_LITERAL = 1024, /* a literal before login: BAD */
     LIMIT_APPEND = LIMIT_APPEND_BYTES,
     LIMIT_BAD_COMMANDS = 20,                  /* invalid commands in a row: * BYE */
     LIMIT_LOGIN_FAILURES = 5,                 /* wrong passwords in a session: * BYE */

@@ -124,11 +124,11 @@ static void go_on(struct reading *o) {
 static void on_layout(void *ctx, const redisReply *reply) {
     struct reading *o = ctx;
     int error = redis_reply_error(reply);
-    if (!error && (reply->type != REDIS_REPLY_ARRAY || reply->elements < 2 ||
-                   reply->element[0]->type != REDIS_REPLY_STRING))
+    if (!error &&
+        (reply->type != REDIS_REPLY_ARRAY || reply->elements < 2 || reply->element[0]->type != REDIS_REPLY_STRING))
         error = STORE_NOT_FOUND;
-    if (!error && block_layout_read(redis_reply_slice(reply->element[0]), redis_reply_slice(reply->element[1]),
-                                    &o->layout) != 0)
+    if (!error &&
+        block_layout_read(redis_reply_slice(reply->element[0]), redis_reply_slice(reply->element[1]), &o->layout) != 0)
         error = STORE_INVALID;
     if (error) {
         reading_end(o, error);

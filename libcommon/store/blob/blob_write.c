@@ -36,8 +36,8 @@ void blob_write(struct redis *r, struct slice id, struct slice message, size_t r
 struct blob_writer {
     struct redis *redis;
     char *id;
-    struct buf block;        /* the bytes of the block that is being filled */
-    uint64_t added;          /* bytes, of all blocks but the head */
+    struct buf block;               /* the bytes of the block that is being filled */
+    uint64_t added;                 /* bytes, of all blocks but the head */
     size_t blocks, sent, in_flight; /* blocks: sent so far; sent: bytes without an answer */
     int error;
     bool cancelled, told; /* told: the caller was told of room since it was last short */

@@ -92,7 +92,9 @@ static uint64_t told_modseq(const struct search_run *run, const struct result_op
     size_t from = 0, n = o->has_partial ? partial_of(&o->partial, count, &from) : 0;
     for (size_t i = 0; i < n + 2; i++) {
         if ((i == n && !o->min) || (i == n + 1 && !o->max)) continue;
-        const struct mailbox_record *r = view_find(run->view, i < n ? uids[from + i] : i == n ? uids[0] : uids[count - 1]);
+        const struct mailbox_record *r = view_find(run->view, i < n    ? uids[from + i]
+                                                              : i == n ? uids[0]
+                                                                       : uids[count - 1]);
         if (r && r->modseq > highest) highest = r->modseq;
     }
     return highest ? highest : run->highest;

@@ -132,7 +132,7 @@ static void on_sync(void *ctx, int error, const struct mailbox_folder *folder, b
     } else {
         s->stale = true; /* the clock looks again */
     }
-    while (waiting) { /* viewers may leave meanwhile: s->looking keeps s */
+    while (waiting) {                               /* viewers may leave meanwhile: s->looking keeps s */
         struct snapshot_look *next = waiting->next; /* done may free it */
         waiting->done(waiting->ctx, error);
         waiting = next;

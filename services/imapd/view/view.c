@@ -70,7 +70,8 @@ void view_learn(struct view *v, size_t count, const struct mailbox_record record
     qsort(known, n, sizeof *known, by_uid);
     if (n) {
         snapshot_learn_records(s, n, known);
-        view_tell(v, shared ? version_hold(snapshot_now(s)) : version_with_records(v->told, true, v->told->modseq, n, known));
+        view_tell(v, shared ? version_hold(snapshot_now(s))
+                            : version_with_records(v->told, true, v->told->modseq, n, known));
     }
     free(known);
 }
