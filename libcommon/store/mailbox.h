@@ -9,7 +9,7 @@
  *   {u:<id>}:i              hash: modseq (last used), bytes, messages, quota_bytes, next_folder
  *   {u:<id>}:f              hash: folder name → folder id
  *   {u:<id>}:f:<fid>        hash: name, uidvalidity, uidnext, modseq, messages, unseen, bytes,
- *                           subscribed, use, keywords
+ *                           subscribed, use, keywords, floor, recent
  *   {u:<id>}:f:<fid>:m      hash: uid → packed record (below)
  *   {u:<id>}:f:<fid>:q      zset: uid by modseq
  *   {u:<id>}:f:<fid>:v      zset: vanished uid by modseq
@@ -37,7 +37,7 @@
 #include "libcommon/store/redis.h"
 
 /* System flags (RFC 9051 §2.3.2) are bits 0–4; a folder's keywords are bits 8–63, in the order of
- * struct mailbox_folder.keywords. \Recent does not exist. */
+ * struct mailbox_folder.keywords. \Recent is none of them (mailbox_recent). */
 enum mailbox_flag {
     MAILBOX_SEEN = 1,
     MAILBOX_ANSWERED = 2,
@@ -111,6 +111,13 @@ typedef void mailbox_sync_fn(void *ctx, int error, const struct mailbox_folder *
                              const struct mailbox_record records[], size_t vanished_count, const uint32_t vanished[]);
 void mailbox_sync(struct redis *r, struct slice user, uint32_t folder_id, uint64_t since, mailbox_sync_fn *done,
                   void *ctx);
+
+/* \Recent (RFC 3501 §2.3.2): messages with uids from *before on were told to no session yet. With
+ * below > 0, those before it are told to this session now, and are not recent for later ones; 0:
+ * the session may not change the folder. before is valid if error is 0. */
+typedef void mailbox_recent_fn(void *ctx, int error, uint32_t before);
+void mailbox_recent(struct redis *r, struct slice user, uint32_t folder_id, uint32_t below, mailbox_recent_fn *done,
+                    void *ctx);
 
 /* Texts that were computed at delivery, so that listings need not open bodies; only texts over
  * MAILBOX_CACHED_MAX are computed from the message each time. */

@@ -35,7 +35,7 @@ local function folder_make(u, name, use)
   redis.call('HSET', i, 'uidvalidity', uidvalidity)
   redis.call('HSET', u .. ':f', name, fid)
   redis.call('HSET', u .. ':f:' .. fid, 'name', name, 'uidvalidity', uidvalidity, 'uidnext', 1, 'modseq', modseq, 'messages', 0, 'unseen', 0, 'bytes', 0,
-    'subscribed', subscribed, 'use', use, 'keywords', '', 'floor', 0)
+    'subscribed', subscribed, 'use', use, 'keywords', '', 'floor', 0, 'recent', 1)
   return fid, uidvalidity
 end
 
@@ -484,6 +484,17 @@ local function sync(keys, args) -- folder id, since, vanished since, first, max
   return { h, full, records, text_of(last), table.concat(vanished), gone_at, more }
 end
 
+-- \Recent (RFC 3501 §2.3.2): a session that may change the folder is told of the messages with uids from `recent` on up to before another bound, which
+-- is `recent` from then on. Answers the former one. In folders that were made before there was such a bound, all messages count as told.
+local function recent(keys, args) -- folder id, bound (0: the session may not change it)
+  local fk = keys[1] .. ':f:' .. args[1]
+  local h = redis.call('HMGET', fk, 'recent', 'uidnext')
+  if not h[2] then return refuse('NOTFOUND no such folder') end
+  local before, bound = tonumber(h[1] or h[2]), math.min(tonumber(args[2]), tonumber(h[2]))
+  if bound > before or not h[1] then redis.call('HSET', fk, 'recent', text_of(math.max(bound, before))) end
+  return { before }
+end
+
 local function uid_list(packed)
   local uids = {}
   for at = 1, #packed, 4 do uids[#uids + 1] = (struct.unpack('<I4', packed, at)) end
@@ -744,6 +755,7 @@ register('append', append)
 register('append_all', append_all)
 register('forget', forget, 'allow-oom')
 register('sync', sync, 'no-writes')
+register('recent', recent, 'allow-oom')
 register('cached', cached, 'no-writes')
 register('locate', locate, 'no-writes')
 register('stat', stat, 'no-writes')

@@ -117,9 +117,11 @@ struct session {
     struct view view;                    /* the selected folder */
     struct telling *telling;             /* what is being told of it; NULL: nothing */
     bool idling;
-    uint32_t exists_heard_uid; /* the last message of which an EXISTS was told at SELECT or in IDLE */
-    int64_t idle_told_us;      /* time of the last response during IDLE */
-    uint32_t *saved;           /* "$" as uids */
+    uint32_t exists_heard_uid;           /* the last message of which an EXISTS was told at SELECT or in IDLE */
+    uint32_t recent_bound, recent_after; /* session_take_recent */
+    void (*recent_done)(struct session *s);
+    int64_t idle_told_us; /* time of the last response during IDLE */
+    uint32_t *saved;      /* "$" as uids */
     size_t saved_count;
 };
 
@@ -185,14 +187,22 @@ void session_tell(struct session *s, bool look, bool expunges, void (*after)(str
 bool session_tell_later(struct session *s, void (*after)(struct session *s));
 /* Frees what the session holds for it; at the end of the session. */
 void session_telling_end(struct session *s);
-/* Writes FLAGS (…) of a record with the folder's keywords. */
+/* Writes FLAGS (…) with the folder's keywords. */
 void write_flags(struct session *s, uint64_t flags);
+/* The same of a message, with \Recent. */
+void write_flags_of(struct session *s, const struct mailbox_record *r);
 /* Only the names. */
 void write_flag_names(struct session *s, uint64_t flags);
 /* An untagged FETCH with a record's uid, flags and, if the client enabled it, modseq. */
 void tell_flags(struct session *s, const struct mailbox_record *r);
+/* EXISTS and, before IMAP4rev2, RECENT. */
+void tell_exists(struct session *s);
 void publish_changed(struct session *s, uint32_t folder, uint64_t modseq, const char *kind);
 void publish_fetched(struct session *s, const struct mailbox_record *record);
+
+/* view/recent.c: notes in the view which of the messages after this uid, of which the client is going
+ * to be told, are recent; then calls done, at once or later. */
+void session_take_recent(struct session *s, const struct version *to, uint32_t after, void (*done)(struct session *s));
 
 /* view/vanished.c: writes the uids of `known` that have vanished, as a set, from the answer of
  * mailbox_sync (full: the log does not reach back far enough, and every uid that does not exist is

@@ -66,6 +66,8 @@ enum {
                                                  a worker; the oldest are forgotten */
     LIMIT_UNUSED_RECORDS = 200000,            /* and the messages in them */
     LIMIT_UNUSED_FOLDER_S = 600,              /* and the time that they are kept */
+    LIMIT_RECENT_RANGES = 64,                 /* ranges of uids that a session knows as recent; the
+                                                 oldest are forgotten */
     LIMIT_FETCHED_RANGES = 1000,              /* separate messages of a folder whose bodies a session
                                                  has read; mail.fetched is not published for more */
     LIMIT_ANNOUNCED_EVENTS = 20,              /* mail.announced for one EXISTS; more are not
