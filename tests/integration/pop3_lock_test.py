@@ -100,10 +100,11 @@ def test_a_session_whose_lock_was_lost_deletes_nothing(site):
 
 
 def test_the_lock_of_a_killed_process_expires(site):
-    login(site)
+    first = login(site)
     left = int(site.redis("PTTL", lock(site)))
     assert 0 < left <= 60000
     site.kill("pop3d")
+    first.close()
     site.start("pop3d")
     client = connect(site)
     client.user(ANN)
