@@ -125,12 +125,22 @@ struct session {
     size_t saved_count;
 };
 
-/* session.c: the connection. */
+/* connection.c */
 void session_accept(struct imapd *i, evutil_socket_t fd, const struct sockaddr *client, bool implicit_tls);
+/* Ends sessions that take too long to log in, or to complete a command. */
+void sessions_check_time(struct imapd *i);
+
+/* session.c */
 /* Ends the connection with `* BYE text` (NULL: without it). */
 void session_bye(struct session *s, const char *text);
+/* The client has closed the connection: the session ends. */
+void session_cut(struct session *s);
 void session_wait(struct session *s);
 bool session_resume(struct session *s);
+/* Untagged data into s->out. */
+void session_untagged(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Continuation request of a running command: "+ text". */
+void session_plus(struct session *s, const char *text);
 /* Sends s->out. */
 void session_flush(struct session *s);
 /* The command's state is freed: s->release is called, and s->job is NULL. */
@@ -147,8 +157,6 @@ void session_logged_in(struct session *s);
 /* Back to the state before the login; all but TLS is forgotten. False: the client has too many
  * connections in this state already. */
 bool session_logged_out(struct session *s);
-/* Ends sessions that take too long to log in, or to complete a command. */
-void sessions_check_time(struct imapd *i);
 
 /* answer.c: the end of a command. `text` begins with a response code if there is one. refresh:
  * whether changes of the selected folder, including EXPUNGE, are reported first. */
@@ -165,10 +173,6 @@ void session_no_store(struct session *s, int error);
  * such folder. */
 const struct mailbox_folder *session_folder(struct session *s, int error, size_t count,
                                             const struct mailbox_folder folders[], struct slice name, const char *code);
-/* Untagged data into s->out. */
-void session_untagged(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Continuation request of a running command: "+ text". */
-void session_plus(struct session *s, const char *text);
 /* Adds the present capabilities (RFC 9051 §7.2.2). */
 void session_capability(struct session *s, struct buf *out);
 

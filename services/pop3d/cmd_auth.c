@@ -54,7 +54,7 @@ static void on_login(void *ctx, int error, const json_t *reply) {
         metric_add(&logins, 1);
         log_info("login", "session", s->trace, "user", s->user, "client", stream_peer(s->stream), "tls",
                  stream_tls_version(s->stream), NULL);
-        lock_take(s);
+        lock_take(s, maildrop_open);
         return;
     }
     metric_add(&failures, 1);

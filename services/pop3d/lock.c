@@ -18,7 +18,7 @@ static void on_locked(void *ctx, int error) {
     if (!session_resume(s)) return;
     if (!error) {
         s->lock_end_us = s->lock_asked_us + POP3_LOCK_MS * 1000;
-        maildrop_open(s);
+        s->locked_then(s);
     } else if (error == STORE_LOST) {
         session_err(s, "[IN-USE] the mailbox is open in another POP3 session, try again later");
     } else {
@@ -26,7 +26,8 @@ static void on_locked(void *ctx, int error) {
     }
 }
 
-void lock_take(struct session *s) {
+void lock_take(struct session *s, void (*then)(struct session *s)) {
+    s->locked_then = then;
     s->lock_asked_us = clock_monotonic_us();
     session_wait(s);
     mailbox_lock(s->pop3d->worker->redis, slice_of(s->user), s->trace, POP3_LOCK_MS, on_locked, s);
@@ -44,7 +45,7 @@ static void on_extended(void *ctx, int error) {
         s->lock_end_us = s->lock_asked_us + POP3_LOCK_MS * 1000;
 }
 
-void lock_keep(struct session *s, int64_t now) {
+static void keep(struct session *s, int64_t now) {
     if (!s->locked) return;
     if (now >= s->lock_end_us) {
         lost(s);
@@ -53,6 +54,12 @@ void lock_keep(struct session *s, int64_t now) {
         life_hold(&s->life);
         mailbox_lock_extend(s->pop3d->worker->redis, slice_of(s->user), s->trace, POP3_LOCK_MS, on_extended, s);
     }
+}
+
+void locks_keep(struct pop3d *p) {
+    int64_t now = clock_monotonic_us();
+    for (struct session *s = p->sessions; s; s = s->next)
+        if (s->stream) keep(s, now);
 }
 
 void lock_release(struct session *s) {

@@ -14,6 +14,7 @@ static void on_login_end(void *ctx, const char *user) { sessions_end_user(ctx, u
 
 static void on_clock(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
+    locks_keep(ctx);
     sessions_check_time(ctx);
 }
 

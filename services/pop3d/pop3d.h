@@ -91,6 +91,7 @@ struct session {
     char user[ULID_BYTES], trace[ULID_BYTES];
     bool locked; /* has the lock of the maildrop, until lock_end_us by this process's clock */
     int64_t lock_asked_us, lock_end_us;
+    void (*locked_then)(struct session *s);
     uint32_t folder_id, uidvalidity;
     size_t count;
     struct drop *drops;
@@ -98,10 +99,15 @@ struct session {
     bool is_top;
 };
 
+/* connection.c */
 void session_accept(struct pop3d *p, evutil_socket_t fd, const struct sockaddr *client, bool implicit_tls);
+
+/* session.c */
 /* Sends "-ERR text" if text is not NULL, and closes: the session has ended, and is freed from the
  * loop. */
 void session_close(struct session *s, const char *text);
+/* The same at once: the client has closed the connection. */
+void session_cut(struct session *s);
 /* The maildrop is open: sets the limits of a session that is logged in. */
 void session_logged_in(struct session *s);
 /* Ends the sessions of a user, each from its loop. */
@@ -136,11 +142,11 @@ void cmd_rset(struct session *s);
 struct drop *drop_named(struct session *s, struct slice word);
 /* cmd_lang.c */
 void cmd_lang(struct session *s, const struct pop3_command *c);
-/* lock.c: takes the lock of the user's maildrop, then opens it. */
-void lock_take(struct session *s);
+/* lock.c: takes the lock of the user's maildrop, then calls this. */
+void lock_take(struct session *s, void (*then)(struct session *s));
 bool lock_holds(const struct session *s);
-/* Extends the lock when it is time; ends a session whose lock has expired. */
-void lock_keep(struct session *s, int64_t now);
+/* Extends the locks for which it is time; ends sessions whose lock has expired. */
+void locks_keep(struct pop3d *p);
 void lock_release(struct session *s);
 /* maildrop.c: the INBOX opened at login; deletions done at QUIT. */
 void maildrop_open(struct session *s);

@@ -6,7 +6,7 @@
 
 #include "libcommon/base/clock.h"
 #include "services/imapd/fetch/fetch.h"
-#include "services/imapd/search/results.h"
+#include "services/imapd/syntax/partial.h"
 
 struct slot {
     struct session *s;
