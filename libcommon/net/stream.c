@@ -123,29 +123,31 @@ static void on_write(struct bufferevent *bev, void *ctx) {
     leave(s);
 }
 
-static void remember_addresses(struct stream *s) {
-    struct sockaddr_storage a;
-    socklen_t n;
-    for (int which = 0; which < 2; which++) {
-        char *out = which ? s->local : s->peer;
-        n = sizeof a;
-        memset(&a, 0, sizeof a);
-        if ((which ? getsockname(s->fd, (struct sockaddr *)&a, &n) : getpeername(s->fd, (struct sockaddr *)&a, &n)) !=
-            0)
-            continue;
-        if (a.ss_family == AF_INET) {
-            const struct sockaddr_in *v4 = (const struct sockaddr_in *)&a;
-            inet_ntop(AF_INET, &v4->sin_addr, out, ADDRESS_BYTES);
-            if (!which) s->peer_port = ntohs(v4->sin_port);
-        } else if (a.ss_family == AF_INET6) {
-            const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&a;
-            if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
-                inet_ntop(AF_INET, &v6->sin6_addr.s6_addr[12], out, ADDRESS_BYTES);
-            else
-                inet_ntop(AF_INET6, &v6->sin6_addr, out, ADDRESS_BYTES);
-            if (!which) s->peer_port = ntohs(v6->sin6_port);
-        }
+/* Writes the address and returns the port. */
+static int describe_address(const struct sockaddr *a, char out[ADDRESS_BYTES]) {
+    if (a->sa_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const struct sockaddr_in *)a;
+        inet_ntop(AF_INET, &v4->sin_addr, out, ADDRESS_BYTES);
+        return ntohs(v4->sin_port);
     }
+    if (a->sa_family != AF_INET6) return 0;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)a;
+    if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
+        inet_ntop(AF_INET, &v6->sin6_addr.s6_addr[12], out, ADDRESS_BYTES);
+    else
+        inet_ntop(AF_INET6, &v6->sin6_addr, out, ADDRESS_BYTES);
+    return ntohs(v6->sin6_port);
+}
+
+static void remember_addresses(struct stream *s, const struct sockaddr *peer) {
+    struct sockaddr_storage a = {0};
+    socklen_t n = sizeof a;
+    if (peer)
+        s->peer_port = describe_address(peer, s->peer);
+    else if (getpeername(s->fd, (struct sockaddr *)&a, &n) == 0)
+        s->peer_port = describe_address((struct sockaddr *)&a, s->peer);
+    n = sizeof a;
+    if (getsockname(s->fd, (struct sockaddr *)&a, &n) == 0) describe_address((struct sockaddr *)&a, s->local);
 }
 
 static void describe_failure(struct stream *s, short what, char out[ERROR_BYTES]) {
@@ -171,7 +173,7 @@ static void on_event(struct bufferevent *bev, short what, void *ctx) {
             s->connecting = false;
             event_del(s->clock);
             if (s->timeout_ms) arm_clock(s, s->timeout_ms);
-            remember_addresses(s);
+            remember_addresses(s, NULL);
             tell(s, STREAM_CONNECTED);
         } else if (s->handshaking) {
             s->handshaking = false;
@@ -209,10 +211,11 @@ static struct stream *stream_create(struct event_base *base, evutil_socket_t fd,
     return s;
 }
 
-struct stream *stream_accept(struct event_base *base, evutil_socket_t fd, stream_fn *fn, void *ctx) {
+struct stream *stream_accept(struct event_base *base, evutil_socket_t fd, const struct sockaddr *peer, stream_fn *fn,
+                             void *ctx) {
     evutil_make_socket_nonblocking(fd);
     struct stream *s = stream_create(base, fd, fn, ctx);
-    remember_addresses(s);
+    remember_addresses(s, peer);
     return s;
 }
 

@@ -25,8 +25,10 @@ enum stream_event {
 };
 typedef void stream_fn(void *ctx, struct stream *s, enum stream_event event);
 
-/* An accepted socket. fn may destroy the stream. */
-struct stream *stream_accept(struct event_base *base, evutil_socket_t fd, stream_fn *fn, void *ctx);
+/* An accepted socket. peer: shown in place of the socket's own peer, for a client behind a proxy;
+ * may be NULL. fn may destroy the stream. */
+struct stream *stream_accept(struct event_base *base, evutil_socket_t fd, const struct sockaddr *peer, stream_fn *fn,
+                             void *ctx);
 /* Connects to an address (family and port in it); source NULL or an address to bind.
  * STREAM_CONNECTED or STREAM_CLOSED follows. */
 struct stream *stream_connect(struct event_base *base, const struct sockaddr *to, socklen_t n,

@@ -22,6 +22,7 @@ static struct {
     int count;
     struct event_base *base;
     struct event *ended;
+    struct proxy_networks proxies;
     _Atomic bool draining;
 } process;
 
@@ -39,6 +40,7 @@ static void on_drain(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
     for (int i = 0; i < w->listener_count; i++) evconnlistener_free(w->listeners[i]);
     w->listener_count = 0;
+    proxy_close_all(w);
     if (w->definition->drain)
         w->definition->drain(&w->public);
     else
@@ -55,8 +57,11 @@ struct accept_target {
 
 static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address, int n, void *ctx) {
     struct accept_target *t = ctx;
-    (void)listener, (void)address, (void)n;
-    t->accepted(t->worker, fd, t->ctx);
+    (void)listener, (void)n;
+    if (proxy_networks_have(&process.proxies, address))
+        proxy_wait((struct worker_full *)t->worker, fd, t->accepted, t->ctx);
+    else
+        t->accepted(t->worker, fd, NULL, t->ctx);
 }
 
 /* No file descriptors are left: waits a little instead of looping; clients stay in the kernel's
@@ -204,6 +209,7 @@ int service_run(const struct service *definition) {
     process.base = event_base_new();
     process.ended = event_new(process.base, -1, EV_PERSIST, on_ended, NULL);
     process.count = (int)config_number("POSTBUS_WORKERS", default_workers(definition, cores), 1, WORKERS_MAX);
+    proxy_configure(&process.proxies);
     if (definition->configure) definition->configure();
     offload_start(cores < 1 ? 1 : (int)cores);
     char *nats_password = config_secret("nats.password", false),

@@ -58,7 +58,9 @@ bool service_is_draining(void);
 
 /* Listens on the address of a setting ("[::]:25", "0.0.0.0:25"; "off" or empty: not at all) with
  * SO_REUSEPORT, so that each worker has its own socket. Called in start(). */
-typedef void service_accept_fn(struct worker *w, evutil_socket_t fd, void *ctx);
+/* client: whom a proxy connected for (POSTBUS_PROXY_NETWORKS); NULL: the socket's peer. To be passed
+ * to stream_accept. */
+typedef void service_accept_fn(struct worker *w, evutil_socket_t fd, const struct sockaddr *client, void *ctx);
 void service_listen(struct worker *w, const char *setting, const char *fallback, service_accept_fn *accepted,
                     void *ctx);
 

@@ -6,11 +6,13 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "libcommon/net/proxy_header.h"
 #include "libcommon/service/service.h"
 
 enum { WORKERS_MAX = 64, LISTENERS_MAX = 8, DRAIN_SECONDS = 20 };
 
 struct offload_job;
+struct proxy_waiting;
 
 /* A worker with its private fields. `public` is first, so that a struct worker * is a struct
  * worker_full *. */
@@ -24,10 +26,18 @@ struct worker_full {
     struct evconnlistener *listeners[LISTENERS_MAX];
     void *accepts[LISTENERS_MAX];
     int listener_count;
+    struct proxy_waiting *waiting; /* connections of proxies without their header */
+    int waiting_count;
     _Atomic bool drained, ended;
     struct event *tls_check; /* NULL where the service has no TLS */
     uint64_t tls_mark;       /* of the files that were read last */
 };
+
+/* proxy_wait.c: the networks of POSTBUS_PROXY_NETWORKS, or the end of the process. */
+void proxy_configure(struct proxy_networks *networks);
+/* Calls accepted when the PROXY header of a connection has come, or closes it. */
+void proxy_wait(struct worker_full *w, evutil_socket_t fd, service_accept_fn *accepted, void *ctx);
+void proxy_close_all(struct worker_full *w);
 
 void offload_start(int threads);
 void offload_on_done(evutil_socket_t fd, short what, void *ctx);

@@ -269,6 +269,24 @@ void mailbox_import(struct redis *r, struct slice user, uint32_t folder_id, stru
                     uint64_t system_flags, size_t keyword_count, const struct slice keywords[], int64_t date,
                     mailbox_append_fn *done, void *ctx);
 
+/* Several messages in one step: all of them or none (RFC 3502). With replaced_uid not 0, that message
+ * of replaced_folder is removed in the same step, and the quota counts the difference (RFC 8508
+ * §3.4); STORE_CONFLICT: it no longer exists. At most MAILBOX_APPEND_MAX; the messages must be valid
+ * until done. uids: in the order of the messages; replaced_modseq: of the removal. */
+enum { MAILBOX_APPEND_MAX = 100 };
+struct mailbox_new {
+    struct slice message;
+    uint64_t flags;
+    size_t keyword_count;
+    const struct slice *keywords;
+    int64_t date;
+};
+typedef void mailbox_append_all_fn(void *ctx, int error, uint32_t uidvalidity, size_t count, const uint32_t uids[],
+                                   uint64_t replaced_modseq);
+void mailbox_append_all(struct redis *r, struct slice user, uint32_t folder_id, size_t count,
+                        const struct mailbox_new messages[], uint32_t replaced_folder, uint32_t replaced_uid,
+                        mailbox_append_all_fn *done, void *ctx);
+
 enum mailbox_store_how { MAILBOX_ADD, MAILBOX_REMOVE, MAILBOX_REPLACE };
 /* Changes flags of uids. unchanged_since 0: none (RFC 7162 §3.1.3). changed: the present records
  * (those whose value did not change are left out); refused: uids whose modseq was above

@@ -771,6 +771,29 @@ local function expunge(keys, args) -- folder id, packed uids ('': all), only \De
   return { uid_pack(uids), text_of(tonumber(redis.call('HGET', fk, 'modseq'))), gone, args[2] == '' and redis.call('EXISTS', fk .. ':t') or 0 }
 end
 
+-- Several messages, all of them or none: whatever can be refused is refused before the first change. The message that they replace goes first, so that
+-- the quota counts the difference.
+local function append_all(keys, args) -- folder id, folder id and uid of the replaced one (0: none), then of each message what append takes after the folder
+  local u, sum, uids, one, removed = keys[1], 0, {}, nil, { '', '0', {} }
+  if redis.call('EXISTS', u .. ':f:' .. args[1]) == 0 then return refuse('NOTFOUND no such folder') end
+  for at = 5, #args, 6 do sum = sum + tonumber(args[at]) end
+  if args[3] ~= '0' then
+    local record = redis.call('HGET', u .. ':f:' .. args[2] .. ':m', args[3])
+    if not record then return refuse('CONFLICT the message was removed') end
+    sum = sum - struct.unpack('<I4', record, 5)
+  end
+  local h = redis.call('HMGET', u .. ':i', 'bytes', 'quota_bytes')
+  local quota = tonumber(h[2] or '0')
+  if quota > 0 and tonumber(h[1] or '0') + sum > quota then return refuse('OVERQUOTA the mailbox is full') end
+  if args[3] ~= '0' then removed = expunge(keys, { args[2], uid_pack({ tonumber(args[3]) }), '0', 1 }) end
+  for at = 4, #args, 6 do
+    one = append(keys, { args[1], unpack(args, at, at + 5) })
+    if one.err then return one end
+    uids[#uids + 1] = one[2]
+  end
+  return { one[1], uid_pack(uids), removed[2], removed[3] }
+end
+
 -- Flags of a message of one folder in another's keywords.
 local function translate(low, high, words, list, index, known)
   if bit.band(low, bit.bnot(255)) == 0 and high == 0 then return low, 0 end
@@ -848,6 +871,7 @@ register('folder_subscribe', folder_subscribe)
 register('subscribed_gone', subscribed_gone, 'no-writes')
 register('deliver', deliver)
 register('append', append)
+register('append_all', append_all)
 register('forget', forget, 'allow-oom')
 register('sync', sync, 'no-writes')
 register('migrate', migrate, 'allow-oom')

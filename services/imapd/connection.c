@@ -61,11 +61,15 @@ void sessions_check_time(struct imapd *i) {
 
 /* Input */
 
-/* Whether the command so far is APPEND of a logged-in user: only then may a literal be large. */
+/* Whether the command so far is APPEND or REPLACE of a logged-in user: only then may a literal be
+ * large. */
 static bool is_append(struct session *s) {
     struct parser p = {s->input.data, s->input.data + s->input.n, NULL};
     struct slice tag;
-    return s->state >= SESSION_AUTHENTICATED && parse_tag(&p, &tag) && parse_space(&p) && parse_word(&p, "APPEND");
+    if (s->state < SESSION_AUTHENTICATED || !parse_tag(&p, &tag) || !parse_space(&p)) return false;
+    if (parse_word(&p, "APPEND")) return true;
+    if (parse_word(&p, "UID")) parse_space(&p);
+    return s->state == SESSION_SELECTED && parse_word(&p, "REPLACE");
 }
 
 static void remember_tag(struct session *s) {
@@ -227,7 +231,7 @@ static void on_stream(void *ctx, struct stream *stream, enum stream_event event)
     life_wake(&s->life);
 }
 
-void session_accept(struct imapd *i, evutil_socket_t fd, bool implicit_tls) {
+void session_accept(struct imapd *i, evutil_socket_t fd, const struct sockaddr *client, bool implicit_tls) {
     struct session *s = memory_alloc(sizeof *s);
     metric_add(&connections, 1);
     metric_add(&open_sessions, 1);
@@ -241,7 +245,7 @@ void session_accept(struct imapd *i, evutil_socket_t fd, bool implicit_tls) {
     i->sessions = s;
     i->session_count++;
     life_start(&s->life, i->worker->base, session_run, session_free, s);
-    s->stream = stream_accept(i->worker->base, fd, on_stream, s);
+    s->stream = stream_accept(i->worker->base, fd, client, on_stream, s);
     stream_keep_alive(s->stream);
     stream_set_timeout(s->stream, LIMIT_PRE_LOGIN_MS);
     log_debug("connection", "session", s->trace, "peer", stream_peer(s->stream), NULL);

@@ -49,6 +49,7 @@ static const struct command commands[] = {
     {"SORT", SELECTED, true, false, cmd_sort},
     {"THREAD", SELECTED, true, false, cmd_thread},
     {"FETCH", SELECTED, true, false, cmd_fetch},
+    {"REPLACE", SELECTED, true, false, cmd_replace},
     {"STORE", SELECTED, true, false, cmd_store},
     {"COPY", SELECTED, true, false, cmd_copy},
     {"MOVE", SELECTED, true, false, cmd_move},

@@ -43,7 +43,7 @@ enum { USER_BUCKETS = 1024 };
 
 /* Shared by all workers of the process: settings, and the clients that have not logged in. */
 struct imapd_process {
-    int64_t login_us, command_us, keepalive_us; /* see limits.h */
+    int64_t login_us, command_us, keepalive_us, progress_us; /* see limits.h */
     struct budget budget;
     int64_t rate_min;
     int sessions_per_user;
@@ -127,7 +127,7 @@ struct session {
 };
 
 /* connection.c */
-void session_accept(struct imapd *i, evutil_socket_t fd, bool implicit_tls);
+void session_accept(struct imapd *i, evutil_socket_t fd, const struct sockaddr *client, bool implicit_tls);
 /* Ends sessions that take too long to log in, or to complete a command. */
 void sessions_check_time(struct imapd *i);
 
@@ -252,7 +252,7 @@ command_fn cmd_capability, cmd_noop, cmd_logout, cmd_id, cmd_enable, cmd_namespa
 command_fn cmd_starttls, cmd_login, cmd_authenticate;
 command_fn cmd_select, cmd_examine, cmd_close, cmd_unselect;
 command_fn cmd_create, cmd_delete, cmd_rename, cmd_subscribe, cmd_unsubscribe, cmd_list, cmd_lsub, cmd_status;
-command_fn cmd_append, cmd_idle, cmd_expunge, cmd_search, cmd_fetch, cmd_store, cmd_copy, cmd_move;
+command_fn cmd_replace, cmd_append, cmd_idle, cmd_expunge, cmd_search, cmd_fetch, cmd_store, cmd_copy, cmd_move;
 command_fn cmd_sort, cmd_thread;
 command_fn cmd_getquota, cmd_getquotaroot;
 

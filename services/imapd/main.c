@@ -5,8 +5,8 @@
 #include "libcommon/base/config.h"
 #include "services/imapd/imapd.h"
 
-static void on_accept(struct worker *w, evutil_socket_t fd, void *implicit_tls) {
-    session_accept(w->state, fd, implicit_tls != NULL);
+static void on_accept(struct worker *w, evutil_socket_t fd, const struct sockaddr *client, void *implicit_tls) {
+    session_accept(w->state, fd, client, implicit_tls != NULL);
 }
 
 static struct imapd_process process;
@@ -34,6 +34,7 @@ static void configure(void) {
     process.login_us = config_seconds("POSTBUS_IMAP_LOGIN_TIME", LIMIT_LOGIN_TIME, 1, day) * second;
     process.command_us = config_seconds("POSTBUS_IMAP_COMMAND_TIME", LIMIT_COMMAND_TIME, 1, day) * second;
     process.keepalive_us = config_seconds("POSTBUS_IMAP_IDLE_KEEPALIVE", LIMIT_IDLE_KEEPALIVE, 1, day) * second;
+    process.progress_us = config_seconds("POSTBUS_IMAP_PROGRESS", LIMIT_PROGRESS, 0, day) * second;
     process.budget.max = (size_t)config_number("POSTBUS_IMAP_MEMORY", LIMIT_MEMORY, LIMIT_APPEND, INT64_MAX);
     process.rate_min = config_number("POSTBUS_IMAP_RATE_MIN", LIMIT_RATE_MIN, 1, 1 << 30);
     process.sessions_per_user = (int)config_number("POSTBUS_IMAP_SESSIONS_PER_USER", LIMIT_SESSIONS_PER_USER, 1,

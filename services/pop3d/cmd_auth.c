@@ -16,7 +16,7 @@ static bool has_tls(const struct session *s) { return stream_ssl(s->stream) != N
 void cmd_capa(struct session *s) {
     session_ok(s, "Capability list follows");
     stream_write(s->stream,
-                 SLICE("TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nUTF8 USER\r\nEXPIRE NEVER\r\n"));
+                 SLICE("TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nUTF8 USER\r\nLANG\r\nEXPIRE NEVER\r\n"));
     if (!has_tls(s))
         stream_write(s->stream, SLICE("STLS\r\n"));
     else
@@ -54,7 +54,7 @@ static void on_login(void *ctx, int error, const json_t *reply) {
         metric_add(&logins, 1);
         log_info("login", "session", s->trace, "user", s->user, "client", stream_peer(s->stream), "tls",
                  stream_tls_version(s->stream), NULL);
-        maildrop_open(s);
+        lock_take(s, maildrop_open);
         return;
     }
     metric_add(&failures, 1);

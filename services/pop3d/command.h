@@ -12,6 +12,7 @@ enum pop3_verb {
     POP3_PASS,
     POP3_AUTH,
     POP3_UTF8,
+    POP3_LANG,
     POP3_STAT,
     POP3_LIST,
     POP3_UIDL,

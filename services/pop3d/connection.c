@@ -19,6 +19,7 @@ static void session_free(void *ctx) {
     if (s->next) s->next->previous = s->previous;
     p->count--;
     metric_add(&open_sessions, -1);
+    lock_release(s);
     free(s->name);
     free(s->drops);
     free(s);
@@ -68,6 +69,8 @@ static void run(struct session *s, struct slice line) {
     pop3_parse(line, &c);
     if (c.verb == POP3_CAPA)
         cmd_capa(s);
+    else if (c.verb == POP3_LANG)
+        cmd_lang(s, &c);
     else if (c.verb == POP3_QUIT && s->state == POP3_TRANSACTION)
         maildrop_quit(s);
     else if (c.verb == POP3_QUIT)
@@ -143,12 +146,12 @@ static void on_stream(void *ctx, struct stream *stream, enum stream_event event)
     life_wake(&s->life);
 }
 
-void session_accept(struct pop3d *p, evutil_socket_t fd, bool implicit_tls) {
+void session_accept(struct pop3d *p, evutil_socket_t fd, const struct sockaddr *client, bool implicit_tls) {
     struct session *s = memory_alloc(sizeof *s);
     s->pop3d = p;
     s->accepted_us = clock_monotonic_us();
     life_start(&s->life, p->worker->base, session_run, session_free, s);
-    s->stream = stream_accept(p->worker->base, fd, on_stream, s);
+    s->stream = stream_accept(p->worker->base, fd, client, on_stream, s);
     s->next = p->sessions;
     if (s->next) s->next->previous = s;
     p->sessions = s;

@@ -6,6 +6,7 @@
 
 static void give_up(struct session *s, int error) {
     log_warn("cannot open an INBOX", "session", s->trace, "user", s->user, "reason", store_error_text(error), NULL);
+    lock_release(s); /* the client may log in again */
     session_err(s, "[SYS/TEMP] the mailbox is not available now, try again later");
 }
 
@@ -70,7 +71,10 @@ void maildrop_quit(struct session *s) {
     uint32_t *uids = memory_alloc((s->count + 1) * sizeof *uids);
     for (size_t i = 0; i < s->count; i++)
         if (s->drops[i].deleted) uids[n++] = s->drops[i].uid;
-    if (n) {
+    if (n && !lock_holds(s)) {
+        session_err(s, "[SYS/TEMP] the lock of the mailbox was lost; nothing was deleted");
+        session_close(s, NULL);
+    } else if (n) {
         session_wait(s);
         mailbox_expunge(s->pop3d->worker->redis, slice_of(s->user), s->folder_id, n, uids, false, on_expunged, s);
     } else {

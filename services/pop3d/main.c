@@ -4,8 +4,8 @@
 #include "libcommon/base/config.h"
 #include "services/pop3d/pop3d.h"
 
-static void on_accept(struct worker *w, evutil_socket_t fd, void *implicit_tls) {
-    session_accept(w->state, fd, implicit_tls != NULL);
+static void on_accept(struct worker *w, evutil_socket_t fd, const struct sockaddr *client, void *implicit_tls) {
+    session_accept(w->state, fd, client, implicit_tls != NULL);
 }
 
 static struct pop3d_process process;
@@ -14,6 +14,7 @@ static void on_login_end(void *ctx, const char *user) { sessions_end_user(ctx, u
 
 static void on_clock(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
+    locks_keep(ctx);
     sessions_check_time(ctx);
 }
 

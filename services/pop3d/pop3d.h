@@ -1,7 +1,7 @@
 /* pop3d: POP3 (RFC 1939, 2449, 2595, 5034, 6856) on 110 (STLS) and 995. Private to this folder.
  *
- * A session sees the INBOX as it was at login; messages that it deletes are removed at QUIT. A
- * login requires TLS.
+ * A session sees the INBOX as it was at login, and has its lock; messages that it deletes are
+ * removed at QUIT. A login requires TLS.
  *
  * Bounds (docs/laws.md, law 7), and the reply when one is reached:
  *   a command line           POP3_LINE_MAX bytes: -ERR line too long
@@ -15,6 +15,7 @@
  *                            the end, nothing deleted
  *   a client's connections   POSTBUS_POP3_CONNECTIONS_PER_CLIENT of one IPv4 address or IPv6 /64 to
  *                            a process, that have not logged in: -ERR [SYS/TEMP]
+ *   sessions of a maildrop   one: -ERR [IN-USE]
  *   sessions                 POP3_SESSIONS_MAX a worker: -ERR [SYS/TEMP]
  *   unsent output            POP3_OUTPUT_MAX bytes, then the next command waits (a single answer
  *                            may be larger) */
@@ -40,6 +41,7 @@ enum {
     POP3_SESSIONS_MAX = 10000,
     POP3_OUTPUT_MAX = 256 * 1024,
     POP3_LOGIN_WAIT_MS = 8 * 1000,
+    POP3_LOCK_MS = 60 * 1000, /* the lock of a maildrop expires after this; it is extended earlier */
 };
 
 #define POP3_LOGIN_TIME "2m"
@@ -87,6 +89,9 @@ struct session {
     int64_t command_since_us; /* time at which an incomplete line began; 0: there is none */
     char *name;               /* of USER, or of AUTH LOGIN */
     char user[ULID_BYTES], trace[ULID_BYTES];
+    bool locked; /* has the lock of the maildrop, until lock_end_us by this process's clock */
+    int64_t lock_asked_us, lock_end_us;
+    void (*locked_then)(struct session *s);
     uint32_t folder_id, uidvalidity;
     size_t count;
     struct drop *drops;
@@ -95,7 +100,7 @@ struct session {
 };
 
 /* connection.c */
-void session_accept(struct pop3d *p, evutil_socket_t fd, bool implicit_tls);
+void session_accept(struct pop3d *p, evutil_socket_t fd, const struct sockaddr *client, bool implicit_tls);
 
 /* session.c */
 /* Sends "-ERR text" if text is not NULL, and closes: the session has ended, and is freed from the
@@ -135,6 +140,14 @@ void cmd_dele(struct session *s, const struct pop3_command *c);
 void cmd_rset(struct session *s);
 /* The message with this number, or NULL after an -ERR. */
 struct drop *drop_named(struct session *s, struct slice word);
+/* cmd_lang.c */
+void cmd_lang(struct session *s, const struct pop3_command *c);
+/* lock.c: takes the lock of the user's maildrop, then calls this. */
+void lock_take(struct session *s, void (*then)(struct session *s));
+bool lock_holds(const struct session *s);
+/* Extends the locks for which it is time; ends sessions whose lock has expired. */
+void locks_keep(struct pop3d *p);
+void lock_release(struct session *s);
 /* maildrop.c: the INBOX opened at login; deletions done at QUIT. */
 void maildrop_open(struct session *s);
 void maildrop_quit(struct session *s);

@@ -228,13 +228,13 @@ static void connect_done(struct session *s, const struct verdict *v) {
         greet(s);
 }
 
-void session_accept(struct smtpd *d, evutil_socket_t fd, enum smtp_port port) {
+void session_accept(struct smtpd *d, evutil_socket_t fd, const struct sockaddr *client, enum smtp_port port) {
     struct session *s = memory_alloc(sizeof *s);
     s->smtpd = d;
     s->port = port;
     s->t.arena = arena_create();
     life_start(&s->life, d->worker->base, session_run, session_free, s);
-    s->stream = stream_accept(d->worker->base, fd, on_stream, s);
+    s->stream = stream_accept(d->worker->base, fd, client, on_stream, s);
     snprintf(s->ip, sizeof s->ip, "%s", stream_peer(s->stream));
     s->ip_port = stream_peer_port(s->stream);
     s->next = d->sessions;

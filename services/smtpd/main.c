@@ -17,19 +17,19 @@ static check_fn *const checks[STAGES][STAGE_CHECKS_MAX + 1] = {
 /* Set up before the workers start. */
 static struct smtpd_process process;
 
-static void on_mx(struct worker *w, evutil_socket_t fd, void *ctx) {
+static void on_mx(struct worker *w, evutil_socket_t fd, const struct sockaddr *client, void *ctx) {
     (void)w;
-    session_accept(ctx, fd, PORT_MX);
+    session_accept(ctx, fd, client, PORT_MX);
 }
 
-static void on_submission(struct worker *w, evutil_socket_t fd, void *ctx) {
+static void on_submission(struct worker *w, evutil_socket_t fd, const struct sockaddr *client, void *ctx) {
     (void)w;
-    session_accept(ctx, fd, PORT_SUBMISSION);
+    session_accept(ctx, fd, client, PORT_SUBMISSION);
 }
 
-static void on_submissions(struct worker *w, evutil_socket_t fd, void *ctx) {
+static void on_submissions(struct worker *w, evutil_socket_t fd, const struct sockaddr *client, void *ctx) {
     (void)w;
-    session_accept(ctx, fd, PORT_SUBMISSIONS);
+    session_accept(ctx, fd, client, PORT_SUBMISSIONS);
 }
 
 static void smtpd_configure(void) {

@@ -194,7 +194,7 @@ struct session {
 };
 
 /* connection.c */
-void session_accept(struct smtpd *s, evutil_socket_t fd, enum smtp_port port);
+void session_accept(struct smtpd *s, evutil_socket_t fd, const struct sockaddr *client, enum smtp_port port);
 /* The connection is closed, and the session freed when nothing holds it any more. */
 void session_end(struct session *s);
 /* The sessions of this user end with 421 (login_end_fn; ctx: the worker's smtpd). */

@@ -178,6 +178,22 @@ def test_partial_fetch_of_what_changed(client):  # RFC 9394 §3.4: first the par
     assert numbers(client, f"UID FETCH 1:* FLAGS (CHANGEDSINCE {modseq} PARTIAL -1:-3)") == [9]
 
 
+def test_a_long_search_tells_how_far_it_is():  # RFC 9585 §4
+    site = Site("mx.alpha.test", {"POSTBUS_IMAP_PROGRESS": "0s"})
+    site.start("accounts", "mailbox", "imapd")
+    site.add_account(ANN, PASSWORD)
+    c = Client(site)
+    for n in range(5):
+        c.append(b"Subject: %d\r\n\r\nbody\r\n" % n)
+    c.untagged("SELECT INBOX")
+    answer = c.command("SEARCH BODY body")
+    told = [re.fullmatch(rb'\* OK \[INPROGRESS \("t%d" (\d) 5\)\] Searching\r\n' % c.count, line) for line in answer]
+    assert [int(one.group(1)) for one in told if one] == [0, 1, 2, 3, 4] and b"* SEARCH 1 2 3 4 5\r\n" in answer
+    assert not [line for line in c.command("SEARCH SEEN") if b"INPROGRESS" in line]  # nothing had to be read
+    c.close()
+    site.end()
+
+
 def test_create_with_a_special_use(client):  # RFC 6154 §3
     assert client.tagged(r"CREATE paper (USE (\Archive))").startswith(b"OK")
     assert rb"\Archive" in client.untagged('LIST (SPECIAL-USE) "" paper')

@@ -6,6 +6,7 @@
 #include "libcommon/mail/header.h"
 #include "services/imapd/fetch/fetch.h"
 #include "services/imapd/search/search_text.h"
+#include "services/imapd/write.h"
 
 static mailbox_cached_fn on_cached;
 static void go_on(struct session *s);
@@ -75,19 +76,6 @@ static void text_end(struct session *s) {
     budget_give(&s->imapd->process->budget, &run->taken);
     run->text = NULL;
     run->message = NULL;
-}
-
-static void on_turn(evutil_socket_t fd, short what, void *ctx) {
-    struct session *s = ctx;
-    (void)fd, (void)what;
-    if (session_resume(s)) go_on(s);
-}
-
-/* Goes on after everything else that is due on this loop had its turn. */
-static void run_later(struct session *s) {
-    const struct timeval soon = {0, 1};
-    session_wait(s);
-    if (event_base_once(s->imapd->worker->base, -1, EV_TIMEOUT, on_turn, s, &soon) != 0) memory_exhausted();
 }
 
 /* Where headers are wanted, messages are read one after the other, in their order; else what fits
@@ -173,8 +161,21 @@ static bool ask_message(struct session *s) {
     return true;
 }
 
+/* RFC 9585 §4: the client of a long command hears how far it is. */
+static void tell_progress(struct session *s) {
+    struct search_run *run = s->job;
+    int64_t now = clock_monotonic_us();
+    if (now - run->told_us < s->imapd->process->progress_us) return;
+    run->told_us = now;
+    buf_add_str(&s->out, "* OK [INPROGRESS (");
+    write_string(&s->out, s->tag, false);
+    buf_printf(&s->out, " %zu %zu)] Searching\r\n", run->next, run->candidate_count);
+    session_flush(s);
+}
+
 static void ask(struct session *s) {
     struct search_run *run = s->job;
+    tell_progress(s);
     size_t left = run->candidate_count - run->next, most = LIMIT_SEARCH_WORK / 100 / (size_t)run->search.key_count + 1;
     if (run->search.need != NEED_MESSAGE) {
         size_t n = left < run->batch ? left : run->batch;
@@ -184,7 +185,7 @@ static void ask(struct session *s) {
         ask_column(s, run->search.need == NEED_KEYS ? MAILBOX_KEYS : MAILBOX_HEADER);
     } else {
         while (ask_message(s)) continue;
-        if (!run->in_flight) run_later(s); /* the rest was removed */
+        if (!run->in_flight) session_later(s, go_on); /* the rest was removed */
     }
 }
 
@@ -228,7 +229,7 @@ static void finish(struct session *s) {
 static void go_on(struct session *s) {
     struct search_run *run = s->job;
     if (!scan(s) || (run->text && text_step(s)))
-        run_later(s);
+        session_later(s, go_on); /* after everything else that is due on this loop */
     else if (!run->error && !run->no_room && run->next < run->candidate_count)
         ask(s);
     else if (!run->in_flight)

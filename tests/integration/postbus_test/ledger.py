@@ -14,7 +14,7 @@ import sys
 
 OTHERS = ("a:", "v:", "{rep}", "{janitor}")  # accounts, verifier, reporter, the janitor itself: theirs whole
 RECORD = struct.Struct("<IIQIIq26s")  # what every version begins with
-SINGLE = {"i", "f", "b", "x", "g", "d", "o", "s", "r", "y", "gone"}
+SINGLE = {"i", "f", "b", "x", "g", "d", "o", "s", "r", "y", "gone", "pop3"}
 QUEUE_SHARDS = 16
 
 
@@ -112,7 +112,7 @@ class Ledger:
     def check_user(self, user, keys):
         u = f"{{u:{user}}}"
         if "gone" in keys:
-            for rest in sorted(set(keys) - {"gone"}):
+            for rest in sorted(set(keys) - {"gone", "pop3"}):
                 self.say(keys[rest], "left of a deleted user")
             return
         if "i" not in keys:

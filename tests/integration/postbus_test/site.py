@@ -203,13 +203,13 @@ class Site:
             text = error.read()
             return error.code, json.loads(text) if text and "json" in error.headers.get("Content-Type", "") else text
 
-    def add_account(self, address, password="correct horse 1"):
+    def add_account(self, address, password="correct horse 1", **settings):
         """A domain (if it is new) and an account in it, by request; answers the user id."""
         domain = address.split("@")[1]
         if "error" in self.rpc("accounts.domain.get", domain=domain):
             added = self.rpc("accounts.domain.add", domain=domain)
             assert "error" not in added, added
-        account = self.rpc("accounts.account.add", address=address, password=password)
+        account = self.rpc("accounts.account.add", address=address, password=password, **settings)
         assert "error" not in account, account
         self.users[address] = account["user"]
         return account["user"]

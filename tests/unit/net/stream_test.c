@@ -68,7 +68,7 @@ static int open_end(struct end *e, struct event_base *base) {
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
     e->base = base;
     e->take = true;
-    e->s = stream_accept(base, fds[0], on_event, e);
+    e->s = stream_accept(base, fds[0], NULL, on_event, e);
     return fds[1];
 }
 
@@ -267,7 +267,7 @@ static void tls_starts_in_the_middle_and_what_was_sent_before_is_thrown_away(voi
     struct end server = {.tls_after_starttls = server_tls}, client = {0};
     int fd = open_end(&server, base);
     client.take = false;
-    client.s = stream_accept(base, fd, on_event, &client);
+    client.s = stream_accept(base, fd, NULL, on_event, &client);
     stream_write(client.s, SLICE("STARTTLS\r\nINJECTED\r\n")); /* RFC 3207 §4.2 */
     struct slice line;
     int got = 0;
