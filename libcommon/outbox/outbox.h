@@ -5,7 +5,7 @@
 #define POSTBUS_OUTBOX_OUTBOX_H
 
 #include "libcommon/bus/bus.h"
-#include "libcommon/outbox/envelope.h"
+#include "libcommon/codec/envelope.h"
 #include "libcommon/store/redis.h"
 
 /* error: 0 or enum store_error. STORE_UNAVAILABLE: it is unknown whether the message is in the

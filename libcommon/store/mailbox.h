@@ -9,7 +9,7 @@
  *   {u:<id>}:i              hash: modseq (last used), bytes, messages, quota_bytes, next_folder
  *   {u:<id>}:f              hash: folder name → folder id
  *   {u:<id>}:f:<fid>        hash: name, uidvalidity, uidnext, modseq, messages, unseen, bytes,
- *                           subscribed, use, keywords
+ *                           subscribed, use, keywords, floor, recent
  *   {u:<id>}:f:<fid>:m      hash: uid → packed record (below)
  *   {u:<id>}:f:<fid>:q      zset: uid by modseq
  *   {u:<id>}:f:<fid>:v      zset: vanished uid by modseq
@@ -27,8 +27,8 @@
  *   {u:<id>}:gone           string: the account was deleted; nothing of it is made again. Expires
  *                           after 30 days
  *
- * The name under which a user holds a blob is "<rcpt>/<attempt>", or "/" for an APPEND; the
- * reference in the blob is "u:<user>/<name>" (blob.h). */
+ * The name under which a user holds a blob is "<rcpt>/<attempt>", "import/<attempt>" for an import,
+ * or "/" for an APPEND; the reference in the blob is "u:<user>/<name>" (blob.h). */
 #ifndef POSTBUS_STORE_MAILBOX_H
 #define POSTBUS_STORE_MAILBOX_H
 
@@ -37,7 +37,7 @@
 #include "libcommon/store/redis.h"
 
 /* System flags (RFC 9051 §2.3.2) are bits 0–4; a folder's keywords are bits 8–63, in the order of
- * struct mailbox_folder.keywords. \Recent does not exist. */
+ * struct mailbox_folder.keywords. \Recent is none of them (mailbox_recent). */
 enum mailbox_flag {
     MAILBOX_SEEN = 1,
     MAILBOX_ANSWERED = 2,
@@ -111,6 +111,13 @@ typedef void mailbox_sync_fn(void *ctx, int error, const struct mailbox_folder *
                              const struct mailbox_record records[], size_t vanished_count, const uint32_t vanished[]);
 void mailbox_sync(struct redis *r, struct slice user, uint32_t folder_id, uint64_t since, mailbox_sync_fn *done,
                   void *ctx);
+
+/* \Recent (RFC 3501 §2.3.2): messages with uids from *before on were told to no session yet. With
+ * below > 0, those before it are told to this session now, and are not recent for later ones; 0:
+ * the session may not change the folder. before is valid if error is 0. */
+typedef void mailbox_recent_fn(void *ctx, int error, uint32_t before);
+void mailbox_recent(struct redis *r, struct slice user, uint32_t folder_id, uint32_t below, mailbox_recent_fn *done,
+                    void *ctx);
 
 /* Texts that were computed at delivery, so that listings need not open bodies; only texts over
  * MAILBOX_CACHED_MAX are computed from the message each time. */
@@ -200,6 +207,13 @@ typedef void mailbox_append_fn(void *ctx, int error, uint32_t uidvalidity, uint3
 void mailbox_append(struct redis *r, struct slice user, uint32_t folder_id, struct slice message, uint64_t system_flags,
                     size_t keyword_count, const struct slice keywords[], int64_t date, mailbox_append_fn *done,
                     void *ctx);
+
+/* The same for a message of an import, under an id of the caller (a ULID that depends on the message
+ * alone, so that a repeated import gives the same one), at most once: STORE_EXISTS when the mailbox
+ * holds a message with this id, in any folder. The user must not have used the id for other bytes. */
+void mailbox_import(struct redis *r, struct slice user, uint32_t folder_id, struct slice id, struct slice message,
+                    uint64_t system_flags, size_t keyword_count, const struct slice keywords[], int64_t date,
+                    mailbox_append_fn *done, void *ctx);
 
 enum mailbox_store_how { MAILBOX_ADD, MAILBOX_REMOVE, MAILBOX_REPLACE };
 /* Changes flags of uids. unchanged_since 0: none (RFC 7162 §3.1.3). changed: the present records

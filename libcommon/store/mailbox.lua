@@ -35,7 +35,7 @@ local function folder_make(u, name, use)
   redis.call('HSET', i, 'uidvalidity', uidvalidity)
   redis.call('HSET', u .. ':f', name, fid)
   redis.call('HSET', u .. ':f:' .. fid, 'name', name, 'uidvalidity', uidvalidity, 'uidnext', 1, 'modseq', modseq, 'messages', 0, 'unseen', 0, 'bytes', 0,
-    'subscribed', subscribed, 'use', use, 'keywords', '', 'floor', 0)
+    'subscribed', subscribed, 'use', use, 'keywords', '', 'floor', 0, 'recent', 1)
   return fid, uidvalidity
 end
 
@@ -441,15 +441,16 @@ local function keyword_bits(words, list, index, make)
   return low, high, added, left
 end
 
-local function append(keys, args) -- folder id, id, size, flags, keywords, date, cached
+local function append(keys, args) -- folder id, id, size, flags, keywords, date, cached, and of an import the name under which it holds the blob
   local u, fid = keys[1], args[1]
+  if args[8] and redis.call('HEXISTS', u .. ':b', args[2]) == 1 then return refuse('EXISTS the mailbox has this message') end
   local fk = u .. ':f:' .. fid
   local list, index = keyword_list(redis.call('HGET', fk, 'keywords') or '')
   local low, high, added = keyword_bits(args[5], list, index, true)
   local uid, modseq, uidvalidity = put(u, fid, args[2], tonumber(args[3]), bit.bor(low, tonumber(args[4])), high, tonumber(args[6]), args[7])
   if not uid then return modseq end
   if added then redis.call('HSET', fk, 'keywords', table.concat(list, ' ')) end
-  blob_take(u, args[2], '/')
+  blob_take(u, args[2], args[8] or '/')
   return { uidvalidity, uid, modseq }
 end
 
@@ -482,6 +483,17 @@ local function sync(keys, args) -- folder id, since, vanished since, first, max
     more = #vanished == max and 1 or 0
   end
   return { h, full, records, text_of(last), table.concat(vanished), gone_at, more }
+end
+
+-- \Recent (RFC 3501 §2.3.2): a session that may change the folder is told of the messages with uids from `recent` on up to before another bound, which
+-- is `recent` from then on. Answers the former one. In folders that were made before there was such a bound, all messages count as told.
+local function recent(keys, args) -- folder id, bound (0: the session may not change it)
+  local fk = keys[1] .. ':f:' .. args[1]
+  local h = redis.call('HMGET', fk, 'recent', 'uidnext')
+  if not h[2] then return refuse('NOTFOUND no such folder') end
+  local before, bound = tonumber(h[1] or h[2]), math.min(tonumber(args[2]), tonumber(h[2]))
+  if bound > before or not h[1] then redis.call('HSET', fk, 'recent', text_of(math.max(bound, before))) end
+  return { before }
 end
 
 local function uid_list(packed)
@@ -720,6 +732,7 @@ register('deliver', deliver)
 register('append', append)
 register('forget', forget, 'allow-oom')
 register('sync', sync, 'no-writes')
+register('recent', recent, 'allow-oom')
 register('cached', cached, 'no-writes')
 register('locate', locate, 'no-writes')
 register('stat', stat, 'no-writes')

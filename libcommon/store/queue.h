@@ -8,7 +8,7 @@
 #ifndef POSTBUS_STORE_QUEUE_H
 #define POSTBUS_STORE_QUEUE_H
 
-#include "libcommon/outbox/envelope.h"
+#include "libcommon/codec/envelope.h"
 #include "libcommon/store/redis.h"
 
 enum { QUEUE_SHARDS = 16, QUEUE_LEASE_MAX = 256 };

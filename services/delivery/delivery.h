@@ -2,14 +2,15 @@
  *
  *   scheduler.c   leases due entries and creates a message for each; crew.c: the number of workers
  *   message/      message.c: its lifetime: parts.c, settlement.c, the reports, the release of the
- *                 lease;
+ *                 lease; leased.c: its state and its lease;
  *                 parts.c: divides its due recipients into local mailboxes (local.c) and next hops;
  *                 settlement.c: records their outcomes, then publishes events
  *   destination/  route.c: the route of a domain; destination.c: the transactions that wait for
  *                 one next hop, and the connections to it (window.c: their number); connector.c:
  *                 from MX hosts to an open session (targets.c, race.c)
  *   session/      session.c: the SMTP client up to EHLO and STARTTLS; session_mail.c: one
- *                 transaction after another, the body (body.c) in pieces (stuffing.c)
+ *                 transaction after another, the body (body.c) in pieces (stuffing.c);
+ *                 connection.c: the state of both
  *   tls/          the demands on TLS for a host
  *   transaction/  shared by message, destination and session: recipients with one reverse-path
  *                 and one next hop, their outcomes, and the times of further attempts

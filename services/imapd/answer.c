@@ -1,20 +1,9 @@
-/* The ends of commands, and untagged responses. */
+/* The ends of commands. */
 #include <stdarg.h>
-#include <stdio.h>
 
 #include "services/imapd/command/extensions.h"
 #include "services/imapd/imapd.h"
-
-__attribute__((format(printf, 2, 0))) static void add_formatted(struct buf *b, const char *format, va_list ap) {
-    va_list again;
-    va_copy(again, ap);
-    int n = vsnprintf(NULL, 0, format, ap);
-    if (n > 0) {
-        vsnprintf(buf_reserve(b, (size_t)n + 1), (size_t)n + 1, format, again);
-        b->n += (size_t)n;
-    }
-    va_end(again);
-}
+#include "services/imapd/write.h"
 
 /* Writes the tagged response and makes the session ready for the next command, which begins from
  * the loop. */
@@ -46,7 +35,7 @@ __attribute__((format(printf, 4, 0))) static void finish(struct session *s, cons
     s->on_line = NULL;
     buf_reset(&s->tagged);
     buf_printf(&s->tagged, "%.*s %s ", SLICE_FMT(s->tag), word);
-    add_formatted(&s->tagged, format, ap);
+    write_formatted(&s->tagged, format, ap);
     buf_add_str(&s->tagged, "\r\n");
     if (session_tell_later(s, end_command)) return; /* what IDLE tells is whole before its end */
     if (s->state != SESSION_SELECTED || look == LOOK_NOT)
@@ -119,21 +108,10 @@ const struct mailbox_folder *session_folder(struct session *s, int error, size_t
     return NULL;
 }
 
-void session_untagged(struct session *s, const char *format, ...) {
-    va_list ap;
-    buf_add_str(&s->out, "* ");
-    va_start(ap, format);
-    add_formatted(&s->out, format, ap);
-    va_end(ap);
-}
-
-void session_plus(struct session *s, const char *text) {
-    buf_printf(&s->out, "+ %s\r\n", text);
-    session_flush(s);
-}
-
 void session_capability(struct session *s, struct buf *out) {
     bool tls = s->tls || s->implicit_tls;
-    extensions_write(s->state >= SESSION_AUTHENTICATED ? EXTENSION_LOGGED_IN : tls ? EXTENSION_TLS : EXTENSION_PLAIN,
+    extensions_write(s->state >= SESSION_AUTHENTICATED ? EXTENSION_LOGGED_IN
+                     : tls                             ? EXTENSION_TLS
+                                                       : EXTENSION_PLAIN,
                      out);
 }

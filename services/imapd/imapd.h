@@ -105,7 +105,7 @@ struct session {
     struct buf tagged;                                     /* its response while changes are told */
     bool (*step)(struct session *s);                       /* session_steps */
     void (*stepped)(struct session *s);
-    void (*later)(struct session *s);                      /* session_later */
+    void (*later)(struct session *s); /* session_later */
 
     uint64_t login_ticket;
     int bad_commands, login_failures;
@@ -117,18 +117,30 @@ struct session {
     struct view view;                    /* the selected folder */
     struct telling *telling;             /* what is being told of it; NULL: nothing */
     bool idling;
-    uint32_t exists_heard_uid; /* the last message of which an EXISTS was told at SELECT or in IDLE */
-    int64_t idle_told_us;      /* time of the last response during IDLE */
-    uint32_t *saved; /* "$" as uids */
+    uint32_t exists_heard_uid;           /* the last message of which an EXISTS was told at SELECT or in IDLE */
+    uint32_t recent_bound, recent_after; /* session_take_recent */
+    void (*recent_done)(struct session *s);
+    int64_t idle_told_us; /* time of the last response during IDLE */
+    uint32_t *saved;      /* "$" as uids */
     size_t saved_count;
 };
 
-/* session.c: the connection. */
+/* connection.c */
 void session_accept(struct imapd *i, evutil_socket_t fd, bool implicit_tls);
+/* Ends sessions that take too long to log in, or to complete a command. */
+void sessions_check_time(struct imapd *i);
+
+/* session.c */
 /* Ends the connection with `* BYE text` (NULL: without it). */
 void session_bye(struct session *s, const char *text);
+/* The client has closed the connection: the session ends. */
+void session_cut(struct session *s);
 void session_wait(struct session *s);
 bool session_resume(struct session *s);
+/* Untagged data into s->out. */
+void session_untagged(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Continuation request of a running command: "+ text". */
+void session_plus(struct session *s, const char *text);
 /* Sends s->out. */
 void session_flush(struct session *s);
 /* The command's state is freed: s->release is called, and s->job is NULL. */
@@ -145,8 +157,6 @@ void session_logged_in(struct session *s);
 /* Back to the state before the login; all but TLS is forgotten. False: the client has too many
  * connections in this state already. */
 bool session_logged_out(struct session *s);
-/* Ends sessions that take too long to log in, or to complete a command. */
-void sessions_check_time(struct imapd *i);
 
 /* answer.c: the end of a command. `text` begins with a response code if there is one. refresh:
  * whether changes of the selected folder, including EXPUNGE, are reported first. */
@@ -163,10 +173,6 @@ void session_no_store(struct session *s, int error);
  * such folder. */
 const struct mailbox_folder *session_folder(struct session *s, int error, size_t count,
                                             const struct mailbox_folder folders[], struct slice name, const char *code);
-/* Untagged data into s->out. */
-void session_untagged(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Continuation request of a running command: "+ text". */
-void session_plus(struct session *s, const char *text);
 /* Adds the present capabilities (RFC 9051 §7.2.2). */
 void session_capability(struct session *s, struct buf *out);
 
@@ -185,14 +191,22 @@ void session_tell(struct session *s, bool look, bool expunges, void (*after)(str
 bool session_tell_later(struct session *s, void (*after)(struct session *s));
 /* Frees what the session holds for it; at the end of the session. */
 void session_telling_end(struct session *s);
-/* Writes FLAGS (…) of a record with the folder's keywords. */
+/* Writes FLAGS (…) with the folder's keywords. */
 void write_flags(struct session *s, uint64_t flags);
+/* The same of a message, with \Recent. */
+void write_flags_of(struct session *s, const struct mailbox_record *r);
 /* Only the names. */
 void write_flag_names(struct session *s, uint64_t flags);
 /* An untagged FETCH with a record's uid, flags and, if the client enabled it, modseq. */
 void tell_flags(struct session *s, const struct mailbox_record *r);
+/* EXISTS and, before IMAP4rev2, RECENT. */
+void tell_exists(struct session *s);
 void publish_changed(struct session *s, uint32_t folder, uint64_t modseq, const char *kind);
 void publish_fetched(struct session *s, const struct mailbox_record *record);
+
+/* view/recent.c: notes in the view which of the messages after this uid, of which the client is going
+ * to be told, are recent; then calls done, at once or later. */
+void session_take_recent(struct session *s, const struct version *to, uint32_t after, void (*done)(struct session *s));
 
 /* view/vanished.c: writes the uids of `known` that have vanished, as a set, from the answer of
  * mailbox_sync (full: the log does not reach back far enough, and every uid that does not exist is

@@ -21,10 +21,10 @@ enum {
 #define LIMIT_APPEND_BYTES 52428800
 
 enum {
-    LIMIT_LINE = 64 * 1024,                   /* one line of a command: BAD "line too long" */
-    LIMIT_COMMAND = 256 * 1024,               /* a whole command with its literals, without the
-                                                 message of APPEND: BAD "command too long" */
-    LIMIT_LOGIN_LITERAL = 1024,               /* a literal before login: BAD */
+    LIMIT_LINE = 64 * 1024,     /* one line of a command: BAD "line too long" */
+    LIMIT_COMMAND = 256 * 1024, /* a whole command with its literals, without the
+                                   message of APPEND: BAD "command too long" */
+    LIMIT_LOGIN_LITERAL = 1024, /* a literal before login: BAD */
     LIMIT_APPEND = LIMIT_APPEND_BYTES,
     LIMIT_BAD_COMMANDS = 20,                  /* invalid commands in a row: * BYE */
     LIMIT_LOGIN_FAILURES = 5,                 /* wrong passwords in a session: * BYE */
@@ -65,6 +65,8 @@ enum {
                                                  a worker; the oldest are forgotten */
     LIMIT_UNUSED_RECORDS = 200000,            /* and the messages in them */
     LIMIT_UNUSED_FOLDER_S = 600,              /* and the time that they are kept */
+    LIMIT_RECENT_RANGES = 64,                 /* ranges of uids that a session knows as recent; the
+                                                 oldest are forgotten */
     LIMIT_FETCHED_RANGES = 1000,              /* separate messages of a folder whose bodies a session
                                                  has read; mail.fetched is not published for more */
     LIMIT_ANNOUNCED_EVENTS = 20,              /* mail.announced for one EXISTS; more are not

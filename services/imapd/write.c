@@ -1,5 +1,6 @@
 #include "services/imapd/write.h"
 
+#include <stdio.h>
 #include <time.h>
 
 enum { QUOTED_MAX = 1000 };
@@ -54,4 +55,15 @@ void write_date_time(struct buf *out, int64_t when) {
                                          "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
     strftime(text, sizeof text, "%Y %H:%M:%S +0000", &tm);
     buf_printf(out, "\"%02d-%s-%s\"", tm.tm_mday, months[tm.tm_mon], text);
+}
+
+void write_formatted(struct buf *out, const char *format, va_list ap) {
+    va_list again;
+    va_copy(again, ap);
+    int n = vsnprintf(NULL, 0, format, ap);
+    if (n > 0) {
+        vsnprintf(buf_reserve(out, (size_t)n + 1), (size_t)n + 1, format, again);
+        out->n += (size_t)n;
+    }
+    va_end(again);
 }

@@ -2,6 +2,8 @@
 #ifndef POSTBUS_IMAPD_WRITE_H
 #define POSTBUS_IMAPD_WRITE_H
 
+#include <stdarg.h>
+
 #include "libcommon/base/buf.h"
 
 /* utf8_quoted: 8-bit characters are allowed in quotes (after ENABLE IMAP4rev2 or UTF8=ACCEPT). */
@@ -14,5 +16,8 @@ void write_literal(struct buf *out, struct slice s);
 void write_literal8(struct buf *out, struct slice s);
 /* "\"24-Nov-2026 10:00:00 +0000\"" */
 void write_date_time(struct buf *out, int64_t when);
+
+/* As vprintf. */
+void write_formatted(struct buf *out, const char *format, va_list ap) __attribute__((format(printf, 2, 0)));
 
 #endif

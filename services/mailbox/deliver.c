@@ -78,13 +78,14 @@ static void request_step(struct deliver_request *r) {
     request_free(r);
 }
 
-void deliver_message_done(struct deliver_message *d) { request_step(d->request); }
+static void on_message_done(struct deliver_message *d) { request_step(d->request); }
 
 static void on_ask(void *ctx, struct bus_call *call, struct slice ask) {
     struct mailbox_worker *m = ctx;
     if (!requests_begin(m, call, ask.n)) return;
     struct deliver_request *r = memory_alloc(sizeof *r);
-    *r = (struct deliver_request){.m = m, .call = call, .arena = arena_create(), .bytes = ask.n};
+    *r = (struct deliver_request){
+        .m = m, .call = call, .arena = arena_create(), .bytes = ask.n, .done = on_message_done};
     const char *fault = deliver_read(r, ask);
     metric_add(&asked, 1);
     if (fault) {

@@ -39,7 +39,8 @@ struct deliver_request {
     struct arena *arena;
     size_t bytes, count, rcpt_count;
     struct deliver_message *messages;
-    size_t waiting; /* messages that are not complete */
+    size_t waiting;                          /* messages that are not complete */
+    void (*done)(struct deliver_message *d); /* called once for each message */
 };
 
 /* Reads a request's JSON text into r (arena set). NULL, or its fault. If a recipient or a message
@@ -50,9 +51,8 @@ void deliver_write(const struct deliver_request *r, struct buf *out);
 /* The word for an outcome: "delivered", "over_quota", … */
 const char *deliver_result(int error);
 
-/* Delivers one message to those of its recipients that have no error yet; then
- * deliver_message_done(). */
+/* Delivers one message to those of its recipients that have no error yet; then its request's
+ * `done`. */
 void deliver_message(struct deliver_message *d);
-void deliver_message_done(struct deliver_message *d);
 
 #endif

@@ -78,7 +78,7 @@ struct group {
 };
 
 static void message_step(struct deliver_message *d) {
-    if (--d->waiting == 0) deliver_message_done(d);
+    if (--d->waiting == 0) d->request->done(d);
 }
 
 static void on_delivered(void *ctx, size_t count, const struct mailbox_delivered results[]) {

@@ -159,22 +159,13 @@ static void page_end(struct janitor *j) {
 
 /* Steps */
 
-void janitor_answered(struct janitor *j, int error) {
-    if (error && !j->error) j->error = error;
-    if (--j->waiting) return;
+static void on_step_done(struct janitor *j) {
     int failed = j->error;
     arena_destroy(j->step);
     j->step = NULL;
     if (!busy_end(j)) return;
     if (failed) lead(j, false);
     wait_for(j, failed ? try_ms(j) : j->pause_ms);
-}
-
-void janitor_say_unowned(struct janitor *j, const char *what, struct slice name) {
-    char text[512];
-    snprintf(text, sizeof text, "%.*s", SLICE_FMT(name));
-    log_warn("nobody owns this, and it is left as it is", "what", what, "name", text, NULL);
-    j->unowned++;
 }
 
 static void step(struct janitor *j) {
@@ -237,6 +228,7 @@ struct janitor *janitor_create(struct mailbox_worker *m) {
                           .every_ms = every_s * 1000,
                           .grace_ms = grace_s * 1000,
                           .recount_s = recount_s,
+                          .step_done = on_step_done,
                           .pause_ms = (int)pause_ms};
     ulid_create(j->token);
     j->remembered = memory_alloc(JANITOR_REMEMBERED * sizeof *j->remembered);

@@ -48,6 +48,7 @@ struct janitor {
     uint64_t next_cursor;
     size_t waiting;
     int error;
+    void (*step_done)(struct janitor *j);
     int64_t suspects, unowned; /* of this round */
     uint64_t *remembered;      /* users that were checked in this round, by a part of their id */
 };
@@ -56,6 +57,8 @@ struct janitor {
  * has added. */
 void janitor_look_at_bodies(struct janitor *j, size_t count, const struct janitor_item items[]);
 void janitor_look_at_users(struct janitor *j, size_t count, const struct janitor_item items[]);
+
+/* janitor_step.c: an answer of the running step; the last one ends it. */
 void janitor_answered(struct janitor *j, int error);
 /* Reports a key without an owner, which is not removed. */
 void janitor_say_unowned(struct janitor *j, const char *what, struct slice name);

@@ -94,10 +94,15 @@ struct session {
     bool is_top;
 };
 
+/* connection.c */
 void session_accept(struct pop3d *p, evutil_socket_t fd, bool implicit_tls);
+
+/* session.c */
 /* Sends "-ERR text" if text is not NULL, and closes: the session has ended, and is freed from the
  * loop. */
 void session_close(struct session *s, const char *text);
+/* The same at once: the client has closed the connection. */
+void session_cut(struct session *s);
 /* The maildrop is open: sets the limits of a session that is logged in. */
 void session_logged_in(struct session *s);
 /* Ends the sessions of a user, each from its loop. */

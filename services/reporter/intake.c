@@ -23,9 +23,8 @@ struct intake {
     struct reporter *reporter;
     struct bus_consumer *consumer;
     struct event *clock;
-    bool fetching, failed; /* a pool thread is fetching; the last fetch could not reach the
-                              stream */
-    size_t waiting;        /* rows of the batch that the store has not answered yet */
+    bool failed;    /* the last fetch could not reach the stream */
+    size_t waiting; /* rows of the batch that the store has not answered yet */
     bool store_failed;
     int64_t known_until; /* wall seconds: time at which the stream had no more events; 0: it has
                             some, or cannot be reached */
@@ -49,7 +48,7 @@ static void batch_done(struct intake *in) {
     struct reporter *r = in->reporter;
     bool full = bus_consumer_count(in->consumer) == INTAKE_BATCH;
     bus_consumer_release(in->consumer);
-    in->fetching = false;
+    r->fetching = false;
     again(in, in->store_failed ? PAUSE_MS : full ? 0 : GATHER_MS);
     in->store_failed = false;
     reporter_check_drained(r);
@@ -181,13 +180,13 @@ static void fetched(void *job) {
 static void on_clock(evutil_socket_t fd, short what, void *ctx) {
     struct intake *in = ctx;
     (void)fd, (void)what;
-    if (in->fetching || in->reporter->draining) return;
+    if (in->reporter->fetching || in->reporter->draining) return;
     if (!bus_is_ready(in->reporter->worker->bus) || !redis_is_ready(in->reporter->worker->redis)) {
         in->known_until = 0;
         again(in, PAUSE_MS / 4);
         return;
     }
-    in->fetching = true;
+    in->reporter->fetching = true;
     in->asked_at = clock_wall_ms() / 1000;
     service_offload(in->reporter->worker, fetch, fetched, in);
 }
@@ -211,7 +210,5 @@ void intake_stop(struct reporter *r) {
     free(r->intake);
     r->intake = NULL;
 }
-
-bool intake_is_busy(const struct reporter *r) { return r->intake && r->intake->fetching; }
 
 int64_t intake_known_until(const struct reporter *r) { return r->intake ? r->intake->known_until : 0; }

@@ -6,18 +6,6 @@
 #include "libcommon/base/config.h"
 #include "services/reporter/reporter.h"
 
-struct metric reporter_counted =
-                  METRIC_COUNTER("postbus_reporter_facts_total", "Messages and TLS sessions counted for reports"),
-              reporter_late =
-                  METRIC_COUNTER("postbus_reporter_late_facts_total", "Facts of a period that was already reported"),
-              reporter_sent = METRIC_COUNTER("postbus_reporter_sent_total", "Reports sent"),
-              reporter_refused = METRIC_COUNTER("postbus_reporter_refused_total",
-                                                "Addresses that do not permit reports, or that refused one"),
-              reporter_kept =
-                  METRIC_COUNTER("postbus_reporter_received_total", "Reports of other sites that were stored"),
-              reporter_unreadable = METRIC_COUNTER("postbus_reporter_unreadable_total",
-                                                   "Mails to report addresses without a readable report");
-
 static void reporter_configure(void) { curl_global_init(CURL_GLOBAL_DEFAULT); }
 
 /* The mail domain of this host: its name without the first label, if the rest is a domain. */
@@ -56,11 +44,6 @@ static void reporter_start(struct worker *w) {
         intake_start(r);
         sender_start(r);
     }
-}
-
-void reporter_check_drained(struct reporter *r) {
-    if (r->draining && !r->requests && !r->incoming && !r->failures && !intake_is_busy(r) && !sender_is_busy(r))
-        service_drained(r->worker);
 }
 
 static void reporter_drain(struct worker *w) {

@@ -71,14 +71,15 @@ struct settings {
 struct reporter {
     struct worker *worker;
     struct settings settings;
-    struct intake *intake;  /* NULL: this worker has none (one for each replica is enough) */
-    struct sender *sender;  /* likewise */
-    char token[ULID_BYTES]; /* lease token for this worker's buckets */
-    int requests, incoming, failures;
+    struct intake *intake;            /* NULL: this worker has none (one for each replica is enough) */
+    struct sender *sender;            /* likewise */
+    char token[ULID_BYTES];           /* lease token for this worker's buckets */
+    int requests, incoming, failures; /* that are running */
+    bool fetching, sending;           /* intake.c fetches or counts a batch; sender.c is at work */
     bool draining;
 };
 
-/* While draining: tells the service when no work is left. */
+/* work.c: while draining: tells the service when no work is left. */
 void reporter_check_drained(struct reporter *r);
 /* A message id that is the same for the same text: a ULID with this time. */
 void report_ulid(int64_t ms, const char *text, char out[ULID_BYTES]);
@@ -90,12 +91,10 @@ void intake_start(struct reporter *r);
 void intake_stop(struct reporter *r);
 /* All events before this time (wall seconds) are counted; 0: unknown at present. */
 int64_t intake_known_until(const struct reporter *r);
-bool intake_is_busy(const struct reporter *r);
 
 /* sender.c */
 void sender_start(struct reporter *r);
 void sender_stop(struct reporter *r);
-bool sender_is_busy(const struct reporter *r);
 
 /* document.c: the JSON of a bucket's report (a new reference); NULL when it has no rows. report_id:
  * the report's id. messages: the number of messages. */

@@ -13,14 +13,13 @@ enum { LOOK_MS = 1000, FORGET_SECONDS = 3600, FORGET_ONCE = 100 };
 struct sender {
     struct reporter *reporter;
     struct event *clock;
-    bool busy;
     int64_t closed, forgot; /* times of the last closing and the last expiry that this worker
                                knows */
 };
 
 static void again(struct sender *s, int ms) {
     struct timeval wait = {ms / 1000, ms % 1000 * 1000};
-    s->busy = false;
+    s->reporter->sending = false;
     event_add(s->clock, &wait);
     reporter_check_drained(s->reporter);
 }
@@ -66,7 +65,7 @@ static void on_clock(evutil_socket_t fd, short what, void *ctx) {
     int64_t now = clock_wall_ms() / 1000, until = intake_known_until(r);
     (void)fd, (void)what;
     if (r->draining) return;
-    s->busy = true;
+    s->reporter->sending = true;
     if (!bus_is_ready(r->worker->bus) || !redis_is_ready(r->worker->redis)) {
         again(s, LOOK_MS);
         return;
@@ -102,5 +101,3 @@ void sender_stop(struct reporter *r) {
     free(r->sender);
     r->sender = NULL;
 }
-
-bool sender_is_busy(const struct reporter *r) { return r->sender && r->sender->busy; }

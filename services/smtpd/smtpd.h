@@ -20,12 +20,12 @@
 
 #include "libcommon/base/arena.h"
 #include "libcommon/codec/deliver.h"
+#include "libcommon/codec/envelope.h"
 #include "libcommon/codec/events.h"
 #include "libcommon/codec/resolve.h"
 #include "libcommon/codec/verify.h"
 #include "libcommon/mail/domain.h"
 #include "libcommon/net/stream.h"
-#include "libcommon/outbox/envelope.h"
 #include "libcommon/service/clients.h"
 #include "libcommon/service/life.h"
 #include "libcommon/service/login_end.h"

@@ -1,5 +1,6 @@
 """Random commands of several IMAP clients against a plain model of the folders (postbus_test/imap_model.py). POSTBUS_MODEL_STEPS: steps of each run; POSTBUS_MODEL_SEEDS: how many runs;
-POSTBUS_MODEL_SEED: the first seed (a failure tells its seed); POSTBUS_MODEL_KILL: also kills imapd in the middle."""
+POSTBUS_MODEL_SEED: the first seed (a failure tells its seed); POSTBUS_MODEL_KILL: also kills imapd and mailbox in the middle; POSTBUS_MODEL_LOG: a file that
+gets what all clients said and heard until a failure."""
 import os
 import random
 

@@ -3,7 +3,8 @@
 #include <arpa/inet.h>
 
 #include "libcommon/mail/domain.h"
-#include "libcommon/trust/spf/spf_private.h"
+#include "libcommon/trust/spf/spf_evaluate.h"
+#include "libcommon/trust/spf/spf_step.h"
 
 enum { IDENTITY_SHOWN_MAX = 320 };
 

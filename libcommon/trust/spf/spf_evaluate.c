@@ -1,7 +1,11 @@
 /* check_host() of one domain: its record, and the terms of it from left to right (RFC 7208 §4.4 to
  * §4.7, §5.1, §5.2, §6). include and redirect are recursive; the depth is bounded by the ten terms
  * that may query DNS. */
-#include "libcommon/trust/spf/spf_private.h"
+#include "libcommon/trust/spf/spf_evaluate.h"
+
+#include "libcommon/trust/spf/spf_mechanism.h"
+#include "libcommon/trust/spf/spf_record.h"
+#include "libcommon/trust/spf/spf_step.h"
 
 enum { EXPLANATION_MAX = 500 };
 

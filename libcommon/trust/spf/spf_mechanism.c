@@ -1,7 +1,8 @@
 /* The comparison of each mechanism with the client (RFC 7208 §5). */
 #include <arpa/inet.h>
 
-#include "libcommon/trust/spf/spf_private.h"
+#include "libcommon/trust/spf/spf_mechanism.h"
+#include "libcommon/trust/spf/spf_step.h"
 
 enum { NAME_MAX_BYTES = 253, LABEL_MAX = 63 };
 

@@ -1,7 +1,7 @@
 /* The grammar of a record (RFC 7208 §4.6.1, §12). */
 #include <arpa/inet.h>
 
-#include "libcommon/trust/spf/spf_private.h"
+#include "libcommon/trust/spf/spf_record.h"
 
 static bool is_alpha(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }

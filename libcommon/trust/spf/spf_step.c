@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "libcommon/trust/spf/spf_private.h"
+#include "libcommon/trust/spf/spf_step.h"
 
 enum { STEP_BYTES_MAX = 1200 };
 

@@ -1,14 +1,6 @@
 /* postbus check …: the verification of this system as shell commands, without a running site. The
  * commands are in check_spf.c, check_message.c, check_domain.c. */
-#include <stdlib.h>
-
 #include "services/cli/check/check.h"
-
-void check_print(const json_t *object) {
-    char *text = json_dumps(object, JSON_INDENT(2));
-    if (text) puts(text);
-    free(text);
-}
 
 const struct command check_commands[] = {
     {"check", "spf", "--ip A --helo H --mail-from M", "check whether a client may send for a domain", 0, 0, check_spf},

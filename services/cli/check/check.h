@@ -10,7 +10,6 @@ int check_spf(struct cli *c);
 int check_message(struct cli *c);
 int check_domain(struct cli *c);
 
-void check_print(const json_t *object);
 void check_print_spf(const struct spf_verdict *v);
 int check_spf_status(enum spf_result r);
 

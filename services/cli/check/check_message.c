@@ -124,9 +124,7 @@ int check_message(struct cli *c) {
                              .explain = true};
     trust_verify(arena, &in, &dns, cache, &r);
     json_t *o = verdict_of(&r, envelope);
-    if (c->json) {
-        check_print(o);
-    } else {
+    if (!print_json(c, o)) {
         verdict_print(o);
         printf("a receiver would %s it%s%s %s\n",
                r.disposition == TRUST_TEMPFAIL ? "defer" : trust_disposition_text(r.disposition),

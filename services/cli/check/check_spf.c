@@ -18,15 +18,13 @@ void check_print_spf(const struct spf_verdict *v) {
     if (*v->explanation) printf("spf    the domain explains: %s\n", v->explanation);
 }
 
-static void print_json_verdict(const struct spf_verdict *v) {
+static json_t *verdict_of(const struct spf_verdict *v) {
     json_t *steps = json_array();
     for (size_t i = 0; i < v->step_count; i++) json_array_append_new(steps, json_string(v->steps[i]));
-    json_t *o = json_pack("{s:{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:i,s:o}}", "spf", "result", spf_result_text(v->result),
-                          "reason", v->reason, "scope", v->scope, "domain", v->domain, "mechanism", v->mechanism,
-                          "record_domain", v->record_domain, "explanation", v->explanation, "lookups", v->lookups,
-                          "void_lookups", v->void_lookups, "steps", steps);
-    check_print(o);
-    json_decref(o);
+    return json_pack("{s:{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:i,s:o}}", "spf", "result", spf_result_text(v->result),
+                     "reason", v->reason, "scope", v->scope, "domain", v->domain, "mechanism", v->mechanism,
+                     "record_domain", v->record_domain, "explanation", v->explanation, "lookups", v->lookups,
+                     "void_lookups", v->void_lookups, "steps", steps);
 }
 
 bool check_is_address(const char *text) {
@@ -77,10 +75,9 @@ int check_spf(struct cli *c) {
     struct arena *arena = arena_create();
     struct spf_verdict v;
     spf_check(arena, &q, &dns, &v);
-    if (c->json)
-        print_json_verdict(&v);
-    else
-        check_print_spf(&v);
+    json_t *o = verdict_of(&v);
+    if (!print_json(c, o)) check_print_spf(&v);
+    json_decref(o);
     int status = check_spf_status(v.result);
     arena_destroy(arena);
     check_dns_destroy(d);

@@ -38,7 +38,6 @@ struct destination {
     size_t connector_count;
     char reason[600], host[300], enhanced[16]; /* of the last failure */
     int code;
-    struct event *reopen;
 };
 
 struct destinations {
@@ -78,12 +77,6 @@ bool destination_route_demands_tls(const json_t *route) {
 static void run(void *ctx);
 static void destination_free(void *ctx);
 
-static void on_reopen(evutil_socket_t fd, short what, void *ctx) {
-    struct destination *dest = ctx;
-    (void)fd, (void)what;
-    life_wake(&dest->life);
-}
-
 struct destination *destination_find(struct destinations *all, json_t *route, const char *domain,
                                      const struct tls_wish *wish) {
     unsigned char key[KEY_BYTES];
@@ -98,7 +91,6 @@ struct destination *destination_find(struct destinations *all, json_t *route, co
         dest->wish = *wish;
         dest->window = window_begin();
         memcpy(dest->key, key, KEY_BYTES);
-        dest->reopen = event_new(all->delivery->worker->base, -1, 0, on_reopen, dest);
         life_start(&dest->life, all->delivery->worker->base, run, destination_free, dest);
         metric_add(&known, 1);
     }
@@ -357,7 +349,6 @@ static void run(void *ctx) {
 static void destination_free(void *ctx) {
     struct destination *dest = ctx;
     json_decref(dest->route);
-    event_free(dest->reopen);
     metric_add(&known, -1);
     free(dest);
 }

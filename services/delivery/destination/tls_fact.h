@@ -4,7 +4,7 @@
 #define POSTBUS_DELIVERY_TLS_FACT_H
 
 #include "services/delivery/delivery.h"
-#include "services/delivery/session/session.h"
+#include "services/delivery/session/settings.h"
 #include "services/delivery/tls/tls_demand.h"
 
 /* The result type (RFC 8460 §4.3) of a verification that ended with this X509_V_… code; "success"

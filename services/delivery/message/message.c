@@ -1,27 +1,16 @@
 #include "services/delivery/message/message.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
 #include "libcommon/store/blob.h"
 #include "libcommon/store/queue.h"
+#include "services/delivery/message/parts.h"
+#include "services/delivery/message/settlement.h"
 #include "services/delivery/report/report.h"
 
 enum { REPORT_AGAIN_MS = 1000, REPORT_AGAIN_LAST_MS = 10000, RELEASE_TRIES = 30, KEPT_MS = 3600000 };
-
-bool message_may_go_on(const struct message *m) {
-    return !m->lost && !m->adopted && clock_monotonic_us() < m->lease_end_us;
-}
-
-void message_wake(struct message *m) { life_wake(&m->life); }
-
-static void wait_ms(struct message *m, int64_t ms) {
-    struct timeval pause = {ms / 1000, ms % 1000 * 1000};
-    m->waiting = true;
-    event_add(m->again, &pause);
-}
 
 static void on_again(evutil_socket_t fd, short what, void *ctx) {
     struct message *m = ctx;
@@ -30,48 +19,11 @@ static void on_again(evutil_socket_t fd, short what, void *ctx) {
     life_wake(&m->life);
 }
 
-/* The lease */
-
-struct extension {
-    struct message *message;
-    int64_t asked_us;
-};
-
-static void on_extended(void *ctx, int error) {
-    struct extension *x = ctx;
-    struct message *m = x->message;
-    m->extending = false;
-    if (!error) m->lease_end_us = x->asked_us + m->delivery->lease_ms * 1000;
-    if (error == STORE_LOST || error == STORE_NOT_FOUND) {
-        if (!m->lost) log_warn("the lease of a message is lost; its work stops here", "id", m->envelope->id, NULL);
-        m->lost = true;
-    }
-    free(x);
-    life_release(&m->life);
-}
-
-void message_extend(struct message *m) {
-    if (m->lost || m->ended || m->extending || m->giving_back || m->gone) return;
-    struct extension *x = memory_alloc(sizeof *x);
-    *x = (struct extension){m, clock_monotonic_us()};
-    m->extending = true;
-    life_hold(&m->life);
-    queue_extend(m->delivery->worker->redis, slice_of(m->envelope->id), m->token, m->delivery->lease_ms, on_extended,
-                 x);
-}
-
-static void take_lease(struct message *m, const char *token, int64_t lease_asked_us) {
-    snprintf(m->token, sizeof m->token, "%s", token);
-    m->lease_end_us = lease_asked_us + m->delivery->lease_ms * 1000;
-    m->lost = false;
-    life_wake(&m->life);
-}
-
 void message_adopt(struct message *m, const char *token, int64_t lease_asked_us) {
     m->adopted = m->begun = true;
     m->waiting = false;
     event_del(m->again);
-    take_lease(m, token, lease_asked_us);
+    message_take_lease(m, token, lease_asked_us);
 }
 
 /* The end */
@@ -98,7 +50,7 @@ static void on_body_released(void *ctx, int error) {
     struct message *m = ctx;
     m->giving_back = false;
     if (error == STORE_UNAVAILABLE && m->record_failures++ < RELEASE_TRIES)
-        wait_ms(m, DELIVERY_RECORD_RETRY_MS);
+        message_wait(m, DELIVERY_RECORD_RETRY_MS);
     else
         end(m);
     life_release(&m->life);
@@ -130,7 +82,7 @@ static void on_reported(void *ctx, int error) {
         if (++m->report_failures >= DELIVERY_REPORT_TRIES || service_is_draining())
             m->abandoned = true; /* it stays owed: the next worker that leases the entry sends it */
         else
-            wait_ms(m, pause < REPORT_AGAIN_LAST_MS ? pause : REPORT_AGAIN_LAST_MS);
+            message_wait(m, pause < REPORT_AGAIN_LAST_MS ? pause : REPORT_AGAIN_LAST_MS);
     } else {
         m->report_failures = 0;
     }
@@ -147,7 +99,7 @@ static bool keep(struct message *m) {
     if (!known || service_is_draining()) return false;
     if (!m->kept_until_ms) m->kept_until_ms = now + KEPT_MS;
     if (now >= m->kept_until_ms) return false;
-    wait_ms(m, m->kept_until_ms - now);
+    message_wait(m, m->kept_until_ms - now);
     return true;
 }
 
@@ -240,6 +192,6 @@ struct message *message_start(struct delivery *d, struct envelope *e, const char
     m->again = event_new(d->worker->base, -1, 0, on_again, m);
     m->owner = (struct transaction_owner){m, e, owner_settle, owner_may_go_on, owner_began, owner_ended};
     life_start(&m->life, d->worker->base, run, message_free, m);
-    take_lease(m, token, lease_asked_us);
+    message_take_lease(m, token, lease_asked_us);
     return m;
 }

@@ -1,5 +1,5 @@
-/* Divides a message's due recipients: local mailboxes (local.c) and, for each remote domain whose
- * route is known, its destination. */
+#include "services/delivery/message/parts.h"
+
 #include <stdlib.h>
 
 #include "libcommon/base/clock.h"
@@ -10,7 +10,7 @@
 #include "services/delivery/destination/route.h"
 #include "services/delivery/destination/tls_fact.h"
 #include "services/delivery/message/local.h"
-#include "services/delivery/message/message.h"
+#include "services/delivery/message/settlement.h"
 
 enum { ROUTE_AGAIN_MS = 10000, ROUTE_AGAIN_LAST_MS = 120000, CLOCKS_APART_MS = 60000 };
 

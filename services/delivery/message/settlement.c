@@ -1,6 +1,5 @@
-/* Outcomes of recipients are recorded in the queue before anything follows from them (docs/laws.md,
- * law 2). An outcome that cannot be recorded now is kept and recorded later; in particular, a
- * remote server's 250 is never lost. */
+#include "services/delivery/message/settlement.h"
+
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,10 +7,14 @@
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
 #include "libcommon/store/queue.h"
-#include "services/delivery/message/message.h"
 #include "services/delivery/report/report.h"
 
-static struct metric *const metrics[] = {&delivery_delivered, &delivery_sent, &delivery_deferred, &delivery_bounced};
+static struct metric delivered =
+    METRIC_COUNTER("postbus_delivery_delivered_total", "Recipients delivered to a mailbox here");
+static struct metric sent = METRIC_COUNTER("postbus_delivery_sent_total", "Recipients handed to another server");
+static struct metric deferred = METRIC_COUNTER("postbus_delivery_deferred_total", "Tries that will be made again");
+static struct metric bounced = METRIC_COUNTER("postbus_delivery_bounced_total", "Recipients given up");
+static struct metric *const metrics[] = {&delivered, &sent, &deferred, &bounced}; /* by enum outcome_kind */
 
 void message_settle(struct message *m, size_t count, const size_t indexes[], const struct outcome outcomes[]) {
     for (size_t i = 0; i < count; i++) {
@@ -73,12 +76,10 @@ static void on_recorded(void *ctx, int error) {
         log_warn("the lease of a message is lost before its outcome was recorded", "id", m->envelope->id, NULL);
         m->lost = true;
     } else if (error < 0 && error != STORE_NOT_FOUND) {
-        struct timeval pause = {DELIVERY_RECORD_RETRY_MS / 1000, DELIVERY_RECORD_RETRY_MS % 1000 * 1000};
         if (m->record_failures++ == 0)
             log_warn("an outcome cannot be recorded now; it is kept until it can", "id", m->envelope->id, "reason",
                      store_error_text(error), NULL);
-        m->waiting = true;
-        event_add(m->again, &pause);
+        message_wait(m, DELIVERY_RECORD_RETRY_MS);
     } else {
         m->record_failures = 0;
         m->gone = m->gone || error == QUEUE_GONE || error == STORE_NOT_FOUND;

@@ -3,7 +3,7 @@
 #ifndef POSTBUS_DELIVERY_DSN_H
 #define POSTBUS_DELIVERY_DSN_H
 
-#include "libcommon/outbox/envelope.h"
+#include "libcommon/codec/envelope.h"
 
 /* The id of the report of this kind on these recipients of a message: always the same for the same
  * input, so that a report that is made twice is one message. */

@@ -3,7 +3,7 @@
 #ifndef POSTBUS_DELIVERY_REPORT_H
 #define POSTBUS_DELIVERY_REPORT_H
 
-#include "libcommon/outbox/envelope.h"
+#include "libcommon/codec/envelope.h"
 #include "services/delivery/delivery.h"
 
 /* 0 or QUEUE_GONE: all owed reports were committed, or the sender does not exist, and the queue has

@@ -7,21 +7,8 @@
 
 #include "libcommon/base/arena.h"
 #include "services/delivery/limits.h"
-#include "services/delivery/session/session_private.h"
+#include "services/delivery/session/session_mail.h"
 #include "services/delivery/tls/smtp_tls.h"
-
-void session_wake_owner(struct session *s) {
-    if (s->set.owner) life_wake(s->set.owner);
-}
-
-void session_close(struct session *s, const char *why) {
-    if (s->phase == CLOSED) return;
-    if (why != s->why) snprintf(s->why, sizeof s->why, "%s", why);
-    s->phase = CLOSED;
-    stream_finish(s->stream);
-    s->stream = NULL;
-    session_wake_owner(s);
-}
 
 /* The session never opened. */
 static void fail(struct session *s, enum smtp_end end, int code, const char *enhanced, const char *why) {
@@ -45,7 +32,7 @@ static bool may_be_plain(const struct session *s) {
     return s->set.tls->level == TLS_MAY || s->set.tls->level == TLS_NEVER;
 }
 
-void session_lost(struct session *s, const char *what) {
+static void lose(struct session *s, const char *what) {
     if (s->phase == CLOSED) return;
     if (s->phase >= IDLE) {
         if (s->transaction) mail_on_lost(s, what);
@@ -61,12 +48,6 @@ void session_lost(struct session *s, const char *what) {
     snprintf(why, sizeof why, "%s%s%s", what, verify == X509_V_OK ? "" : ": ",
              verify == X509_V_OK ? "" : X509_verify_cert_error_string(verify));
     fail(s, handshake ? SMTP_END_TLS_FAILED : SMTP_END_NOT_NOW, 0, handshake ? "4.7.5" : "4.4.2", why);
-}
-
-void session_idle(struct session *s) {
-    s->phase = IDLE;
-    stream_set_timeout(s->stream, SESSION_IDLE_MS);
-    session_wake_owner(s);
 }
 
 /* The server can be used, unless it lacks an extension that all messages of the destination
@@ -220,7 +201,7 @@ static void read_replies(struct session *s) {
     while (s->phase != CLOSED && (got = stream_line(s->stream, SMTP_REPLY_LINE_MAX, &line)) != 0) {
         int whole = got < 0 ? -1 : smtp_reply_add(&s->reply, line);
         if (whole < 0) {
-            session_lost(s, "the server does not speak SMTP: its reply is not of the form \"250 text\"");
+            lose(s, "the server does not speak SMTP: its reply is not of the form \"250 text\"");
             return;
         }
         if (!whole) continue;
@@ -244,11 +225,11 @@ static void run(void *ctx) {
     if (s->lost) {
         char why[160];
         snprintf(why, sizeof why, "%s", stream_error(s->stream));
-        session_lost(s, why);
+        lose(s, why);
     } else if (s->timed_out) {
         s->timed_out = false;
         if (s->phase == IDLE) stream_write(s->stream, SLICE("QUIT\r\n")); /* it is no longer needed */
-        session_lost(s, "the server did not answer in time");
+        lose(s, "the server did not answer in time");
     } else if (s->phase > IDLE) {
         mail_go_on(s);
     }
@@ -303,9 +284,7 @@ void session_destroy(struct session *s) {
     if (s->phase == IDLE || s->phase == CLOSED) {
         session_close(s, "");
     } else {
-        stream_destroy(s->stream);
-        s->stream = NULL;
-        s->phase = CLOSED;
+        session_cut(s);
     }
     life_end(&s->life);
 }

@@ -1,12 +1,10 @@
-/* One transaction on an open session: MAIL, RCPT and, if permitted, DATA in one group (RFC 2920),
- * the body in pieces, and the replies. Before each command it checks whether the message's lease
- * still holds. */
+#include "services/delivery/session/session_mail.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"
 #include "services/delivery/limits.h"
-#include "services/delivery/session/session_private.h"
 
 static void free_answers(struct session *s) {
     for (size_t i = 0; s->answers && i < s->transaction->count; i++) free(s->answers[i].text);
@@ -43,9 +41,7 @@ static void abandon(struct session *s) {
     s->transaction = NULL;
     transaction_drop(t);
     if (s->phase == CLOSED) return;
-    stream_destroy(s->stream);
-    s->stream = NULL;
-    s->phase = CLOSED;
+    session_cut(s);
     session_wake_owner(s);
 }
 
@@ -183,9 +179,7 @@ static void want_body(struct session *s) {
 static void without_body(struct session *s, int error, bool eight_bit) {
     bool gone = error == STORE_NOT_FOUND || error == STORE_INVALID;
     if (s->data_sent) {
-        stream_destroy(s->stream);
-        s->stream = NULL;
-        s->phase = CLOSED;
+        session_cut(s);
     } else {
         s->rset_owed = true;
     }
@@ -255,6 +249,43 @@ void mail_go_on(struct session *s) {
     }
 }
 
+void mail_on_lost(struct session *s, const char *why) {
+    struct transaction *t = s->transaction;
+    bool fresh = s->used_before && (s->phase == MAIL || s->phase == RSET);
+    if (!why) { /* ended by this side, without an outcome */
+        abandon(s);
+        return;
+    }
+    if (fresh) { /* the server had closed the idle connection: tried again on another one */
+        free_answers(s);
+        s->transaction = NULL;
+        s->left_over = t;
+        return;
+    }
+    s->broke = true;
+    /* permanent refusals stay; the others are tried again */
+    size_t count = t->count;
+    struct outcome *o = memory_alloc((count + 1) * sizeof *o);
+    for (size_t i = 0; i < count; i++) {
+        const struct rcpt_answer *a = &s->answers[i];
+        o[i] = outcome_of(s, a);
+        if (a->code / 100 != 2 && a->text) continue;
+        o[i] =
+            (struct outcome){.kind = OUTCOME_DEFERRED, .code = 0, .enhanced = "4.4.2", .reason = why, .host = s->host};
+    }
+    t->owner->settle(t->owner->ctx, count, t->indexes, o);
+    free(o);
+    free_answers(s);
+    body_drop(s->set.bodies, &s->body);
+    s->transaction = NULL;
+    transaction_drop(t);
+}
+
+static void lose(struct session *s, const char *what) {
+    mail_on_lost(s, what);
+    session_close(s, what);
+}
+
 static void after_last_rcpt(struct session *s) {
     if (s->rcpt_good) {
         want_body(s);
@@ -318,7 +349,7 @@ static void on_data(struct session *s) {
         settle_answers(s);
     } else { /* no other reply to DATA is valid (§4.3.2); in particular, a 2xx does not mean
                 acceptance, because there was no text yet */
-        session_lost(s, "the server answered DATA with something else than 354 or an error");
+        lose(s, "the server answered DATA with something else than 354 or an error");
     }
 }
 
@@ -329,13 +360,13 @@ void mail_on_reply(struct session *s) {
     case RSET:
         s->rset_owed = false;
         s->phase = MAIL;
-        if (class != 2) session_lost(s, "the server refused RSET");
+        if (class != 2) lose(s, "the server refused RSET");
         break;
     case MAIL:
         if (s->reply.code == 421) {
             struct buf text = {0};
             smtp_reply_text(&s->reply, &text);
-            session_lost(s, buf_str(&text));
+            lose(s, buf_str(&text));
             buf_free(&text);
         } else if (class != 2) { /* the reply to MAIL applies to all recipients */
             for (size_t i = 0; i < t->count; i++) keep_answer(s, &s->answers[i]);
@@ -355,45 +386,13 @@ void mail_on_reply(struct session *s) {
             settle_answers(s);
             break;
         }
-        session_lost(s, "the server answered before the end of the message");
+        lose(s, "the server answered before the end of the message");
         break;
     case FINAL: /* the reply applies to every accepted recipient */
         for (size_t i = 0; i < t->count; i++)
             if (s->answers[i].code / 100 == 2) keep_answer(s, &s->answers[i]);
         settle_answers(s);
         break;
-    default: session_lost(s, "the server speaks though nothing was asked"); break;
+    default: lose(s, "the server speaks though nothing was asked"); break;
     }
-}
-
-void mail_on_lost(struct session *s, const char *why) {
-    struct transaction *t = s->transaction;
-    bool fresh = s->used_before && (s->phase == MAIL || s->phase == RSET);
-    if (!why) { /* ended by this side, without an outcome */
-        abandon(s);
-        return;
-    }
-    if (fresh) { /* the server had closed the idle connection: tried again on another one */
-        free_answers(s);
-        s->transaction = NULL;
-        s->left_over = t;
-        return;
-    }
-    s->broke = true;
-    /* permanent refusals stay; the others are tried again */
-    size_t count = t->count;
-    struct outcome *o = memory_alloc((count + 1) * sizeof *o);
-    for (size_t i = 0; i < count; i++) {
-        const struct rcpt_answer *a = &s->answers[i];
-        o[i] = outcome_of(s, a);
-        if (a->code / 100 != 2 && a->text) continue;
-        o[i] =
-            (struct outcome){.kind = OUTCOME_DEFERRED, .code = 0, .enhanced = "4.4.2", .reason = why, .host = s->host};
-    }
-    t->owner->settle(t->owner->ctx, count, t->indexes, o);
-    free(o);
-    free_answers(s);
-    body_drop(s->set.bodies, &s->body);
-    s->transaction = NULL;
-    transaction_drop(t);
 }

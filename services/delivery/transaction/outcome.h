@@ -4,7 +4,7 @@
 
 #include <jansson.h>
 
-#include "libcommon/outbox/envelope.h"
+#include "libcommon/codec/envelope.h"
 #include "services/delivery/transaction/retry.h"
 
 struct outcome {

@@ -8,7 +8,8 @@ static const char *take_pairs(struct parser *p, struct slice *name, struct slice
     bool nil;
     for (size_t count = 0; !parse_char(p, ')'); count++) {
         if (count == LIMIT_ID_PAIRS) return "ID accepts at most 30 pairs";
-        if ((count && !parse_space(p)) || !parse_string(p, &field) || !parse_space(p) || !parse_nstring(p, &value, &nil))
+        if ((count && !parse_space(p)) || !parse_string(p, &field) || !parse_space(p) ||
+            !parse_nstring(p, &value, &nil))
             return "ID requires NIL or a list of pairs";
         if (field.n > LIMIT_ID_FIELD) return "A field name of ID may have at most 30 bytes";
         if (value.n > LIMIT_ID_VALUE) return "A value of ID may have at most 1024 bytes";
@@ -21,7 +22,8 @@ static const char *take_pairs(struct parser *p, struct slice *name, struct slice
 void cmd_id(struct session *s, struct parser *p) {
     struct slice name = {"", 0}, version = {"", 0};
     const char *wrong = "ID requires NIL or a list of pairs";
-    if (parse_space(p)) wrong = parse_char(p, '(') ? take_pairs(p, &name, &version) : parse_word(p, "NIL") ? NULL : wrong;
+    if (parse_space(p))
+        wrong = parse_char(p, '(') ? take_pairs(p, &name, &version) : parse_word(p, "NIL") ? NULL : wrong;
     if (!wrong && !parse_end(p)) wrong = "ID requires NIL or one list of pairs";
     if (wrong) {
         session_bad(s, wrong);

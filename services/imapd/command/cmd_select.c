@@ -54,9 +54,8 @@ static void write_selected(struct session *s) {
         write_flag_names(s, ~(uint64_t)0);
         buf_add_str(&s->out, " \\*)] Flags permitted\r\n");
     }
-    session_untagged(s, "%zu EXISTS\r\n", v->count);
+    tell_exists(s);
     if (!s->rev2) {
-        session_untagged(s, "0 RECENT\r\n");
         while (unseen < v->count && view_at(v, unseen)->flags & MAILBOX_SEEN) unseen++;
         if (unseen < v->count) session_untagged(s, "OK [UNSEEN %zu] First unseen message\r\n", unseen + 1);
     }
@@ -85,7 +84,7 @@ static bool resync_step(struct session *s) {
         const struct mailbox_record *r = view_at(v, job->at);
         if (r->modseq <= job->modseq || !set_has(&job->known, r->uid)) continue;
         session_untagged(s, "%zu FETCH (UID %u ", job->at + 1, r->uid);
-        write_flags(s, r->flags);
+        write_flags_of(s, r);
         buf_printf(&s->out, " MODSEQ (%llu))\r\n", (unsigned long long)r->modseq);
     }
     return job->at == v->count;
@@ -116,6 +115,19 @@ static void on_resync(void *ctx, int error, const struct mailbox_folder *folder,
     session_steps(s, resync_step, end);
 }
 
+static void selected(struct session *s) {
+    struct select_job *job = s->job;
+    const struct view *v = &s->view;
+    if (job->had_selected) session_untagged(s, "OK [CLOSED] Previous mailbox closed\r\n");
+    write_selected(s);
+    if (!job->resync || job->uidvalidity != v->uidvalidity) {
+        end(s);
+        return;
+    }
+    session_wait(s);
+    mailbox_sync(session_redis(s), session_user(s), v->folder_id, job->modseq, on_resync, s);
+}
+
 static void on_look(void *ctx, int error) {
     struct session *s = ctx;
     if (!session_resume(s)) return;
@@ -129,14 +141,7 @@ static void on_look(void *ctx, int error) {
     view_open(v, job->read_only);
     s->state = SESSION_SELECTED;
     s->exists_heard_uid = view_last_uid(v);
-    if (job->had_selected) session_untagged(s, "OK [CLOSED] Previous mailbox closed\r\n");
-    write_selected(s);
-    if (!job->resync || job->uidvalidity != v->uidvalidity) {
-        end(s);
-        return;
-    }
-    session_wait(s);
-    mailbox_sync(session_redis(s), session_user(s), v->folder_id, job->modseq, on_resync, s);
+    session_take_recent(s, v->told, 0, selected);
 }
 
 static void on_folders(void *ctx, int error, size_t count, const struct mailbox_folder folders[]) {

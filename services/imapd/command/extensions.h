@@ -7,8 +7,8 @@
 
 /* The states of a session in which an extension is announced. */
 enum extension_state {
-    EXTENSION_PLAIN = 1,      /* before STARTTLS */
-    EXTENSION_TLS = 2,        /* before the login */
+    EXTENSION_PLAIN = 1, /* before STARTTLS */
+    EXTENSION_TLS = 2,   /* before the login */
     EXTENSION_LOGGED_IN = 4,
     EXTENSION_ALWAYS = 7,
 };

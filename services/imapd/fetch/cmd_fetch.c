@@ -1,13 +1,12 @@
-/* FETCH (RFC 9051 §6.4.5) with CHANGEDSINCE and VANISHED (RFC 7162 §3.1.4, §3.2.6) and PARTIAL (RFC 9394), in the order in
- * which it happens: parse, filter by mod-sequence, set \Seen, then message by message. Metadata
- * comes from the view; envelopes and structures from the store's cache, a batch at a time; whole
- * messages one by one, with a few requested ahead. No output is produced while much of it is still
- * unsent. */
+/* FETCH (RFC 9051 §6.4.5) with CHANGEDSINCE and VANISHED (RFC 7162 §3.1.4, §3.2.6) and PARTIAL (RFC 9394), in the order
+ * in which it happens: parse, filter by mod-sequence, set \Seen, then message by message. Metadata comes from the view;
+ * envelopes and structures from the store's cache, a batch at a time; whole messages one by one, with a few requested
+ * ahead. No output is produced while much of it is still unsent. */
 #include <stdlib.h>
 
 #include "libcommon/base/clock.h"
 #include "services/imapd/fetch/fetch.h"
-#include "services/imapd/search/results.h"
+#include "services/imapd/syntax/partial.h"
 
 struct slot {
     struct session *s;

@@ -62,7 +62,7 @@ static void write_item(struct fetch_writer *w, const struct fetch_item *item, co
     struct session *s = w->session;
     switch (item->kind) {
     case FETCH_UID: buf_printf(&s->out, "UID %u", r->uid); break;
-    case FETCH_FLAGS: write_flags(s, r->flags); break;
+    case FETCH_FLAGS: write_flags_of(s, r); break;
     case FETCH_SIZE: buf_printf(&s->out, "RFC822.SIZE %u", r->size); break;
     case FETCH_MODSEQ: buf_printf(&s->out, "MODSEQ (%llu)", (unsigned long long)r->modseq); break;
     case FETCH_INTERNALDATE:
@@ -133,7 +133,7 @@ bool fetch_writer_step(struct fetch_writer *w) {
     }
     if (w->with_flags && !w->items->has_flags) {
         buf_add_str(&s->out, w->spaced ? " " : "");
-        write_flags(s, r->flags);
+        write_flags_of(s, r);
         if (s->condstore && !w->items->has_modseq) buf_printf(&s->out, " MODSEQ (%llu)", (unsigned long long)r->modseq);
     }
     buf_add_str(&s->out, ")\r\n");

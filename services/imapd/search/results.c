@@ -4,27 +4,6 @@
 
 #include "services/imapd/write.h"
 
-bool parse_partial(struct parser *p, struct partial_range *range) {
-    const char *start = p->p;
-    uint32_t first, last;
-    range->from_end = parse_char(p, '-');
-    if (!parse_u32(p, &first) || !first || !parse_char(p, ':') || parse_char(p, '-') != range->from_end ||
-        !parse_u32(p, &last) || !last)
-        return false;
-    range->first = first < last ? first : last;
-    range->last = first < last ? last : first;
-    range->text = slice_make(start, (size_t)(p->p - start));
-    return true;
-}
-
-size_t partial_of(const struct partial_range *range, size_t n, size_t *from) {
-    size_t last = range->last < n ? range->last : n;
-    *from = 0;
-    if (range->first > n) return 0;
-    *from = range->from_end ? n - last : range->first - 1;
-    return last - range->first + 1;
-}
-
 static const char *take_option(struct parser *p, struct result_options *o) {
     struct slice word;
     if (!parse_atom(p, &word)) return "RETURN requires a list of options";
@@ -92,7 +71,9 @@ static uint64_t told_modseq(const struct search_run *run, const struct result_op
     size_t from = 0, n = o->has_partial ? partial_of(&o->partial, count, &from) : 0;
     for (size_t i = 0; i < n + 2; i++) {
         if ((i == n && !o->min) || (i == n + 1 && !o->max)) continue;
-        const struct mailbox_record *r = view_find(run->view, i < n ? uids[from + i] : i == n ? uids[0] : uids[count - 1]);
+        const struct mailbox_record *r = view_find(run->view, i < n    ? uids[from + i]
+                                                              : i == n ? uids[0]
+                                                                       : uids[count - 1]);
         if (r && r->modseq > highest) highest = r->modseq;
     }
     return highest ? highest : run->highest;

@@ -27,7 +27,8 @@ enum search_kind {
     SEARCH_HEADER, /* field, text */
     SEARCH_BODY,
     SEARCH_TEXT,
-    SEARCH_NEVER,
+    SEARCH_RECENT, /* \Recent of sessions before IMAP4rev2 */
+    SEARCH_NEW,    /* recent and not seen */
 };
 
 /* The data that the evaluation needs. */

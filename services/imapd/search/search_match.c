@@ -66,7 +66,8 @@ bool search_fits(const struct search_key *key, const struct search_message *m) {
     case SEARCH_OR: return search_fits(key->children, m) || search_fits(key->children->next, m);
     case SEARCH_NOT: return !search_fits(key->children, m);
     case SEARCH_ALL: return true;
-    case SEARCH_NEVER: return false;
+    case SEARCH_RECENT: return view_is_recent(m->view, r->uid);
+    case SEARCH_NEW: return !(r->flags & MAILBOX_SEEN) && view_is_recent(m->view, r->uid);
     case SEARCH_FLAG: return (r->flags & key->number) == key->number;
     case SEARCH_KEYWORD: return keyword_fits(m, key->text);
     case SEARCH_SEQUENCE: return set_has(&key->set, (uint32_t)view_sequence(m->view, r));

@@ -60,10 +60,9 @@ static struct search_key *parse_simple(struct context *c, struct parser *p) {
                  {"UNDRAFT", SEARCH_FLAG, MAILBOX_DRAFT, true},
                  {"UNFLAGGED", SEARCH_FLAG, MAILBOX_FLAGGED, true},
                  {"UNSEEN", SEARCH_FLAG, MAILBOX_SEEN, true},
-                 {"OLD", SEARCH_ALL, 0, false}, /* \Recent does not exist here: no message is new,
-                                                   all are old */
-                 {"NEW", SEARCH_NEVER, 0, false},
-                 {"RECENT", SEARCH_NEVER, 0, false}};
+                 {"OLD", SEARCH_RECENT, 0, true}, /* RFC 3501 §6.4.4 */
+                 {"NEW", SEARCH_NEW, 0, false},
+                 {"RECENT", SEARCH_RECENT, 0, false}};
     (void)c;
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (parse_word(p, words[i].word)) {

@@ -185,6 +185,4 @@ bool search_charset_is_known(struct slice name) {
     return slice_is_nocase(name, "UTF-8") || slice_is_nocase(name, "US-ASCII");
 }
 
-void search_refuse_charset(struct session *s) {
-    session_no(s, "[BADCHARSET (UTF-8 US-ASCII)] Unsupported charset");
-}
+void search_refuse_charset(struct session *s) { session_no(s, "[BADCHARSET (UTF-8 US-ASCII)] Unsupported charset"); }

@@ -13,8 +13,7 @@ struct thread_job {
 static const struct {
     const char *name;
     enum thread_algorithm algorithm;
-} algorithms[] = {
-    {"ORDEREDSUBJECT", THREAD_ORDERED_SUBJECT}, {"REFERENCES", THREAD_REFERENCES}, {"REFS", THREAD_REFS}};
+} algorithms[] = {{"ORDEREDSUBJECT", THREAD_ORDERED_SUBJECT}, {"REFERENCES", THREAD_REFERENCES}, {"REFS", THREAD_REFS}};
 enum { ALGORITHMS = sizeof algorithms / sizeof *algorithms };
 
 static void on_found(struct session *s, struct search_run *run, const struct mailbox_record *r, struct slice header) {

@@ -12,15 +12,10 @@
 static const struct {
     const char *name;
     enum sort_by by;
-} criteria[] = {{"ARRIVAL", SORT_ARRIVAL},
-                {"SIZE", SORT_SIZE},
-                {"DATE", SORT_DATE},
-                {"SUBJECT", SORT_SUBJECT},
-                {"FROM", SORT_FROM},
-                {"TO", SORT_TO},
-                {"CC", SORT_CC},
-                {"DISPLAYFROM", SORT_DISPLAY_FROM},
-                {"DISPLAYTO", SORT_DISPLAY_TO}};
+} criteria[] = {
+    {"ARRIVAL", SORT_ARRIVAL},     {"SIZE", SORT_SIZE}, {"DATE", SORT_DATE}, {"SUBJECT", SORT_SUBJECT},
+    {"FROM", SORT_FROM},           {"TO", SORT_TO},     {"CC", SORT_CC},     {"DISPLAYFROM", SORT_DISPLAY_FROM},
+    {"DISPLAYTO", SORT_DISPLAY_TO}};
 enum { CRITERIA = sizeof criteria / sizeof *criteria };
 
 const char *sort_parse_program(struct parser *p, struct sort_program *program) {

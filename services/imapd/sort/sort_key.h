@@ -33,7 +33,7 @@ struct sort_entry {
     struct sort_value {
         int64_t number;
         struct slice bytes;
-    } * values;
+    } *values;
 };
 
 /* "(REVERSE DATE SUBJECT)". NULL, or the reason of a BAD. */

@@ -134,12 +134,12 @@ static int by_place(const void *left, const void *right, void *ctx) {
     size_t above_a = a->parent ? a->parent->order + 1 : 0, above_b = b->parent ? b->parent->order + 1 : 0;
     if (above_a != above_b) return above_a < above_b ? -1 : 1;
     bool arrival = f->algorithm == THREAD_REFS;
-    int64_t x = !a->parent      ? date_of(f, a)
-                : a->message    ? (arrival ? a->message->arrival : a->message->sent)
-                                : 0,
-            y = !b->parent      ? date_of(f, b)
-                : b->message    ? (arrival ? b->message->arrival : b->message->sent)
-                                : 0;
+    int64_t x = !a->parent   ? date_of(f, a)
+                : a->message ? (arrival ? a->message->arrival : a->message->sent)
+                             : 0,
+            y = !b->parent   ? date_of(f, b)
+                : b->message ? (arrival ? b->message->arrival : b->message->sent)
+                             : 0;
     if (x != y) return x < y ? -1 : 1;
     size_t at_a = a->message || !a->child_count ? a->order : a->children[0]->order,
            at_b = b->message || !b->child_count ? b->order : b->children[0]->order;

@@ -15,11 +15,11 @@ enum thread_algorithm {
 };
 
 struct thread_message {
-    uint32_t number;      /* as it is written: uid or sequence number */
+    uint32_t number;       /* as it is written: uid or sequence number */
     int64_t sent, arrival; /* sent date (RFC 5256 §2.2) and INTERNALDATE */
-    struct slice subject; /* base subject in the form for comparison (casemap.h) */
-    bool reply;           /* or forward */
-    struct slice id;      /* normalized Message-ID, empty: none */
+    struct slice subject;  /* base subject in the form for comparison (casemap.h) */
+    bool reply;            /* or forward */
+    struct slice id;       /* normalized Message-ID, empty: none */
     size_t reference_count;
     struct slice *references; /* normalized, from the oldest ancestor to the parent */
 };

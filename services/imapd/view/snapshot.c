@@ -21,6 +21,7 @@ struct snapshot {
     struct snapshot_viewer *viewers;
     int watchers;
     struct version *now;
+    uint32_t recent;
     bool looking;
     bool stale; /* since the beginning of the last look, an event arrived */
     bool gone;
@@ -132,7 +133,7 @@ static void on_sync(void *ctx, int error, const struct mailbox_folder *folder, b
     } else {
         s->stale = true; /* the clock looks again */
     }
-    while (waiting) { /* viewers may leave meanwhile: s->looking keeps s */
+    while (waiting) {                               /* viewers may leave meanwhile: s->looking keeps s */
         struct snapshot_look *next = waiting->next; /* done may free it */
         waiting->done(waiting->ctx, error);
         waiting = next;
@@ -262,6 +263,12 @@ bool snapshot_is_gone(const struct snapshot *s) { return s->gone; }
 struct slice snapshot_name(const struct snapshot *s) { return slice_of(s->name ? s->name : ""); }
 struct slice snapshot_owner(const struct snapshot *s) { return slice_of(s->owner); }
 uint32_t snapshot_folder(const struct snapshot *s) { return s->folder_id; }
+
+uint32_t snapshot_recent(const struct snapshot *s) { return s->recent; }
+
+void snapshot_set_recent(struct snapshot *s, uint32_t bound) {
+    if (bound > s->recent) s->recent = bound;
+}
 
 /* Whether changes with these modseqs, all of one viewer, are all that happened after the known
  * state: then this state is known to be the store's. */

@@ -57,6 +57,11 @@ struct slice snapshot_name(const struct snapshot *s);
 struct slice snapshot_owner(const struct snapshot *s);
 uint32_t snapshot_folder(const struct snapshot *s);
 
+/* The bound below which no message is recent for a further session (mailbox_recent), as far as this
+ * worker knows; 0: it does not. */
+uint32_t snapshot_recent(const struct snapshot *s);
+void snapshot_set_recent(struct snapshot *s, uint32_t bound);
+
 /* The results of a viewer's own changes, in ascending order of uids, so that they need not be read
  * again: the present records, or removed uids, the last of them with this modseq. */
 void snapshot_learn_records(struct snapshot *s, size_t count, const struct mailbox_record records[]);

@@ -27,6 +27,13 @@ void write_flags(struct session *s, uint64_t flags) {
     buf_add_char(&s->out, ')');
 }
 
+void write_flags_of(struct session *s, const struct mailbox_record *r) {
+    buf_add_str(&s->out, "FLAGS (");
+    if (view_is_recent(&s->view, r->uid)) buf_add_str(&s->out, r->flags ? "\\Recent " : "\\Recent");
+    write_flag_names(s, r->flags);
+    buf_add_char(&s->out, ')');
+}
+
 void publish_changed(struct session *s, uint32_t folder, uint64_t modseq, const char *kind) {
     json_t *data = json_pack("{s:s, s:I, s:I, s:s}", "user", s->user->id, "folder", (json_int_t)folder, "modseq",
                              (json_int_t)modseq, "kind", kind);
@@ -75,7 +82,7 @@ void session_unselect(struct session *s) {
 
 static void write_flags_fetch(struct session *s, size_t sequence, const struct mailbox_record *r) {
     session_untagged(s, "%zu FETCH (UID %u ", sequence, r->uid);
-    write_flags(s, r->flags);
+    write_flags_of(s, r);
     if (s->condstore) buf_printf(&s->out, " MODSEQ (%llu)", (unsigned long long)r->modseq);
     buf_add_str(&s->out, ")\r\n");
 }
@@ -103,6 +110,9 @@ static void begin(struct session *s, struct telling *t) {
     t->from = version_hold(s->view.told);
     t->to = version_hold(snapshot_now(s->view.viewer.snapshot));
     t->difference = (struct difference){.told = t->from, .now = t->to};
+}
+
+static void write_beginning(struct session *s, const struct telling *t) {
     if (t->expunges && s->qresync) tell_vanished(s, t);
     if (t->to->keywords != t->from->keywords) {
         view_tell_keywords(&s->view, t->to->keywords);
@@ -124,10 +134,14 @@ static void tell_one(struct session *s, struct telling *t) {
     }
 }
 
+void tell_exists(struct session *s) {
+    session_untagged(s, "%zu EXISTS\r\n", s->view.count);
+    if (!s->rev2) session_untagged(s, "%zu RECENT\r\n", view_count_recent(&s->view));
+}
+
 static bool tell_step(struct session *s) {
     struct telling *t = s->telling;
     size_t work = LIMIT_STEP_RECORDS;
-    if (!t->from) begin(s, t);
     while (s->out.n < LIMIT_STEP_OUTPUT && difference_next(&t->difference, &work)) tell_one(s, t);
     return s->out.n < LIMIT_STEP_OUTPUT && work;
 }
@@ -141,8 +155,7 @@ static void tell_end(struct session *s) {
     bool more = s->view.count > before;
     /* Some clients expect new mail to be told only in IDLE: what came with the response to another
      * command is told again there. */
-    if (more || (s->idling && view_last_uid(&s->view) > s->exists_heard_uid))
-        session_untagged(s, "%zu EXISTS\r\n", s->view.count);
+    if (more || (s->idling && view_last_uid(&s->view) > s->exists_heard_uid)) tell_exists(s);
     if (s->idling) s->exists_heard_uid = view_last_uid(&s->view);
     if (s->idling && s->out.n) s->idle_told_us = clock_monotonic_us();
     telling_free(s);
@@ -168,6 +181,11 @@ static void folder_gone(struct session *s, void (*after)(struct session *s)) {
     if (after) after(s);
 }
 
+static void write_difference(struct session *s) {
+    write_beginning(s, s->telling);
+    session_steps(s, tell_step, tell_end);
+}
+
 static void tell(struct session *s) {
     struct telling *t = s->telling;
     struct snapshot *snapshot = s->view.viewer.snapshot;
@@ -175,7 +193,8 @@ static void tell(struct session *s) {
         folder_gone(s, t->after);
         return;
     }
-    session_steps(s, tell_step, tell_end);
+    begin(s, t);
+    session_take_recent(s, t->to, view_last_uid(&s->view), write_difference);
 }
 
 /* If the store is not available, changes are told later. */

@@ -127,8 +127,9 @@ static void add_changed(struct builder *b, const struct version *before, bool ex
         uint32_t first = c->records[0].uid, last = last_of(c);
         while (next < count && records[next].uid < first) next++;
         while (removed < gone_count && gone[removed] < first) removed++;
-        bool touched = (next < count && records[next].uid <= last) || (removed < gone_count && gone[removed] <= last) ||
-                       (extend && p + 1 == before->part_count && c->count < CHUNK && count && records[count - 1].uid > last);
+        bool touched =
+            (next < count && records[next].uid <= last) || (removed < gone_count && gone[removed] <= last) ||
+            (extend && p + 1 == before->part_count && c->count < CHUNK && count && records[count - 1].uid > last);
         if (!touched) {
             add_shared(b, c);
             continue;
@@ -151,8 +152,8 @@ struct version *version_after(const struct version *before, const struct mailbox
                               size_t count, const struct mailbox_record records[], size_t vanished_count,
                               const uint32_t vanished[]) {
     struct builder *b = builder_create();
-    struct keywords *keywords = before && keywords_are(before->keywords, folder) ? keywords_hold(before->keywords)
-                                                                                  : keywords_create(folder);
+    struct keywords *keywords =
+        before && keywords_are(before->keywords, folder) ? keywords_hold(before->keywords) : keywords_create(folder);
     if (full || !before)
         for (size_t i = 0; i < count; i++) add_record(b, &records[i]);
     else
@@ -216,8 +217,7 @@ struct version *version_merge(struct version *told, struct version *now, bool ke
         if (both) advance(told, &t);
         advance(now, &n);
     }
-    struct version *merged =
-        build(b, now->uidvalidity, now->uidnext, now->modseq, keywords_hold(now->keywords));
+    struct version *merged = build(b, now->uidvalidity, now->uidnext, now->modseq, keywords_hold(now->keywords));
     merged->own = true;
     if (differs) return merged;
     version_release(merged);

@@ -29,6 +29,7 @@ void view_open(struct view *v, bool read_only) {
 void view_close(struct view *v) {
     snapshot_leave(&v->viewer);
     version_release(v->told);
+    free(v->recent);
     free(v->fetched);
     *v = (struct view){0};
 }
@@ -70,9 +71,35 @@ void view_learn(struct view *v, size_t count, const struct mailbox_record record
     qsort(known, n, sizeof *known, by_uid);
     if (n) {
         snapshot_learn_records(s, n, known);
-        view_tell(v, shared ? version_hold(snapshot_now(s)) : version_with_records(v->told, true, v->told->modseq, n, known));
+        view_tell(v, shared ? version_hold(snapshot_now(s))
+                            : version_with_records(v->told, true, v->told->modseq, n, known));
     }
     free(known);
+}
+
+void view_note_recent(struct view *v, uint32_t first, uint32_t last) {
+    if (first > last) return;
+    if (v->recent_count && v->recent[v->recent_count - 1].last + 1 == first) {
+        v->recent[v->recent_count - 1].last = last;
+        return;
+    }
+    if (!v->recent) v->recent = memory_alloc(LIMIT_RECENT_RANGES * sizeof *v->recent);
+    if (v->recent_count == LIMIT_RECENT_RANGES)
+        memmove(v->recent, v->recent + 1, --v->recent_count * sizeof *v->recent);
+    v->recent[v->recent_count++] = (struct range){first, last};
+}
+
+bool view_is_recent(const struct view *v, uint32_t uid) {
+    for (size_t i = v->recent_count; i > 0 && v->recent[i - 1].last >= uid; i--)
+        if (v->recent[i - 1].first <= uid) return true;
+    return false;
+}
+
+size_t view_count_recent(const struct view *v) {
+    size_t n = 0;
+    for (size_t i = 0; i < v->recent_count; i++)
+        n += view_lower(v, v->recent[i].last + 1) - view_lower(v, v->recent[i].first);
+    return n;
 }
 
 bool view_mark_fetched(struct view *v, uint32_t uid) {

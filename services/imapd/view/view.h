@@ -19,7 +19,10 @@ struct view {
     char *const *keywords;
 
     struct snapshot_viewer viewer; /* of the copy that the worker's sessions share */
-    struct range *fetched;         /* uids of the messages whose bodies were read in this session */
+    /* uids of messages that are recent (\Recent of RFC 3501): the last LIMIT_RECENT_RANGES ranges */
+    struct range *recent;
+    size_t recent_count;
+    struct range *fetched; /* uids of the messages whose bodies were read in this session */
     size_t fetched_count, fetched_room;
 };
 
@@ -55,6 +58,10 @@ static inline bool view_knows_flags(const struct view *v, uint64_t flags) {
 /* The records after a change by this session, of which its client is told now. Those with unknown
  * keywords are left for the next look. */
 void view_learn(struct view *v, size_t count, const struct mailbox_record records[]);
+/* Messages with these uids are recent in this session; first is above those noted before. */
+void view_note_recent(struct view *v, uint32_t first, uint32_t last);
+bool view_is_recent(const struct view *v, uint32_t uid);
+size_t view_count_recent(const struct view *v);
 /* Notes that the message's body was read. False when it was before, or when too many separate
  * messages are noted (LIMIT_FETCHED_RANGES). */
 bool view_mark_fetched(struct view *v, uint32_t uid);

@@ -6,7 +6,7 @@
 #include "libcommon/trust/transport/mta_sts.h"
 #include "services/verifier/check/check_judge.h"
 #include "services/verifier/dns/address.h"
-#include "services/verifier/zone/records_private.h"
+#include "services/verifier/zone/record_list.h"
 
 static bool contains(struct check_texts list, const char *text) {
     for (size_t i = 0; i < list.n; i++)

@@ -10,7 +10,7 @@
 #include "services/verifier/dns/lookup.h"
 #include "services/verifier/zone/domain_records.h"
 #include "services/verifier/zone/publish.h"
-#include "services/verifier/zone/records_private.h"
+#include "services/verifier/zone/record_list.h"
 
 enum { DS_MAX = 16, FINDINGS_MAX = RECORDS_MAX + 24, OUTGOING_MAX = 16, HTTPS_PORT = 443, CHECK_SPF_MS = 25000 };
 

@@ -8,16 +8,6 @@
 #include "libcommon/mail/domain.h"
 #include "services/verifier/zone/publish_private.h"
 
-static void next_task(struct publisher *p) {
-    if (p->busy || p->closing || !p->first) return;
-    struct publish_task *t = p->first;
-    p->first = t->next;
-    if (!p->first) p->last = &p->first;
-    t->next = NULL;
-    p->busy = true;
-    publish_job_start(p, t);
-}
-
 static void add_task(struct publisher *p, enum publish_kind kind, const char *domain) {
     for (struct publish_task *t = p->first; t; t = t->next) {
         if (strcmp(t->domain, domain) != 0) continue;
@@ -41,7 +31,9 @@ static void try_again_later(struct publisher *p) {
     if (!event_pending(p->again, EV_TIMEOUT, NULL)) event_add(p->again, &delay);
 }
 
-void publish_finished(struct publisher *p, struct publish_task *task, enum publish_end end, const json_t *gone) {
+static void next_task(struct publisher *p);
+
+static void on_finished(struct publisher *p, struct publish_task *task, enum publish_end end, const json_t *gone) {
     size_t i;
     const json_t *zone;
     p->busy = false;
@@ -61,10 +53,14 @@ void publish_finished(struct publisher *p, struct publish_task *task, enum publi
     if (end != PUBLISH_PAUSE) next_task(p);
 }
 
-bool publish_is_hosted(const struct publisher *p, const char *name) {
-    for (const char *at = name; at; at = strchr(at, '.') ? strchr(at, '.') + 1 : NULL)
-        if (json_object_get(p->hosted, at)) return true;
-    return false;
+static void next_task(struct publisher *p) {
+    if (p->busy || p->closing || !p->first) return;
+    struct publish_task *t = p->first;
+    p->first = t->next;
+    if (!p->first) p->last = &p->first;
+    t->next = NULL;
+    p->busy = true;
+    publish_job_start(p, t, on_finished);
 }
 
 /* the list of domains */

@@ -9,6 +9,7 @@
 #include "libcommon/base/member.h"
 #include "libcommon/store/domain_note.h"
 #include "services/verifier/zone/publish_private.h"
+#include "services/verifier/zone/record_list.h"
 
 static struct metric published =
     METRIC_COUNTER("postbus_verifier_dns_rrsets_published_total", "RRsets written to the authoritative DNS server");
@@ -21,6 +22,7 @@ enum { ASK_TIMEOUT_MS = 5000 };
 struct job {
     struct publisher *publisher;
     struct publish_task *task;
+    publish_finished_fn *finished;
     struct arena *arena;
     struct domain_records *made; /* PUBLISH_ZONE */
     struct record_set wanted;    /* the records of made, without those outside of all hosted
@@ -39,12 +41,13 @@ struct job {
 static void finish(struct job *j, enum publish_end end, const json_t *gone) {
     struct publisher *p = j->publisher;
     struct publish_task *task = j->task;
+    publish_finished_fn *finished = j->finished;
     domain_records_destroy(j->made);
     json_decref(j->catalog);
     buf_free(&j->left_out);
     arena_destroy(j->arena);
     free(j);
-    publish_finished(p, task, end, gone);
+    finished(p, task, end, gone);
 }
 
 static void finish_failed(struct job *j, enum publish_end end, const char *reason) {
@@ -204,6 +207,13 @@ static void on_former(void *ctx, int error, struct slice text) {
 
 static void get_former(struct job *j) { domain_note_read(store(j), NOTE_PUBLISHED, j->task->domain, on_former, j); }
 
+/* Whether a hosted domain has this name, or is above it. */
+static bool is_hosted(const struct publisher *p, const char *name) {
+    for (const char *at = name; at; at = strchr(at, '.') ? strchr(at, '.') + 1 : NULL)
+        if (json_object_get(p->hosted, at)) return true;
+    return false;
+}
+
 /* Records outside of the domain are published in their own domain if that is hosted here too;
  * otherwise its owner must publish them. */
 static void choose_wanted(struct job *j) {
@@ -211,8 +221,7 @@ static void choose_wanted(struct job *j) {
     j->wanted.records = records;
     for (size_t i = 0; i < j->made->n; i++) {
         const struct dns_record *r = &j->made->records[i];
-        if (record_is_inside(r->name, j->task->domain) || publish_is_hosted(j->publisher, r->name))
-            records[j->wanted.n++] = *r;
+        if (record_is_inside(r->name, j->task->domain) || is_hosted(j->publisher, r->name)) records[j->wanted.n++] = *r;
     }
 }
 
@@ -255,10 +264,11 @@ static void on_records(void *ctx, struct domain_records *made, const char *code)
     }
 }
 
-void publish_job_start(struct publisher *p, struct publish_task *task) {
+void publish_job_start(struct publisher *p, struct publish_task *task, publish_finished_fn *finished) {
     struct job *j = memory_alloc(sizeof *j);
     j->publisher = p;
     j->task = task;
+    j->finished = finished;
     j->arena = arena_create();
     j->servers = &p->servers;
     if (task->kind == PUBLISH_CLEAN) {

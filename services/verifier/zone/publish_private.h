@@ -33,8 +33,6 @@ struct publisher {
     struct domain_list list;
 };
 
-/* Begins a task and takes ownership of it. publish_finished is called at its end. */
-void publish_job_start(struct publisher *p, struct publish_task *task);
 enum publish_end {
     PUBLISH_DONE,
     PUBLISH_AGAIN, /* this task failed and is tried again later */
@@ -42,8 +40,9 @@ enum publish_end {
                       would fail too */
 };
 /* gone: zones that PUBLISH_CLEAN found, or NULL. */
-void publish_finished(struct publisher *p, struct publish_task *task, enum publish_end end, const json_t *gone);
-/* Whether a hosted domain has this name, or is above it. */
-bool publish_is_hosted(const struct publisher *p, const char *name);
+typedef void publish_finished_fn(struct publisher *p, struct publish_task *task, enum publish_end end,
+                                 const json_t *gone);
+/* publish_job.c: begins a task; `finished` gets it back at its end. */
+void publish_job_start(struct publisher *p, struct publish_task *task, publish_finished_fn *finished);
 
 #endif

@@ -54,7 +54,4 @@ size_t records_make(struct arena *arena, const struct records_input *in, struct 
  * are read again each time. */
 void records_settings(struct arena *arena, struct verifier *v, const json_t *own, struct records_input *in);
 
-/* Whether name is domain or below it. */
-bool record_is_inside(const char *name, const char *domain);
-
 #endif

@@ -1,5 +1,5 @@
 /* The site's own hosts, in the zone of their names: addresses, SPF of their names, TLSA. */
-#include "services/verifier/zone/records_private.h"
+#include "services/verifier/zone/record_list.h"
 
 static void add_addresses(struct record_list *l, const char *name, const char *addresses, const char *purpose) {
     struct slice left = slice_of(addresses);

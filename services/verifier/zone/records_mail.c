@@ -1,5 +1,5 @@
 /* Records for a domain's incoming and outgoing mail, and for the mail clients of its users. */
-#include "services/verifier/zone/records_private.h"
+#include "services/verifier/zone/record_list.h"
 
 enum { SPF_BYTES_MAX = 400 };
 

@@ -1,7 +1,7 @@
 /* The policies of a domain for authentication of its mail, and its addresses for reports. */
 #include <openssl/sha.h>
 
-#include "services/verifier/zone/records_private.h"
+#include "services/verifier/zone/record_list.h"
 
 static void add_dkim(struct record_list *l, const struct records_input *in) {
     for (size_t i = 0; in->keys && i < in->keys->count; i++) {

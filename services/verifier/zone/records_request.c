@@ -7,6 +7,7 @@
 #include "libcommon/mail/domain.h"
 #include "services/verifier/zone/domain_records.h"
 #include "services/verifier/zone/publish.h"
+#include "services/verifier/zone/record_list.h"
 
 struct request {
     struct verifier *verifier;

@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 #include "libcommon/base/config.h"
-#include "services/verifier/zone/records_private.h"
+#include "services/verifier/zone/record_list.h"
 
 /* SHA-256 of the certificate's public key for TLSA 3 1 1 (RFC 6698 §2.1), in hex; "" when the file
  * cannot be read. */

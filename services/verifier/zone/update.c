@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "services/verifier/zone/catalog.h"
+#include "services/verifier/zone/record_list.h"
 
 /* One publication on one server. */
 struct work {

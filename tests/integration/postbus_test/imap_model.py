@@ -9,6 +9,8 @@ What is checked:
   - what QRESYNC replays after a cut leads from the client's old state to the present one (RFC 7162 §3.2.5);
   - commands of several clients at once lead to one state, the same on both servers.
 """
+import os
+import pathlib
 import random
 import re
 import select
@@ -52,6 +54,7 @@ class Message:
 
     def __init__(self, uid=None, flags=None, modseq=None):
         self.uid, self.flags, self.modseq = uid, flags, modseq
+        self.past = set()  # in the model: the flags it had before
 
 
 class Client:
@@ -78,7 +81,13 @@ class Client:
         if words:
             self.do("ENABLE " + " ".join(words))
 
+    def note(self, text):
+        self.log.append(text)
+        self.model.history.append(f"{self.model.step} {self.name} {self.folder}: {text}")
+
     def wrong(self, what):
+        if path := os.environ.get("POSTBUS_MODEL_LOG"):
+            pathlib.Path(path).write_text("\n".join(self.model.history))
         raise Wrong(f"seed {self.model.seed}, step {self.model.step}, client {self.name} in {self.folder}: {what}\n" + "\n".join(self.log[-40:]))
 
     def more(self):
@@ -103,7 +112,7 @@ class Client:
                 self.more()
             self.buffer = self.buffer[size:]
         text = text.decode()
-        self.log.append("S: " + text)
+        self.note("S: " + text)
         return text
 
     def send(self, command):
@@ -112,7 +121,7 @@ class Client:
         self.expunges = word not in ("FETCH", "STORE", "SEARCH")
         self.running = command
         self.results = []
-        self.log.append(f"C: {self.tag} {command}")
+        self.note(f"C: {self.tag} {command}")
         self.sock.sendall(f"{self.tag} {command}\r\n".encode())
 
     def finish(self):
@@ -175,9 +184,10 @@ class Client:
                 del self.messages[known[0]]
             return
         self.may_expunge()
-        last = max((m.uid for m in self.messages if m.uid), default=0)
-        if not known and uid > last:
-            known = [i for i, m in enumerate(self.messages) if m.uid is None][:1]
+        if not known:  # one of those whose uid it was not told, between the neighbours of this uid
+            after = max((i for i, m in enumerate(self.messages) if m.uid and m.uid < uid), default=-1)
+            before = min((i for i, m in enumerate(self.messages) if m.uid and m.uid > uid), default=len(self.messages))
+            known = [i for i in range(after + 1, before) if self.messages[i].uid is None]
         if not known:
             self.wrong(f"VANISHED {uid}, which the client does not know")
         del self.messages[known[0]]
@@ -228,9 +238,10 @@ class Client:
 
     def listen(self, seconds):
         """In IDLE: hears what there is within this time."""
-        if b"\r\n" not in self.buffer and not self.sock.pending() and not select.select([self.sock], [], [], seconds)[0]:
-            return
-        self.more()
+        if b"\r\n" not in self.buffer:
+            if not self.sock.pending() and not select.select([self.sock], [], [], seconds)[0]:
+                return
+            self.more()
         while b"\r\n" in self.buffer:
             self.hear(self.line())
 
@@ -255,6 +266,7 @@ class Model:
         self.random = random.Random(seed)
         random.seed(seed)
         self.step = 0
+        self.history = []  # of all clients
         self.counts = {}
         self.folders = {}  # name: {uid: Message}
         self.observers = []
@@ -271,7 +283,10 @@ class Model:
             seen = [observer.read(name) for observer in self.observers]
             if seen[0] != seen[1]:
                 self.observers[0].wrong(f"the two servers differ in {name}: {seen}")
-            self.folders[name] = {uid: Message(uid, flags, modseq) for uid, flags, modseq in seen[0]}
+            old, self.folders[name] = self.folders.get(name, {}), {}
+            for uid, flags, modseq in seen[0]:
+                m = self.folders[name][uid] = Message(uid, flags, modseq)
+                m.past = old[uid].past | {old[uid].flags} if uid in old else m.past
 
     def compare_truth(self):
         """The model against what new sessions see; takes the mod-sequences, which only the server knows."""
@@ -323,7 +338,7 @@ class Model:
             return
         client.idle = None
         client.expunges = True
-        client.log.append("C: DONE")
+        client.note("C: DONE")
         client.sock.sendall(b"DONE\r\n")
         client.finish()
         self.expect_same(client, "DONE")
@@ -414,7 +429,7 @@ class Model:
             modifier = f" (CHANGEDSINCE {max([m.modseq or 1 for m in client.messages])})"
         client.do(f"{'UID ' * by_uid}FETCH {text} (UID FLAGS{' MODSEQ' * client.condstore}){modifier}")
         for m in client.messages:
-            if m.uid in before and m.uid in truth and m.flags not in (before[m.uid], truth[m.uid].flags):
+            if m.uid in before and m.uid in truth and m.flags not in {before[m.uid], truth[m.uid].flags} | truth[m.uid].past:  # news may be late, but not invented
                 client.wrong(f"FETCH tells {sorted(m.flags)} of uid {m.uid}, it has {sorted(truth[m.uid].flags)}")
 
     def read(self, client):
@@ -423,6 +438,7 @@ class Model:
             return
         chosen, by_uid, text = some
         uids = [client.messages[i].uid for i in chosen]
+        believed = {client.messages[i].uid for i in chosen if "\\Seen" in (client.messages[i].flags or ())}
         answer = client.do(f"{'UID ' * by_uid}FETCH {text} (BODY[TEXT] UID)", expect=None)
         gone = [u for u in uids if u not in self.truth(client)]
         if not answer.startswith("OK") and not (gone and not by_uid):
@@ -430,12 +446,15 @@ class Model:
         if client.read_only:
             return
         for uid in uids:
-            if uid in self.truth(client):
+            if uid in self.truth(client) and uid not in believed:
                 self.change(client, uid, self.truth(client)[uid].flags | {"\\Seen"})
+        if any(uid in self.truth(client) and "\\Seen" not in self.truth(client)[uid].flags for uid in believed):
+            self.read_truth()  # it was seen when the client last heard of it: whether it is set again is open
 
     def change(self, client, uid, flags):
         m = self.truth(client)[uid]
         if m.flags != frozenset(flags):
+            m.past.add(m.flags)
             m.flags, m.modseq = frozenset(flags), None
 
     def store(self, client):

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "libcommon/outbox/envelope.h"
+#include "libcommon/codec/envelope.h"
 #include "services/delivery/destination/window.h"
 #include "services/delivery/limits.h"
 #include "services/delivery/report/dsn.h"

@@ -43,7 +43,10 @@ static void base_subjects(void **state) {
         {" Regarding: hello", "Regarding: hello", false},
         {" hello\r\n\tworld", "hello world", false},
         {" hello \t  world  ", "hello world", false},
-        {" =?utf-8?q?Re=3A_gr=C3=BC=C3=9Fe?=", "gr\xc3\xbc\xc3\x9f" "e", true},
+        {" =?utf-8?q?Re=3A_gr=C3=BC=C3=9Fe?=",
+         "gr\xc3\xbc\xc3\x9f"
+         "e",
+         true},
         {" [b[l]ob] x", "[b[l]ob] x", false}, /* BLOBCHAR has no bracket */
         {"", "", false},
         {" Re:", "", true},
@@ -67,7 +70,10 @@ static void casemap_is_title_case_and_decomposed(void **state) {
         {"K\xc3\xa4se", "KA\xcc\x88SE"},
         {"\xc7\x86", "D\x7a\xcc\x8c"}, /* U+01C6: its title case U+01C5 decomposes to "D", "z", caron */
         {"\xc3\x9f", "\xc3\x9f"},      /* sharp s has no simple title case */
-        {"a\xff" "b", "A\xef\xbf\xbd" "B"},
+        {"a\xff"
+         "b",
+         "A\xef\xbf\xbd"
+         "B"},
         {"\xef\xac\x81", "fi"}, /* compatibility decomposition of the ligature */
     };
     (void)state;
@@ -92,7 +98,9 @@ static void sort_values_of_addresses(void **state) {
     } cases[] = {
         {"From: \"Ann B\" <ann@x.test>, c@x.test\r\n", "FROM", "ANN"},
         {"From: \"Ann B\" <ann@x.test>\r\n", "DISPLAYFROM", "ANN B"},
-        {"From: =?utf-8?q?Z=C3=B6e?= <z@x.test>\r\n", "DISPLAYFROM", "ZO\xcc\x88" "E"},
+        {"From: =?utf-8?q?Z=C3=B6e?= <z@x.test>\r\n", "DISPLAYFROM",
+         "ZO\xcc\x88"
+         "E"},
         {"From: ann@x.test\r\n", "DISPLAYFROM", "ANN@X.TEST"},
         {"To: Friends: a@x.test;\r\n", "TO", "FRIENDS"},
         {"To: Friends: a@x.test;\r\n", "DISPLAYTO", "FRIENDS"},
@@ -120,9 +128,14 @@ static void sort_programs(void **state) {
         const char *program;
         bool valid;
     } cases[] = {
-        {"(SUBJECT)", true},       {"(REVERSE DATE subject)", true}, {"()", false},
-        {"SUBJECT", false},        {"(REVERSE)", false},             {"(COLOUR)", false},
-        {"(SUBJECT ARRIVAL", false}, {"(REVERSE REVERSE DATE)", false},
+        {"(SUBJECT)", true},
+        {"(REVERSE DATE subject)", true},
+        {"()", false},
+        {"SUBJECT", false},
+        {"(REVERSE)", false},
+        {"(COLOUR)", false},
+        {"(SUBJECT ARRIVAL", false},
+        {"(REVERSE REVERSE DATE)", false},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -142,9 +155,9 @@ static void partial_ranges(void **state) {
         size_t n, from, count;
         bool valid;
     } cases[] = {
-        {"1:3", 5, 0, 3, true},   {"3:1", 5, 0, 3, true},  {"4:9", 5, 3, 2, true},   {"6:9", 5, 0, 0, true},
+        {"1:3", 5, 0, 3, true},   {"3:1", 5, 0, 3, true},   {"4:9", 5, 3, 2, true},   {"6:9", 5, 0, 0, true},
         {"-1:-2", 5, 3, 2, true}, {"-2:-1", 5, 3, 2, true}, {"-4:-9", 5, 0, 2, true}, {"-6:-7", 5, 0, 0, true},
-        {"1:1", 0, 0, 0, true},   {"0:1", 5, 0, 0, false}, {"-1:2", 5, 0, 0, false}, {"1:-2", 5, 0, 0, false},
+        {"1:1", 0, 0, 0, true},   {"0:1", 5, 0, 0, false},  {"-1:2", 5, 0, 0, false}, {"1:-2", 5, 0, 0, false},
         {"1", 5, 0, 0, false},    {"1:*", 5, 0, 0, false},
     };
     (void)state;
@@ -201,7 +214,8 @@ static void threads_are(enum thread_algorithm algorithm, const char *const messa
         char id[40], parents[200], subject[40];
         struct buf header = {0};
         assert_int_equal(sscanf(messages[count], "%39s %199s %39[^\n]", id, parents, subject), 3);
-        buf_printf(&header, "Subject: %s\r\nMessage-ID: <%s@x>\r\nReferences:", strcmp(subject, "-") ? subject : "", id);
+        buf_printf(&header, "Subject: %s\r\nMessage-ID: <%s@x>\r\nReferences:", strcmp(subject, "-") ? subject : "",
+                   id);
         for (char *at = strtok(parents, ","); at; at = strtok(NULL, ","))
             if (strcmp(at, "-") != 0) buf_printf(&header, " <%s@x>", at);
         buf_add_str(&header, "\r\n");

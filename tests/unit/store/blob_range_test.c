@@ -53,8 +53,9 @@ static int write_message(const char *id, size_t n) {
 }
 
 static void every_size_is_read_whole_and_by_range(void **state) {
-    static const size_t sizes[] = {0,    1,         4000,          PIECE - 1,    PIECE, PIECE + 1, 2 * PIECE, 2 * PIECE + 1,
-                                   SIZE, 5 * PIECE, 65 * PIECE - 1, 128 * PIECE + 7};
+    static const size_t sizes[] = {0,     1,         4000,           PIECE - 1,
+                                   PIECE, PIECE + 1, 2 * PIECE,      2 * PIECE + 1,
+                                   SIZE,  5 * PIECE, 65 * PIECE - 1, 128 * PIECE + 7};
     (void)state;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         char id[16];
@@ -106,8 +107,9 @@ static void a_body_of_one_frame_is_readable(void **state) {
     size_t packed = ZSTD_compress(frame, room, message, n, 1);
     char number[16];
     snprintf(number, sizeof number, "%zu", n);
-    struct slice command[] = {SLICE("HSET"), SLICE("b:{O}"), SLICE("n"), slice_of(number), SLICE("z"),
-                              slice_make(frame, packed), SLICE("r:q"), SLICE("1")};
+    struct slice command[] = {SLICE("HSET"),    SLICE("b:{O}"), SLICE("n"),
+                              slice_of(number), SLICE("z"),     slice_make(frame, packed),
+                              SLICE("r:q"),     SLICE("1")};
     answered = false;
     redis_command(ground.redis, on_ground_reply, NULL, 8, command);
     ground_wait();
@@ -225,9 +227,10 @@ static void only_what_we_write_is_a_layout(void **state) {
     static const struct {
         const char *n, *s;
         int result;
-    } rows[] = {{"0", "", 0},         {"100", "", 0},           {"100000", "65536", 0}, {"100000", "65536 7", 0}, {"", "", -1},
-                {"-1", "", -1},       {"1x", "", -1},           {"999999999", "", -1},  {"10", "0", -1},          {"10", "65537", -1},
-                {"10", "65536 11", -1}, {"10", "65536 ", -1}, {"10", " 3", -1}};
+    } rows[] = {{"0", "", 0},    {"100", "", 0},      {"100000", "65536", 0}, {"100000", "65536 7", 0},
+                {"", "", -1},    {"-1", "", -1},      {"1x", "", -1},         {"999999999", "", -1},
+                {"10", "0", -1}, {"10", "65537", -1}, {"10", "65536 11", -1}, {"10", "65536 ", -1},
+                {"10", " 3", -1}};
     struct block_layout layout;
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)

@@ -9,7 +9,7 @@
 #include "libcommon/base/arena.h"
 #include "services/verifier/check/check_judge.h"
 #include "services/verifier/zone/publish.h"
-#include "services/verifier/zone/records_private.h"
+#include "services/verifier/zone/record_list.h"
 
 static struct records_input plain(void) {
     return (struct records_input){.domain = "example.org",
