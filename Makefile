@@ -11,7 +11,7 @@ JOBS ?= $(shell nproc)
 # the toolchain, on this source tree, at the path that the image's compile stage uses
 IN = docker run --rm --init -v $(CURDIR):/src -w /src -e HOME=/tmp postbus/toolchain
 
-.PHONY: help docker base toolchain build images up down demo demo-down test check fuzz imap-model bench bench-verify chaos k8s-test clean unit integration e2e
+.PHONY: help docker base toolchain build images up down demo demo-down test check fuzz imap-model bench bench-verify chaos outgrow k8s-test clean unit integration e2e
 
 help: ## prints this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -89,6 +89,9 @@ bench-verify: build ## the proofs beside OpenDKIM + OpenDMARC + policyd-spf and 
 
 chaos: build ## breaks everything in turn while mail flows, and counts every recipient
 	@docker run --rm --init --tmpfs /data:size=96m -v $(CURDIR):/src -w /src -e HOME=/tmp postbus/toolchain python3 tests/chaos/run.py $(CHAOS_OPTIONS)
+
+outgrow: build ## mail of ten times Redis's memory (OUTGROW_MB, 256), moving and being read while services are killed
+	@$(IN) env OUTGROW_MB=$${OUTGROW_MB:-256} OUTGROW_SECONDS=7200 python3 -m pytest -q -s -p no:cacheprovider tests/integration/cold_test.py -k outgrows
 
 k8s-test: images ## deploys deploy/k8s to the cluster of KUBECONFIG and tries it (K8S_LOAD: command that loads images into it)
 	@$(call image,client)

@@ -2,6 +2,7 @@
 -- Bodies and their references: one hash for each message, key b:{<id>} (libcommon/store/blob.h):
 --   n         size in bytes; a body exists when it has this field
 --   z, z1, …  its blocks, each a zstd frame; s: "<bytes of a block>" or "<bytes of a block> <bytes of the first>"; no s: z is the whole message
+--   c         where it is in the cold tier, instead of its blocks; i: the lengths of its blocks there, where there are several
 --   r:<ref>   one field for each reference
 --   w         time of the last block (ms), while a writer is at work: then there is no n
 
@@ -15,9 +16,9 @@ local function blocks_of(size, layout)
 end
 
 local function references(key) -- how many; nil: there is no such body
-  local f = redis.call('HMGET', key, 'n', 's')
+  local f = redis.call('HMGET', key, 'n', 's', 'c', 'i')
   if not f[1] then return nil end
-  return redis.call('HLEN', key) - 1 - blocks_of(f[1], f[2]) - (f[2] and 1 or 0)
+  return redis.call('HLEN', key) - 1 - (f[2] and 1 or 0) - (f[3] and 1 or blocks_of(f[1], f[2])) - (f[4] and 1 or 0)
 end
 
 local function holding(args, from, value)
@@ -71,7 +72,7 @@ local function forget(keys, args) -- before (ms)
 end
 
 local function open(keys, args) -- reference
-  local found = redis.call('HMGET', keys[1], 'n', 's', 'z')
+  local found = redis.call('HMGET', keys[1], 'n', 's', 'c', 'i', 'z')
   if not found[1] then return missing() end
   redis.call('HSET', keys[1], 'r:' .. args[1], '1')
   return found
@@ -85,6 +86,27 @@ end
 
 local function release(keys, args) -- references
   if redis.call('HDEL', keys[1], unpack(holding(args, 1))) > 0 and references(keys[1]) == 0 then redis.call('UNLINK', keys[1]) end
+  return 0
+end
+
+-- The body is on disk at a place of the cold tier: its blocks are removed here. Nothing happens when it was moved or removed meanwhile.
+local function moved(keys, args) -- present place (empty: here), new place, s, i (each may be empty)
+  local f = redis.call('HMGET', keys[1], 'n', 's', 'c')
+  if not f[1] then return missing() end
+  if (f[3] or '') ~= args[1] then return redis.error_reply('CONFLICT it is elsewhere') end
+  if not f[3] then
+    for block = 0, blocks_of(f[1], f[2]) - 1 do redis.call('HDEL', keys[1], field(block)) end
+  end
+  redis.call('HDEL', keys[1], 's', 'i')
+  redis.call('HSET', keys[1], 'c', args[2])
+  if args[3] ~= '' then redis.call('HSET', keys[1], 's', args[3]) end
+  if args[4] ~= '' then redis.call('HSET', keys[1], 'i', args[4]) end
+  return 0
+end
+
+-- The list of segments of the cold tier, key {cold}:segments: its score is the time when it was written (ms), below zero until it is.
+local function segment(keys, args) -- score, name
+  redis.call('ZADD', keys[1], args[1], args[2])
   return 0
 end
 
@@ -105,4 +127,6 @@ redis.register_function('blob_open', open)
 redis.register_function { function_name = 'blob_hold', callback = hold, flags = { 'allow-oom' } }
 redis.register_function { function_name = 'blob_release', callback = release, flags = { 'allow-oom' } }
 redis.register_function { function_name = 'blob_forget', callback = forget, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'blob_moved', callback = moved, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'blob_segment', callback = segment, flags = { 'allow-oom' } }
 redis.register_function { function_name = 'blob_refs', callback = refs, flags = { 'no-writes' } }

@@ -10,6 +10,7 @@
 #include "libcommon/base/cost.h"
 #include "libcommon/base/log.h"
 #include "libcommon/net/host_lookup.h"
+#include "libcommon/store/redis/redis_attach.h"
 #include "libcommon/store/redis/redis_loop.h"
 
 /* Bounds. ANSWER: time limit of a caller's answer, and of the TCP acknowledgement of sent data.
@@ -56,6 +57,8 @@ struct redis {
      * itself */
     struct outstanding *refused_first, *refused_last;
     struct event *refuse;
+    void *attached;
+    void (*attached_destroy)(void *);
 };
 
 static void connect_now(struct redis *r);
@@ -247,12 +250,22 @@ struct redis *redis_create(struct event_base *base, const char *address, const c
     return r;
 }
 
+struct event_base *redis_base(const struct redis *r) { return r->base; }
+
+void *redis_attached(const struct redis *r) { return r->attached; }
+
+void redis_attach(struct redis *r, void *object, void (*destroy)(void *object)) {
+    r->attached = object;
+    r->attached_destroy = destroy;
+}
+
 void redis_destroy(struct redis *r) {
     if (!r) return;
     r->destroying = true;
     r->ready = false;
     host_lookup_cancel(r->lookup);
     if (r->async) redisAsyncFree(r->async); /* every waiting callback gets NULL */
+    if (r->attached) r->attached_destroy(r->attached);
     on_refuse(-1, 0, r);
     event_free(r->retry);
     event_free(r->refuse);

@@ -41,6 +41,7 @@ struct mailbox_worker {
     size_t request_bytes;
     struct window window;
     struct janitor *janitor; /* NULL on all workers but the first */
+    struct mover *mover;     /* the same; NULL without a cold tier */
     struct buf scratch;      /* the text of an event or a reply */
     bool draining;
 };

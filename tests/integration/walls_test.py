@@ -148,7 +148,7 @@ NEVER = [
     ["EVAL", "return 1", "0"], ["EVALSHA", "0" * 40, "0"], ["EVAL_RO", "return 1", "0"], ["SCRIPT", "LOAD", "return 1"], ["SCRIPT", "FLUSH"],
     ["KEYS", "*"], ["RANDOMKEY"], ["DBSIZE"], ["FLUSHALL"], ["FLUSHDB"], ["SWAPDB", "0", "1"], ["SELECT", "1"],
     ["CONFIG", "GET", "*"], ["CONFIG", "SET", "maxmemory", "1"], ["ACL", "LIST"], ["ACL", "SETUSER", "smtpd", "+@all"], ["ACL", "LOAD"], ["MODULE", "LIST"],
-    ["DEBUG", "SLEEP", "0"], ["SAVE"], ["BGSAVE"], ["BGREWRITEAOF"], ["REPLICAOF", "127.0.0.1", "1"], ["PSYNC", "?", "-1"], ["SYNC"], ["MONITOR"], ["INFO"],
+    ["DEBUG", "SLEEP", "0"], ["SAVE"], ["BGSAVE"], ["BGREWRITEAOF"], ["REPLICAOF", "127.0.0.1", "1"], ["PSYNC", "?", "-1"], ["SYNC"], ["MONITOR"],
     ["CLIENT", "LIST"], ["CLIENT", "KILL", "TYPE", "normal"], ["CLIENT", "PAUSE", "1"], ["SLOWLOG", "GET"], ["LATENCY", "RESET"], ["MEMORY", "STATS"],
     ["SUBSCRIBE", "x"], ["PSUBSCRIBE", "*"], ["PUBLISH", "x", "y"], ["MULTI"], ["WAIT", "0", "0"], ["CLUSTER", "INFO"],
     ["SHUTDOWN", "NOSAVE"],
@@ -167,6 +167,7 @@ FAMILIES = {
     "v:check:example.org": {"verifier"},
     "{rep}": {"reporter"},
     "{janitor}": {"mailbox"},
+    "{cold}": {"smtpd", "delivery", "mailbox", "imapd", "reporter"},
     "anything": set(),
 }
 
@@ -204,6 +205,8 @@ def test_store_user_has_no_command_over_the_server(site, service):
     scan = refused(site, service, ["SCAN", "0"])
     assert scan[0] == ("scan" not in acl.needs()[service]), scan
     assert service == "mailbox" or scan[0], f"{service} may SCAN"
+    info = refused(site, service, ["INFO", "memory"])  # the mover looks at how full Redis is
+    assert info[0] == (service != "mailbox"), f"{service}: INFO is answered {info[1]!r}"
     for words, key in itertools.product(NEVER_ON_KEYS, FAMILIES):
         no, answer = refused(site, service, [key if w == "KEY" else w for w in words])
         assert no, f"{service}: {' '.join(words)} on {key} is answered {answer!r}"

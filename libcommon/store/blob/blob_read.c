@@ -8,6 +8,7 @@
 #include "libcommon/base/log.h"
 #include "libcommon/base/metrics.h"
 #include "libcommon/store/blob/blob_private.h"
+#include "libcommon/store/cold/cold.h"
 
 /* Blocks asked for at once (4 MB); attempts when a body is changed meanwhile. */
 enum { STEP_BLOCKS = 64, TRIES = 4 };
@@ -16,6 +17,9 @@ static struct metric bytes_read =
     METRIC_COUNTER("postbus_store_body_bytes_read_total", "Bytes of bodies read from the store, compressed");
 static struct metric bytes_opened =
     METRIC_COUNTER("postbus_store_body_bytes_decompressed_total", "Bytes of bodies read from the store, decompressed");
+
+static struct metric missing = METRIC_COUNTER("postbus_store_cold_missing_total",
+                                              "Reads of bodies whose segment is not in the cold tier: mail is lost");
 
 struct reading {
     struct redis *redis;
@@ -27,6 +31,10 @@ struct reading {
     struct block_layout layout;
     size_t next, end, asked; /* blocks: the next one, behind the last one, on their way */
     int tries;
+    bool is_cold;
+    struct cold_place place;
+    struct buf index; /* the field i */
+    uint32_t lengths[STEP_BLOCKS];
     struct buf out;
 };
 
@@ -40,15 +48,19 @@ static void reading_end(struct reading *o, int error) {
     else
         o->range(o->ctx, error, error ? 0 : o->layout.size, bytes);
     buf_free(&o->out);
+    buf_free(&o->index);
     free(o->id);
     free(o);
 }
 
+/* The next byte that is wanted. */
+static uint64_t position(const struct reading *o) { return o->offset + o->out.n; }
+
 /* The part of block `next` that was asked for. */
 static void add_part(struct reading *o, const char *block) {
-    uint64_t start = block_start(&o->layout, o->next), size = block_size(&o->layout, o->next);
-    uint64_t end = o->offset + o->length < start + size ? o->offset + o->length : start + size;
-    uint64_t from = o->offset > start ? o->offset : start;
+    uint64_t start = block_start(&o->layout, o->next), end = start + block_size(&o->layout, o->next);
+    uint64_t from = position(o), last = o->offset + o->length;
+    if (last < end) end = last;
     if (end > from) buf_add(&o->out, block + (from - start), (size_t)(end - from));
     o->next++;
 }
@@ -59,17 +71,16 @@ static int take_frame(struct reading *o, struct slice frame) {
     size_t size = block_size(&o->layout, o->next);
     metric_add(&bytes_read, (int64_t)frame.n);
     metric_add(&bytes_opened, (int64_t)size);
-    if (o->offset <= start && o->offset + o->length >= start + size) {
-        int error = block_decompress(frame, buf_reserve(&o->out, size), size);
-        if (error) return STORE_INVALID;
+    if (position(o) == start && o->offset + o->length >= start + size) {
+        if (block_decompress(frame, buf_reserve(&o->out, size), size) != 0) return STORE_INVALID;
         o->out.n += size;
         o->next++;
         return 0;
     }
-    char *kept = block_keep(slice_of(o->id), o->next, size), *own = kept ? NULL : memory_alloc(size);
+    char *kept = block_keep(slice_of(o->id), start, size), *own = kept ? NULL : memory_alloc(size);
     int error = block_decompress(frame, kept ? kept : own, size) ? STORE_INVALID : 0;
     if (error)
-        block_drop(slice_of(o->id), o->next);
+        block_drop(slice_of(o->id), start, size);
     else
         add_part(o, kept ? kept : own);
     free(own);
@@ -97,8 +108,39 @@ static void on_blocks(void *ctx, const redisReply *reply) {
         go_on(o);
 }
 
+static void on_cold(void *ctx, int error, struct slice bytes) {
+    struct reading *o = ctx;
+    if (error == STORE_NOT_FOUND) { /* it may have moved on; the last attempt reports it */
+        if (o->tries == TRIES) {
+            metric_add(&missing, 1);
+            log_error("a body's segment is missing in the cold tier", "id", o->id, "segment", o->place.segment, NULL);
+        }
+        ask_layout(o);
+        return;
+    }
+    for (size_t i = 0; !error && i < o->asked; i++) {
+        struct slice frame = slice_head(bytes, o->lengths[i]);
+        bytes = slice_skip(bytes, frame.n);
+        error = frame.n == o->lengths[i] ? take_frame(o, frame) : STORE_INVALID;
+    }
+    if (error)
+        reading_end(o, error);
+    else
+        go_on(o);
+}
+
+static void ask_cold(struct reading *o) {
+    uint64_t offset, length;
+    if (cold_index_span(buf_slice(&o->index), o->place.length, o->next, o->asked, &offset, &length, o->lengths) != 0 ||
+        length > BLOB_MAX) {
+        reading_end(o, STORE_INVALID);
+        return;
+    }
+    cold_read(cold_of(o->redis), o->place.tier, o->place.segment, o->place.offset + offset, length, on_cold, o);
+}
+
 static const char *kept(const struct reading *o, size_t block) {
-    return o->range ? block_kept(slice_of(o->id), block, block_size(&o->layout, block)) : NULL;
+    return o->range ? block_kept(slice_of(o->id), block_start(&o->layout, block), block_size(&o->layout, block)) : NULL;
 }
 
 /* Asks for the blocks from `next` on that are not kept. */
@@ -117,19 +159,31 @@ static void go_on(struct reading *o) {
         command[2 + o->asked] = block_field(o->next + o->asked, text[o->asked]);
         o->asked++;
     }
-    redis_command(o->redis, on_blocks, o, 2 + o->asked, command);
+    if (o->is_cold)
+        ask_cold(o);
+    else
+        redis_command(o->redis, on_blocks, o, 2 + o->asked, command);
 }
 
-/* n, s, and the first block where it may be needed. */
+static int take_place(struct reading *o, const redisReply *place, const redisReply *index) {
+    o->is_cold = place->type == REDIS_REPLY_STRING;
+    o->index.n = 0;
+    if (!o->is_cold) return 0;
+    buf_add_slice(&o->index, redis_reply_slice(index));
+    return cold_place_read(redis_reply_slice(place), &o->place) == 0 ? 0 : STORE_INVALID;
+}
+
+/* n, s, c, i, and the first block where it may be needed. */
 static void on_layout(void *ctx, const redisReply *reply) {
     struct reading *o = ctx;
     int error = redis_reply_error(reply);
     if (!error &&
-        (reply->type != REDIS_REPLY_ARRAY || reply->elements < 2 || reply->element[0]->type != REDIS_REPLY_STRING))
+        (reply->type != REDIS_REPLY_ARRAY || reply->elements < 4 || reply->element[0]->type != REDIS_REPLY_STRING))
         error = STORE_NOT_FOUND;
     if (!error &&
         block_layout_read(redis_reply_slice(reply->element[0]), redis_reply_slice(reply->element[1]), &o->layout) != 0)
         error = STORE_INVALID;
+    if (!error) error = take_place(o, reply->element[2], reply->element[3]);
     if (error) {
         reading_end(o, error);
         return;
@@ -140,13 +194,15 @@ static void on_layout(void *ctx, const redisReply *reply) {
         reading_end(o, 0);
         return;
     }
-    if (o->tries == 1) {
-        o->next = block_at(&o->layout, o->offset);
-        o->end = 1 + block_at(&o->layout, o->offset + o->length - 1);
+    if (o->out.n == o->length) {
+        reading_end(o, 0);
+        return;
     }
+    o->next = block_at(&o->layout, position(o)); /* the layout may be another than before */
+    o->end = 1 + block_at(&o->layout, o->offset + o->length - 1);
     buf_reserve(&o->out, (size_t)o->length - o->out.n);
-    if (o->next == 0 && reply->elements > 2 && reply->element[2]->type == REDIS_REPLY_STRING)
-        error = take_frame(o, redis_reply_slice(reply->element[2]));
+    if (o->next == 0 && reply->elements > 4 && reply->element[4]->type == REDIS_REPLY_STRING)
+        error = take_frame(o, redis_reply_slice(reply->element[4]));
     if (error)
         reading_end(o, error);
     else
@@ -157,13 +213,14 @@ static void ask_layout(struct reading *o) {
     char key[BLOB_KEY_BYTES];
     struct slice id = slice_of(o->id);
     /* the first block is asked for with the layout, unless it is not needed or it is kept */
-    bool first = o->next == 0 && o->offset < BLOB_BLOCK;
-    if (o->tries++ == TRIES) {
+    bool first = position(o) < BLOB_BLOCK;
+    if (++o->tries > TRIES) {
         reading_end(o, STORE_UNAVAILABLE);
         return;
     }
-    struct slice command[] = {SLICE("HMGET"), blob_key(key, id), SLICE("n"), SLICE("s"), SLICE("z")};
-    redis_command(o->redis, on_layout, o, first ? 5 : 4, command);
+    struct slice command[] = {SLICE("HMGET"), blob_key(key, id), SLICE("n"), SLICE("s"),
+                              SLICE("c"),     SLICE("i"),        SLICE("z")};
+    redis_command(o->redis, on_layout, o, first ? 7 : 6, command);
 }
 
 void blob_read(struct redis *r, struct slice id, const char *ref, blob_read_fn *done, void *ctx) {

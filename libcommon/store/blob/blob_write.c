@@ -6,6 +6,16 @@
 #include "libcommon/base/clock.h"
 #include "libcommon/base/cost.h"
 #include "libcommon/store/blob/blob_private.h"
+#include "libcommon/store/cold/cold.h"
+
+/* A large body is entered in the list of those that are moved soonest. Nothing depends on it: the
+ * mover finds every body in the end. */
+static void note_large(struct redis *r, struct slice id, uint64_t size) {
+    char now[DECIMAL_BYTES];
+    if (size < COLD_LARGE_BYTES || !cold_target(cold_of(r))) return;
+    struct slice command[] = {SLICE("ZADD"), SLICE(COLD_KEY_LARGE), decimal(now, clock_wall_ms()), id};
+    redis_command(r, NULL, NULL, 4, command);
+}
 
 void blob_write(struct redis *r, struct slice id, struct slice message, size_t ref_count, const struct slice refs[],
                 blob_done_fn *done, void *ctx) {
@@ -26,6 +36,7 @@ void blob_write(struct redis *r, struct slice id, struct slice message, size_t r
     cost_body_copy(frames.n); /* compressed */
     cost_body_copy(frames.n); /* and copied into the command */
     blob_call(r, pending_on_done, PENDING(done, ctx), "blob_write", id, count + 3, first, ref_count, refs);
+    note_large(r, id, message.n);
     free(first);
     free(ends);
     buf_free(&frames);
@@ -94,6 +105,7 @@ static void commit(struct blob_writer *w) {
     _Static_assert(BLOB_BLOCK == 65536, "the text above");
     if (layout.first != layout.each) first[1] = block_layout_write(&layout, text);
     blob_call(w->redis, on_finished, w, "blob_finish", slice_of(w->id), 3, first, w->ref_count, w->refs);
+    note_large(w->redis, slice_of(w->id), layout.size);
     buf_free(&frame);
 }
 

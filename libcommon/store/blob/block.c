@@ -12,8 +12,8 @@ enum { ZSTD_LEVEL = 1, KEPT = 32, ID_BYTES = 32 };
 
 struct kept {
     char id[ID_BYTES];
-    size_t id_n, block, size; /* id_n 0: a free place */
-    uint64_t used;
+    size_t id_n, size; /* id_n 0: a free place */
+    uint64_t start, used;
     char *bytes;
 };
 
@@ -120,26 +120,26 @@ int block_decompress(struct slice frame, char *out, size_t size) {
 
 /* Kept blocks */
 
-static struct kept *find(struct slice id, size_t block) {
+static struct kept *find(struct slice id, uint64_t start, size_t size) {
     struct codec *c = codec_get();
-    for (size_t i = 0; i < KEPT; i++) {
+    for (size_t i = 0; i < KEPT && id.n; i++) {
         struct kept *k = &c->kept[i];
-        if (k->id_n != id.n || k->block != block || memcmp(k->id, id.p, id.n) != 0) continue;
+        if (k->start != start || k->size != size || !slice_equal(slice_make(k->id, k->id_n), id)) continue;
         k->used = ++c->clock;
         return k;
     }
     return NULL;
 }
 
-const char *block_kept(struct slice id, size_t block, size_t size) {
-    const struct kept *k = id.n ? find(id, block) : NULL;
-    return k && k->size == size ? k->bytes : NULL;
+const char *block_kept(struct slice id, uint64_t start, size_t size) {
+    const struct kept *k = find(id, start, size);
+    return k ? k->bytes : NULL;
 }
 
-char *block_keep(struct slice id, size_t block, size_t size) {
+char *block_keep(struct slice id, uint64_t start, size_t size) {
     struct codec *c = codec_get();
     if (id.n == 0 || id.n > ID_BYTES || size > BLOB_BLOCK) return NULL;
-    struct kept *oldest = find(id, block);
+    struct kept *oldest = find(id, start, size);
     if (!oldest) {
         oldest = c->kept;
         for (size_t i = 1; i < KEPT; i++)
@@ -148,14 +148,14 @@ char *block_keep(struct slice id, size_t block, size_t size) {
     if (!oldest->bytes) oldest->bytes = memory_alloc(BLOB_BLOCK);
     memcpy(oldest->id, id.p, id.n);
     oldest->id_n = id.n;
-    oldest->block = block;
+    oldest->start = start;
     oldest->size = size;
     oldest->used = ++c->clock;
     return oldest->bytes;
 }
 
-void block_drop(struct slice id, size_t block) {
-    struct kept *k = id.n ? find(id, block) : NULL;
+void block_drop(struct slice id, uint64_t start, size_t size) {
+    struct kept *k = find(id, start, size);
     if (!k) return;
     k->id_n = 0;
     k->used = 0;

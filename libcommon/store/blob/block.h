@@ -31,12 +31,12 @@ void block_compress(struct slice raw, struct buf *out);
 /* Writes exactly `size` bytes to out: 0, or -1 when the frame is damaged. */
 int block_decompress(struct slice frame, char *out, size_t size);
 
-/* A few blocks of which a range took a part, of this thread. NULL: not there. The result is valid
- * until the next call of block_keep. */
-const char *block_kept(struct slice id, size_t block, size_t size);
-/* A place for `size` (at most BLOB_BLOCK) bytes of this block, which the caller fills; NULL when a
- * block is not kept. block_drop: it could not be filled. */
-char *block_keep(struct slice id, size_t block, size_t size);
-void block_drop(struct slice id, size_t block);
+/* A few blocks of which a range took a part, of this thread, each by its position in the message
+ * (start) and its size. NULL: not there. The result is valid until the next call of block_keep. */
+const char *block_kept(struct slice id, uint64_t start, size_t size);
+/* A place for this block, which the caller fills; NULL for a block that is not kept (more than
+ * BLOB_BLOCK bytes). block_drop: it could not be filled. */
+char *block_keep(struct slice id, uint64_t start, size_t size);
+void block_drop(struct slice id, uint64_t start, size_t size);
 
 #endif

@@ -8,7 +8,7 @@
 struct one {
     char id[ULID_BYTES], size[NUMBER_BYTES], flags[NUMBER_BYTES], date[NUMBER_BYTES];
     struct slice message;
-    struct buf keywords, cached;
+    struct buf keywords, listing;
 };
 
 struct appending_all {
@@ -26,7 +26,7 @@ static void end(struct appending_all *a, int error, uint32_t uidvalidity, size_t
     a->done(a->ctx, error, uidvalidity, count, uids, replaced_modseq);
     for (size_t i = 0; i < a->count; i++) {
         buf_free(&a->list[i].keywords);
-        buf_free(&a->list[i].cached);
+        buf_free(&a->list[i].listing);
     }
     free(a->key);
     free(a);
@@ -71,7 +71,7 @@ static void make_records(struct appending_all *a) {
         to[2] = slice_of(one->flags);
         to[3] = buf_slice(&one->keywords);
         to[4] = slice_of(one->date);
-        to[5] = buf_slice(&one->cached);
+        to[5] = buf_slice(&one->listing);
     }
     mailbox_fcall(a->r, on_appended, a, "mailbox_append_all", a->key, FIRST + EACH * a->count, args);
 }
@@ -97,7 +97,7 @@ static void write_next(struct appending_all *a) {
     char text[MAILBOX_REF_MAX];
     struct slice ref = slice_of(mailbox_blob_ref(text, mailbox_user_of(a->key), SLICE(""), SLICE("")));
     struct one *one = &a->list[a->written];
-    mailbox_cache_build(SLICE(""), one->message, &one->cached);
+    mailbox_listing_build(one->message, &one->listing);
     blob_write(a->r, slice_of(one->id), one->message, 1, &ref, on_written, a);
 }
 

@@ -12,7 +12,7 @@ import socket
 import struct
 import sys
 
-OTHERS = ("a:", "v:", "{rep}", "{janitor}")  # accounts, verifier, reporter, the janitor itself: theirs whole
+OTHERS = ("a:", "v:", "{rep}", "{janitor}", "{cold}")  # accounts, verifier, reporter, the janitor itself, the mover: theirs whole
 RECORD = struct.Struct("<IIQIIq26s")  # what every version begins with
 SINGLE = {"i", "f", "b", "x", "g", "d", "o", "s", "r", "y", "gone", "pop3"}
 QUEUE_SHARDS = 16

@@ -72,6 +72,7 @@ class Site:
         self.http = {service: free_port() for service in SERVICES}
         self.nats_port, self.redis_port = free_port(), redis_port or free_port()
         self.redis_settings, self.redis_dir = [str(word) for word in redis_settings], pathlib.Path(redis_dir or self.dir)
+        (self.dir / "cold").mkdir()
         self._make_secrets()
         self.start_nats()
         self.start_redis()
@@ -132,7 +133,8 @@ class Site:
         service, at, number = name.partition("@")
         env = {**os.environ, "POSTBUS_HOSTNAME": self.hostname, "POSTBUS_NATS": f"nats://127.0.0.1:{self.nats_port}", "POSTBUS_REDIS": f"127.0.0.1:{self.redis_port}",
                "POSTBUS_SECRETS": str(self.secrets_root / service), "POSTBUS_HTTP": f"127.0.0.1:{self.http_port(name)}", "POSTBUS_WORKERS": "1", "POSTBUS_LOG": "debug",
-               "POSTBUS_DNS_SERVER": "", "POSTBUS_HEALTH_DOORS": "off", "POSTBUS_DNS_CHECK_SECONDS": "0", "POSTBUS_PRIVATE_DESTINATIONS": "on", "POSTBUS_PUBLIC_ADDRESSES": "127.0.0.1", "POSTBUS_TRUST_ANCHOR": str(self.dir / "anchor")}
+               "POSTBUS_DNS_SERVER": "", "POSTBUS_HEALTH_DOORS": "off", "POSTBUS_DNS_CHECK_SECONDS": "0", "POSTBUS_PRIVATE_DESTINATIONS": "on", "POSTBUS_PUBLIC_ADDRESSES": "127.0.0.1", "POSTBUS_TRUST_ANCHOR": str(self.dir / "anchor"),
+               "POSTBUS_COLD_DIRECTORY": str(self.dir / "cold")}
         for listener, setting in LISTENS.get(service, {}).items():
             if listener + at + number not in self.ports:
                 self.ports[listener + at + number] = free_port()
