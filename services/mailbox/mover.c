@@ -20,34 +20,6 @@ static struct metric cold =
 static struct metric pressed_now =
     METRIC_GAUGE("postbus_mailbox_mover_pressed", "1: Redis is above its share, so that younger bodies are moved too");
 
-int64_t mover_time_of(const char *id) {
-    static const char letters[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-    int64_t ms = 0;
-    for (size_t i = 0; i < 10; i++) {
-        const char *at = strchr(letters, id[i]);
-        ms = ms * 32 + (at ? at - letters : 0);
-    }
-    return ms;
-}
-
-static void mover_free(struct mover *v) {
-    event_free(v->timer);
-    free(v->page);
-    free(v->batch);
-    free(v);
-}
-
-void mover_wait(struct mover *v, int64_t ms) {
-    struct timeval wait = {ms / 1000, (ms % 1000) * 1000};
-    v->busy = false;
-    if (v->orphan) {
-        mover_free(v);
-        return;
-    }
-    if (!v->stopping) event_add(v->timer, &wait);
-    requests_end(v->m, 0);
-}
-
 static void failed(struct mover *v) {
     v->leading = false;
     v->walking = false;

@@ -105,6 +105,8 @@ void batch_move(struct mover *v, void (*then)(struct mover *v));
 void sweep_step(struct mover *v);
 /* The step is done; the next one begins after this time. */
 void mover_wait(struct mover *v, int64_t ms);
+/* Frees a mover that is not at work. */
+void mover_free(struct mover *v);
 /* When a message was received, by its id. */
 int64_t mover_time_of(const char *id);
 
