@@ -133,14 +133,15 @@ static size_t end_part(struct reader *r, uint32_t part, size_t at, size_t lines)
     return p->end;
 }
 
-/* Whether line is a delimiter of this boundary: "--" boundary ["--"] and white space (RFC 2046
- * §5.1.1). */
+/* Whether line is a delimiter of this boundary: "--" boundary ["--"], alone or with white space
+ * after it. Text after the white space does not matter: "an exact match of the entire candidate line
+ * is not required" (RFC 2046 §5.1.1). */
 static bool is_delimiter(struct slice line, struct slice boundary, bool *closes) {
     if (boundary.n == 0 || line.n < boundary.n + 2 || memcmp(line.p + 2, boundary.p, boundary.n) != 0) return false;
     struct slice rest = slice_skip(line, boundary.n + 2);
     *closes = slice_starts(rest, SLICE("--"));
     if (*closes) rest = slice_skip(rest, 2);
-    return slice_trim(rest).n == 0;
+    return rest.n == 0 || rest.p[0] == ' ' || rest.p[0] == '\t';
 }
 
 /* A line that begins with "--": true when it was a delimiter of one of the open multiparts. at:
@@ -163,6 +164,7 @@ static bool take_delimiter(struct reader *r, struct slice line, size_t at, size_
         }
         size_t lines = r->lines - (end < at ? 1 : 0);
         if (r->current != multipart) end = end_part(r, r->current, end, lines);
+        if (end == at) lines = r->lines; /* the CRLF before was the empty line of a part in this one */
         while (r->depth > k + 1) end = end_part(r, r->open[--r->depth].part, end, lines);
         if (closes) {
             r->open[k].boundary = SLICE(""); /* what follows is its epilogue */

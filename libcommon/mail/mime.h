@@ -59,9 +59,9 @@ bool mime_section(const struct mime *m, size_t n, const uint32_t numbers[], enum
 /* A part's header block (with its empty line, when it has one) and body. */
 struct slice mime_header(const struct mime *m, uint32_t part);
 struct slice mime_body(const struct mime *m, uint32_t part);
-/* Adds the body without its transfer encoding to out: 0, or -1 when the encoding is unknown or base
- * 64 is broken (out is then as before). Text that is not valid quoted-printable is kept unchanged
- * (RFC 2045 §6.7). */
+/* Adds the body without its transfer encoding to out: 0, or -1 when the encoding is unknown (out is
+ * then as before). Text that is not valid quoted-printable is kept unchanged (RFC 2045 §6.7); bytes
+ * that are not base 64 are ignored, and the first "=" ends it (§6.8). */
 int mime_decode_body(const struct mime *m, uint32_t part, struct buf *out);
 
 /* A structured field's value (Content-Type, Content-Disposition): its first word and its

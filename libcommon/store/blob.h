@@ -10,6 +10,7 @@
  *   q                            the queue
  *   u:<user>/<rcpt>/<attempt>    a mailbox: `attempt` names the delivery attempt, so that two
  *                                attempts never share a reference (mailbox_blob_ref)
+ *   u:<user>/import/<attempt>    a mailbox, for an import
  *   u:<user>//                   a mailbox, for an APPEND
  * Adding or releasing one twice changes nothing. */
 #ifndef POSTBUS_STORE_BLOB_H

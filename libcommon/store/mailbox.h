@@ -27,8 +27,8 @@
  *   {u:<id>}:gone           string: the account was deleted; nothing of it is made again. Expires
  *                           after 30 days
  *
- * The name under which a user holds a blob is "<rcpt>/<attempt>", or "/" for an APPEND; the
- * reference in the blob is "u:<user>/<name>" (blob.h). */
+ * The name under which a user holds a blob is "<rcpt>/<attempt>", "import/<attempt>" for an import,
+ * or "/" for an APPEND; the reference in the blob is "u:<user>/<name>" (blob.h). */
 #ifndef POSTBUS_STORE_MAILBOX_H
 #define POSTBUS_STORE_MAILBOX_H
 
@@ -207,6 +207,13 @@ typedef void mailbox_append_fn(void *ctx, int error, uint32_t uidvalidity, uint3
 void mailbox_append(struct redis *r, struct slice user, uint32_t folder_id, struct slice message, uint64_t system_flags,
                     size_t keyword_count, const struct slice keywords[], int64_t date, mailbox_append_fn *done,
                     void *ctx);
+
+/* The same for a message of an import, under an id of the caller (a ULID that depends on the message
+ * alone, so that a repeated import gives the same one), at most once: STORE_EXISTS when the mailbox
+ * holds a message with this id, in any folder. The user must not have used the id for other bytes. */
+void mailbox_import(struct redis *r, struct slice user, uint32_t folder_id, struct slice id, struct slice message,
+                    uint64_t system_flags, size_t keyword_count, const struct slice keywords[], int64_t date,
+                    mailbox_append_fn *done, void *ctx);
 
 enum mailbox_store_how { MAILBOX_ADD, MAILBOX_REMOVE, MAILBOX_REPLACE };
 /* Changes flags of uids. unchanged_since 0: none (RFC 7162 §3.1.3). changed: the present records

@@ -441,15 +441,16 @@ local function keyword_bits(words, list, index, make)
   return low, high, added, left
 end
 
-local function append(keys, args) -- folder id, id, size, flags, keywords, date, cached
+local function append(keys, args) -- folder id, id, size, flags, keywords, date, cached, and of an import the name under which it holds the blob
   local u, fid = keys[1], args[1]
+  if args[8] and redis.call('HEXISTS', u .. ':b', args[2]) == 1 then return refuse('EXISTS the mailbox has this message') end
   local fk = u .. ':f:' .. fid
   local list, index = keyword_list(redis.call('HGET', fk, 'keywords') or '')
   local low, high, added = keyword_bits(args[5], list, index, true)
   local uid, modseq, uidvalidity = put(u, fid, args[2], tonumber(args[3]), bit.bor(low, tonumber(args[4])), high, tonumber(args[6]), args[7])
   if not uid then return modseq end
   if added then redis.call('HSET', fk, 'keywords', table.concat(list, ' ')) end
-  blob_take(u, args[2], '/')
+  blob_take(u, args[2], args[8] or '/')
   return { uidvalidity, uid, modseq }
 end
 

@@ -16,14 +16,16 @@
 
 /* Bounds, with the reply beyond each. */
 enum {
-    BODY_MAX = 1024 * 1024,    /* 413 */
-    CONNECTIONS_MAX = 1024,    /* for each worker and listener: further ones are closed */
-    CONNECTION_SECONDS = 30,   /* idle time: then closed */
-    CONNECTION_MEMORY = 32768, /* request line and header: 414 or 431 */
-    ASK_MS = 15000,            /* time for another service's answer: then 503 */
-    LONG_ASK_MS = 60000,       /* the same, for creating keys and deleting a mailbox */
-    PAGE_MAX = 1000,           /* items of a listing */
-    JOURNEY_EVENTS_MAX = 2000, /* events of one journey; later ones are left out */
+    BODY_MAX = 1024 * 1024,           /* 413 */
+    MESSAGE_MAX = 50 * 1024 * 1024,   /* a body that is a message: 413 */
+    MESSAGES_MAX = 256 * 1024 * 1024, /* bytes of messages that a worker holds for its clients: 503 */
+    CONNECTIONS_MAX = 1024,           /* for each worker and listener: further ones are closed */
+    CONNECTION_SECONDS = 30,          /* idle time: then closed */
+    CONNECTION_MEMORY = 32768,        /* request line and header: 414 or 431 */
+    ASK_MS = 15000,                   /* time for another service's answer: then 503 */
+    LONG_ASK_MS = 60000,              /* the same, for creating keys and deleting a mailbox */
+    PAGE_MAX = 1000,                  /* items of a listing */
+    JOURNEY_EVENTS_MAX = 2000,        /* events of one journey; later ones are left out */
     RETRY_AFTER_SECONDS = 5,
 };
 
@@ -49,8 +51,9 @@ struct admin {
     int suspended;
     bool draining;
     char *token;
-    const char *mta_sts; /* mode of the policy that is served for every hosted domain */
-    bool journal_ready;  /* the stream of events exists, as far as this worker knows */
+    const char *mta_sts;  /* mode of the policy that is served for every hosted domain */
+    size_t message_bytes; /* messages that are being read or written */
+    bool journal_ready;   /* the stream of events exists, as far as this worker knows */
     bool journal_busy;
     struct event *journal_clock;
     struct health *health;
@@ -66,13 +69,15 @@ struct request {
     struct MHD_Connection *connection;
     char *method, *path;
     struct buf body;
-    bool too_big, started, suspended, finished;
+    size_t body_max, message_bytes; /* message_bytes: its part of the worker's */
+    bool too_big, no_room, started, suspended, finished;
     json_t *json; /* the body, if the route has one */
     char *part;   /* the variable part of the path, such as an address */
     struct MHD_Response *response;
     unsigned status;
     request_reply_fn *then;
-    json_t *state; /* state of the handler */
+    json_t *state;         /* state of the handler */
+    struct request **held; /* a pointer to this request that is set to NULL when it ends; NULL: none */
 };
 
 /* http.c */
@@ -103,6 +108,8 @@ void request_ask(struct request *r, const char *verb, json_t *ask, int timeout_m
 /* Suspends until request_answer or request_problem is called (for waits other than bus
  * requests). */
 void request_wait(struct request *r);
+/* Reserves room for a message of n bytes until the request ends; false: MESSAGES_MAX is reached. */
+bool request_take_room(struct request *r, size_t n);
 /* NULL when it is missing. */
 const char *request_query(const struct request *r, const char *name);
 const char *request_head(const struct request *r, const char *name);
@@ -111,6 +118,8 @@ bool request_page(struct request *r, json_t *ask);
 
 /* routes.c: finds the handler of a complete request and calls it. */
 void route_request(struct request *r);
+/* The limit of the body of a request whose header has arrived. */
+size_t route_body_max(const struct request *r);
 
 /* problem.c: an RFC 9457 object. errors: ownership is taken; NULL: none. */
 json_t *problem_create(unsigned status, const char *detail, json_t *errors);
@@ -118,7 +127,7 @@ json_t *problem_create(unsigned status, const char *detail, json_t *errors);
 unsigned problem_status(const char *code);
 
 /* fields.c: checks of request bodies. */
-enum field_type { FIELD_TEXT, FIELD_BYTES, FIELD_NUMBER, FIELD_TEXTS, FIELD_OBJECT };
+enum field_type { FIELD_TEXT, FIELD_BYTES, FIELD_NUMBER, FIELD_TEXTS, FIELD_OBJECT, FIELD_BOOL };
 struct field {
     const char *name;
     enum field_type type;
@@ -141,6 +150,11 @@ void account_list(struct request *r);
 void account_get(struct request *r);
 void account_patch(struct request *r);
 void account_delete_request(struct request *r);
+void folders_get(struct request *r);
+void folder_put(struct request *r);
+void messages_get(struct request *r);
+void message_get(struct request *r);
+void message_post(struct request *r);
 void key_list(struct request *r);
 void key_rotate(struct request *r);
 void alias_add(struct request *r);

@@ -45,6 +45,8 @@ json_t *fields_check(const json_t *body, const struct field *fields, size_t coun
             complain(&errors, fields[i].name, "a list of texts that is not empty is expected");
         } else if (fields[i].type == FIELD_OBJECT && !json_is_object(value)) {
             complain(&errors, fields[i].name, "an object is expected");
+        } else if (fields[i].type == FIELD_BOOL && !json_is_boolean(value)) {
+            complain(&errors, fields[i].name, "true or false is expected");
         }
     }
     for (void *at = json_object_iter((json_t *)(uintptr_t)body); at;

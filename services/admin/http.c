@@ -56,6 +56,8 @@ static void request_free(struct request *r) {
     else
         r->admin->requests = r->next;
     if (r->next) r->next->previous = r->previous;
+    if (r->held) *r->held = NULL;
+    r->admin->message_bytes -= r->message_bytes;
     if (r->response) MHD_destroy_response(r->response);
     json_decref(r->json);
     json_decref(r->state);
@@ -71,22 +73,25 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
     struct request *r = *own;
     (void)version;
     if (!r) {
-        *own = request_create(ctx, connection, method, url);
+        r = *own = request_create(ctx, connection, method, url);
+        r->body_max = route_body_max(r);
         return MHD_YES;
     }
     if (*size) {
-        if (r->body.n + *size > BODY_MAX)
-            r->too_big = true; /* the body is read to its end, so that the client reads the answer,
-                                  but not stored */
-        else
-            buf_add(&r->body, data, *size);
+        /* the body is read to its end, so that the client reads the answer, but not stored */
+        r->too_big = r->too_big || r->body.n + *size > r->body_max;
+        r->no_room = r->no_room || (r->body_max > BODY_MAX && !r->too_big && !request_take_room(r, *size));
+        if (!r->too_big && !r->no_room) buf_add(&r->body, data, *size);
         *size = 0;
         return MHD_YES;
     }
     if (!r->started) {
         r->started = true;
         if (r->too_big)
-            request_problem(r, 413, "a body may have at most 1 MiB");
+            request_problem(
+                r, 413, r->body_max > BODY_MAX ? "a message may have at most 50 MiB" : "a body may have at most 1 MiB");
+        else if (r->no_room)
+            request_problem(r, 503, "too many messages are being read or written: try again");
         else
             route_request(r);
         if (!r->response) {

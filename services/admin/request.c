@@ -4,6 +4,13 @@
 #include "libcommon/base/arena.h"
 #include "services/admin/admin.h"
 
+bool request_take_room(struct request *r, size_t n) {
+    if (r->admin->message_bytes + n > MESSAGES_MAX) return false;
+    r->admin->message_bytes += n;
+    r->message_bytes += n;
+    return true;
+}
+
 void request_wait(struct request *r) {
     if (r->suspended || r->response) return;
     r->suspended = true;

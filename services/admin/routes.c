@@ -12,6 +12,7 @@ static const struct field account_fields[] = {
 static const struct field account_changes[] = {{"password", FIELD_TEXT, false}, {"quota_bytes", FIELD_BYTES, false}};
 static const struct field alias_fields[] = {{"address", FIELD_TEXT, true}, {"targets", FIELD_TEXTS, true}};
 
+static const struct field folder_fields[] = {{"name", FIELD_TEXT, true}, {"subscribed", FIELD_BOOL, false}};
 static const struct field queue_domain_fields[] = {{"domain", FIELD_TEXT, true}};
 static const struct field queue_changes[] = {{"priority", FIELD_NUMBER, true}};
 
@@ -21,7 +22,8 @@ static const struct field queue_changes[] = {{"priority", FIELD_NUMBER, true}};
 struct route {
     const char *method, *head, *tail;
     void (*handle)(struct request *r);
-    bool open; /* without a token */
+    bool open;    /* without a token */
+    bool message; /* the body is a message, not JSON */
     const struct field *fields;
     size_t field_count;
 };
@@ -42,6 +44,11 @@ static const struct route api_routes[] = {
     {"DELETE", "/api/v1/domains/", "", .handle = domain_delete},
     {"GET", "/api/v1/accounts", NULL, .handle = account_list},
     {"POST", "/api/v1/accounts", NULL, .handle = account_add_request, BODY(account_fields)},
+    {"GET", "/api/v1/accounts/", "/folders", .handle = folders_get},
+    {"PUT", "/api/v1/accounts/", "/folders", .handle = folder_put, BODY(folder_fields)},
+    {"GET", "/api/v1/accounts/", "/messages/raw", .handle = message_get},
+    {"GET", "/api/v1/accounts/", "/messages", .handle = messages_get},
+    {"POST", "/api/v1/accounts/", "/messages", .handle = message_post, .message = true},
     {"GET", "/api/v1/accounts/", "", .handle = account_get},
     {"PATCH", "/api/v1/accounts/", "", .handle = account_patch, BODY(account_changes)},
     {"DELETE", "/api/v1/accounts/", "", .handle = account_delete_request},
@@ -121,6 +128,22 @@ static bool take_body(struct request *r, const struct route *route) {
     return !errors;
 }
 
+size_t route_body_max(const struct request *r) {
+    struct slice path = slice_of(r->path), part;
+    if (r->site == SITE_WEB || !may_ask(r)) return BODY_MAX;
+    for (size_t i = 0; i < sizeof api_routes / sizeof *api_routes; i++)
+        if (api_routes[i].message && strcmp(api_routes[i].method, r->method) == 0 && fits(&api_routes[i], path, &part))
+            return MESSAGE_MAX;
+    return BODY_MAX;
+}
+
+static bool take_message(struct request *r) {
+    const char *type = request_head(r, "Content-Type");
+    if (type && slice_starts_nocase(slice_of(type), SLICE("message/rfc822"))) return true;
+    request_problem(r, 415, "send the body as Content-Type: message/rfc822");
+    return false;
+}
+
 void route_request(struct request *r) {
     struct slice path = slice_of(r->path), part;
     const char *method = strcmp(r->method, "HEAD") == 0 ? "GET" : r->method; /* the library leaves the body out */
@@ -150,7 +173,7 @@ void route_request(struct request *r) {
                         web ? "this path does not exist" : "this path does not exist: see /api/v1/openapi.json");
     } else {
         r->part = memory_copy(part);
-        if (!found->fields || take_body(r, found)) found->handle(r);
+        if (found->message ? take_message(r) : !found->fields || take_body(r, found)) found->handle(r);
     }
     buf_free(&allow);
 }

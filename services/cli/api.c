@@ -50,8 +50,14 @@ static void tell_problem(long status, const json_t *problem) {
         fprintf(stderr, "         %s: %s\n", member_text(error, "pointer"), member_text(error, "detail"));
 }
 
+/* The body of a request; type NULL: none. */
+struct body {
+    const char *type;
+    struct slice bytes;
+};
+
 /* Sets *status to the HTTP status; returns 0 or the exit status. */
-static int call(const struct cli *c, const char *method, const char *path, const char *accept, const char *body,
+static int call(struct cli *c, const char *method, const char *path, const char *accept, struct body body,
                 struct buf *out, long *status) {
     const char *url = c->url ? c->url : getenv("POSTBUS_API");
     char *header = authorization(c), error[CURL_ERROR_SIZE] = "";
@@ -63,14 +69,19 @@ static int call(const struct cli *c, const char *method, const char *path, const
     buf_add(&whole, url, n);
     buf_add_str(&whole, path);
     buf_printf(&accepts, "Accept: %s", accept);
-    CURL *curl = curl_easy_init();
+    if (!c->curl) c->curl = curl_easy_init();
+    CURL *curl = c->curl;
+    curl_easy_reset(curl); /* the connection stays */
     struct curl_slist *headers = curl_slist_append(NULL, header);
     headers = curl_slist_append(headers, buf_str(&accepts));
-    if (body) headers = curl_slist_append(headers, "Content-Type: application/json");
+    if (body.type) headers = curl_slist_append(headers, body.type);
     curl_easy_setopt(curl, CURLOPT_URL, buf_str(&whole));
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
-    if (body) curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
+    if (body.type) {
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.bytes.n);
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body.bytes.p);
+    }
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, out);
@@ -86,7 +97,6 @@ static int call(const struct cli *c, const char *method, const char *path, const
             "postbus: no answer from %.*s: %s\n         set the address of the admin API with --url or POSTBUS_API\n",
             (int)n, url, *error ? error : curl_easy_strerror(result));
     curl_slist_free_all(headers);
-    curl_easy_cleanup(curl);
     explicit_bzero(header, strlen(header));
     free(header);
     buf_free(&whole);
@@ -94,32 +104,50 @@ static int call(const struct cli *c, const char *method, const char *path, const
     return result == CURLE_OK ? CLI_OK : CLI_UNAVAILABLE;
 }
 
-int api_call(const struct cli *c, const char *method, const char *path, json_t *body, json_t **answer) {
-    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+void api_close(struct cli *c) {
+    if (c->curl) curl_easy_cleanup(c->curl);
+    c->curl = NULL;
+}
+
+static int call_json(struct cli *c, const char *method, const char *path, struct body body, long *status,
+                     json_t **answer) {
     struct buf out = {0};
-    long status = 0;
-    json_decref(body);
     *answer = NULL;
-    int failed = call(c, method, path, "application/json", text, &out, &status);
-    if (text) explicit_bzero(text, strlen(text));
-    free(text);
+    *status = 0;
+    int failed = call(c, method, path, "application/json", body, &out, status);
     if (!failed) {
         *answer = json_loadb(buf_str(&out), out.n, 0, NULL);
-        bool health = strcmp(path, "/api/v1/health") == 0 && status == 503 && json_object_get(*answer, "components");
-        if (status >= 300 && !health) {
-            tell_problem(status, *answer);
+        bool health = strcmp(path, "/api/v1/health") == 0 && *status == 503 && json_object_get(*answer, "components");
+        if (*status >= 300 && !health) {
+            tell_problem(*status, *answer);
             json_decref(*answer);
             *answer = NULL;
-            failed = status == 503 ? CLI_UNAVAILABLE : CLI_FAILED;
+            failed = *status == 503 ? CLI_UNAVAILABLE : CLI_FAILED;
         }
     }
     buf_free(&out);
     return failed;
 }
 
-int api_call_text(const struct cli *c, const char *path, const char *accept, struct buf *out) {
+int api_call(struct cli *c, const char *method, const char *path, json_t *body, json_t **answer) {
+    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    long status;
+    json_decref(body);
+    int failed =
+        call_json(c, method, path, (struct body){text ? "Content-Type: application/json" : NULL, slice_of(text)},
+                  &status, answer);
+    if (text) explicit_bzero(text, strlen(text));
+    free(text);
+    return failed;
+}
+
+int api_post_message(struct cli *c, const char *path, struct slice message, long *status, json_t **answer) {
+    return call_json(c, "POST", path, (struct body){"Content-Type: message/rfc822", message}, status, answer);
+}
+
+int api_call_text(struct cli *c, const char *path, const char *accept, struct buf *out) {
     long status = 0;
-    int failed = call(c, "GET", path, accept, NULL, out, &status);
+    int failed = call(c, "GET", path, accept, (struct body){0}, out, &status);
     if (failed || status < 300) return failed;
     json_t *problem = json_loadb(buf_str(out), out->n, 0, NULL);
     tell_problem(status, problem);

@@ -25,7 +25,11 @@ struct cli {
     const char *ip, *helo, *mail_from, *resolver; /* of check; NULL: not given */
     const char *domain;                           /* of queue: only mail to this domain */
     bool held, dead;                              /* of queue list */
-    char **words;                                 /* after the family and the command */
+    const char *folder;                           /* of mailbox: only this folder */
+    const char *maps[64];                         /* of mailbox import: FROM=TO */
+    int map_count;
+    void *curl;   /* the connection to the API, which all calls use; NULL before the first */
+    char **words; /* after the family and the command */
     int count;
 };
 
@@ -36,13 +40,17 @@ struct command {
 };
 
 extern const struct command domain_commands[], key_commands[], account_commands[], alias_commands[], message_commands[],
-    queue_commands[], system_commands[], check_commands[], report_commands[];
+    queue_commands[], system_commands[], check_commands[], report_commands[], mailbox_commands[];
 
 /* Sends a request to the admin API. For a 2xx returns 0 and *answer (owned by the caller; NULL for
  * none); otherwise prints the reason and returns the exit status. Takes ownership of body. */
-int api_call(const struct cli *c, const char *method, const char *path, json_t *body, json_t **answer);
-/* The same for a text answer. accept: a media type. */
-int api_call_text(const struct cli *c, const char *path, const char *accept, struct buf *out);
+int api_call(struct cli *c, const char *method, const char *path, json_t *body, json_t **answer);
+/* Sends a message as the body of a POST. *status: the HTTP status, 0 without an answer. */
+int api_post_message(struct cli *c, const char *path, struct slice message, long *status, json_t **answer);
+/* As api_call, for a text answer. accept: a media type. */
+int api_call_text(struct cli *c, const char *path, const char *accept, struct buf *out);
+/* Closes the connection to the API. */
+void api_close(struct cli *c);
 /* Adds text to a path or query, percent-encoded. */
 void api_add(struct buf *path, const char *text);
 /* Adds limit= and after= to a path; more: the path has a query already. */

@@ -5,9 +5,9 @@
 
 #include "services/cli/cli.h"
 
-static const struct command *const families[] = {domain_commands, key_commands,     account_commands,
-                                                 alias_commands,  message_commands, queue_commands,
-                                                 system_commands, check_commands,   report_commands};
+static const struct command *const families[] = {domain_commands,  key_commands,    account_commands, alias_commands,
+                                                 message_commands, queue_commands,  system_commands,  check_commands,
+                                                 report_commands,  mailbox_commands};
 
 static void help(FILE *out) {
     fputs("usage: postbus COMMAND [options]\n\n", out);
@@ -28,7 +28,9 @@ static void help(FILE *out) {
           "  --domain D            of queue list and queue retry: mail to this domain\n"
           "  --held, --dead        of queue list: messages that are held; damaged entries\n"
           "  --ip A --helo H --mail-from M   the envelope for check\n"
-          "  --format F            of domain dns: zone, json or table\n"
+          "  --format F            of domain dns: zone, json or table; of mailbox: maildir or mbox\n"
+          "  --folder F            of mailbox: only this folder\n"
+          "  --map FROM=TO         of mailbox import: the folder FROM becomes TO; may be repeated\n"
           "  --selector S,…        DKIM selectors for check domain, in addition to the common ones\n"
           "  --resolver ADDR:PORT  the DNS server for check; default: the system's\n",
           out);
@@ -70,6 +72,8 @@ static int read_options(struct cli *c, int argc, char **argv) {
         {"domain", required_argument, NULL, 'd'},
         {"held", no_argument, NULL, 'H'},
         {"dead", no_argument, NULL, 'D'},
+        {"folder", required_argument, NULL, 'o'},
+        {"map", required_argument, NULL, 'M'},
         {"help", no_argument, NULL, 'h'},
         {0},
     };
@@ -95,6 +99,14 @@ static int read_options(struct cli *c, int argc, char **argv) {
         case 'd': c->domain = optarg; break;
         case 'H': c->held = true; break;
         case 'D': c->dead = true; break;
+        case 'o': c->folder = optarg; break;
+        case 'M':
+            if (c->map_count == sizeof c->maps / sizeof *c->maps || !strchr(optarg, '=')) {
+                fputs("postbus: --map is FROM=TO, at most 64 times\n", stderr);
+                return CLI_USAGE;
+            }
+            c->maps[c->map_count++] = optarg;
+            break;
         case 'h': help(stdout); return -1;
         default: fputs("see: postbus help\n", stderr); return CLI_USAGE;
         }
@@ -132,6 +144,7 @@ int main(int argc, char **argv) {
     }
     curl_global_init(CURL_GLOBAL_DEFAULT);
     failed = k->run(&c);
+    api_close(&c);
     curl_global_cleanup();
     return failed;
 }

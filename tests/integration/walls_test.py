@@ -159,9 +159,9 @@ NEVER_ON_KEYS = [
     ["OBJECT", "ENCODING", "KEY"], ["PERSIST", "KEY"], ["APPEND", "KEY", "x"], ["SETRANGE", "KEY", "0", "x"],
 ]
 FAMILIES = {
-    "b:{01J0000000000000000000TEST}": {"smtpd", "delivery", "mailbox", "imapd", "pop3d", "reporter"},
+    "b:{01J0000000000000000000TEST}": {"smtpd", "delivery", "mailbox", "imapd", "pop3d", "reporter", "admin"},
     "{q:0}": {"smtpd", "delivery", "reporter"},
-    "{u:01J0000000000000000000USER}": {"mailbox", "imapd", "pop3d"},
+    "{u:01J0000000000000000000USER}": {"mailbox", "imapd", "pop3d", "admin"},  # admin: export and import
     "a:{example.org}": {"accounts"},
     "a:domains": {"accounts"},
     "v:check:example.org": {"verifier"},

@@ -11,13 +11,21 @@ struct appending {
     struct redis *r;
     mailbox_append_fn *done;
     void *ctx;
-    char *key, id[ULID_BYTES];
+    char *key, id[ULID_BYTES], attempt[ULID_BYTES]; /* attempt: of an import; else empty */
     uint32_t folder_id;
     uint64_t flags;
     int64_t date;
     size_t size;
     struct buf keywords, cached;
 };
+
+static const char import_rcpt[] = "import";
+
+/* The reference under which the mailbox holds the blob. */
+static struct slice appending_ref(const struct appending *a, char text[MAILBOX_REF_MAX]) {
+    struct slice rcpt = *a->attempt ? slice_of(import_rcpt) : SLICE("");
+    return slice_of(mailbox_blob_ref(text, mailbox_user_of(a->key), rcpt, slice_of(a->attempt)));
+}
 
 static void appending_end(struct appending *a, int error, uint32_t uidvalidity, uint32_t uid) {
     a->done(a->ctx, error, uidvalidity, uid);
@@ -32,7 +40,7 @@ static void on_appended(void *ctx, const redisReply *reply) {
     int error = mailbox_reply_array(reply, 3);
     if (error) {
         char text[MAILBOX_REF_MAX];
-        struct slice ref = slice_of(mailbox_blob_ref(text, mailbox_user_of(a->key), SLICE(""), SLICE("")));
+        struct slice ref = appending_ref(a, text);
         /* Without an answer it may have happened: then the blob stays, and the janitor releases it
          * if it did not. */
         if (error != STORE_UNAVAILABLE) blob_release(a->r, slice_of(a->id), 1, &ref, NULL, NULL);
@@ -45,7 +53,7 @@ static void on_appended(void *ctx, const redisReply *reply) {
 
 static void on_blob_written(void *ctx, int error) {
     struct appending *a = ctx;
-    char folder[NUMBER_BYTES], size[NUMBER_BYTES], flags[NUMBER_BYTES], date[NUMBER_BYTES];
+    char folder[NUMBER_BYTES], size[NUMBER_BYTES], flags[NUMBER_BYTES], date[NUMBER_BYTES], name[64];
     if (error) {
         appending_end(a, error, 0, 0);
         return;
@@ -58,15 +66,26 @@ static void on_blob_written(void *ctx, int error) {
         buf_slice(&a->keywords),
         mailbox_number(date, a->date),
         buf_slice(&a->cached),
+        SLICE(""),
     };
-    mailbox_fcall(a->r, on_appended, a, "mailbox_append", a->key, 7, args);
+    snprintf(name, sizeof name, "%s/%s", import_rcpt, a->attempt);
+    args[7] = slice_of(name);
+    mailbox_fcall(a->r, on_appended, a, "mailbox_append", a->key, *a->attempt ? 8 : 7, args);
+}
+
+/* Takes ownership of a. */
+static void append(struct appending *a, struct slice message, size_t keyword_count, const struct slice keywords[]) {
+    char text[MAILBOX_REF_MAX];
+    struct slice ref = appending_ref(a, text);
+    a->size = message.n;
+    a->keywords = mailbox_join_keywords(keyword_count, keywords);
+    mailbox_cache_build(SLICE(""), message, &a->cached);
+    blob_write(a->r, slice_of(a->id), message, 1, &ref, on_blob_written, a);
 }
 
 void mailbox_append(struct redis *r, struct slice user, uint32_t folder_id, struct slice message, uint64_t system_flags,
                     size_t keyword_count, const struct slice keywords[], int64_t date, mailbox_append_fn *done,
                     void *ctx) {
-    char text[MAILBOX_REF_MAX];
-    struct slice ref = slice_of(mailbox_blob_ref(text, user, SLICE(""), SLICE("")));
     struct appending *a = memory_alloc(sizeof *a);
     *a = (struct appending){.r = r,
                             .done = done,
@@ -76,10 +95,23 @@ void mailbox_append(struct redis *r, struct slice user, uint32_t folder_id, stru
                             .flags = system_flags,
                             .date = date};
     ulid_create(a->id);
-    a->size = message.n;
-    a->keywords = mailbox_join_keywords(keyword_count, keywords);
-    mailbox_cache_build(SLICE(""), message, &a->cached);
-    blob_write(r, slice_of(a->id), message, 1, &ref, on_blob_written, a);
+    append(a, message, keyword_count, keywords);
+}
+
+void mailbox_import(struct redis *r, struct slice user, uint32_t folder_id, struct slice id, struct slice message,
+                    uint64_t system_flags, size_t keyword_count, const struct slice keywords[], int64_t date,
+                    mailbox_append_fn *done, void *ctx) {
+    struct appending *a = memory_alloc(sizeof *a);
+    *a = (struct appending){.r = r,
+                            .done = done,
+                            .ctx = ctx,
+                            .key = mailbox_key(user),
+                            .folder_id = folder_id,
+                            .flags = system_flags,
+                            .date = date};
+    memcpy(a->id, id.p, id.n < ULID_LENGTH ? id.n : ULID_LENGTH);
+    ulid_create(a->attempt);
+    append(a, message, keyword_count, keywords);
 }
 
 /* Reading */

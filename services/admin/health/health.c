@@ -169,11 +169,11 @@ static void on_answer(void *ctx, int error, const json_t *reply) {
     one_done(h);
 }
 
-/* A command that Redis refuses at its memory limit and that writes nothing: it appends an empty
- * text to a key that does not exist. */
+/* A command that Redis refuses at its memory limit and that writes nothing: it changes a member,
+ * which does not exist, of a set that does not exist. */
 static void ask_store(struct health *h, redis_reply_fn *done) {
-    struct slice argv[] = {SLICE("SETRANGE"), SLICE("health"), SLICE("0"), SLICE("")};
-    redis_command(h->admin->worker->redis, done, h, 4, argv);
+    struct slice argv[] = {SLICE("ZADD"), SLICE("health"), SLICE("XX"), SLICE("0"), SLICE("x")};
+    redis_command(h->admin->worker->redis, done, h, 5, argv);
 }
 
 static void on_store(void *ctx, const redisReply *reply) {

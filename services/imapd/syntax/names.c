@@ -1,5 +1,5 @@
+#include "libcommon/mail/utf7.h"
 #include "services/imapd/imapd.h"
-#include "services/imapd/syntax/utf7.h"
 #include "services/imapd/write.h"
 
 static bool is_utf8_session(const struct session *s) { return s->rev2 || s->utf8; }

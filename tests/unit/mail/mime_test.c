@@ -114,6 +114,58 @@ static void test_decoding(void **state) {
     arena_destroy(arena);
 }
 
+static void bytes_that_are_not_base64_are_ignored(void **state) {
+    /* RFC 2045 §6.8 */
+    static const struct {
+        const char *body, *expected;
+    } cases[] = {{"aGVsbG8=", "hello"},
+                 {"aGVsbG8", "hello"},
+                 {"aGV!!sbG\r\n8=", "hello"},
+                 {"aGVsbG8=\r\n\r\ntext after", "hello"},
+                 {" a G V s b G 8 =", "hello"},
+                 {"", ""},
+                 {"====", ""},
+                 {"aGVsb", "hel"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct arena *arena = arena_create();
+        struct buf message = {0}, out = {0};
+        buf_printf(&message, "Content-Transfer-Encoding: base64\r\n\r\n%s", cases[i].body);
+        const struct mime *m = mime_parse(arena, buf_slice(&message));
+        assert_int_equal(mime_decode_body(m, 0, &out), 0);
+        assert_string_equal(buf_str(&out), cases[i].expected);
+        buf_free(&message);
+        buf_free(&out);
+        arena_destroy(arena);
+    }
+}
+
+static void text_after_a_delimiter(void **state) {
+    /* RFC 2046 §5.1.1: an exact match of the whole line is not required; a longer word is another boundary (§5.1.2) */
+    static const char message[] = "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b "
+                                  "\t\r\n\r\none\r\n--bx\r\n--b--x\r\n--b x\r\n\r\ntwo\r\n--b-- y\r\nepilogue\r\n";
+    struct arena *arena = arena_create();
+    const struct mime *m = mime_parse(arena, slice_of(message));
+    (void)state;
+    assert_int_equal(m->parts[0].child_count, 2);
+    assert_section(m, MIME_SECTION_BODY, "one\r\n--bx\r\n--b--x", 1, (uint32_t[]){1});
+    assert_section(m, MIME_SECTION_BODY, "two", 1, (uint32_t[]){2});
+    arena_destroy(arena);
+}
+
+static void lines_of_a_message_that_is_one_empty_line(void **state) {
+    static const char message[] =
+        "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: message/rfc822\r\n\r\n\r\n--b--\r\n";
+    struct arena *arena = arena_create();
+    struct buf structure = {0};
+    (void)state;
+    structure_body(mime_parse(arena, slice_of(message)), false, &structure);
+    assert_non_null(strstr(buf_str(&structure), "\"rfc822\" NIL NIL NIL \"7bit\" 2 (NIL "));
+    assert_non_null(strstr(buf_str(&structure), "\"7bit\" 0 0) 1)")); /* two bytes are one line */
+    buf_free(&structure);
+    arena_destroy(arena);
+}
+
 static void test_parameters(void **state) {
     /* RFC 2231 §3, §4, §4.1, and what senders do instead */
     static const struct {
@@ -222,10 +274,17 @@ static void test_bounds(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sections),    cmocka_unit_test(a_line_that_is_no_field_hides_no_later_field),
-        cmocka_unit_test(test_single_part), cmocka_unit_test(test_decoding),
-        cmocka_unit_test(test_parameters),  cmocka_unit_test(test_structures),
-        cmocka_unit_test(test_envelope),    cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_sections),
+        cmocka_unit_test(a_line_that_is_no_field_hides_no_later_field),
+        cmocka_unit_test(test_single_part),
+        cmocka_unit_test(test_decoding),
+        cmocka_unit_test(bytes_that_are_not_base64_are_ignored),
+        cmocka_unit_test(text_after_a_delimiter),
+        cmocka_unit_test(lines_of_a_message_that_is_one_empty_line),
+        cmocka_unit_test(test_parameters),
+        cmocka_unit_test(test_structures),
+        cmocka_unit_test(test_envelope),
+        cmocka_unit_test(test_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-#include "services/imapd/syntax/utf7.h"
+#include "libcommon/mail/utf7.h"
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
 

@@ -1,6 +1,6 @@
-/* Modified UTF-7, the encoding of mailbox names in IMAP4rev1 (RFC 3501 §5.1.3). Pure functions. */
-#ifndef POSTBUS_IMAPD_UTF7_H
-#define POSTBUS_IMAPD_UTF7_H
+/* Modified UTF-7, the encoding of mailbox names in IMAP4rev1 and in Maildirs (RFC 3501 §5.1.3). Pure functions. */
+#ifndef POSTBUS_MAIL_UTF7_H
+#define POSTBUS_MAIL_UTF7_H
 
 #include "libcommon/base/buf.h"
 
