@@ -23,7 +23,7 @@ struct stream {
     void *ctx;
     SSL *ssl, *next_ssl; /* next_ssl: TLS starts when the plain output has been sent */
     bool next_is_server, connecting, handshaking, paused, closed, finishing, dead, pipelined_before_tls, discarding;
-    bool corked;
+    bool corked, write_off; /* write_off: EV_WRITE of bev is disabled, and there is no output */
     int depth; /* number of our callbacks on the stack: the stream is freed when it is 0 again */
     struct buf line;
     struct event *clock;
@@ -189,6 +189,7 @@ static void on_event(struct bufferevent *bev, short what, void *ctx) {
 
 static void use_bufferevent(struct stream *s, struct bufferevent *bev) {
     s->bev = bev;
+    s->write_off = false;
     bufferevent_setcb(bev, on_read, on_write, on_event, s);
     bufferevent_setwatermark(bev, EV_READ, 0, INPUT_MAX);
     evbuffer_add_cb(bufferevent_get_output(bev), on_output, s);
@@ -340,8 +341,18 @@ struct slice stream_bytes(struct stream *s, size_t max) {
 void stream_consume(struct stream *s, size_t n) { evbuffer_drain(bufferevent_get_input(s->bev), n); }
 size_t stream_pending_input(const struct stream *s) { return evbuffer_get_length(bufferevent_get_input(s->bev)); }
 
+/* Enabling EV_WRITE causes a write event, also when there is no output: so it stays disabled until
+ * there is some. */
+static void let_loop_write(struct stream *s) {
+    if (!s->write_off || s->corked) return;
+    s->write_off = false;
+    bufferevent_enable(s->bev, EV_WRITE);
+}
+
 void stream_write(struct stream *s, struct slice bytes) {
-    if (bytes.n && !s->closed) bufferevent_write(s->bev, bytes.p, bytes.n);
+    if (!bytes.n || s->closed) return;
+    bufferevent_write(s->bev, bytes.p, bytes.n);
+    let_loop_write(s);
 }
 
 void stream_printf(struct stream *s, const char *format, ...) {
@@ -350,12 +361,14 @@ void stream_printf(struct stream *s, const char *format, ...) {
     va_start(ap, format);
     evbuffer_add_vprintf(bufferevent_get_output(s->bev), format, ap);
     va_end(ap);
+    let_loop_write(s);
 }
 
 void stream_cork(struct stream *s) {
     if (s->ssl || s->connecting || s->closed || stream_pending_output(s)) return;
     s->corked = true;
-    bufferevent_disable(s->bev, EV_WRITE);
+    if (!s->write_off) bufferevent_disable(s->bev, EV_WRITE);
+    s->write_off = true;
 }
 
 void stream_uncork(struct stream *s) {
@@ -368,8 +381,10 @@ void stream_uncork(struct stream *s) {
         evbuffer_write(output, s->fd);
         evbuffer_freeze(output, 1);
     }
-    bufferevent_enable(s->bev, EV_WRITE); /* writes what is left, and reports errors */
-    if (s->next_ssl && !evbuffer_get_length(output)) switch_to_tls(s);
+    if (evbuffer_get_length(output))
+        let_loop_write(s); /* the rest, or the error is reported */
+    else if (s->next_ssl)
+        switch_to_tls(s);
 }
 
 size_t stream_pending_output(const struct stream *s) { return evbuffer_get_length(bufferevent_get_output(s->bev)); }
