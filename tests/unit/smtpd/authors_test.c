@@ -9,9 +9,6 @@
 
 #include "services/smtpd/smtpd.h"
 
-/* those of main.c, which is not linked here */
-struct metric smtpd_connections, smtpd_accepted, smtpd_delivered, smtpd_refused, smtpd_deferred, smtpd_bytes;
-
 static void the_authors(void **state) {
     static const struct {
         const char *from, *header;

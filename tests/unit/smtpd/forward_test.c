@@ -10,11 +10,6 @@
 
 #include "services/smtpd/smtpd.h"
 
-/* main.c's, which is not linked here */
-struct metric smtpd_connections = METRIC_GAUGE("a", ""), smtpd_accepted = METRIC_COUNTER("b", ""),
-              smtpd_refused = METRIC_COUNTER("c", ""), smtpd_deferred = METRIC_COUNTER("d", ""),
-              smtpd_bytes = METRIC_COUNTER("e", ""), smtpd_delivered = METRIC_COUNTER("f", "");
-
 static struct worker worker = {.hostname = "mx.ours.test"};
 static struct smtpd smtpd = {.worker = &worker};
 static struct session session = {.smtpd = &smtpd, .port = PORT_MX};
