@@ -71,8 +71,8 @@ integration: build ## integration tests on real NATS, Redis and Knot
 	@$(IN) python3 -m pytest -q tests/integration
 
 imap-model: build ## random commands of 8 IMAP clients against a model, long: MODEL_STEPS (10000) steps, MODEL_SEEDS (6) runs; then with servers being killed
-	@$(IN) env POSTBUS_MODEL_STEPS=$${MODEL_STEPS:-10000} POSTBUS_MODEL_SEEDS=$${MODEL_SEEDS:-6} python3 -m pytest -q tests/integration/imap_model_test.py
-	@$(IN) env POSTBUS_MODEL_STEPS=$${MODEL_STEPS:-10000} POSTBUS_MODEL_SEEDS=1 POSTBUS_MODEL_KILL=1 python3 -m pytest -q tests/integration/imap_model_test.py
+	@$(IN) env POSTBUS_MODEL_SEED=$${MODEL_SEED:-random} POSTBUS_MODEL_STEPS=$${MODEL_STEPS:-10000} POSTBUS_MODEL_SEEDS=$${MODEL_SEEDS:-6} python3 -m pytest -q tests/integration/imap_model_test.py
+	@$(IN) env POSTBUS_MODEL_SEED=$${MODEL_SEED:-random} POSTBUS_MODEL_STEPS=$${MODEL_STEPS:-10000} POSTBUS_MODEL_SEEDS=1 POSTBUS_MODEL_KILL=1 python3 -m pytest -q tests/integration/imap_model_test.py
 
 fuzz: toolchain ## every fuzz target for FUZZ_SECONDS each (300)
 	@$(IN) tests/fuzz/run $${FUZZ_SECONDS:-300}

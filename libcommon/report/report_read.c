@@ -169,7 +169,7 @@ void report_read_mail(struct slice message, struct report_read *out) {
         struct buf bytes = {0};
         tried++;
         if (mime_decode_body(m, i, &bytes) != 0)
-            refuse(out, "the transfer encoding of the report is damaged");
+            refuse(out, "the transfer encoding of the report is unknown");
         else
             read_packed(buf_slice(&bytes), out);
         buf_free(&bytes);
