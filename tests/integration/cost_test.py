@@ -58,4 +58,4 @@ def test_what_a_local_message_costs(site):
     assert each["json_written"] <= 6.4 and each["json_read"] <= 4.4
     assert each["redis_fcalls"] <= 2.4 and each["redis_commands"] <= 2.8  # the body with its references; the mailbox
     assert each["body_copies"] <= 2.4
-    assert each["loop_wakeups"] <= 20
+    assert each["loop_wakeups"] <= 13
