@@ -46,7 +46,7 @@ def test_several_messages_in_one_append(client):
                             + literal(message(b"c")))
     assert re.match(rb"OK \[APPENDUID \d+ 1:3\]", answer[-1]) and any(b"3 EXISTS" in line for line in answer)
     assert subjects(client) == [b"a", b"b", b"c"]
-    told = client.untagged("FETCH 1:3 (FLAGS INTERNALDATE)")
+    told = client.untagged("FETCH 1:3 (FLAGS INTERNALDATE)").replace(b"\\Recent ", b"")  # a session of rev1
     assert rb"FLAGS (\Seen work)" in told and rb"FLAGS (\Flagged)" in told and b"01-Feb-2026" in told and b"02-Feb-2026" in told
 
 
@@ -97,7 +97,7 @@ def test_replace(client, by_uid):  # RFC 8508 §3.2, §3.3, §4.3
     lines = b"".join(answer[:-1])
     assert answer[-1].startswith(b"OK") and re.match(rb"\* OK \[APPENDUID \d+ 4\]", answer[0]) and b"* 2 EXPUNGE" in lines and b"EXISTS" in lines
     assert subjects(client) == [b"a", b"c", b"new"]
-    assert rb"FLAGS (\Seen \Draft)" in client.untagged("FETCH 3 FLAGS")
+    assert rb"FLAGS (\Seen \Draft)" in client.untagged("FETCH 3 FLAGS").replace(b"\\Recent ", b"")
 
 
 def test_replace_into_another_folder(site, client):

@@ -167,7 +167,7 @@ FAMILIES = {
     "v:check:example.org": {"verifier"},
     "{rep}": {"reporter"},
     "{janitor}": {"mailbox"},
-    "{cold}": {"smtpd", "delivery", "mailbox", "imapd", "reporter"},
+    "{cold}": {"smtpd", "delivery", "mailbox", "imapd", "reporter", "admin"},
     "anything": set(),
 }
 

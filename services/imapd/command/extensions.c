@@ -7,8 +7,8 @@
 
 /* LITERAL- is not announced: LITERAL+ includes it, and RFC 7888 §5 allows only one of them. */
 const struct extension extensions[] = {
-    {"IMAP4rev1", EXTENSION_ALWAYS, "command/dispatch.c"},
-    {"IMAP4rev2", EXTENSION_ALWAYS, "command/dispatch.c"},
+    {"IMAP4rev1", EXTENSION_ALWAYS, "dispatch.c"},
+    {"IMAP4rev2", EXTENSION_ALWAYS, "dispatch.c"},
     {"LITERAL+", EXTENSION_ALWAYS, "session.c"},
     {"SASL-IR", EXTENSION_ALWAYS, "command/cmd_auth.c"},
     {"ID", EXTENSION_ALWAYS, "command/cmd_id.c"},
