@@ -91,7 +91,8 @@ static size_t read_entity(struct slice s, char *c) {
     static const struct {
         const char *name;
         char c;
-    } known[] = {{"&amp;", '&'}, {"&lt;", '<'}, {"&gt;", '>'}, {"&quot;", '"'}, {"&#39;", '\''}, {"&apos;", '\''}, {"&nbsp;", ' '}};
+    } known[] = {{"&amp;", '&'},  {"&lt;", '<'},    {"&gt;", '>'},  {"&quot;", '"'},
+                 {"&#39;", '\''}, {"&apos;", '\''}, {"&nbsp;", ' '}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (!slice_starts_nocase(s, slice_of(known[i].name))) continue;
         *c = known[i].c;
@@ -105,7 +106,11 @@ static size_t read_entity(struct slice s, char *c) {
 
 /* The bytes of a tag, a comment, or an element whose content is not text. */
 static size_t tag_length(struct slice s) {
-    static const char *const whole[][2] = {{"<!--", "-->"}, {"<style", "</style>"}, {"<script", "</script>"}, {"<head", "</head>"}, {"<title", "</title>"}};
+    static const char *const whole[][2] = {{"<!--", "-->"},
+                                           {"<style", "</style>"},
+                                           {"<script", "</script>"},
+                                           {"<head", "</head>"},
+                                           {"<title", "</title>"}};
     for (size_t i = 0; i < sizeof whole / sizeof *whole; i++) {
         struct slice end = slice_of(whole[i][1]);
         if (!slice_starts_nocase(s, slice_of(whole[i][0]))) continue;
@@ -122,7 +127,8 @@ static void write_html(struct writer *w, struct slice text) {
     while (text.n) {
         size_t n = 1;
         char c = text.p[0];
-        if (c == '<' && text.n > 1 && (text.p[1] == '/' || text.p[1] == '!' || text.p[1] == '?' || (text.p[1] | 0x20) >= 'a')) {
+        if (c == '<' && text.n > 1 &&
+            (text.p[1] == '/' || text.p[1] == '!' || text.p[1] == '?' || (text.p[1] | 0x20) >= 'a')) {
             n = tag_length(text);
             c = ' ';
         } else if (c == '&') {

@@ -78,7 +78,8 @@ static int begin_body(struct reader *r) {
         if ((i && !take_space(r, true)) || !take_item(r, true)) return -1;
     if (r->in.n > 1 && r->in.p[1] == '(') /* a message: its envelope, its body, its lines */
         return take_space(r, true) && take_item(r, true) && take_space(r, true) ? 1 : -1;
-    if (r->in.n > 1 && r->in.p[1] >= '0' && r->in.p[1] <= '9' && (!take_space(r, true) || !take_item(r, true))) return -1;
+    if (r->in.n > 1 && r->in.p[1] >= '0' && r->in.p[1] <= '9' && (!take_space(r, true) || !take_item(r, true)))
+        return -1;
     return skip_to_end(r) ? 0 : -1;
 }
 

@@ -24,7 +24,7 @@ struct stream {
     SSL *ssl, *next_ssl; /* next_ssl: TLS starts when the plain output has been sent */
     bool next_is_server, connecting, handshaking, paused, closed, finishing, dead, pipelined_before_tls, discarding;
     bool corked, write_off; /* write_off: EV_WRITE of bev is disabled, and there is no output */
-    int depth; /* number of our callbacks on the stack: the stream is freed when it is 0 again */
+    int depth;              /* number of our callbacks on the stack: the stream is freed when it is 0 again */
     struct buf line;
     struct event *clock;
     int timeout_ms;

@@ -12,8 +12,8 @@ struct putting {
     struct bus *bus;
     char id[ULID_BYTES];
     struct queue_parcel *parcel; /* NULL: body and entry are written in one step */
-    char *held; /* outbox_commit_stored's references; NULL: none */
-    int error;  /* of the entry, while the body is released again */
+    char *held;                  /* outbox_commit_stored's references; NULL: none */
+    int error;                   /* of the entry, while the body is released again */
     outbox_done_fn *done;
     void *ctx;
 };

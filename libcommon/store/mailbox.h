@@ -174,8 +174,8 @@ struct mailbox_keys {
     size_t id_count; /* of message ids: first the message's own (0: it has none), then those it
                         refers to, the nearest last */
     const char *ids;
-    int64_t sent;     /* the Date field, seconds since 1970, UTC; MAILBOX_NO_DATE */
-    int32_t sent_day; /* days since 1970, as written in the sender's zone; MAILBOX_NO_DAY */
+    int64_t sent;                            /* the Date field, seconds since 1970, UTC; MAILBOX_NO_DATE */
+    int32_t sent_day;                        /* days since 1970, as written in the sender's zone; MAILBOX_NO_DAY */
     struct slice subject, from, to, cc, bcc; /* decoded; where that differs, then NUL and as sent;
                                                 fields of one name separated by NUL */
 };

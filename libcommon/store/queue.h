@@ -68,8 +68,8 @@ typedef void queue_entries_fn(void *ctx, int error, size_t count, struct envelop
 /* Leases up to max due entries of a shard that are not held, for lease_ms, those with a higher
  * priority first. token: up to 63 bytes, unique to this worker. Fewer than max does not mean that
  * no more are due. text_bytes: the answer may carry as many bytes of compressed texts that are kept
- * with the entries (envelope.packed), to save reading them later. A damaged entry (rcpt_count 0) has been moved to the dead letters already: the
- * receiver publishes mail.dead and destroys it. */
+ * with the entries (envelope.packed), to save reading them later. A damaged entry (rcpt_count 0) has been moved to the
+ * dead letters already: the receiver publishes mail.dead and destroys it. */
 void queue_lease(struct redis *r, int shard, size_t max, size_t text_bytes, int64_t lease_ms, const char *token,
                  queue_entries_fn *done, void *ctx);
 /* Makes the lease end lease_ms from now. STORE_LOST. */
@@ -80,8 +80,8 @@ void queue_extend(struct redis *r, struct slice id, const char *token, int64_t l
  * is owed. Any number of recipients is recorded in steps of bounded size. Final states do not
  * change: a second call has no effect. Works also when Redis is at its maxmemory. done gets 0;
  * QUEUE_GONE when nothing is left of the entry (every recipient final and every report sent): the
- * caller then releases the body's BLOB_REF_QUEUE, unless the text was in the queue; STORE_LOST; or another error, after which the
- * same call may be made again. */
+ * caller then releases the body's BLOB_REF_QUEUE, unless the text was in the queue; STORE_LOST; or another error, after
+ * which the same call may be made again. */
 enum { QUEUE_GONE = 1 };
 void queue_record(struct redis *r, const struct envelope *e, const char *token, size_t count, const size_t indexes[],
                   queue_done_fn *done, void *ctx);

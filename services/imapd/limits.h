@@ -5,7 +5,7 @@
 /* Settings with their defaults; beyond each: * BYE. */
 #define LIMIT_LOGIN_TIME "2m"     /* POSTBUS_IMAP_LOGIN_TIME: from the connection to a login */
 #define LIMIT_IDLE_KEEPALIVE "2m" /* POSTBUS_IMAP_IDLE_KEEPALIVE: "* OK Still here" in IDLE; networks drop silence */
-#define LIMIT_PROGRESS "10s" /* POSTBUS_IMAP_PROGRESS: a search tells how far it is each time this has passed */
+#define LIMIT_PROGRESS "10s"      /* POSTBUS_IMAP_PROGRESS: a search tells how far it is each time this has passed */
 #define LIMIT_COMMAND_TIME                                                                                             \
     "1m" /* POSTBUS_IMAP_COMMAND_TIME: from a command's first byte to its end, without its literals */
 enum {

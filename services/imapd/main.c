@@ -37,8 +37,8 @@ static void configure(void) {
     process.progress_us = config_seconds("POSTBUS_IMAP_PROGRESS", LIMIT_PROGRESS, 0, day) * second;
     process.budget.max = (size_t)config_number("POSTBUS_IMAP_MEMORY", LIMIT_MEMORY, LIMIT_APPEND, INT64_MAX);
     process.rate_min = config_number("POSTBUS_IMAP_RATE_MIN", LIMIT_RATE_MIN, 1, 1 << 30);
-    process.sessions_per_user = (int)config_number("POSTBUS_IMAP_SESSIONS_PER_USER", LIMIT_SESSIONS_PER_USER, 1,
-                                                   LIMIT_SESSIONS_PER_WORKER);
+    process.sessions_per_user =
+        (int)config_number("POSTBUS_IMAP_SESSIONS_PER_USER", LIMIT_SESSIONS_PER_USER, 1, LIMIT_SESSIONS_PER_WORKER);
     process.clients = clients_create((size_t)config_number("POSTBUS_IMAP_CONNECTIONS_PER_CLIENT",
                                                            LIMIT_LOGINS_PER_CLIENT, 1, LIMIT_SESSIONS_PER_WORKER));
 }

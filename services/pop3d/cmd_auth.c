@@ -15,8 +15,9 @@ static bool has_tls(const struct session *s) { return stream_ssl(s->stream) != N
 
 void cmd_capa(struct session *s) {
     session_ok(s, "Capability list follows");
-    stream_write(s->stream,
-                 SLICE("TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nUTF8 USER\r\nLANG\r\nEXPIRE NEVER\r\n"));
+    stream_write(
+        s->stream,
+        SLICE("TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nUTF8 USER\r\nLANG\r\nEXPIRE NEVER\r\n"));
     if (!has_tls(s))
         stream_write(s->stream, SLICE("STLS\r\n"));
     else

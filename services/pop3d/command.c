@@ -4,9 +4,10 @@ static const struct {
     const char *name;
     enum pop3_verb verb;
 } verbs[] = {
-    {"CAPA", POP3_CAPA}, {"STLS", POP3_STLS}, {"USER", POP3_USER}, {"PASS", POP3_PASS}, {"AUTH", POP3_AUTH},
-    {"UTF8", POP3_UTF8}, {"STAT", POP3_STAT}, {"LIST", POP3_LIST}, {"UIDL", POP3_UIDL}, {"RETR", POP3_RETR},
-    {"TOP", POP3_TOP},   {"DELE", POP3_DELE}, {"RSET", POP3_RSET}, {"LANG", POP3_LANG}, {"NOOP", POP3_NOOP}, {"QUIT", POP3_QUIT},
+    {"CAPA", POP3_CAPA}, {"STLS", POP3_STLS}, {"USER", POP3_USER}, {"PASS", POP3_PASS},
+    {"AUTH", POP3_AUTH}, {"UTF8", POP3_UTF8}, {"STAT", POP3_STAT}, {"LIST", POP3_LIST},
+    {"UIDL", POP3_UIDL}, {"RETR", POP3_RETR}, {"TOP", POP3_TOP},   {"DELE", POP3_DELE},
+    {"RSET", POP3_RSET}, {"LANG", POP3_LANG}, {"NOOP", POP3_NOOP}, {"QUIT", POP3_QUIT},
 };
 
 void pop3_parse(struct slice line, struct pop3_command *out) {

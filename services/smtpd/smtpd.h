@@ -61,7 +61,7 @@ struct smtpd {
     struct worker *worker;
     struct smtpd_process *process;
     check_fn *const (*checks)[STAGE_CHECKS_MAX + 1]; /* of each stage; NULL ends them */
-    struct session *sessions; /* a list, for draining and counting */
+    struct session *sessions;                        /* a list, for draining and counting */
     size_t count;
     bool stopping; /* freed with the last session */
     struct login_end *login_end;

@@ -15,7 +15,7 @@ struct change {
     uint32_t *uids; /* sorted, each once */
     size_t count, at;
     int in_flight; /* chunks that were asked for */
-    bool all; /* expunge: every message with \Deleted */
+    bool all;      /* expunge: every message with \Deleted */
     mailbox_store_fn *stored;
     mailbox_copy_fn *copied;
     mailbox_expunge_fn *expunged;
@@ -174,8 +174,7 @@ static void ask_chunk(struct change *c) {
 }
 
 static void change_step(struct change *c) {
-    do
-        ask_chunk(c);
+    do ask_chunk(c);
     while (c->kind == CHANGE_STORE && c->at < c->count && c->in_flight < CHUNKS_AT_ONCE);
 }
 

@@ -132,7 +132,8 @@ static void on_answer(void *ctx, int error, const json_t *reply) {
     r->answer =
         error || !json_is_string(json_object_get(reply, "result")) ? NULL : json_incref((json_t *)(uintptr_t)reply);
     free(r->routed);
-    r->routed = r->answer && json_is_array(json_object_get(r->answer, "hosts")) ? routed_data(r->domain, r->answer) : NULL;
+    r->routed =
+        r->answer && json_is_array(json_object_get(r->answer, "hosts")) ? routed_data(r->domain, r->answer) : NULL;
     tell(r);
 }
 

@@ -9,10 +9,10 @@
 
 /* A recipient's state in this worker, in addition to the envelope. */
 struct progress {
-    bool in_work;    /* being tried */
-    bool unrecorded; /* has an outcome that the queue has not recorded yet */
-    bool recording;  /* the outcome is being recorded */
-    bool quiet;      /* deferred again without an attempt: no event is needed */
+    bool in_work;      /* being tried */
+    bool unrecorded;   /* has an outcome that the queue has not recorded yet */
+    bool recording;    /* the outcome is being recorded */
+    bool quiet;        /* deferred again without an attempt: no event is needed */
     struct peer *peer; /* of a remote server's 250, for the event; NULL: none */
 };
 

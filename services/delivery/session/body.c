@@ -16,7 +16,7 @@ struct body {
     struct bodies *all;
     struct body *next;
     char id[ULID_BYTES];
-    size_t size; /* as the envelope says: what is reserved */
+    size_t size;         /* as the envelope says: what is reserved */
     bool in_queue;       /* the entry has it */
     struct slice packed; /* the envelope's, until the text is there */
     enum body_phase phase;

@@ -14,14 +14,14 @@ struct peer {
 
 struct outcome {
     enum outcome_kind { OUTCOME_DELIVERED, OUTCOME_SENT, OUTCOME_DEFERRED, OUTCOME_BOUNCED } kind;
-    int code;             /* SMTP reply code, or 0 */
-    const char *enhanced; /* "4.4.1" */
-    const char *reason;   /* in words; the peer's reply if there is one */
-    const char *host;     /* the peer, "" for local */
-    int64_t retry_ms;     /* OUTCOME_DEFERRED: pause from now; 0: by the schedule of attempts */
-    bool not_counted;     /* OUTCOME_DEFERRED: no attempt was made: a fault of this site, or a next
-                             hop that pauses */
-    bool dsn_passed_on;   /* the next server will send the reports (RFC 3461 §5.2.2) */
+    int code;                /* SMTP reply code, or 0 */
+    const char *enhanced;    /* "4.4.1" */
+    const char *reason;      /* in words; the peer's reply if there is one */
+    const char *host;        /* the peer, "" for local */
+    int64_t retry_ms;        /* OUTCOME_DEFERRED: pause from now; 0: by the schedule of attempts */
+    bool not_counted;        /* OUTCOME_DEFERRED: no attempt was made: a fault of this site, or a next
+                                hop that pauses */
+    bool dsn_passed_on;      /* the next server will send the reports (RFC 3461 §5.2.2) */
     const struct peer *peer; /* OUTCOME_SENT: the connection, for the event; may be NULL, not owned */
 };
 

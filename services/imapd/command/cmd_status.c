@@ -23,9 +23,8 @@ unsigned parse_status_items(struct parser *p) {
 }
 
 void write_status(struct session *s, const struct mailbox_folder *folder, unsigned items) {
-    const uint64_t values[ITEMS] = {
-        folder->messages, folder->uidnext, folder->uidvalidity, folder->unseen, 0, folder->highestmodseq,
-        folder->bytes,    folder->deleted};
+    const uint64_t values[ITEMS] = {folder->messages,      folder->uidnext, folder->uidvalidity, folder->unseen, 0,
+                                    folder->highestmodseq, folder->bytes,   folder->deleted};
     const char *space = "";
     buf_add_str(&s->out, "* STATUS ");
     name_to_client(s, folder->name);

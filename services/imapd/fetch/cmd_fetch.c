@@ -110,9 +110,12 @@ static void write_message(struct session *s, uint32_t uid, const struct mailbox_
                           const struct slice *message, struct slot *slot) {
     struct fetch_job *job = s->job;
     const struct mailbox_record *r = view_find(&s->view, uid);
-    struct fetch_writer w = {
-        .session = s, .items = &job->items, .uid = uid, .with_flags = is_flagged(job, uid), .has_message = message,
-        .ranged = message && job->items.range};
+    struct fetch_writer w = {.session = s,
+                             .items = &job->items,
+                             .uid = uid,
+                             .with_flags = is_flagged(job, uid),
+                             .has_message = message,
+                             .ranged = message && job->items.range};
     if (cached) w.cached = *cached;
     if (message) w.message = *message;
     if (slot) {
@@ -301,7 +304,8 @@ static bool ask_message(struct session *s) {
     job->bytes_in_flight += size;
     if (job->items.columns) {
         session_wait(s);
-        mailbox_cached(session_redis(s), session_user(s), s->view.folder_id, job->items.columns, 1, &slot->uid, on_cached_one, slot);
+        mailbox_cached(session_redis(s), session_user(s), s->view.folder_id, job->items.columns, 1, &slot->uid,
+                       on_cached_one, slot);
     } else {
         read_message(slot);
     }

@@ -89,7 +89,7 @@ struct fetch_writer {
     uint32_t uid;
     bool with_flags; /* FLAGS is added though not asked for */
     bool has_message;
-    bool ranged; /* message is the part that items->range asks for */
+    bool ranged;                  /* message is the part that items->range asks for */
     struct mailbox_cached cached; /* where needed */
     struct slice message;
 

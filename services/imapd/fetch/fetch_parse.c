@@ -172,7 +172,8 @@ static bool is_cached_fields(const struct section *section) {
 }
 
 static void needs_message(struct fetch_items *items, const struct fetch_item *item) {
-    bool range = item->kind == FETCH_SECTION && item->partial && !item->section.depth && item->section.text == SECTION_ALL;
+    bool range =
+        item->kind == FETCH_SECTION && item->partial && !item->section.depth && item->section.text == SECTION_ALL;
     items->range = range && !items->needs_message ? item : NULL;
     items->needs_message = true;
 }

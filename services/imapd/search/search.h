@@ -58,9 +58,9 @@ const char *parse_search(struct parser *p, struct session *s, struct search *out
 struct search_message {
     const struct view *view;
     const struct mailbox_record *record;
-    struct slice header; /* as far as needed */
+    struct slice header;             /* as far as needed */
     const struct mailbox_keys *keys; /* used instead of the header; NULL: there are none */
-    const bool *found;   /* which of search.texts are in the message's text parts; NULL: none */
+    const bool *found;               /* which of search.texts are in the message's text parts; NULL: none */
 };
 bool search_fits(const struct search_key *key, const struct search_message *m);
 /* The text of a field in the keys; NULL: no such field is among them. */

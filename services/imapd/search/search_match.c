@@ -29,7 +29,8 @@ const struct slice *search_keys_field(const struct mailbox_keys *keys, struct sl
     const struct {
         const char *name;
         const struct slice *text;
-    } fields[] = {{"Subject", &keys->subject}, {"From", &keys->from}, {"To", &keys->to}, {"Cc", &keys->cc}, {"Bcc", &keys->bcc}};
+    } fields[] = {
+        {"Subject", &keys->subject}, {"From", &keys->from}, {"To", &keys->to}, {"Cc", &keys->cc}, {"Bcc", &keys->bcc}};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         if (slice_is_nocase(field, fields[i].name)) return fields[i].text;
     return NULL;

@@ -35,10 +35,10 @@ struct search_run {
     /* private */
     uint32_t *uids; /* candidates */
     size_t candidate_count, next, batch, batch_asked;
-    enum mailbox_column column; /* that was asked for */
-    bool *fits;                 /* for each candidate whose message was read */
+    enum mailbox_column column;        /* that was asked for */
+    bool *fits;                        /* for each candidate whose message was read */
     size_t in_flight, bytes_in_flight; /* messages that were asked for */
-    size_t scanned; /* records of the view */
+    size_t scanned;                    /* records of the view */
     /* the message whose text is searched, when that takes more than one turn of the loop */
     struct text_search *text;
     char *message;

@@ -16,9 +16,9 @@
 static const unsigned char salt[] = "0123456789abcdef";
 
 static void hash_with(unsigned char out[32], const char *password) {
-    assert_int_equal(crypto_pwhash(out, 32, password, strlen(password), salt, 2, hash_memory_bytes(),
-                                   crypto_pwhash_ALG_ARGON2ID13),
-                     0);
+    assert_int_equal(
+        crypto_pwhash(out, 32, password, strlen(password), salt, 2, hash_memory_bytes(), crypto_pwhash_ALG_ARGON2ID13),
+        0);
 }
 
 static void used_memory_changes_no_hash(void **state) {

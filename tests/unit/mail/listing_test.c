@@ -55,7 +55,8 @@ static void a_preview_ends_between_characters(void **state) {
 static void body_out_of_bodystructure(void **state) { /* RFC 9051 §7.5.2 */
     static const char *const messages[] = {
         "\r\nplain",
-        "Content-Type: image/png; name=\"a(b\\\"c\"\r\nContent-MD5: x\r\nContent-Disposition: inline; filename=f\r\n\r\n",
+        "Content-Type: image/png; name=\"a(b\\\"c\"\r\nContent-MD5: x\r\nContent-Disposition: inline; "
+        "filename=f\r\n\r\n",
         "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\none\r\n--b\r\nContent-Type: message/rfc822\r\n\r\n"
         "Subject: \u00e4 (\r\nContent-Type: multipart/alternative; boundary=c\r\n\r\n--c\r\n\r\nx\r\n--c\r\n"
         "Content-Type: text/html\r\n\r\ny\r\n--c--\r\n--b\r\nContent-Language: de, en\r\n\r\nlast\r\n--b--\r\n",
@@ -87,10 +88,11 @@ static void keys_are_read_as_they_were_built(void **state) {
     struct buf packed = {0};
     struct mailbox_keys keys;
     (void)state;
-    mailbox_keys_build(SLICE("Message-ID: <1@x>\r\nReferences: <a@x> <b@x>\r\nIn-Reply-To: <b@x> <c@x>\r\n"
-                             "Date: Thu, 1 Jan 1970 23:00:00 -0200\r\nSubject: Re: =?utf-8?q?K=C3=84SE?=\r\n"
-                             "From: =?utf-8?q?Ann=C3=84?= <Ann@x.test>\r\nTo: Bob@x.test, c@x.test\r\nTo: d@x.test\r\n"),
-                       &packed);
+    mailbox_keys_build(
+        SLICE("Message-ID: <1@x>\r\nReferences: <a@x> <b@x>\r\nIn-Reply-To: <b@x> <c@x>\r\n"
+              "Date: Thu, 1 Jan 1970 23:00:00 -0200\r\nSubject: Re: =?utf-8?q?K=C3=84SE?=\r\n"
+              "From: =?utf-8?q?Ann=C3=84?= <Ann@x.test>\r\nTo: Bob@x.test, c@x.test\r\nTo: d@x.test\r\n"),
+        &packed);
     assert_true(mailbox_keys_read(buf_slice(&packed), &keys));
     assert_int_equal(keys.id_count, 4);
     assert_int_equal(mailbox_keys_id(&keys, 0), mailbox_message_id_hash(SLICE("1@x")));
@@ -115,7 +117,7 @@ static void keys_have_bounds(void **state) {
     buf_add_str(&header, "\r\n");
     mailbox_keys_build(buf_slice(&header), &packed);
     assert_true(mailbox_keys_read(buf_slice(&packed), &keys));
-    assert_null(keys.to.p); /* to be read in the header */
+    assert_null(keys.to.p);                           /* to be read in the header */
     assert_int_equal(keys.id_count, MAILBOX_IDS_MAX); /* the nearest ones */
     assert_int_equal(mailbox_keys_id(&keys, 0), 0);
     assert_int_equal(mailbox_keys_id(&keys, MAILBOX_IDS_MAX - 1), mailbox_message_id_hash(SLICE("99@x")));

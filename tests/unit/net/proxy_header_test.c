@@ -12,8 +12,16 @@
 #include "libcommon/net/proxy_header.h"
 
 #define SIGNATURE "\r\n\r\n\0\r\nQUIT\n"
-#define FOUR "\xc0\0\2\1" "\xc0\0\2\2" "\x12\x34" "\0\x19"
-#define SIX "\x20\1\xd\xb8\0\0\0\0\0\0\0\0\0\0\0\1" "\x20\1\xd\xb8\0\0\0\0\0\0\0\0\0\0\0\2" "\x12\x34" "\0\x19"
+#define FOUR                                                                                                           \
+    "\xc0\0\2\1"                                                                                                       \
+    "\xc0\0\2\2"                                                                                                       \
+    "\x12\x34"                                                                                                         \
+    "\0\x19"
+#define SIX                                                                                                            \
+    "\x20\1\xd\xb8\0\0\0\0\0\0\0\0\0\0\0\1"                                                                            \
+    "\x20\1\xd\xb8\0\0\0\0\0\0\0\0\0\0\0\2"                                                                            \
+    "\x12\x34"                                                                                                         \
+    "\0\x19"
 #define BYTES(text) {text, sizeof(text) - 1}
 
 static void headers(void **state) {
@@ -42,11 +50,13 @@ static void headers(void **state) {
         {BYTES(SIGNATURE "\x21\x11\0\xc" FOUR "EHLO"), 28, "192.0.2.1 4660"},
         {BYTES(SIGNATURE "\x21\x11\0\xf" FOUR "\4\0\0"), 31, "192.0.2.1 4660"}, /* a TLV is skipped */
         {BYTES(SIGNATURE "\x21\x21\0\x24" SIX), 52, "2001:db8::1 4660"},
-        {BYTES(SIGNATURE "\x20\0\0\0"), 16, NULL},      /* LOCAL */
+        {BYTES(SIGNATURE "\x20\0\0\0"), 16, NULL},         /* LOCAL */
         {BYTES(SIGNATURE "\x20\x11\0\xc" FOUR), 28, NULL}, /* LOCAL: the addresses do not count */
-        {BYTES(SIGNATURE "\x21\0\0\1x"), 17, NULL},     /* UNSPEC */
+        {BYTES(SIGNATURE "\x21\0\0\1x"), 17, NULL},        /* UNSPEC */
         {BYTES(SIGNATURE "\x21\x12\0\xc" FOUR), 28, NULL}, /* UDP */
-        {BYTES(SIGNATURE "\x21\x11\0\xc" "\xc0\0\2"), 0, NULL},
+        {BYTES(SIGNATURE "\x21\x11\0\xc"
+                         "\xc0\0\2"),
+         0, NULL},
         {BYTES(SIGNATURE), 0, NULL},
         {BYTES(SIGNATURE "\x21\x11\0\xb" FOUR), -1, NULL}, /* shorter than its addresses */
         {BYTES(SIGNATURE "\x11\x11\0\xc" FOUR), -1, NULL}, /* version 1 */
@@ -69,7 +79,8 @@ static void headers(void **state) {
         bool v4 = header.client.ss_family == AF_INET;
         const struct sockaddr_in *four = (const struct sockaddr_in *)&header.client;
         const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&header.client;
-        inet_ntop(header.client.ss_family, v4 ? (const void *)&four->sin_addr : (const void *)&six->sin6_addr, ip, sizeof ip);
+        inet_ntop(header.client.ss_family, v4 ? (const void *)&four->sin_addr : (const void *)&six->sin6_addr, ip,
+                  sizeof ip);
         snprintf(text, sizeof text, "%s %d", ip, ntohs(v4 ? four->sin_port : six->sin6_port));
         assert_string_equal(text, cases[i].client);
     }

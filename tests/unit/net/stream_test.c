@@ -200,7 +200,7 @@ static void gathered_output_is_sent_at_the_end_without_the_loop(void **state) {
     assert_int_equal(stream_pending_output(e.s), 0);
     turn(base, 20);
     assert_int_equal(e.events[STREAM_DRAINED], 0); /* otherwise a session that is woken by it would never rest */
-    stream_write(e.s, SLICE("221\r\n"));          /* the loop writes again */
+    stream_write(e.s, SLICE("221\r\n"));           /* the loop writes again */
     ssize_t n = -1;
     TURN_UNTIL(base, (n = read(peer, got, sizeof got)) >= 0);
     assert_int_equal(n, 5);

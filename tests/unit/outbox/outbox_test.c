@@ -140,12 +140,10 @@ static void a_large_message_for_other_sites_has_a_body(void **state) {
     static char large[QUEUE_TEXT_MAX + 1];
     memset(large, 'x', sizeof large);
     struct envelope *e = letter_abroad();
-    assert_int_equal(
-        SAID(outbox_commit(ground.redis, bus, e, slice_make(large, sizeof large), on_answer, NULL)), 0);
+    assert_int_equal(SAID(outbox_commit(ground.redis, bus, e, slice_make(large, sizeof large), on_answer, NULL)), 0);
     assert_true(has_entry(e->id) && has_ref(e->id, "q") && !has_text(e->id));
     e = letter_abroad();
-    assert_int_equal(
-        SAID(outbox_commit(ground.redis, bus, e, slice_make(large, QUEUE_TEXT_MAX), on_answer, NULL)), 0);
+    assert_int_equal(SAID(outbox_commit(ground.redis, bus, e, slice_make(large, QUEUE_TEXT_MAX), on_answer, NULL)), 0);
     assert_true(has_entry(e->id) && has_text(e->id) && field_count(e->id) == 0);
     assert_int_equal(read_of(e, true), 0);
     assert_int_equal(strlen(read_text), QUEUE_TEXT_MAX);

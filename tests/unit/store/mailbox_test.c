@@ -425,9 +425,7 @@ static void append(struct slice user, uint32_t folder, struct slice message) {
 }
 
 /* The records of a folder into got.records. */
-static void read_records(struct slice user, uint32_t folder) {
-    assert_int_equal(sync_folder(user, folder, 0), 0);
-}
+static void read_records(struct slice user, uint32_t folder) { assert_int_equal(sync_folder(user, folder, 0), 0); }
 
 /* RFC 8474 §5.1: one EMAILID for copies, others for messages that differ only in what was put
  * before them; RFC 8514: COPY makes a new SAVEDATE. */
@@ -489,7 +487,8 @@ static void make_old(const char *user, uint32_t folder) {
     static const char *const columns = "pesfhkw";
     snprintf(records, sizeof records, "{u:%s}:f:%u:m", user, folder);
     const struct slice shorten[] = {
-        SLICE("EVAL"), SLICE("redis.call('HSET', KEYS[1], 1, string.sub(redis.call('HGET', KEYS[1], 1), 1, 58)); return 1"),
+        SLICE("EVAL"),
+        SLICE("redis.call('HSET', KEYS[1], 1, string.sub(redis.call('HGET', KEYS[1], 1), 1, 58)); return 1"),
         SLICE("1"), slice_of(records)};
     command_of(4, shorten);
     for (const char *c = columns; *c; c++) {
@@ -498,7 +497,8 @@ static void make_old(const char *user, uint32_t folder) {
         const struct slice words[] = {SLICE("DEL"), slice_of(key)};
         command_of(2, words);
     }
-    static const char *const texts[] = {"Return-Path: <>\r\n", "(\"old\")", "(\"text\")", "(\"text\" \"plain\")", "Subject: s\r\n"};
+    static const char *const texts[] = {"Return-Path: <>\r\n", "(\"old\")", "(\"text\")", "(\"text\" \"plain\")",
+                                        "Subject: s\r\n"};
     size_t n = 0;
     for (size_t i = 0; i < 5; i++) {
         size_t length = strlen(texts[i]);
