@@ -39,13 +39,14 @@ bool append_parse(struct session *s, struct parser *p, struct append *a) {
 }
 
 bool append_refused(struct session *s, const struct append *a) {
+    bool refused = a->bad_name || a->many || a->empty; /* the answer frees a */
     if (a->bad_name)
         session_no(s, "[TRYCREATE] No such mailbox");
     else if (a->many)
         session_no(s, "[LIMIT] At most %d messages in one command", MAILBOX_APPEND_MAX);
     else if (a->empty)
         session_no(s, "[CANNOT] The message is empty"); /* RFC 3502 §6.3.11: this cancels the command */
-    return a->bad_name || a->many || a->empty;
+    return refused;
 }
 
 struct append_job {
