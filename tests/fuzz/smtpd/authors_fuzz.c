@@ -3,8 +3,6 @@
 
 #include "services/smtpd/smtpd.h"
 
-struct metric smtpd_connections, smtpd_accepted, smtpd_delivered, smtpd_refused, smtpd_deferred, smtpd_bytes;
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct transaction t = {.arena = arena_create(), .from = SLICE("ann@a.test")};
