@@ -163,13 +163,13 @@ void mbox_unpack(const struct mbox_message *m, struct buf *message, uint32_t *fl
         at = next;
     }
     if (find_raw(m->text, &start, &raw) && raw <= m->text.n - start) {
-        buf_add(message, m->text.p + start, (size_t)raw);
+        buf_add_slice(message, slice_head(slice_skip(m->text, start), (size_t)raw));
         return;
     }
     size_t from = message->n, body, position = 0;
     add_lines(slice_skip(m->text, at), message);
     if (own) return;
-    struct slice header = header_block(slice_make(message->data + from, message->n - from), &body);
+    struct slice header = header_block(slice_skip(buf_slice(message), from), &body);
     struct header_field field;
     while (header_next(header, &position, &field) == 1) take_field(field.name, field.value, flags, keywords);
 }

@@ -228,6 +228,7 @@ static int by_subject(const void *left, const void *right) {
 
 static void link_by_subject(struct forest *f) {
     struct node *first = NULL, **list = arena_alloc(f->arena, (f->count + 1) * sizeof *list);
+    if (!f->count) return;
     memcpy(list, f->all, f->count * sizeof *list);
     qsort(list, f->count, sizeof *list, by_subject);
     for (size_t i = 0; i < f->count; i++) {

@@ -50,7 +50,7 @@ size_t view_sequence(const struct view *v, const struct mailbox_record *record) 
     return version_lower(v->told, record->uid) + 1;
 }
 
-uint32_t view_last_uid(const struct view *v) { return version_last_uid(v->told); }
+uint32_t view_last_uid(const struct view *v) { return v->count ? version_last_uid(v->told) : 0; }
 
 static int by_uid(const void *one, const void *other) {
     const struct mailbox_record *a = one, *b = other;
