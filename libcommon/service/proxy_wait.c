@@ -95,5 +95,6 @@ void proxy_wait(struct worker_full *worker, evutil_socket_t fd, service_accept_f
 }
 
 void proxy_close_all(struct worker_full *worker) {
-    while (worker->waiting) refuse(worker->waiting, "the service ends");
+    while (worker->waiting)
+        refuse(worker->waiting, "the service ends"); // NOLINT(clang-analyzer-unix.Malloc): it is unlinked
 }

@@ -110,6 +110,7 @@ static void commit(struct blob_writer *w) {
 }
 
 static void failed(struct blob_writer *w) {
+    /* If this is lost, the janitor removes what was written. */
     blob_forget(w->redis, slice_of(w->id), INT64_MAX, NULL, NULL);
     if (w->done) w->done(w->ctx, w->error);
     writer_free(w);

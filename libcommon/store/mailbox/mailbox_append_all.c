@@ -32,6 +32,7 @@ static void end(struct appending_all *a, int error, uint32_t uidvalidity, size_t
     free(a);
 }
 
+/* A release that is lost is made by the janitor. */
 static void release_written(struct appending_all *a) {
     char text[MAILBOX_REF_MAX];
     struct slice ref = slice_of(mailbox_blob_ref(text, mailbox_user_of(a->key), SLICE(""), SLICE("")));

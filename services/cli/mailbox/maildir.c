@@ -112,7 +112,7 @@ static bool next_line(struct slice text, size_t *at, struct slice *line) {
     ptrdiff_t lf = slice_find(rest, '\n');
     *line = slice_head(rest, lf >= 0 ? (size_t)lf : rest.n);
     *at += line->n + (lf >= 0);
-    if (line->n && line->p[line->n - 1] == '\r') line->n--;
+    if (line->n && line->p[line->n - 1] == '\r') line->n--; // NOLINT(clang-analyzer-core.NullDereference): n is not 0
     return true;
 }
 

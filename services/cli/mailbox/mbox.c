@@ -13,7 +13,7 @@ static struct slice line_at(struct slice file, size_t at, size_t *next) {
     ptrdiff_t lf = slice_find(rest, '\n');
     *next = at + (lf >= 0 ? (size_t)lf + 1 : rest.n);
     struct slice line = slice_head(rest, lf >= 0 ? (size_t)lf : rest.n);
-    if (line.n && line.p[line.n - 1] == '\r') line.n--;
+    if (line.n && line.p[line.n - 1] == '\r') line.n--; // NOLINT(clang-analyzer-core.NullDereference): n is not 0
     return line;
 }
 
@@ -140,6 +140,7 @@ static void add_lines(struct slice text, struct buf *out) {
         next = at + (lf >= 0 ? (size_t)lf + 1 : rest.n);
         line = slice_head(rest, lf >= 0 ? (size_t)lf : rest.n);
         size_t quotes = 0;
+        // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): n is not 0
         while (quotes < line.n && line.p[quotes] == '>') quotes++;
         if (quotes && slice_starts(slice_skip(line, quotes), SLICE("From "))) line = slice_skip(line, 1);
         buf_add_slice(out, line);
