@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import time
 import urllib.request
 
 import dkim
@@ -23,7 +24,7 @@ RETIRED = 2
 def site():
     dns = ScriptedDns({}, ttl=1)
     dns.negative_ttl = 1
-    s = Site(settings={"POSTBUS_RESOLVER_STUBS": f"test={dns.address}", "POSTBUS_DKIM_ROTATE": "0", "POSTBUS_DKIM_RETIRED": f"{RETIRED}s", "POSTBUS_DKIM_CLOCK": "1s"})
+    s = Site(settings={"POSTBUS_RESOLVER_STUBS": f"test={dns.address}", "POSTBUS_DKIM_ROTATE": "0", "POSTBUS_DKIM_RETIRED": f"{RETIRED}s", "POSTBUS_DKIM_CLOCK": "1s", "POSTBUS_DKIM_KEYS_SECONDS": 1})
     s.start("accounts", "verifier", "admin")
     s.dns = dns
     yield s
@@ -86,6 +87,18 @@ def test_a_new_domain_signs_at_once_with_both_keys(site):
     assert states(site, "new.test") == ["active", "active"]
     assert {k["algorithm"] for k in keys(site, "new.test").values()} == {"rsa", "ed25519"}
     assert verifies(site, sign(site, "new.test"), "new.test") == [True, True]
+
+
+def test_known_keys_sign_while_accounts_is_away(site):
+    add(site, "away.test")
+    sign(site, "away.test")
+    site.stop("accounts")
+    try:
+        time.sleep(1.5)  # POSTBUS_DKIM_KEYS_SECONDS is over
+        assert signers(sign(site, "away.test")) and signers(sign(site, "away.test")), "mail cannot leave while accounts is away"
+        assert site.rpc("verifier.sign", id="x", domain="unseen.test", header_b64="eA==", body_hash_b64=base64.b64encode(hashlib.sha256(BODY).digest()).decode())["error"]["code"] == "unavailable"
+    finally:
+        site.start("accounts")
 
 
 def test_a_whole_roll_over(site):

@@ -422,9 +422,10 @@ def test_clients_that_leave_while_a_service_is_waited_for(world, service, lines)
         else:
             client.send("EHLO ns.load.test", *lines)
     time.sleep(1)
+    closed = world.log("smtpd").count("connection closed")
     for client in clients:
         client.close()
-    time.sleep(0.3)
+    wait_until("smtpd to see that they left", lambda: world.log("smtpd").count("connection closed") >= closed + 5)
     os.kill(world.processes[service].pid, signal.SIGCONT)
     if service in ("redis", "mailbox"):
         wait_until("the five messages", lambda: len(of(mark, mails(world))) == 5)

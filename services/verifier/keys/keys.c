@@ -6,6 +6,7 @@
 
 #include "libcommon/base/arena.h"
 #include "libcommon/base/clock.h"
+#include "libcommon/base/config.h"
 #include "libcommon/base/log.h"
 #include "libcommon/base/member.h"
 
@@ -18,7 +19,7 @@ struct waiter {
 };
 
 /* A domain: requested (waiters wait for accounts), or known until it expires (keys NULL: it has
- * none). */
+ * none). Expired keys stay while new ones are requested. */
 struct entry {
     struct key_cache *cache;
     struct entry *chain;
@@ -26,12 +27,14 @@ struct entry {
     struct domain_keys *keys;
     uint64_t ticket; /* 0: no request is running */
     bool stale;      /* dropped while a request was running: its answer is not kept */
-    int64_t until_us;
+    int64_t until_us;      /* asked again after this */
+    int64_t last_us;       /* keys are not used after this, even when accounts does not answer */
     char domain[256];
 };
 
 struct key_cache {
     struct verifier *verifier;
+    int64_t keep_us;
     struct entry *buckets[BUCKETS];
     size_t count;
 };
@@ -133,10 +136,20 @@ static void on_reply(void *ctx, int error, const json_t *reply) {
     struct entry *e = ctx;
     struct key_cache *c = e->cache;
     e->ticket = 0;
+    int64_t now = clock_monotonic_us();
+    if (error == BUS_UNAVAILABLE && e->keys && !e->stale && now < e->last_us) {
+        e->until_us = now + (int64_t)NOT_FOUND_SECONDS * 1000000;
+        struct domain_keys *known = domain_keys_hold(e->keys);
+        tell_waiters(e, known, "");
+        domain_keys_release(known);
+        return;
+    }
     bool absent = error == BUS_REFUSED && strcmp(bus_error_code(reply), "not_found") == 0;
     struct domain_keys *keys = error == BUS_OK ? read_keys(e->domain, reply) : NULL;
+    domain_keys_release(e->keys);
     e->keys = keys;
-    e->until_us = clock_monotonic_us() + (int64_t)(keys ? KEYS_SECONDS : NOT_FOUND_SECONDS) * 1000000;
+    e->until_us = now + (keys ? c->keep_us : (int64_t)NOT_FOUND_SECONDS * 1000000);
+    e->last_us = now + (int64_t)KEYS_LAST_SECONDS * 1000000;
     bool keep = !e->stale && (error == BUS_OK || absent);
     if (keys) domain_keys_hold(keys);
     tell_waiters(e, keys, error == BUS_OK || absent ? "not_found" : "unavailable");
@@ -162,17 +175,12 @@ void key_cache_get(struct key_cache *c, struct slice domain, key_cache_fn *done,
         done(ctx, NULL, "not_found");
         return;
     }
-    if (*place && !(*place)->ticket) {
-        if ((*place)->until_us > now) {
-            done(ctx, (*place)->keys, "not_found");
-            return;
-        }
-        entry_destroy(place);
-        place = place_of(c, domain);
-    }
     struct entry *e = *place;
-    bool is_new = !e;
-    if (is_new) {
+    if (e && !e->ticket && e->until_us > now) {
+        done(ctx, e->keys, "not_found");
+        return;
+    }
+    if (!e) {
         if (c->count >= KEYS_DOMAINS_MAX) drop_old(c, now);
         e = memory_alloc(sizeof *e);
         e->cache = c;
@@ -184,7 +192,7 @@ void key_cache_get(struct key_cache *c, struct slice domain, key_cache_fn *done,
     struct waiter *w = memory_alloc(sizeof *w);
     w->done = done, w->ctx = ctx, w->next = e->waiters;
     e->waiters = w;
-    if (is_new) {
+    if (!e->ticket) {
         json_t *ask = json_pack("{s:s}", "domain", e->domain);
         e->ticket = bus_request(c->verifier->worker->bus, "accounts.key.get", ask, KEYS_ASK_TIMEOUT_MS, on_reply, e);
     }
@@ -208,6 +216,7 @@ static void on_account_changed(void *ctx, struct slice about, const json_t *data
 struct key_cache *key_cache_create(struct verifier *v) {
     struct key_cache *c = memory_alloc(sizeof *c);
     c->verifier = v;
+    c->keep_us = config_number("POSTBUS_DKIM_KEYS_SECONDS", KEYS_SECONDS, 1, KEYS_LAST_SECONDS) * 1000000;
     bus_hear(v->worker->bus, "account.changed.>", false, on_account_changed, c);
     return c;
 }
