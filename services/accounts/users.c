@@ -83,7 +83,12 @@ static void write_account(void *ctx, int error) {
         change_refuse_store(c, error);
         return;
     }
-    if (c->hash[0]) json_object_set_new(c->account, "password", json_string(c->hash));
+    if (c->hash[0]) {
+        char generation[ULID_BYTES];
+        ulid_create(generation);
+        json_object_set_new(c->account, "password", json_string(c->hash));
+        json_object_set_new(c->account, "generation", json_string(generation)); /* logins.c */
+    }
     char *text = json_dumps(c->account, JSON_COMPACT);
     const char *user = json_string_value(json_object_get(c->account, "user")),
                *owed = c->owed.n ? buf_str(&c->owed) : NULL;

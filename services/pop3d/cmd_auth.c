@@ -46,12 +46,15 @@ static void on_login(void *ctx, int error, const json_t *reply) {
     struct session *s = ctx;
     if (!session_resume(s)) return;
     const char *user = json_string_value(json_object_get(reply, "user"));
-    if (!error && user && login_end_came(s->pop3d->login_end, user, s->login_asked_us)) {
+    if (!error && user && logins_were_ended(s->pop3d->logins, user, s->login_asked_us)) {
         session_err(s, "[SYS/TEMP] the account was changed during the login, log in again");
         return;
     }
     if (!error && user && ulid_is_valid(slice_of(user))) {
         memcpy(s->user, user, sizeof s->user);
+        login_enter(s->pop3d->logins, &s->validity, &s->life, slice_of(user),
+                    slice_of(json_string_value(json_object_get(reply, "address"))),
+                    slice_of(json_string_value(json_object_get(reply, "generation"))));
         metric_add(&logins, 1);
         log_info("login", "session", s->trace, "user", s->user, "client", stream_peer(s->stream), "tls",
                  stream_tls_version(s->stream), NULL);

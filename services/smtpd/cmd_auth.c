@@ -20,11 +20,12 @@ static void on_login(struct checking *c, int error, struct slice reply) {
     yyjson_val *o = NULL;
     yyjson_doc *doc = error ? NULL : json_take(reply, &o);
     struct slice user = json_take_text(o, "user"), address = json_take_text(o, "address");
-    if (user.n && login_end_came(s->smtpd->login_end, user.p, (int64_t)c->mark)) {
+    if (user.n && logins_were_ended(s->smtpd->logins, user.p, (int64_t)c->mark)) {
         check_reject(c, 454, "4.7.0", "The account has just changed, log in again");
     } else if (user.n && address.n) {
         s->user = memory_copy(user);
         s->login = memory_copy(address);
+        login_enter(s->smtpd->logins, &s->validity, &s->life, user, address, json_take_text(o, "generation"));
     } else if (error == BUS_REFUSED) {
         check_reject(c, 535, "5.7.8", "%s", wrong); /* RFC 4954 §6 */
     } else if (strcmp(bus_error_code_text(reply, code), "busy") == 0) {

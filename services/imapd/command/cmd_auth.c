@@ -58,7 +58,7 @@ static void on_login(void *ctx, int error, const json_t *reply) {
                                              : "[UNAVAILABLE] Logins cannot be checked now; try again later");
         return;
     }
-    if (login_end_came(s->imapd->login_end, user, s->login_asked_us)) {
+    if (logins_were_ended(s->imapd->logins, user, s->login_asked_us)) {
         session_no(s, "[UNAVAILABLE] The account was changed during the login; log in again");
         return;
     }
@@ -68,6 +68,8 @@ static void on_login(void *ctx, int error, const json_t *reply) {
     }
     metric_add(&logins, 1);
     s->address = memory_copy(slice_of(address));
+    login_enter(s->imapd->logins, &s->validity, &s->life, slice_of(user), slice_of(address),
+                slice_of(json_string_value(json_object_get(reply, "generation"))));
     s->state = SESSION_AUTHENTICATED;
     s->login_failures = 0;
     session_logged_in(s);

@@ -1,6 +1,7 @@
 /* A hosted domain's DKIM keys, from accounts.key.get: private keys parsed once, asked for again after
- * POSTBUS_DKIM_KEYS_SECONDS (KEYS_SECONDS) and dropped at account.changed. While accounts cannot be
- * reached the known keys are used on, KEYS_LAST_SECONDS at most, so that mail still leaves. */
+ * POSTBUS_DKIM_KEYS_SECONDS (KEYS_SECONDS) and dropped at account.changed, or asked for again when such events may have
+ * been lost. While accounts cannot be reached the known keys are used on, KEYS_LAST_SECONDS at most, so that mail still
+ * leaves. */
 #ifndef POSTBUS_VERIFIER_KEYS_H
 #define POSTBUS_VERIFIER_KEYS_H
 
@@ -8,7 +9,13 @@
 
 #include "services/verifier/verifier.h"
 
-enum { KEYS_SECONDS = 60, KEYS_LAST_SECONDS = 3600, KEYS_DOMAINS_MAX = 4096, KEYS_PER_DOMAIN_MAX = 16, KEYS_ASK_TIMEOUT_MS = 5000 };
+enum {
+    KEYS_SECONDS = 60,
+    KEYS_LAST_SECONDS = 3600,
+    KEYS_DOMAINS_MAX = 4096,
+    KEYS_PER_DOMAIN_MAX = 16,
+    KEYS_ASK_TIMEOUT_MS = 5000
+};
 
 /* A key is published in every state; only an active one signs (see services/accounts/keys.c). */
 struct signing_key {
