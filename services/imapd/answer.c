@@ -90,6 +90,7 @@ void session_no_store(struct session *s, int error) {
     case STORE_NOT_FOUND: session_no(s, "[NONEXISTENT] No such mailbox or message"); break;
     case STORE_EXISTS: session_no(s, "[ALREADYEXISTS] Mailbox already exists"); break;
     case STORE_INVALID: session_no(s, "[CANNOT] Not allowed"); break;
+    case STORE_LIMIT: session_no(s, "[LIMIT] The mailbox has too many keywords"); break; /* RFC 9051 §7.1 */
     case STORE_CONFLICT: session_no(s, "[INUSE] Changed by another session, or in use"); break;
     default: session_no(s, "[UNAVAILABLE] The mail store cannot be reached; try again later"); break;
     }
