@@ -22,6 +22,7 @@ static void session_free(void *ctx) {
     lock_release(s);
     login_leave(&s->validity);
     free(s->name);
+    scram_free(&s->scram);
     free(s->drops);
     free(s);
     if (p->count == 0 && service_is_draining()) service_drained(p->worker);
