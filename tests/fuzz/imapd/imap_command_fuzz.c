@@ -4,6 +4,7 @@
 
 #include "services/imapd/fetch/fetch.h"
 #include "services/imapd/search/search.h"
+#include "services/imapd/syntax/mailbox_filter.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -47,6 +48,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     parse_date_time(&p, &when);
     p = at;
     parse_date(&p, &when);
+    p = at;
+    struct mailbox_filter filter;
+    if (parse_mailbox_filter(s, &p, &filter)) mailbox_filter_has(&filter, slice_make(text, size / 2), true);
     buf_free(&out);
     free(s);
     arena_destroy(arena);
