@@ -5,9 +5,9 @@
 
 #include "services/cli/cli.h"
 
-static const struct command *const families[] = {domain_commands,  key_commands,    account_commands, alias_commands,
-                                                 message_commands, queue_commands,  system_commands,  check_commands,
-                                                 report_commands,  mailbox_commands};
+static const struct command *const families[] = {domain_commands,  key_commands,     account_commands, alias_commands,
+                                                 message_commands, queue_commands,   system_commands,  check_commands,
+                                                 report_commands,  mailbox_commands, backup_commands};
 
 static void help(FILE *out) {
     fputs("usage: postbus COMMAND [options]\n\n", out);
@@ -31,6 +31,10 @@ static void help(FILE *out) {
           "  --format F            of domain dns: zone, json or table; of mailbox: maildir or mbox\n"
           "  --folder F            of mailbox: only this folder\n"
           "  --map FROM=TO         of mailbox import: the folder FROM becomes TO; may be repeated\n"
+          "  --keep N              of backup: remove all but the last N states of an account\n"
+          "  --at TIME             of restore: the last state that is not after TIME, such as 20261129T220000Z\n"
+          "  --ca FILE             of mailbox import from IMAP: the CA certificates to trust; default: the system's\n"
+          "  --rate N              of mailbox import from IMAP: at most N messages in a second\n"
           "  --selector S,…        DKIM selectors for check domain, in addition to the common ones\n"
           "  --resolver ADDR:PORT  the DNS server for check; default: the system's\n",
           out);
@@ -74,6 +78,10 @@ static int read_options(struct cli *c, int argc, char **argv) {
         {"dead", no_argument, NULL, 'D'},
         {"folder", required_argument, NULL, 'o'},
         {"map", required_argument, NULL, 'M'},
+        {"keep", required_argument, NULL, 'k'},
+        {"at", required_argument, NULL, 'A'},
+        {"ca", required_argument, NULL, 'C'},
+        {"rate", required_argument, NULL, 'R'},
         {"help", no_argument, NULL, 'h'},
         {0},
     };
@@ -100,6 +108,10 @@ static int read_options(struct cli *c, int argc, char **argv) {
         case 'H': c->held = true; break;
         case 'D': c->dead = true; break;
         case 'o': c->folder = optarg; break;
+        case 'k': c->keep = optarg; break;
+        case 'A': c->at = optarg; break;
+        case 'C': c->ca = optarg; break;
+        case 'R': c->rate = optarg; break;
         case 'M':
             if (c->map_count == sizeof c->maps / sizeof *c->maps || !strchr(optarg, '=')) {
                 fputs("postbus: --map is FROM=TO, at most 64 times\n", stderr);
