@@ -14,7 +14,14 @@
 #include "libcommon/net/compression.h"
 
 /* INPUT_MAX: reading from the socket stops above it until the protocol has consumed some input. */
-enum { INPUT_MAX = 256 * 1024, LINE_KEPT = 1024, FINISH_MS = 10000, ADDRESS_BYTES = 64, ERROR_BYTES = 128, REST_US = 5000000 };
+enum {
+    INPUT_MAX = 256 * 1024,
+    LINE_KEPT = 1024,
+    FINISH_MS = 10000,
+    ADDRESS_BYTES = 64,
+    ERROR_BYTES = 128,
+    REST_US = 5000000
+};
 
 struct stream {
     struct event_base *base;
