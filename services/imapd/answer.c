@@ -10,12 +10,12 @@
 static void end_command(struct session *s) {
     buf_add_slice(&s->out, buf_slice(&s->tagged));
     session_flush(s);
-    buf_free(&s->tagged);
-    buf_free(&s->out);
     if (s->compress) { /* from the end of this response on (RFC 4978 §3) */
         stream_compress(s->stream);
         s->compress = false;
     }
+    buf_free(&s->tagged);
+    buf_free(&s->out);
     s->running = false;
     session_release_job(s);
     budget_give(&s->imapd->process->budget, &s->input_taken);
@@ -105,6 +105,7 @@ void session_no_store(struct session *s, int error) {
     case STORE_NOT_FOUND: session_no(s, "[NONEXISTENT] No such mailbox or message"); break;
     case STORE_EXISTS: session_no(s, "[ALREADYEXISTS] Mailbox already exists"); break;
     case STORE_INVALID: session_no(s, "[CANNOT] Not allowed"); break;
+    case STORE_LIMIT: session_no(s, "[LIMIT] The mailbox has too many keywords"); break; /* RFC 9051 §7.1 */
     case STORE_CONFLICT: session_no(s, "[INUSE] Changed by another session, or in use"); break;
     default: session_no(s, "[UNAVAILABLE] The mail store cannot be reached; try again later"); break;
     }

@@ -165,6 +165,7 @@ void session_release_job(struct session *s);
 /* Calls fn in a later turn of the loop, after what else is due; not after the session's end. One at
  * a time. */
 void session_later(struct session *s, void (*fn)(struct session *s));
+void session_in_a_second(struct session *s, void (*fn)(struct session *s));
 /* Long work in pieces: calls step until it returns true, then done. Between two calls the output is
  * sent, other sessions have a turn, and the client takes what it was sent (LIMIT_OUTPUT_PENDING). A
  * step handles about LIMIT_STEP_RECORDS messages or writes about LIMIT_STEP_OUTPUT bytes. */
@@ -265,6 +266,10 @@ bool parse_flag_list(struct parser *p, struct flag_list *list);
 /* The same for a set already parsed. */
 int resolve_set(struct session *s, struct set *set, uint32_t **uids, size_t *count);
 
+/* flag_list.c: a special use that a folder may have (RFC 6154 §2), as the store writes it; empty:
+ * none. */
+struct slice special_use_of(struct slice name);
+
 /* cmd_idle.c: a response for a client in IDLE that has received none for a long time. */
 void idle_keep_alive(struct session *s, int64_t now);
 
@@ -277,6 +282,7 @@ command_fn cmd_create, cmd_delete, cmd_rename, cmd_subscribe, cmd_unsubscribe, c
 command_fn cmd_replace, cmd_append, cmd_idle, cmd_expunge, cmd_search, cmd_esearch, cmd_fetch, cmd_store, cmd_copy,
     cmd_move;
 command_fn cmd_sort, cmd_thread, cmd_cancelupdate;
-command_fn cmd_getquota, cmd_getquotaroot;
+command_fn cmd_getquota, cmd_getquotaroot, cmd_setquota;
+command_fn cmd_getmetadata, cmd_setmetadata;
 
 #endif

@@ -56,6 +56,9 @@ enum {
     LIMIT_ID_FIELD = 30,                      /* bytes of its field names: BAD */
     LIMIT_ID_VALUE = 1024,                    /* bytes of its values: BAD */
     LIMIT_LIST_PATTERNS = 50,                 /* patterns in one LIST: BAD */
+    LIMIT_METADATA_NAMES = 50,                /* entries in one GETMETADATA, SETMETADATA or LIST: BAD */
+    LIMIT_METADATA_NAME = 255,                /* bytes of their names: BAD */
+    LIMIT_METADATA_VALUE = 16 * 1024,         /* bytes of an annotation: NO [METADATA MAXSIZE] */
     LIMIT_SECTION_DEPTH = 64,                 /* numbers in one BODY[1.2.3…]: BAD */
     LIMIT_OUTPUT_PENDING = 256 * 1024,        /* no more output is produced until the client has
                                                  received this */

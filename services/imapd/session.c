@@ -66,11 +66,16 @@ static void on_turn(evutil_socket_t fd, short what, void *ctx) {
     if (session_resume(s)) s->later(s);
 }
 
-void session_later(struct session *s, void (*fn)(struct session *s)) {
-    const struct timeval soon = {0, 1};
+static void call_after(struct session *s, struct timeval time, void (*fn)(struct session *s)) {
     s->later = fn;
     session_wait(s);
-    if (event_base_once(s->imapd->worker->base, -1, EV_TIMEOUT, on_turn, s, &soon) != 0) memory_exhausted();
+    if (event_base_once(s->imapd->worker->base, -1, EV_TIMEOUT, on_turn, s, &time) != 0) memory_exhausted();
+}
+
+void session_later(struct session *s, void (*fn)(struct session *s)) { call_after(s, (struct timeval){0, 1}, fn); }
+
+void session_in_a_second(struct session *s, void (*fn)(struct session *s)) {
+    call_after(s, (struct timeval){1, 0}, fn);
 }
 
 static void step_on(struct session *s) {

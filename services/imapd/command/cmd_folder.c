@@ -44,14 +44,12 @@ static bool take_name(struct session *s, struct parser *p, bool last, struct sli
 }
 
 void cmd_create(struct session *s, struct parser *p) {
-    static const char *const uses[] = {"\\Drafts", "\\Sent", "\\Junk", "\\Trash", "\\Archive"};
     struct slice name, use = {"", 0}, flag;
     if (!take_name(s, p, false, &name)) return;
     if (parse_space(p)) {
         bool ok = parse_char(p, '(') && parse_word(p, "USE") && parse_space(p) && parse_char(p, '(');
         if (ok && parse_flag(p, &flag)) {
-            for (size_t i = 0; i < sizeof uses / sizeof *uses; i++)
-                if (slice_is_nocase(flag, uses[i])) use = slice_of(uses[i]);
+            use = special_use_of(flag);
             if (!use.n || !parse_char(p, ')')) {
                 session_no(s, "[USEATTR] Special use not supported");
                 return;

@@ -15,7 +15,7 @@ void write_flag_names(struct session *s, uint64_t flags) {
         space = " ";
     }
     for (size_t k = 0; k < s->view.keyword_count; k++) {
-        if (!(flags >> (MAILBOX_KEYWORD_SHIFT + k) & 1)) continue;
+        if (!(flags >> (MAILBOX_KEYWORD_SHIFT + k) & 1) || !*s->view.keywords[k]) continue;
         buf_printf(&s->out, "%s%s", space, s->view.keywords[k]);
         space = " ";
     }
