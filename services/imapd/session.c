@@ -106,7 +106,7 @@ bool session_logged_out(struct session *s) {
     login_leave(&s->validity);
     free(s->address);
     s->address = NULL;
-    s->rev2 = s->condstore = s->qresync = s->utf8 = false;
+    s->rev2 = s->condstore = s->qresync = s->utf8 = s->uidonly = false;
     s->state = SESSION_NOT_AUTHENTICATED;
     s->accepted_us = clock_monotonic_us();
     stream_set_timeout(s->stream, LIMIT_PRE_LOGIN_MS);
