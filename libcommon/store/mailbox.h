@@ -94,6 +94,9 @@ struct mailbox_record {
 enum { MAILBOX_OBJECT_ID_MAX = 48 };
 struct slice mailbox_email_id(const struct mailbox_record *record, char out[MAILBOX_OBJECT_ID_MAX]);
 struct slice mailbox_thread_id(const struct mailbox_record *record, char out[MAILBOX_OBJECT_ID_MAX]);
+/* MAILBOXID of a folder (RFC 8474 §4): stays when the folder is renamed, and is never used again,
+ * neither in this account nor, for all practical purposes, in another one. Pure. */
+struct slice mailbox_folder_object_id(struct slice owner, uint32_t folder_id, char out[MAILBOX_OBJECT_ID_MAX]);
 
 /* Everything a callback is given is valid during the call only. error: 0 or enum store_error. */
 

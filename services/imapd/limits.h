@@ -36,6 +36,12 @@ enum {
     LIMIT_SEARCH_KEYS = 1000,                 /* keys in one search: BAD */
     LIMIT_SEARCH_WORK = 200000,               /* messages times keys that a search decides before
                                                  others have a turn */
+    LIMIT_FILTERS = 50,                       /* parts of the list of mailboxes of ESEARCH or NOTIFY: BAD */
+    LIMIT_FILTER_NAMES = 200,                 /* mailboxes in one of them: BAD */
+    LIMIT_CONTEXTS = 10,                      /* results of which a session is told changes (UPDATE): NO
+                                                 [NOUPDATE] */
+    LIMIT_CONTEXT_SORTED = 20000,             /* messages in such a result of SORT: NO [NOUPDATE] */
+    LIMIT_CONTEXT_BYTES = 8 * 1024 * 1024,    /* and what is compared of them: NO [NOUPDATE] */
     LIMIT_SORT_KEYS = 16,                     /* criteria of one SORT: BAD */
     LIMIT_SORT_TEXT = 1000,                   /* bytes of a subject or address that are compared */
     LIMIT_SORT_BYTES = 64 * 1024 * 1024,      /* of what SORT or THREAD compares: NO [LIMIT] */

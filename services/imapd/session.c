@@ -105,7 +105,7 @@ bool session_logged_out(struct session *s) {
     user_leave(s);
     free(s->address);
     s->address = NULL;
-    s->rev2 = s->condstore = s->qresync = s->utf8 = s->login_ended = false;
+    s->rev2 = s->condstore = s->qresync = s->utf8 = s->uidonly = s->login_ended = false;
     s->state = SESSION_NOT_AUTHENTICATED;
     s->accepted_us = clock_monotonic_us();
     stream_set_timeout(s->stream, LIMIT_PRE_LOGIN_MS);

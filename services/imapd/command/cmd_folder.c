@@ -17,8 +17,16 @@ static void on_done(void *ctx, int error) {
 
 static void on_created(void *ctx, int error, uint32_t folder_id, uint32_t uidvalidity) {
     struct session *s = ctx;
-    (void)folder_id, (void)uidvalidity;
-    if (session_resume(s)) end(s, error);
+    char id[MAILBOX_OBJECT_ID_MAX];
+    (void)uidvalidity;
+    if (!session_resume(s)) return;
+    if (error) {
+        session_no_store(s, error);
+        return;
+    }
+    publish_changed(s, 0, 0, "folders");
+    session_ok(s, "[MAILBOXID (%.*s)] CREATE done", /* RFC 8474 §4.1 */
+               SLICE_FMT(mailbox_folder_object_id(session_user(s), folder_id, id)));
 }
 
 /* Reads one mailbox name without further arguments; answers the client on an error. */

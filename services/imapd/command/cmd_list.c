@@ -1,8 +1,8 @@
 /* LIST with LIST-EXTENDED (RFC 5258, RFC 9051 §6.3.9), SPECIAL-USE (RFC 6154), LIST-STATUS (RFC 5819)
  * and LIST-METADATA (RFC 9590); LSUB (RFC 3501 §6.3.9). */
-#include "services/imapd/command/status.h"
 #include "services/imapd/metadata/metadata.h"
 #include "services/imapd/syntax/list_match.h"
+#include "services/imapd/syntax/status.h"
 
 struct list_job {
     bool lsub;

@@ -55,8 +55,8 @@ static bool tell_step(struct session *s) {
         if (t->flags)
             tell_flags(s, r);
         else /* SILENT still reports the mod-sequence (RFC 7162 §3.1.3) */
-            session_untagged(s, "%zu FETCH (UID %u MODSEQ (%llu))\r\n", view_sequence(&s->view, r), r->uid,
-                             (unsigned long long)r->modseq);
+            buf_printf(&s->out, "%sMODSEQ (%llu))\r\n", write_fetch_start(s, view_sequence(&s->view, r), r->uid, true),
+                       (unsigned long long)r->modseq);
     }
     return job->told == job->tell_count;
 }

@@ -5,6 +5,7 @@
 #include "services/imapd/fetch/fetch.h"
 #include "services/imapd/metadata/metadata.h"
 #include "services/imapd/search/search.h"
+#include "services/imapd/syntax/mailbox_filter.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -50,6 +51,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     parse_date_time(&p, &when);
     p = at;
     parse_date(&p, &when);
+    p = at;
+    struct mailbox_filter filter;
+    if (parse_mailbox_filter(s, &p, &filter)) mailbox_filter_has(&filter, slice_make(text, size / 2), true);
     p = at;
     if (!metadata_parse_names(&p, &names) && metadata_parse_name(&p, &word) && parse_space(&p))
         metadata_parse_value(&p, &word, &nil);
