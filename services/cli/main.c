@@ -5,9 +5,9 @@
 
 #include "services/cli/cli.h"
 
-static const struct command *const families[] = {domain_commands,  key_commands,    account_commands, alias_commands,
-                                                 message_commands, queue_commands,  system_commands,  check_commands,
-                                                 report_commands,  mailbox_commands};
+static const struct command *const families[] = {domain_commands,  key_commands,     account_commands, alias_commands,
+                                                 message_commands, queue_commands,   system_commands,  check_commands,
+                                                 report_commands,  mailbox_commands, undo_commands};
 
 static void help(FILE *out) {
     fputs("usage: postbus COMMAND [options]\n\n", out);
@@ -30,6 +30,10 @@ static void help(FILE *out) {
           "  --ip A --helo H --mail-from M   the envelope for check\n"
           "  --format F            of domain dns: zone, json or table; of mailbox: maildir or mbox\n"
           "  --folder F            of mailbox: only this folder\n"
+          "  --at TIME             of mailbox restore: as it was then, 2026-11-29T21:00:00Z (UTC)\n"
+          "  --message ID          of mailbox restore: only this message; may be repeated\n"
+          "  --beside, --in-place  of mailbox restore: into a folder \"Restored …\" (default with --at), or where it "
+          "was\n"
           "  --map FROM=TO         of mailbox import: the folder FROM becomes TO; may be repeated\n"
           "  --selector S,…        DKIM selectors for check domain, in addition to the common ones\n"
           "  --resolver ADDR:PORT  the DNS server for check; default: the system's\n",
@@ -74,6 +78,10 @@ static int read_options(struct cli *c, int argc, char **argv) {
         {"dead", no_argument, NULL, 'D'},
         {"folder", required_argument, NULL, 'o'},
         {"map", required_argument, NULL, 'M'},
+        {"at", required_argument, NULL, 'A'},
+        {"message", required_argument, NULL, 'g'},
+        {"beside", no_argument, NULL, 'b'},
+        {"in-place", no_argument, NULL, 'I'},
         {"help", no_argument, NULL, 'h'},
         {0},
     };
@@ -106,6 +114,16 @@ static int read_options(struct cli *c, int argc, char **argv) {
                 return CLI_USAGE;
             }
             c->maps[c->map_count++] = optarg;
+            break;
+        case 'A': c->at = optarg; break;
+        case 'b': c->beside = true; break;
+        case 'I': c->in_place = true; break;
+        case 'g':
+            if (c->message_count == sizeof c->messages / sizeof *c->messages) {
+                fputs("postbus: --message at most 64 times\n", stderr);
+                return CLI_USAGE;
+            }
+            c->messages[c->message_count++] = optarg;
             break;
         case 'h': help(stdout); return -1;
         default: fputs("see: postbus help\n", stderr); return CLI_USAGE;

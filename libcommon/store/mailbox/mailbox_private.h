@@ -48,6 +48,9 @@ struct buf mailbox_join_keywords(size_t count, const struct slice keywords[]);
  * most MAILBOX_NAME_MAX bytes. False: not allowed. */
 bool mailbox_name_clean(struct slice name, char out[MAILBOX_NAME_MAX + 1], struct slice *clean);
 
+/* For how long changes can be undone (POSTBUS_UNDO, s), as an argument of Functions. */
+struct slice mailbox_undo_text(char out[NUMBER_BYTES]);
+
 /* The column's letter in a listing and in its key. */
 extern const char mailbox_column_letters[MAILBOX_COLUMNS];
 /* The text of column i (bit i of enum mailbox_column) in *out. */
