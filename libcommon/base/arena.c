@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { BLOCK_BYTES = 4096 - 64, ALIGN = 16 };
+/* The first block is small: an idling session holds one command with its arena. */
+enum { FIRST_BYTES = 256 - 64, BLOCK_BYTES = 4096 - 64, ALIGN = 16 };
 
 struct block {
     struct block *next;
@@ -14,7 +15,7 @@ struct block {
 };
 
 struct arena {
-    struct block *first, *current;
+    struct block *first, *current; /* NULL: nothing was handed out */
     size_t used;
 };
 
@@ -53,11 +54,7 @@ static struct block *block_create(size_t cap) {
     return b;
 }
 
-struct arena *arena_create(void) {
-    struct arena *a = memory_alloc(sizeof *a);
-    a->first = a->current = block_create(BLOCK_BYTES);
-    return a;
-}
+struct arena *arena_create(void) { return memory_alloc(sizeof(struct arena)); }
 
 static void free_blocks(struct block *b) {
     while (b) {
@@ -74,10 +71,8 @@ void arena_destroy(struct arena *a) {
 }
 
 void arena_reset(struct arena *a) {
-    free_blocks(a->first->next);
-    a->first->next = NULL;
-    a->first->used = 0;
-    a->current = a->first;
+    free_blocks(a->first);
+    a->first = a->current = NULL;
     a->used = 0;
 }
 
@@ -85,9 +80,10 @@ void *arena_alloc(struct arena *a, size_t n) {
     if (n > SIZE_MAX / 2) memory_exhausted();
     size_t need = (n + ALIGN - 1) / ALIGN * ALIGN;
     if (need == 0) need = ALIGN;
-    if (a->current->cap - a->current->used < need) {
-        struct block *b = block_create(need > BLOCK_BYTES ? need : BLOCK_BYTES);
-        a->current->next = b;
+    if (!a->current || a->current->cap - a->current->used < need) {
+        size_t least = a->current ? BLOCK_BYTES : FIRST_BYTES;
+        struct block *b = block_create(need > least ? need : least);
+        *(a->current ? &a->current->next : &a->first) = b;
         a->current = b;
     }
     void *p = a->current->bytes + a->current->used;

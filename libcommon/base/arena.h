@@ -10,7 +10,7 @@ struct arena;
 
 struct arena *arena_create(void);
 void arena_destroy(struct arena *a); /* NULL is allowed */
-/* Frees all but the first block, for the next command. */
+/* Frees all that was handed out, for the next command: an arena without data is 24 bytes. */
 void arena_reset(struct arena *a);
 /* n zeroed bytes, aligned for any type; never NULL. */
 void *arena_alloc(struct arena *a, size_t n);

@@ -13,7 +13,7 @@
 #include "libcommon/base/clock.h"
 
 /* INPUT_MAX: reading from the socket stops above it until the protocol has consumed some input. */
-enum { INPUT_MAX = 256 * 1024, FINISH_MS = 10000, ADDRESS_BYTES = 64, ERROR_BYTES = 128 };
+enum { INPUT_MAX = 256 * 1024, LINE_KEPT = 1024, FINISH_MS = 10000, ADDRESS_BYTES = 64, ERROR_BYTES = 128 };
 
 struct stream {
     struct event_base *base;
@@ -323,7 +323,10 @@ int stream_line(struct stream *s, size_t max, struct slice *line) {
         evbuffer_drain(input, n + eol_n);
         return -1;
     }
-    buf_reset(&s->line);
+    if (s->line.cap > LINE_KEPT)
+        buf_free(&s->line);
+    else
+        buf_reset(&s->line);
     char *at = buf_reserve(&s->line, n + eol_n);
     evbuffer_remove(input, at, n + eol_n);
     s->line.n = n;

@@ -100,6 +100,7 @@ void keys_start(struct accounts *s);
 void domains_start(struct accounts *s);
 void domain_settings_start(struct accounts *s);
 void users_start(struct accounts *s);
+void records_start(struct accounts *s);
 void aliases_start(struct accounts *s);
 
 /* The fault of a value (null: none) for a setting of a domain, in words; NULL: no fault. Pure. */

@@ -19,6 +19,7 @@ static void accounts_start(struct worker *w) {
     domains_start(s);
     keys_start(s);
     users_start(s);
+    records_start(s);
     aliases_start(s);
     domain_settings_start(s);
     owed_start(s);

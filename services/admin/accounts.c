@@ -87,6 +87,27 @@ void account_delete_request(struct request *r) {
     if (ask) request_ask(r, "accounts.account.delete", ask, ASK_MS, on_account_deleted);
 }
 
+/* The account as it is stored, for a backup; and an account from it. */
+
+void account_record_get(struct request *r) {
+    json_t *ask = ask_address(r);
+    if (ask) request_ask(r, "accounts.account.record", ask, ASK_MS, on_object);
+}
+
+static void on_adopted(struct request *r, int error, const json_t *reply) {
+    if (error)
+        request_problem_bus(r, reply);
+    else
+        request_answer(r, 201, json_deep_copy(reply));
+}
+
+void account_record_put(struct request *r) {
+    json_t *ask = ask_address(r);
+    if (!ask) return;
+    json_object_update_missing(ask, r->json);
+    request_ask(r, "accounts.account.adopt", ask, ASK_MS, on_adopted);
+}
+
 /* aliases */
 
 static void on_alias_made(struct request *r, int error, const json_t *reply) { made(r, error, reply, "aliases"); }

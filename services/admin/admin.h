@@ -150,6 +150,8 @@ void account_list(struct request *r);
 void account_get(struct request *r);
 void account_patch(struct request *r);
 void account_delete_request(struct request *r);
+void account_record_get(struct request *r);
+void account_record_put(struct request *r);
 void folders_get(struct request *r);
 void folder_put(struct request *r);
 void messages_get(struct request *r);

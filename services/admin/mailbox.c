@@ -131,10 +131,24 @@ static void on_created(void *ctx, int error, uint32_t folder_id, uint32_t uidval
 
 static void create_folder(struct mailbox_job *job) {
     const char *name = json_string_value(json_object_get(job->request->json, "name"));
-    mailbox_folder_create(store(job), user(job), slice_of(name), SLICE(""), on_created, job);
+    const char *use = json_string_value(json_object_get(job->request->json, "special_use"));
+    mailbox_folder_create(store(job), user(job), slice_of(name), slice_of(use), on_created, job);
 }
 
-void folder_put(struct request *r) { mailbox_job_begin(mailbox_job_create(r), create_folder); }
+static bool is_use(const char *use) {
+    static const char *const uses[] = {"\\Drafts", "\\Sent", "\\Junk", "\\Trash", "\\Archive"};
+    for (size_t i = 0; i < sizeof uses / sizeof *uses; i++)
+        if (strcmp(use, uses[i]) == 0) return true;
+    return false;
+}
+
+void folder_put(struct request *r) {
+    const char *use = json_string_value(json_object_get(r->json, "special_use"));
+    if (use && !is_use(use))
+        request_problem(r, 422, "special_use is \\Drafts, \\Sent, \\Junk, \\Trash or \\Archive");
+    else
+        mailbox_job_begin(mailbox_job_create(r), create_folder);
+}
 
 /* Listing */
 
@@ -171,8 +185,10 @@ static void on_synced(void *ctx, int error, const struct mailbox_folder *folder,
     buf_printf(&out, "{\"uidvalidity\":%u,\"messages\":[", folder->uidvalidity);
     for (size_t i = 0; i < count; i++) {
         const struct mailbox_record *m = &records[i];
-        buf_printf(&out, "%s{\"uid\":%u,\"size\":%u,\"date\":%lld,\"id\":\"%s\",\"flags\":[", i ? "," : "", m->uid,
-                   m->size, (long long)m->date, m->blob);
+        char email[MAILBOX_OBJECT_ID_MAX];
+        struct slice email_id = mailbox_email_id(m, email);
+        buf_printf(&out, "%s{\"uid\":%u,\"size\":%u,\"date\":%lld,\"id\":\"%s\",\"email_id\":\"%.*s\",\"flags\":[",
+                   i ? "," : "", m->uid, m->size, (long long)m->date, m->blob, SLICE_FMT(email_id));
         add_flags(folder, m->flags, &out);
         buf_add_str(&out, "]}");
     }

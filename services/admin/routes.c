@@ -12,7 +12,9 @@ static const struct field account_fields[] = {
 static const struct field account_changes[] = {{"password", FIELD_TEXT, false}, {"quota_bytes", FIELD_BYTES, false}};
 static const struct field alias_fields[] = {{"address", FIELD_TEXT, true}, {"targets", FIELD_TEXTS, true}};
 
-static const struct field folder_fields[] = {{"name", FIELD_TEXT, true}, {"subscribed", FIELD_BOOL, false}};
+static const struct field folder_fields[] = {
+    {"name", FIELD_TEXT, true}, {"subscribed", FIELD_BOOL, false}, {"special_use", FIELD_TEXT, false}};
+static const struct field record_fields[] = {{"record", FIELD_OBJECT, true}};
 static const struct field restore_fields[] = {{"at", FIELD_TEXT, false},
                                               {"folder", FIELD_TEXT, false},
                                               {"messages", FIELD_TEXTS, false},
@@ -49,6 +51,8 @@ static const struct route api_routes[] = {
     {"DELETE", "/api/v1/domains/", "", .handle = domain_delete},
     {"GET", "/api/v1/accounts", NULL, .handle = account_list},
     {"POST", "/api/v1/accounts", NULL, .handle = account_add_request, BODY(account_fields)},
+    {"GET", "/api/v1/accounts/", "/record", .handle = account_record_get},
+    {"PUT", "/api/v1/accounts/", "/record", .handle = account_record_put, BODY(record_fields)},
     {"GET", "/api/v1/accounts/", "/folders", .handle = folders_get},
     {"PUT", "/api/v1/accounts/", "/folders", .handle = folder_put, BODY(folder_fields)},
     {"GET", "/api/v1/accounts/", "/messages/raw", .handle = message_get},

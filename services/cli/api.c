@@ -141,6 +141,25 @@ int api_call(struct cli *c, const char *method, const char *path, json_t *body, 
     return failed;
 }
 
+int api_make(struct cli *c, const char *method, const char *path, json_t *body, bool *existed, json_t **answer) {
+    char *text = json_dumps(body, JSON_COMPACT);
+    struct buf out = {0};
+    long status = 0;
+    json_decref(body);
+    int failed = call(c, method, path, "application/json",
+                      (struct body){"Content-Type: application/json", slice_of(text)}, &out, &status);
+    *answer = failed ? NULL : json_loadb(buf_str(&out), out.n, 0, NULL);
+    *existed = !failed && status == 409;
+    if (!failed && status >= 300 && !*existed) {
+        tell_problem(status, *answer);
+        failed = status == 503 ? CLI_UNAVAILABLE : CLI_FAILED;
+    }
+    if (text) explicit_bzero(text, strlen(text));
+    free(text);
+    buf_free(&out);
+    return failed;
+}
+
 int api_post_message(struct cli *c, const char *path, struct slice message, long *status, json_t **answer) {
     return call_json(c, "POST", path, (struct body){"Content-Type: message/rfc822", message}, status, answer);
 }

@@ -26,11 +26,12 @@ struct cli {
     const char *domain;                           /* of queue: only mail to this domain */
     bool held, dead;                              /* of queue list */
     const char *folder;                           /* of mailbox: only this folder */
-    const char *at;                               /* of mailbox restore: the moment */
+    const char *keep, *at;                        /* of backup: states to keep; of restore and mailbox restore: a time */
+    const char *ca, *rate;                        /* of mailbox import from IMAP; NULL: not given */
     const char *messages[64];                     /* of mailbox restore: ids */
     int message_count;
     bool beside, in_place; /* of mailbox restore */
-    const char *maps[64];  /* of mailbox import: FROM=TO */
+    const char *maps[64];                         /* of mailbox import: FROM=TO */
     int map_count;
     void *curl;   /* the connection to the API, which all calls use; NULL before the first */
     char **words; /* after the family and the command */
@@ -44,11 +45,14 @@ struct command {
 };
 
 extern const struct command domain_commands[], key_commands[], account_commands[], alias_commands[], message_commands[],
-    queue_commands[], system_commands[], check_commands[], report_commands[], mailbox_commands[], undo_commands[];
+    queue_commands[], system_commands[], check_commands[], report_commands[], mailbox_commands[], backup_commands[],
+    undo_commands[];
 
 /* Sends a request to the admin API. For a 2xx returns 0 and *answer (owned by the caller; NULL for
  * none); otherwise prints the reason and returns the exit status. Takes ownership of body. */
 int api_call(struct cli *c, const char *method, const char *path, json_t *body, json_t **answer);
+/* As api_call, for what may exist already (409): then *existed, and 0. *answer may be set also after a failure. */
+int api_make(struct cli *c, const char *method, const char *path, json_t *body, bool *existed, json_t **answer);
 /* Sends a message as the body of a POST. *status: the HTTP status, 0 without an answer. */
 int api_post_message(struct cli *c, const char *path, struct slice message, long *status, json_t **answer);
 /* As api_call, for a text answer. accept: a media type. */

@@ -7,7 +7,7 @@
 
 static const struct command *const families[] = {domain_commands,  key_commands,     account_commands, alias_commands,
                                                  message_commands, queue_commands,   system_commands,  check_commands,
-                                                 report_commands,  mailbox_commands, undo_commands};
+                                                 report_commands,  mailbox_commands, backup_commands, undo_commands};
 
 static void help(FILE *out) {
     fputs("usage: postbus COMMAND [options]\n\n", out);
@@ -30,11 +30,15 @@ static void help(FILE *out) {
           "  --ip A --helo H --mail-from M   the envelope for check\n"
           "  --format F            of domain dns: zone, json or table; of mailbox: maildir or mbox\n"
           "  --folder F            of mailbox: only this folder\n"
-          "  --at TIME             of mailbox restore: as it was then, 2026-11-29T21:00:00Z (UTC)\n"
           "  --message ID          of mailbox restore: only this message; may be repeated\n"
           "  --beside, --in-place  of mailbox restore: into a folder \"Restored …\" (default with --at), or where it "
           "was\n"
           "  --map FROM=TO         of mailbox import: the folder FROM becomes TO; may be repeated\n"
+          "  --keep N              of backup: remove all but the last N states of an account\n"
+          "  --at TIME             of restore: the last state that is not after TIME, such as 20261129T220000Z;\n"
+          "                        of mailbox restore: as it was then (UTC), such as 2026-11-29T22:00:00Z\n"
+          "  --ca FILE             of mailbox import from IMAP: the CA certificates to trust; default: the system's\n"
+          "  --rate N              of mailbox import from IMAP: at most N messages in a second\n"
           "  --selector S,…        DKIM selectors for check domain, in addition to the common ones\n"
           "  --resolver ADDR:PORT  the DNS server for check; default: the system's\n",
           out);
@@ -78,7 +82,10 @@ static int read_options(struct cli *c, int argc, char **argv) {
         {"dead", no_argument, NULL, 'D'},
         {"folder", required_argument, NULL, 'o'},
         {"map", required_argument, NULL, 'M'},
+        {"keep", required_argument, NULL, 'k'},
         {"at", required_argument, NULL, 'A'},
+        {"ca", required_argument, NULL, 'C'},
+        {"rate", required_argument, NULL, 'R'},
         {"message", required_argument, NULL, 'g'},
         {"beside", no_argument, NULL, 'b'},
         {"in-place", no_argument, NULL, 'I'},
@@ -108,6 +115,10 @@ static int read_options(struct cli *c, int argc, char **argv) {
         case 'H': c->held = true; break;
         case 'D': c->dead = true; break;
         case 'o': c->folder = optarg; break;
+        case 'k': c->keep = optarg; break;
+        case 'A': c->at = optarg; break;
+        case 'C': c->ca = optarg; break;
+        case 'R': c->rate = optarg; break;
         case 'M':
             if (c->map_count == sizeof c->maps / sizeof *c->maps || !strchr(optarg, '=')) {
                 fputs("postbus: --map is FROM=TO, at most 64 times\n", stderr);
@@ -115,7 +126,6 @@ static int read_options(struct cli *c, int argc, char **argv) {
             }
             c->maps[c->map_count++] = optarg;
             break;
-        case 'A': c->at = optarg; break;
         case 'b': c->beside = true; break;
         case 'I': c->in_place = true; break;
         case 'g':

@@ -6,18 +6,19 @@
 #include "services/imapd/write.h"
 
 /* Writes the tagged response and makes the session ready for the next command, which begins from
- * the loop. */
+ * the loop. Between commands a session holds no buffers: thousands of them do nothing. */
 static void end_command(struct session *s) {
     buf_add_slice(&s->out, buf_slice(&s->tagged));
-    buf_reset(&s->tagged);
     session_flush(s);
+    buf_free(&s->tagged);
+    buf_free(&s->out);
     s->running = false;
     session_release_job(s);
     budget_give(&s->imapd->process->budget, &s->input_taken);
     s->on_line = NULL;
     s->on_drained = NULL;
     s->tag = slice_make("", 0);
-    buf_reset(&s->input);
+    buf_free(&s->input);
     arena_reset(s->arena);
     life_wake(&s->life);
 }

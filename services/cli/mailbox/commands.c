@@ -1,13 +1,14 @@
 /* postbus mailbox export, postbus mailbox import. */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #include "libcommon/base/arena.h"
 #include "libcommon/base/member.h"
 #include "services/cli/mailbox/transfer.h"
 
-enum format { FORMAT_MAILDIR, FORMAT_MBOX, FORMAT_UNKNOWN };
+enum format { FORMAT_MAILDIR, FORMAT_MBOX, FORMAT_IMAP, FORMAT_UNKNOWN };
 
 static enum format format_of(const char *name) {
     if (strcmp(name, "maildir") == 0) return FORMAT_MAILDIR;
@@ -65,19 +66,24 @@ static enum format guess(const char *path) {
     return found ? FORMAT_MAILDIR : FORMAT_MBOX;
 }
 
+static bool is_url(const char *source) {
+    return strncasecmp(source, "imaps://", 8) == 0 || strncasecmp(source, "imap://", 7) == 0;
+}
+
 static int import(struct cli *c) {
-    enum format format = c->format ? format_of(c->format) : guess(c->words[1]);
+    static int (*const imports[])(struct transfer *t, const char *path) = {import_maildir, import_mbox, import_imap};
+    enum format format = is_url(c->words[1]) ? FORMAT_IMAP : c->format ? format_of(c->format) : guess(c->words[1]);
     struct transfer t;
     if (format == FORMAT_UNKNOWN) return CLI_USAGE;
     int failed = transfer_begin(&t, c, c->words[0]);
-    if (!failed) failed = (format == FORMAT_MBOX ? import_mbox : import_maildir)(&t, c->words[1]);
+    if (!failed) failed = imports[format](&t, c->words[1]);
     return transfer_end(&t, failed);
 }
 
 const struct command mailbox_commands[] = {
     {"mailbox", "export", "ADDRESS DIRECTORY", "write all mail of an account to a Maildir, or to mbox files", 2, 2,
      export},
-    {"mailbox", "import", "ADDRESS PATH", "add the mail of a Maildir, or of mbox files, to an account, once", 2, 2,
-     import},
+    {"mailbox", "import", "ADDRESS SOURCE",
+     "add the mail of a Maildir, mbox files or imaps://USER@HOST to an account, once", 2, 2, import},
     {0},
 };

@@ -34,22 +34,13 @@ static void id_key(const char *id, unsigned char key[DIGEST_BYTES]) {
     memcpy(key, digest, DIGEST_BYTES);
 }
 
-int import_open_folder(struct transfer *t, const char *name, bool subscribed) {
+int import_add_present(struct transfer *t, const char *name) {
     struct buf path = {0};
     json_t *answer = NULL, *each;
     size_t i;
-    account_path(t, "/folders", &path);
-    int failed =
-        api_call(t->c, "PUT", buf_str(&path), json_pack("{s:s, s:b}", "name", name, "subscribed", subscribed), &answer);
-    json_decref(answer);
-    answer = NULL;
-    digests_free(&t->present);
-    digests_free(&t->copies);
-    if (!failed) {
-        account_path(t, "/messages?folder=", &path);
-        api_add(&path, name);
-        failed = api_call(t->c, "GET", buf_str(&path), NULL, &answer);
-    }
+    account_path(t, "/messages?folder=", &path);
+    api_add(&path, name);
+    int failed = api_call(t->c, "GET", buf_str(&path), NULL, &answer);
     json_array_foreach(json_object_get(answer, "messages"), i, each) {
         unsigned char key[DIGEST_BYTES];
         id_key(member_text(each, "id"), key);
@@ -58,6 +49,19 @@ int import_open_folder(struct transfer *t, const char *name, bool subscribed) {
     json_decref(answer);
     buf_free(&path);
     return failed;
+}
+
+int import_open_folder(struct transfer *t, const char *name, bool subscribed) {
+    struct buf path = {0};
+    json_t *answer = NULL;
+    account_path(t, "/folders", &path);
+    int failed =
+        api_call(t->c, "PUT", buf_str(&path), json_pack("{s:s, s:b}", "name", name, "subscribed", subscribed), &answer);
+    json_decref(answer);
+    digests_free(&t->present);
+    digests_free(&t->copies);
+    buf_free(&path);
+    return failed ? failed : import_add_present(t, name);
 }
 
 static void add_flags(uint32_t flags, struct slice keywords, struct buf *path) {
@@ -74,38 +78,33 @@ static void add_flags(uint32_t flags, struct slice keywords, struct buf *path) {
     buf_free(&words);
 }
 
-/* The id of a message: a digest of the account, the folder, the bytes, and of how many equal messages came before it.
- */
-static void id_of(struct transfer *t, struct slice message, char id[TRANSFER_ID_BYTES]) {
-    unsigned char body[32], whole[32];
+void import_id(struct transfer *t, const unsigned char digest[32], char id[TRANSFER_ID_BYTES]) {
+    unsigned char whole[32];
     char number[16];
     crypto_hash_sha256_state hash;
-    crypto_hash_sha256(body, (const unsigned char *)message.p, message.n);
-    int digits = snprintf(number, sizeof number, "%u", digests_add(&t->copies, body));
+    int digits = snprintf(number, sizeof number, "%u", digests_add(&t->copies, digest));
     crypto_hash_sha256_init(&hash);
     crypto_hash_sha256_update(&hash, (const unsigned char *)t->user, strlen(t->user) + 1);
     crypto_hash_sha256_update(&hash, (const unsigned char *)t->folder, strlen(t->folder) + 1);
     crypto_hash_sha256_update(&hash, (const unsigned char *)number, (size_t)digits + 1);
-    crypto_hash_sha256_update(&hash, body, sizeof body);
+    crypto_hash_sha256_update(&hash, digest, 32);
     crypto_hash_sha256_final(&hash, whole);
     id_write(whole, id);
 }
 
-int import_message(struct transfer *t, struct slice message, int64_t date, uint32_t flags, struct slice keywords,
-                   const char *where) {
-    char id[TRANSFER_ID_BYTES];
+bool import_has(const struct digests *ids, const char *id) {
     unsigned char key[DIGEST_BYTES];
+    id_key(id, key);
+    return digests_has(ids, key);
+}
+
+int import_send(struct transfer *t, const char *id, struct slice message, int64_t date, uint32_t flags,
+                struct slice keywords, const char *where) {
     struct buf path = {0};
     int failed = CLI_OK;
     if (!message.n || message.n > TRANSFER_MESSAGE_MAX) {
         fprintf(stderr, "postbus: %s: the message is %s\n", where, message.n ? "larger than 50 MiB" : "empty");
         transfer_count(t, TRANSFER_FAILED);
-        return CLI_OK;
-    }
-    id_of(t, message, id);
-    id_key(id, key);
-    if (digests_has(&t->present, key)) {
-        transfer_count(t, TRANSFER_SKIPPED);
         return CLI_OK;
     }
     account_path(t, "/messages?folder=", &path);
@@ -130,4 +129,15 @@ int import_message(struct transfer *t, struct slice message, int64_t date, uint3
     }
     buf_free(&path);
     return failed;
+}
+
+int import_message(struct transfer *t, struct slice message, int64_t date, uint32_t flags, struct slice keywords,
+                   const char *where) {
+    char id[TRANSFER_ID_BYTES];
+    unsigned char digest[32];
+    crypto_hash_sha256(digest, (const unsigned char *)message.p, message.n);
+    import_id(t, digest, id);
+    if (!import_has(&t->present, id)) return import_send(t, id, message, date, flags, keywords, where);
+    transfer_count(t, TRANSFER_SKIPPED);
+    return CLI_OK;
 }

@@ -23,6 +23,13 @@ int transfer_begin(struct transfer *t, struct cli *c, const char *address) {
     return failed;
 }
 
+void transfer_free(struct transfer *t) {
+    transfer_folder_end(t);
+    json_decref(t->folders);
+    digests_free(&t->present);
+    digests_free(&t->copies);
+}
+
 int transfer_end(struct transfer *t, int failed) {
     transfer_folder_end(t);
     json_t *summary = json_pack("{s:I, s:I, s:I, s:O}", "done", (json_int_t)t->all_done, "skipped",
@@ -31,9 +38,7 @@ int transfer_end(struct transfer *t, int failed) {
         printf("%zu messages, %zu were there already, %zu could not be transferred\n", t->all_done, t->all_skipped,
                t->all_failed);
     json_decref(summary);
-    json_decref(t->folders);
-    digests_free(&t->present);
-    digests_free(&t->copies);
+    transfer_free(t);
     return failed ? failed : t->all_failed ? CLI_FAILED : CLI_OK;
 }
 

@@ -30,6 +30,8 @@ int transfer_begin(struct transfer *t, struct cli *c, const char *address);
 /* Prints the summary, frees everything, and returns the exit status: failed, or CLI_FAILED when messages were left
  * out. */
 int transfer_end(struct transfer *t, int failed);
+/* Ends without a summary. */
+void transfer_free(struct transfer *t);
 
 /* Whether this folder is to be transferred (--folder), and its name in the target (--map FROM=TO; the name itself
  * without one), which the caller frees. NULL: not. */
@@ -46,13 +48,25 @@ void transfer_folder_end(struct transfer *t);
 
 /* Creates the folder on the site, unless it exists, subscribes to it or not, and reads which messages it has. */
 int import_open_folder(struct transfer *t, const char *name, bool subscribed);
-/* Adds a message to the folder, unless it is there. flags: enum maildir_flag; keywords: separated by spaces. Returns an
- * exit status only when the import cannot go on; a message that is refused is reported and counted. */
+/* Adds the messages of a further folder to those that are present. */
+int import_add_present(struct transfer *t, const char *name);
+/* The id of a message: a digest of the account, the folder, what identifies the message at its source (a digest), and
+ * how many messages with the same digest came before it. */
+void import_id(struct transfer *t, const unsigned char digest[32], char id[TRANSFER_ID_BYTES]);
+/* Whether a set of ids has this one. */
+bool import_has(const struct digests *ids, const char *id);
+/* Adds a message under this id, and counts it. Returns as import_message() does. */
+int import_send(struct transfer *t, const char *id, struct slice message, int64_t date, uint32_t flags,
+                struct slice keywords, const char *where);
+/* Adds a message to the folder, unless it is there: its bytes identify it. flags: enum maildir_flag; keywords:
+ * separated by spaces. Returns an exit status only when the import cannot go on; a message that is refused is reported
+ * and counted. */
 int import_message(struct transfer *t, struct slice message, int64_t date, uint32_t flags, struct slice keywords,
                    const char *where);
 /* Each imports all of one kind of source. */
 int import_maildir(struct transfer *t, const char *path);
 int import_mbox(struct transfer *t, const char *path);
+int import_imap(struct transfer *t, const char *url);
 
 /* Export */
 

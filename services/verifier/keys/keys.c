@@ -25,10 +25,10 @@ struct entry {
     struct entry *chain;
     struct waiter *waiters;
     struct domain_keys *keys;
-    uint64_t ticket; /* 0: no request is running */
-    bool stale;      /* dropped while a request was running: its answer is not kept */
-    int64_t until_us;      /* asked again after this */
-    int64_t last_us;       /* keys are not used after this, even when accounts does not answer */
+    uint64_t ticket;  /* 0: no request is running */
+    bool stale;       /* dropped while a request was running: its answer is not kept */
+    int64_t until_us; /* asked again after this */
+    int64_t last_us;  /* keys are not used after this, even when accounts does not answer */
     char domain[256];
 };
 

@@ -8,7 +8,13 @@
 
 #include "services/verifier/verifier.h"
 
-enum { KEYS_SECONDS = 60, KEYS_LAST_SECONDS = 3600, KEYS_DOMAINS_MAX = 4096, KEYS_PER_DOMAIN_MAX = 16, KEYS_ASK_TIMEOUT_MS = 5000 };
+enum {
+    KEYS_SECONDS = 60,
+    KEYS_LAST_SECONDS = 3600,
+    KEYS_DOMAINS_MAX = 4096,
+    KEYS_PER_DOMAIN_MAX = 16,
+    KEYS_ASK_TIMEOUT_MS = 5000
+};
 
 /* A key is published in every state; only an active one signs (see services/accounts/keys.c). */
 struct signing_key {
