@@ -11,7 +11,7 @@ JOBS ?= $(shell nproc)
 # the toolchain, on this source tree, at the path that the image's compile stage uses
 IN = docker run --rm --init -v $(CURDIR):/src -w /src -e HOME=/tmp postbus/toolchain
 
-.PHONY: help docker base toolchain build images up down demo demo-down test check fuzz imap-model bench bench-verify chaos outgrow k8s-test clean unit integration e2e
+.PHONY: help docker base toolchain build images up down demo demo-down test check fuzz imap-model thunderbird bench bench-verify chaos outgrow k8s-test clean unit integration e2e
 
 help: ## prints this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,10 @@ integration: build ## integration tests on real NATS, Redis and Knot
 imap-model: build ## random commands of 8 IMAP clients against a model, long: MODEL_STEPS (10000) steps, MODEL_SEEDS (6) runs; then with servers being killed
 	@$(IN) env POSTBUS_MODEL_SEED=$${MODEL_SEED:-random} POSTBUS_MODEL_STEPS=$${MODEL_STEPS:-10000} POSTBUS_MODEL_SEEDS=$${MODEL_SEEDS:-6} python3 -m pytest -q tests/integration/imap_model_test.py
 	@$(IN) env POSTBUS_MODEL_SEED=$${MODEL_SEED:-random} POSTBUS_MODEL_STEPS=$${MODEL_STEPS:-10000} POSTBUS_MODEL_SEEDS=1 POSTBUS_MODEL_KILL=1 python3 -m pytest -q tests/integration/imap_model_test.py
+
+thunderbird: build ## Thunderbird itself against imapd (its package is large, so it is not in "make test")
+	@$(call image,thunderbird)
+	@docker run --rm --init --shm-size=512m -v $(CURDIR):/src -w /src -e HOME=/tmp postbus/thunderbird python3 -m pytest -q -p no:cacheprovider tests/thunderbird
 
 fuzz: toolchain ## every fuzz target for FUZZ_SECONDS each (300)
 	@$(IN) tests/fuzz/run $${FUZZ_SECONDS:-300}

@@ -18,7 +18,7 @@ CC := clang
 endif
 CFLAGS += -std=c17 -D_GNU_SOURCE -I. $(WARN) $(CFLAGS_$(MODE)) -MMD -MP
 LDFLAGS += $(LDFLAGS_$(MODE)) -Wl,--as-needed
-LIBS := -levent -lyyjson -levent_openssl -levent_pthreads -lnats -lhiredis -ljansson -lmicrohttpd -lgnutls -lssl -lcrypto -lsodium -lzstd -lunbound -lldns -lpsl -lidn2 -lutf8proc -lcurl -lexpat -larchive -lpthread -lm
+LIBS := -levent -lyyjson -levent_openssl -levent_pthreads -lnats -lhiredis -ljansson -lmicrohttpd -lgnutls -lssl -lcrypto -lsodium -lzstd -lz -lunbound -lldns -lpsl -lidn2 -lutf8proc -lcurl -lexpat -larchive -lpthread -lm
 
 SERVICES := $(sort $(patsubst services/%/main.c,%,$(wildcard services/*/main.c)))
 LIB_SRC := $(shell find libcommon -name '*.c')

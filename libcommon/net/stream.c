@@ -11,9 +11,17 @@
 
 #include "libcommon/base/arena.h"
 #include "libcommon/base/clock.h"
+#include "libcommon/net/compression.h"
 
 /* INPUT_MAX: reading from the socket stops above it until the protocol has consumed some input. */
-enum { INPUT_MAX = 256 * 1024, LINE_KEPT = 1024, FINISH_MS = 10000, ADDRESS_BYTES = 64, ERROR_BYTES = 128 };
+enum {
+    INPUT_MAX = 256 * 1024,
+    LINE_KEPT = 1024,
+    FINISH_MS = 10000,
+    ADDRESS_BYTES = 64,
+    ERROR_BYTES = 128,
+    REST_US = 5000000
+};
 
 struct stream {
     struct event_base *base;
@@ -23,8 +31,12 @@ struct stream {
     void *ctx;
     SSL *ssl, *next_ssl; /* next_ssl: TLS starts when the plain output has been sent */
     bool next_is_server, connecting, handshaking, paused, closed, finishing, dead, pipelined_before_tls, discarding;
-    bool corked, write_off; /* write_off: EV_WRITE of bev is disabled, and there is no output */
-    int depth;              /* number of our callbacks on the stack: the stream is freed when it is 0 again */
+    bool corked, write_off;          /* write_off: EV_WRITE of bev is disabled, and there is no output */
+    struct compression *compression; /* NULL: plain */
+    struct evbuffer *inflated;       /* its input */
+    size_t turn_left;                /* bytes of it that are made before the loop runs again */
+    bool damaged, compression_ends;
+    int depth; /* number of our callbacks on the stack: the stream is freed when it is 0 again */
     struct buf line;
     struct event *clock;
     int timeout_ms;
@@ -32,6 +44,13 @@ struct stream {
     char peer[ADDRESS_BYTES], local[ADDRESS_BYTES], error[ERROR_BYTES];
     int peer_port;
 };
+
+static void drop_compression(struct stream *s) {
+    compression_destroy(s->compression);
+    if (s->inflated) evbuffer_free(s->inflated);
+    s->compression = NULL;
+    s->inflated = NULL;
+}
 
 static void stream_free(struct stream *s) {
     if (s->ssl) { /* send close_notify, if the socket accepts it now */
@@ -44,6 +63,7 @@ static void stream_free(struct stream *s) {
     if (s->ssl) SSL_free(s->ssl);
     if (s->next_ssl) SSL_free(s->next_ssl);
     event_free(s->clock);
+    drop_compression(s);
     buf_free(&s->line);
     free(s);
 }
@@ -105,6 +125,7 @@ static void on_read(struct bufferevent *bev, void *ctx) {
     (void)bev;
     s->depth++;
     s->progress_us = clock_monotonic_us();
+    s->turn_left = INPUT_MAX;
     if (!s->paused && !s->next_ssl) tell(s, STREAM_READABLE);
     leave(s);
 }
@@ -153,7 +174,9 @@ static void remember_addresses(struct stream *s, const struct sockaddr *peer) {
 static void describe_failure(struct stream *s, short what, char out[ERROR_BYTES]) {
     unsigned long tls = s->ssl ? bufferevent_get_openssl_error(s->bev) : 0;
     int code = EVUTIL_SOCKET_ERROR();
-    if (what & BEV_EVENT_EOF)
+    if (s->damaged)
+        snprintf(out, ERROR_BYTES, "the compressed data is damaged");
+    else if (what & BEV_EVENT_EOF)
         snprintf(out, ERROR_BYTES, s->handshaking ? "closed by peer during the TLS handshake" : "closed by peer");
     else if (tls)
         snprintf(out, ERROR_BYTES, "TLS: %s", ERR_reason_error_string(tls) ? ERR_reason_error_string(tls) : "failed");
@@ -305,8 +328,27 @@ void stream_start_tls(struct stream *s, SSL *ssl, bool server) {
 bool stream_had_pipelined_before_tls(const struct stream *s) { return s->pipelined_before_tls; }
 SSL *stream_ssl(const struct stream *s) { return s->ssl; }
 
+/* Where input is read from; more of it is decompressed if there is room. */
+static struct evbuffer *input_of(struct stream *s) {
+    struct evbuffer *raw = bufferevent_get_input(s->bev);
+    if (!s->compression || s->damaged) return s->compression ? s->inflated : raw;
+    if (!s->turn_left) { /* a few bytes may be many: the others have their turn before the rest */
+        bufferevent_trigger(s->bev, EV_READ, BEV_TRIG_IGNORE_WATERMARKS | BEV_TRIG_DEFER_CALLBACKS);
+        return s->inflated;
+    }
+    size_t before = evbuffer_get_length(s->inflated), most = before + s->turn_left;
+    if (compression_read(s->compression, raw, s->inflated, most < INPUT_MAX ? most : INPUT_MAX) != 0) {
+        s->damaged = true; /* the loop tells it */
+        bufferevent_disable(s->bev, EV_READ);
+        bufferevent_trigger_event(s->bev, BEV_EVENT_ERROR, BEV_TRIG_DEFER_CALLBACKS);
+    }
+    size_t made = evbuffer_get_length(s->inflated) - before;
+    s->turn_left -= made < s->turn_left ? made : s->turn_left;
+    return s->inflated;
+}
+
 int stream_line(struct stream *s, size_t max, struct slice *line) {
-    struct evbuffer *input = bufferevent_get_input(s->bev);
+    struct evbuffer *input = input_of(s);
     size_t eol_n = 0, length = evbuffer_get_length(input);
     if (!length) return 0;
     struct evbuffer_ptr eol = evbuffer_search_eol(input, NULL, &eol_n, EVBUFFER_EOL_CRLF_STRICT);
@@ -314,6 +356,7 @@ int stream_line(struct stream *s, size_t max, struct slice *line) {
         if (length > max + 2) {
             s->discarding = true;
             evbuffer_drain(input, length - 1); /* the last byte may be the CR of the end */
+            if (s->compression) input_of(s);   /* which asks for another turn if there is more */
         }
         return 0;
     }
@@ -337,12 +380,34 @@ int stream_line(struct stream *s, size_t max, struct slice *line) {
 
 struct slice stream_bytes(struct stream *s, size_t max) {
     struct evbuffer_iovec chunk = {0};
-    if (evbuffer_peek(bufferevent_get_input(s->bev), (ev_ssize_t)max, NULL, &chunk, 1) < 1) return slice_make("", 0);
+    if (evbuffer_peek(input_of(s), (ev_ssize_t)max, NULL, &chunk, 1) < 1) return slice_make("", 0);
     return slice_make(chunk.iov_base, chunk.iov_len < max ? chunk.iov_len : max);
 }
 
-void stream_consume(struct stream *s, size_t n) { evbuffer_drain(bufferevent_get_input(s->bev), n); }
-size_t stream_pending_input(const struct stream *s) { return evbuffer_get_length(bufferevent_get_input(s->bev)); }
+void stream_consume(struct stream *s, size_t n) {
+    evbuffer_drain(s->inflated ? s->inflated : bufferevent_get_input(s->bev), n);
+}
+
+size_t stream_pending_input(const struct stream *s) {
+    return evbuffer_get_length(bufferevent_get_input(s->bev)) + (s->inflated ? evbuffer_get_length(s->inflated) : 0);
+}
+
+void stream_compress(struct stream *s) {
+    if (s->compression) return;
+    s->compression = compression_create();
+    s->turn_left = INPUT_MAX;
+    s->inflated = evbuffer_new();
+    if (!s->inflated) memory_exhausted();
+}
+
+void stream_end_compression(struct stream *s) { s->compression_ends = s->compression != NULL; }
+bool stream_is_compressed(const struct stream *s) { return s->compression != NULL; }
+
+void stream_rest(struct stream *s) {
+    if (s->compression && compression_is_awake(s->compression) && !stream_pending_input(s) &&
+        clock_monotonic_us() - s->progress_us > REST_US)
+        compression_rest(s->compression);
+}
 
 /* Enabling EV_WRITE causes a write event, also when there is no output: so it stays disabled until
  * there is some. */
@@ -353,8 +418,14 @@ static void let_loop_write(struct stream *s) {
 }
 
 void stream_write(struct stream *s, struct slice bytes) {
+    struct evbuffer *output = bufferevent_get_output(s->bev);
     if (!bytes.n || s->closed) return;
-    bufferevent_write(s->bev, bytes.p, bytes.n);
+    if (s->compression)
+        compression_write(s->compression, bytes, s->compression_ends, output);
+    else
+        evbuffer_add(output, bytes.p, bytes.n);
+    if (s->compression_ends) drop_compression(s);
+    s->compression_ends = false;
     let_loop_write(s);
 }
 
@@ -362,9 +433,17 @@ void stream_printf(struct stream *s, const char *format, ...) {
     va_list ap;
     if (s->closed) return;
     va_start(ap, format);
-    evbuffer_add_vprintf(bufferevent_get_output(s->bev), format, ap);
+    if (s->compression) {
+        struct evbuffer *text = evbuffer_new();
+        if (!text) memory_exhausted();
+        evbuffer_add_vprintf(text, format, ap);
+        stream_write(s, slice_make(evbuffer_pullup(text, -1), evbuffer_get_length(text)));
+        evbuffer_free(text);
+    } else {
+        evbuffer_add_vprintf(bufferevent_get_output(s->bev), format, ap);
+        let_loop_write(s);
+    }
     va_end(ap);
-    let_loop_write(s);
 }
 
 void stream_cork(struct stream *s) {

@@ -60,10 +60,20 @@ int stream_line(struct stream *s, size_t max, struct slice *line);
  * stream_consume() removes it. n 0: there is none. */
 struct slice stream_bytes(struct stream *s, size_t max);
 void stream_consume(struct stream *s, size_t n);
+/* Also bytes that are not decompressed yet. */
 size_t stream_pending_input(const struct stream *s);
 
 void stream_write(struct stream *s, struct slice bytes);
 void stream_printf(struct stream *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* From now on all input and output is compressed (compression.h); input that is not DEFLATE, or comes
+ * after its end, closes the stream. */
+void stream_compress(struct stream *s);
+/* The next stream_write is the last one that is compressed. Input from then on is plain, too. */
+void stream_end_compression(struct stream *s);
+bool stream_is_compressed(const struct stream *s);
+/* Gives memory back that a compressed stream needs only while bytes flow, if none did for some
+ * seconds. Cheap otherwise. */
+void stream_rest(struct stream *s);
 /* Between the two, output is only gathered; then it is passed to the kernel at once, in one write,
  * which saves a turn of the loop. If nothing is left, there is no STREAM_DRAINED. For a server that
  * executes several commands one after another; with TLS both do nothing. */

@@ -27,6 +27,8 @@ void account_read(struct redis *r, const char *domain, const char *kind, struct 
 /* An account as its stored text, which account_set compares. */
 typedef void account_text_fn(void *ctx, int error, struct slice text);
 void account_read_text(struct redis *r, const char *domain, struct slice local, account_text_fn *done, void *ctx);
+/* A secret text that is the same for all replicas, and always. */
+void account_secret(struct redis *r, account_text_fn *done, void *ctx);
 /* A domain begins with its first keys: selector and JSON text of each. created: RFC 3339.
  * STORE_EXISTS. */
 struct account_field {

@@ -10,7 +10,7 @@
  *                           undo_from, kept_messages, kept_bytes, journal_bytes (of the journal)
  *   {u:<id>}:f              hash: folder name → folder id
  *   {u:<id>}:f:<fid>        hash: name, uidvalidity, uidnext, modseq, messages, unseen, bytes,
- *                           subscribed, use, keywords, floor, recent, made (s)
+ *                           subscribed, use, keywords, floor, recent, keygen, made (s)
  *   {u:<id>}:f:<fid>:m      hash: uid → packed record (mailbox.lua says how)
  *   {u:<id>}:f:<fid>:q      zset: uid by modseq
  *   {u:<id>}:f:<fid>:v      zset: vanished uid by modseq
@@ -36,6 +36,8 @@
  *   {u:<id>}:l              stream: the journal: what changed messages and folders were before
  *                           (mailbox_undo.h); its bodies count in b
  *   {u:<id>}:k              set: deleted folders that the journal keeps: their m, p and c stay
+ *   {u:<id>}:j              hash: a COPY of many messages that is being made → what it made so far
+ *   {u:<id>}:a              hash: annotations of the folders (mailbox_metadata.h)
  *   {u:<id>}:gone           string: the account was deleted; nothing of it is made again. Expires
  *                           after 30 days
  *
@@ -71,10 +73,11 @@ struct mailbox_folder {
                                            folder that was found */
     uint64_t bytes;
     bool subscribed;
-    struct slice special_use; /* "", or "\\Drafts", "\\Sent", "\\Junk", "\\Trash", "\\Archive" (RFC
-                                 6154) */
+    struct slice special_use;    /* "", or "\\Drafts", "\\Sent", "\\Junk", "\\Trash", "\\Archive" (RFC
+                                    6154) */
+    uint32_t keyword_generation; /* changes when a bit gets another keyword */
     size_t keyword_count;
-    struct slice keywords[MAILBOX_KEYWORDS_MAX];
+    struct slice keywords[MAILBOX_KEYWORDS_MAX]; /* empty: a bit that no message has, to be used again */
 };
 
 struct mailbox_record {
@@ -95,6 +98,9 @@ struct mailbox_record {
 enum { MAILBOX_OBJECT_ID_MAX = 48 };
 struct slice mailbox_email_id(const struct mailbox_record *record, char out[MAILBOX_OBJECT_ID_MAX]);
 struct slice mailbox_thread_id(const struct mailbox_record *record, char out[MAILBOX_OBJECT_ID_MAX]);
+/* MAILBOXID of a folder (RFC 8474 §4): stays when the folder is renamed, and is never used again,
+ * neither in this account nor, for all practical purposes, in another one. Pure. */
+struct slice mailbox_folder_object_id(struct slice owner, uint32_t folder_id, char out[MAILBOX_OBJECT_ID_MAX]);
 
 /* Everything a callback is given is valid during the call only. error: 0 or enum store_error. */
 
@@ -294,17 +300,21 @@ void mailbox_append_all(struct redis *r, struct slice user, uint32_t folder_id, 
 enum mailbox_store_how { MAILBOX_ADD, MAILBOX_REMOVE, MAILBOX_REPLACE };
 /* Changes flags of uids. unchanged_since 0: none (RFC 7162 §3.1.3). changed: the present records
  * (those whose value did not change are left out); refused: uids whose modseq was above
- * unchanged_since. */
-typedef void mailbox_store_fn(void *ctx, int error, size_t changed_count, const struct mailbox_record changed[],
-                              size_t refused_count, const uint32_t refused[]);
+ * unchanged_since; keyword_generation: which keywords the bits of the records stand for. When the
+ * folder has no room for a keyword, those that no message has are removed first; STORE_LIMIT: all
+ * are used. */
+typedef void mailbox_store_fn(void *ctx, int error, uint32_t keyword_generation, size_t changed_count,
+                              const struct mailbox_record changed[], size_t refused_count, const uint32_t refused[]);
 void mailbox_store(struct redis *r, struct slice user, uint32_t folder_id, size_t count, const uint32_t uids[],
                    enum mailbox_store_how how, uint64_t system_flags, size_t keyword_count,
                    const struct slice keywords[], uint64_t unchanged_since, mailbox_store_fn *done, void *ctx);
 
 /* COPY and MOVE: from_uids[i] became to_uids[i]; uids that no longer exist are left out.
  * STORE_NOT_FOUND: the target does not exist. After an error no message is copied: copies are
- * removed again before done is called (RFC 9051 §6.4.7), unless the store itself cannot be reached.
- * A MOVE that fails has moved some messages; each message is in one of the folders. */
+ * removed again before done is called (RFC 9051 §6.4.7). If the store cannot be reached, or the
+ * process is killed, this happens before the same user's next COPY of many messages, or by the
+ * janitor; STORE_CONFLICT: the same COPY began in the last 10 seconds and is not finished, which is
+ * tried again. A MOVE that fails has moved some messages; each message is in one of the folders. */
 typedef void mailbox_copy_fn(void *ctx, int error, uint32_t to_uidvalidity, size_t count, const uint32_t from_uids[],
                              const uint32_t to_uids[]);
 void mailbox_copy(struct redis *r, struct slice user, uint32_t from_folder, size_t count, const uint32_t uids[],

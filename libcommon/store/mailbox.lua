@@ -22,11 +22,13 @@ local WITHOUT_REST = '\2\16\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0' -- VERSION, REST_BY
 local COLUMNS = { 'p', 'e', 's', 'h', 'k', 'w' } -- prefix; of the listing: envelope, structure, header fields, keys, preview
 local THREADS_MAX = 50000 -- message ids of each of the two generations that are remembered
 local VANISHED_MAX = 20000
+local FREE = '(' -- a keyword's place that can be used again; no flag has such a name
+local COPY_SECONDS, COPIES_MAX = 10, 64 -- after which a copy without a further step was given up; copies of one user at the same time
 local MANY = 1000 -- arguments of one command
 -- Bounds of an account's journal: its bytes (those of flags count FLAGS_WEIGH times, because a reader needs more memory for them), those of the messages that it keeps, and how many entries one Function gives up when it is over one of them.
 local JOURNAL_BYTES, KEPT_BYTES, GIVE_UP = 32 * 1048576, 1073741824, 4
 local FLAGS_WEIGH = 4
-local FOLDER_FIELDS = { 'name', 'uidvalidity', 'uidnext', 'modseq', 'messages', 'unseen', 'bytes', 'subscribed', 'use', 'keywords', 'floor' }
+local FOLDER_FIELDS = { 'name', 'uidvalidity', 'uidnext', 'modseq', 'messages', 'unseen', 'bytes', 'subscribed', 'use', 'keywords', 'floor', 'keygen' }
 
 local function refuse(text) return redis.error_reply(text) end
 local function text_of(n) return string.format('%.0f', n) end
@@ -62,9 +64,9 @@ end
 -- {u}:i: undo (s: of this account instead of the site's), undo_from (ms: the journal is complete since then), kept_messages, kept_bytes, journal_bytes.
 
 -- For how long (s) changes can be undone; 0: not at all. site: the site's setting; NOW: never.
-local NOW = 'now'
+local NOW, COPIES = 'now', 'copies' -- COPIES: never, because they are taken back as if they had never been
 local function undo_of(u, site)
-  if site == NOW then return 0 end
+  if site == NOW or site == COPIES then return 0 end
   return tonumber(redis.call('HGET', u .. ':i', 'undo') or site or 0)
 end
 
@@ -458,7 +460,7 @@ local function delete_user(keys, args) -- max, seconds that the tombstone stays;
     redis.call('UNLINK', fk .. ':m', fk .. ':p', fk .. ':c')
     redis.call('SREM', u .. ':k', fid)
   end
-  redis.call('UNLINK', u .. ':i', u .. ':d', u .. ':o', u .. ':s', u .. ':r', u .. ':y', u .. ':l')
+  redis.call('UNLINK', u .. ':i', u .. ':d', u .. ':o', u .. ':s', u .. ':r', u .. ':y', u .. ':j', u .. ':a', u .. ':l')
   local held, ids, members = redis.call('HRANDFIELD', u .. ':b', args[1], 'WITHVALUES'), {}, {}
   for at = 1, #held, 2 do
     ids[#ids + 1] = held[at]
@@ -651,9 +653,26 @@ local function keyword_list(text)
   local list, index = {}, {}
   for word in string.gmatch(text, '%S+') do
     list[#list + 1] = word
-    index[string.lower(word)] = #list
+    if word ~= FREE then index[string.lower(word)] = #list end
   end
   return list, index
+end
+
+-- A place for a new keyword; nil: all are used. list.reused: it had another keyword before.
+local function keyword_place(list)
+  if #list < KEYWORDS_MAX then return #list + 1 end
+  for n, word in ipairs(list) do
+    if word == FREE then
+      list.reused = true
+      return n
+    end
+  end
+end
+
+-- keygen counts how often a place got another keyword, so that a reader knows whether its own list of keywords still says what a bit means.
+local function keywords_save(fk, list)
+  redis.call('HSET', fk, 'keywords', table.concat(list, ' '))
+  if list.reused then redis.call('HINCRBY', fk, 'keygen', 1) end
 end
 
 local function bit_of(n) -- keyword n (from 1) as low, high
@@ -668,9 +687,9 @@ local function keyword_bits(words, list, index, make)
   for word in string.gmatch(words, '%S+') do
     local n = index[string.lower(word)]
     if not n and make then
-      if #list < KEYWORDS_MAX then
-        list[#list + 1] = word
-        n = #list
+      n = keyword_place(list)
+      if n then
+        list[n] = word
         index[string.lower(word)] = n
         added = true
       else
@@ -693,7 +712,7 @@ local function append(keys, args) -- folder id, id, size, flags, keywords, date,
   local low, high, added = keyword_bits(args[5], list, index, true)
   local uid, modseq, uidvalidity = put(u, fid, args[2], tonumber(args[3]), bit.bor(low, tonumber(args[4])), high, tonumber(args[6]), '', args[7])
   if not uid then return modseq end
-  if added then redis.call('HSET', fk, 'keywords', table.concat(list, ' ')) end
+  if added then keywords_save(fk, list) end
   blob_take(u, args[2], args[8] or '/')
   return { uidvalidity, uid, modseq }
 end
@@ -792,12 +811,12 @@ end
 
 local function store(keys, args) -- folder id, packed uids, how (0 add, 1 remove, 2 replace), flags, keywords, unchanged since, undo
   local u, fk = keys[1], keys[1] .. ':f:' .. args[1]
-  local h = redis.call('HMGET', fk, 'unseen', 'keywords', 'modseq')
+  local h = redis.call('HMGET', fk, 'unseen', 'keywords', 'modseq', 'keygen')
   if not h[1] then return refuse('NOTFOUND no such folder') end
   local how, unchanged = args[3], tonumber(args[6])
   local list, index = keyword_list(h[2])
   local low, high, added, left = keyword_bits(args[5], list, index, how ~= '1')
-  if left > 0 then return refuse('INVALID too many keywords') end
+  if left > 0 then return refuse('LIMIT too many keywords') end
   low = bit.bor(low, tonumber(args[4]))
   local uids, unseen, first = uid_list(args[2]), tonumber(h[1]), tonumber(redis.call('HGET', u .. ':i', 'modseq'))
   local modseq, changed, refused, fields, scores, set, cleared, before = first, {}, {}, {}, {}, {}, {}, {}
@@ -830,7 +849,7 @@ local function store(keys, args) -- folder id, packed uids, how (0 add, 1 remove
   end
   if #set > 0 then redis.call('SADD', fk .. ':t', unpack(set)) end
   if #cleared > 0 then redis.call('SREM', fk .. ':t', unpack(cleared)) end
-  if added then redis.call('HSET', fk, 'keywords', table.concat(list, ' ')) end
+  if added then keywords_save(fk, list) end
   if modseq > first then
     redis.call('HSET', fk, 'modseq', modseq, 'unseen', unseen)
     redis.call('HSET', u .. ':i', 'modseq', modseq)
@@ -838,7 +857,34 @@ local function store(keys, args) -- folder id, packed uids, how (0 add, 1 remove
     redis.call('HSET', fk, 'modseq', modseq + 1)
     redis.call('HSET', u .. ':i', 'modseq', modseq + 1)
   end
-  return { table.concat(changed), uid_pack(refused) }
+  return { table.concat(changed), uid_pack(refused), tonumber(h[4] or '0') + (list.reused and 1 or 0) }
+end
+
+-- Frees the places of keywords that no message has. Called with the answers of the call before until nothing is left: a message that changes in the meantime
+-- gets a higher modseq, so it comes later. Answers modseq, bits seen (low, high), more, places that are free.
+local function keywords_collect(keys, args) -- folder id, after this modseq, bits seen (low, high), max
+  local fk = keys[1] .. ':f:' .. args[1]
+  local words = redis.call('HGET', fk, 'keywords')
+  if not words then return refuse('NOTFOUND no such folder') end
+  local uids = redis.call('ZRANGE', fk .. ':q', '(' .. args[2], '+inf', 'BYSCORE', 'LIMIT', 0, args[5])
+  local last, low, high, free = args[2], tonumber(args[3]), tonumber(args[4]), 0
+  for _, record in ipairs(#uids > 0 and redis.call('HMGET', fk .. ':m', unpack(uids)) or {}) do
+    if record then
+      local modseq, l, h = struct.unpack('<I8I4I4', record, 9)
+      last, low, high = text_of(modseq), bit.bor(low, l), bit.bor(high, h)
+    end
+  end
+  local more = #uids == tonumber(args[5])
+  if not more then
+    local list = keyword_list(words)
+    for n in ipairs(list) do
+      local l, h = bit_of(n)
+      if bit.band(low, l) == 0 and bit.band(high, h) == 0 then list[n], free = FREE, free + 1 end
+    end
+    redis.call('HSET', fk, 'keywords', table.concat(list, ' '))
+    if free > 0 then not_undone(keys[1]) end -- the journal's flags would mean other words
+  end
+  return { last, text_of(low % 4294967296), text_of(high % 4294967296), more and 1 or 0, free }
 end
 
 -- Takes messages out of a folder: their uids vanish, each with a modseq after `modseq`. Answers the new modseq, bytes and count.
@@ -921,7 +967,7 @@ local function expunge(keys, args) -- folder id, packed uids ('': all), only \De
     local h = redis.call('HMGET', i, 'messages', 'bytes')
     redis.call('HSET', i, 'modseq', modseq, 'messages', h[1] - count, 'bytes', h[2] - bytes)
     if undo == 0 then
-      not_undone(u)
+      if args[5] ~= COPIES then not_undone(u) end
       blob_drop_all(u, bodies_of(records), gone)
     end
   end
@@ -966,12 +1012,56 @@ local function translate(low, high, words, list, index, known)
   return nl % 4294967296, nh % 4294967296
 end
 
-local function copy(keys, args) -- folder id, packed uids, target name, move (1 or 0), undo; answers uidvalidity, packed from, packed to, target's id
+-- A COPY of more messages than one Function copies is noted in j: copy -> time u32, target's id u32, and the first and last uid (u32 each) of what every step
+-- made. So when it is not finished, because its process or the store was killed, what was copied is removed again, and a repeated COPY does not copy
+-- twice (RFC 9051 §6.4.7).
+
+-- One step of removing what a copy made; answers what is to be released, and whether there is more.
+local function copy_take_back(u, op, packed, max)
+  local _, fid = struct.unpack('<I4I4', packed)
+  if #packed <= 8 or redis.call('EXISTS', u .. ':f:' .. text_of(fid)) == 0 then
+    redis.call('HDEL', u .. ':j', op)
+    return {}, 1
+  end
+  local first, last = struct.unpack('<I4I4', packed, #packed - 7)
+  local uids = {}
+  for uid = math.max(first, last - max + 1), last do uids[#uids + 1] = uid end
+  packed = string.sub(packed, 1, -9)
+  if uids[1] > first then packed = packed .. struct.pack('<I4I4', first, uids[1] - 1) end
+  redis.call('HSET', u .. ':j', op, packed)
+  return expunge({ u }, { text_of(fid), uid_pack(uids), '0', max, COPIES })[3], 1
+end
+
+-- Begins a copy (op '': none), after those that were given up have been taken back, one step in each call. Answers what is to be released, and more.
+local function copy_begin(keys, args) -- op, max
+  local u, all, alive = keys[1], redis.call('HGETALL', keys[1] .. ':j'), 0
+  for at = 1, #all, 2 do
+    if struct.unpack('<I4', all[at + 1]) + COPY_SECONDS <= seconds() then return { copy_take_back(u, all[at], all[at + 1], tonumber(args[2])) } end
+    if all[at] == args[1] then return refuse('CONFLICT the same messages are being copied') end
+    alive = alive + 1
+  end
+  if args[1] == '' then return { {}, 0 } end
+  if alive >= COPIES_MAX then return refuse('CONFLICT too many copies at the same time') end
+  redis.call('HSET', u .. ':j', args[1], struct.pack('<I4I4', seconds(), 0))
+  return { {}, 0 }
+end
+
+-- The same of one copy that has failed.
+local function copy_undo(keys, args) -- op, max
+  local packed = redis.call('HGET', keys[1] .. ':j', args[1])
+  if not packed then return { {}, 0 } end
+  return { copy_take_back(keys[1], args[1], packed, tonumber(args[2])) }
+end
+
+-- op: of copy_begin, '' when this is the only step. Answers uidvalidity, packed from, packed to, target's id.
+local function copy(keys, args) -- folder id, packed uids, target name, move (1 or 0), op, whether it is the last step (1 or 0), undo
   local u, fk, move = keys[1], keys[1] .. ':f:' .. args[1], args[4] == '1'
   local source = redis.call('HMGET', fk, 'keywords', 'modseq')
   if not source[1] then return refuse('NOTFOUND no such folder') end
   local fid = redis.call('HGET', u .. ':f', args[3])
   if not fid then return refuse('NOTFOUND no such target') end
+  local noted = args[5] ~= '' and redis.call('HGET', u .. ':j', args[5])
+  if args[5] ~= '' and not noted then return refuse('CONFLICT the copy took too long and was taken back') end
   local i, tk = u .. ':i', u .. ':f:' .. fid
   local uids, records = present(fk, uid_list(args[2]))
   local target = redis.call('HMGET', tk, 'uidvalidity', 'uidnext', 'messages', 'unseen', 'bytes', 'keywords')
@@ -1004,9 +1094,9 @@ local function copy(keys, args) -- folder id, packed uids, target name, move (1 
     if #deleted > 0 then redis.call('SADD', tk .. ':t', unpack(deleted)) end
     if not move then blob_copy_all(u, ids) end
     redis.call('HSET', tk, 'uidnext', uidnext, 'modseq', modseq, 'messages', target[3] + #uids, 'unseen', unseen, 'bytes', target[5] + total)
-    if known.added then redis.call('HSET', tk, 'keywords', table.concat(list, ' ')) end
+    if known.added then keywords_save(tk, list) end
     if move then
-      if undo_of(u, args[5]) > 0 then
+      if undo_of(u, args[7]) > 0 then
         blob_copy_all(u, ids) -- the journal's
         keep(u, 'm', args[1], uids, records, {})
       else
@@ -1017,6 +1107,10 @@ local function copy(keys, args) -- folder id, packed uids, target name, move (1 
       redis.call('HSET', i, 'messages', user[3] + #uids, 'bytes', user[2] + total)
     end
     redis.call('HSET', i, 'modseq', modseq)
+  end
+  if noted then
+    local made = #to > 0 and struct.pack('<I4I4', to[1], to[#to]) or ''
+    if args[6] == '1' then redis.call('HDEL', u .. ':j', args[5]) else redis.call('HSET', u .. ':j', args[5], struct.pack('<I4I4', seconds(), tonumber(fid)) .. string.sub(noted, 9) .. made) end
   end
   return { target[1], uid_pack(uids), uid_pack(to), tonumber(fid) }
 end
@@ -1113,7 +1207,7 @@ local function put_back(keys, args) -- folder id, keywords that the flags mean; 
   if #ids > 0 then
     blob_copy_all(u, ids)
     redis.call('HSET', tk, 'uidnext', uidnext, 'modseq', modseq, 'messages', target[3] + #ids, 'unseen', unseen, 'bytes', target[5] + total)
-    if known.added then redis.call('HSET', tk, 'keywords', table.concat(list, ' ')) end
+    if known.added then keywords_save(tk, list) end
     redis.call('HSET', i, 'modseq', modseq, 'messages', tonumber(user[3] or '0') + #ids, 'bytes', tonumber(user[2] or '0') + total)
   end
   return { target[1], uid_pack(out) }
@@ -1144,7 +1238,10 @@ register('stat', stat, 'no-writes')
 register('set_quota', set_quota, 'allow-oom')
 register('unheld', unheld, 'no-writes')
 register('store', store, 'allow-oom')
+register('keywords_collect', keywords_collect, 'allow-oom')
 register('copy', copy)
+register('copy_begin', copy_begin, 'allow-oom')
+register('copy_undo', copy_undo, 'allow-oom')
 register('expunge', expunge)
 register('expunge_now', function(keys, args) return expunge(keys, { args[1], args[2], args[3], args[4], NOW }) end, 'allow-oom')
 register('undo_set', undo_set, 'allow-oom')

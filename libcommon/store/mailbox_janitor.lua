@@ -56,7 +56,7 @@ end
 local function look(keys, args)
   local u = keys[1]
   local i = redis.call('HMGET', u .. ':i', 'modseq', 'counted_modseq', 'counted')
-  return { redis.call('EXISTS', u .. ':gone'), redis.call('EXISTS', u .. ':i'), redis.call('EXISTS', u .. ':x', u .. ':g'), i[1] ~= i[2] and 1 or 0, i[3] or '0' }
+  return { redis.call('EXISTS', u .. ':gone'), redis.call('EXISTS', u .. ':i'), redis.call('EXISTS', u .. ':x', u .. ':g', u .. ':j'), i[1] ~= i[2] and 1 or 0, i[3] or '0' }
 end
 
 -- Removes keys of a deleted user that no other key leads to.

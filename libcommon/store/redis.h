@@ -52,6 +52,7 @@ enum store_error {
     STORE_CONFLICT = -6,    /* CONFLICT: changed by another since it was read */
     STORE_INVALID = -7,     /* INVALID: the arguments are not allowed */
     STORE_LOST = -8,        /* LOST: the lease is another's */
+    STORE_LIMIT = -9,       /* LIMIT: more than the mailbox may have of something */
 };
 int redis_reply_error(const redisReply *reply);
 /* For logs: "unavailable", "full", … */

@@ -4,6 +4,7 @@
 #define POSTBUS_ACCOUNTS_H
 
 #include "libcommon/mail/domain.h"
+#include "libcommon/service/scram.h"
 #include "libcommon/service/service.h"
 #include "libcommon/store/account.h"
 
@@ -107,6 +108,23 @@ void aliases_start(struct accounts *s);
 const char *domain_setting_problem(const char *name, const json_t *value);
 /* A domain's settings out of its fields: {"dmarc_policy":…, …}; a new object. */
 json_t *domain_settings_read(const json_t *fields);
+
+/* credentials.c: what an account keeps of its password. */
+struct credentials {
+    char hash[128]; /* argon2id */
+    struct scram_keys scram;
+};
+/* The number of iterations of new keys is POSTBUS_SCRAM_ITERATIONS. */
+void credentials_configure(void);
+unsigned credentials_iterations(void);
+/* Costly, so off the loop. 0 or -1. */
+int credentials_create(const char *password, struct credentials *out);
+/* Into an account, instead of those that it had. */
+void credentials_put(json_t *account, const struct credentials *c);
+/* The account's keys. False: it has none (it was made before there were any, or is NULL). */
+bool credentials_scram(const json_t *account, struct scram_keys *out);
+/* The salt of an address that has no keys. */
+void credentials_no_salt(struct slice secret, const char *address, unsigned char salt[SCRAM_SALT_BYTES]);
 
 /* argon2id of a password, for the store; off the loop. 0 or -1. */
 int password_hash(const char *password, char out[128]);

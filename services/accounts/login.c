@@ -1,16 +1,16 @@
-/* accounts.login: a password checked with argon2id off the loop, with counters of failures that all
- * replicas share (libcommon/store/login.h) and a cache of right passwords. A wrong password, an
- * unknown user and a user without a password are handled in the same way, so that they take the
- * same time and get the same answer.
+/* accounts.login and accounts.scram.*: a password checked with argon2id off the loop, with counters of failures that
+ * all replicas share (libcommon/store/login.h) and a cache of right passwords. A wrong password, an unknown user and a
+ * user without a password are handled in the same way, so that they take the same time and get the same answer.
  *
  * The way of a login: look (the account, and whether this network may try it) -> remembered:
  * answered -> begin (counted by account) -> begin (counted by network, unless the account logged in
- * from it before) -> argon2 -> answered, and its end told to the counters. */
+ * from it before) -> argon2, or SCRAM's proof -> answered, and its end told to the counters. */
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "libcommon/base/arena.h"
+#include "libcommon/base/base64.h"
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
 #include "libcommon/base/ulid.h"
@@ -35,9 +35,14 @@ static const struct login_limits limits = {.window_seconds = LOGIN_WINDOW_SECOND
                                            .network = LOGIN_FAILURES_NETWORK,
                                            .wide = LOGIN_FAILURES_WIDE};
 
+enum door { LOGIN_PASSWORD, LOGIN_SALT, LOGIN_PROOF };
+
 struct login {
     struct hashing hashing;
     struct ask *ask;
+    enum door door;
+    struct scram_keys keys;
+    bool has_keys; /* of SCRAM */
     struct login_network network;
     char try[ULID_BYTES];
     char name[LOCAL_BYTES]; /* the local part that the counters go by: the account's own */
@@ -92,11 +97,12 @@ static void tell_end(const struct login *l, enum login_end end) {
     if (l->network_counted) login_network_finish(redis_of(l), &l->network, l->try, end, &limits, NULL, NULL);
 }
 
-/* A right password whose stored hash was made with other parameters is stored again */
+/* A right password whose stored hash was made with other parameters, or without keys of SCRAM, is stored again */
 
 struct rehash {
     struct accounts *accounts;
-    char domain[DOMAIN_BYTES], name[LOCAL_BYTES], hash[128];
+    char domain[DOMAIN_BYTES], name[LOCAL_BYTES];
+    struct credentials credentials;
     char *was, *password;
     bool failed;
 };
@@ -118,7 +124,7 @@ static void on_rehashed(void *ctx, int error) {
 
 static void rehash_run(void *job) { /* on a pool thread */
     struct rehash *r = job;
-    r->failed = password_hash(r->password, r->hash) != 0;
+    r->failed = credentials_create(r->password, &r->credentials) != 0;
 }
 
 static void rehash_done(void *job) {
@@ -128,7 +134,7 @@ static void rehash_done(void *job) {
         rehash_free(r);
         return;
     }
-    json_object_set_new(account, "password", json_string(r->hash));
+    credentials_put(account, &r->credentials);
     char *text = json_dumps(account, JSON_COMPACT);
     account_set(r->accounts->worker->redis, r->domain, slice_of(r->name), slice_of(r->was), slice_of(text), "", NULL,
                 on_rehashed, r);
@@ -147,6 +153,14 @@ static void rehash(const struct login *l) {
 }
 
 /* The end */
+
+static void deny(struct login *l) {
+    const struct ask *a = l->ask;
+    metric_add(&logins_wrong, 1);
+    log_info("login denied", "login", ask_text(a, "login"), "client", ask_text(a, "client_ip"), "protocol",
+             ask_text(a, "protocol"), NULL);
+    refuse(l, "denied", "the login or the password is wrong");
+}
 
 static void answer_right(struct login *l) {
     struct ask *a = l->ask;
@@ -171,14 +185,64 @@ static void on_hashed(struct hashing *h, bool late) {
         refuse_busy(l);
     } else if (l->right) {
         login_cache_add(cache, l->address, l->stored, ask_text(a, "password"));
-        if (password_is_outdated(l->stored)) rehash(l);
+        if (password_is_outdated(l->stored) || !l->has_keys || l->keys.iterations != credentials_iterations())
+            rehash(l);
         answer_right(l);
     } else {
-        metric_add(&logins_wrong, 1);
-        log_info("login denied", "login", ask_text(a, "login"), "client", ask_text(a, "client_ip"), "protocol",
-                 ask_text(a, "protocol"), NULL);
-        refuse(l, "denied", "the login or the password is wrong");
+        deny(l);
     }
+}
+
+/* SCRAM (RFC 5802) */
+
+static json_t *base64_of(const unsigned char *bytes, size_t n) {
+    struct buf text = {0};
+    base64_encode(slice_make((const char *)bytes, n), &text);
+    json_t *made = json_string(buf_str(&text));
+    buf_free(&text);
+    return made;
+}
+
+static void on_secret(void *ctx, int error, struct slice secret) {
+    struct login *l = ctx;
+    struct ask *a = l->ask;
+    char address[ADDRESS_BYTES_MAX];
+    if (error) {
+        refuse_store(l, error);
+        return;
+    }
+    if (!l->has_keys) {
+        credentials_no_salt(secret, address_text(&a->address, address), l->keys.salt);
+        l->keys.iterations = credentials_iterations();
+    }
+    json_t *reply = json_pack("{s:o,s:I}", "salt", base64_of(l->keys.salt, sizeof l->keys.salt), "iterations",
+                              (json_int_t)l->keys.iterations);
+    login_free(l);
+    ask_answer(a, reply);
+}
+
+static bool decode(const struct ask *a, const char *field, struct buf *out) {
+    return base64_decode(slice_of(ask_text(a, field)), false, out) == 0;
+}
+
+static void check_proof(struct login *l) {
+    struct ask *a = l->ask;
+    struct buf message = {0}, proof = {0};
+    unsigned char signature[SCRAM_KEY_BYTES];
+    l->right = l->known && l->has_keys && decode(a, "message", &message) && decode(a, "proof", &proof) &&
+               scram_check(&l->keys, buf_slice(&message), buf_slice(&proof), signature);
+    buf_free(&message);
+    buf_free(&proof);
+    tell_end(l, l->right ? LOGIN_RIGHT : LOGIN_WRONG);
+    if (!l->right) {
+        deny(l);
+        return;
+    }
+    metric_add(&logins_right, 1);
+    json_t *reply = json_pack("{s:s,s:s,s:o}", "user", l->user, "address", l->address, "signature",
+                              base64_of(signature, sizeof signature));
+    login_free(l);
+    ask_answer(a, reply);
 }
 
 /* The beginning */
@@ -192,6 +256,10 @@ static uint64_t network_number(const struct login *l) {
 }
 
 static void hash(struct login *l) {
+    if (l->door == LOGIN_PROOF) {
+        check_proof(l);
+        return;
+    }
     if (hashing_add(&l->hashing, network_number(l))) return;
     tell_end(l, LOGIN_NOT_LOOKED_AT);
     refuse_busy(l);
@@ -261,6 +329,7 @@ static void take_account(struct login *l, struct slice text) {
                *user = json_string_value(json_object_get(account, "user")),
                *address = json_string_value(json_object_get(account, "address"));
     l->known = stored && *stored && user && address;
+    l->has_keys = l->known && credentials_scram(account, &l->keys);
     if (l->known) {
         snprintf(l->user, sizeof l->user, "%s", user);
         snprintf(l->address, sizeof l->address, "%s", address);
@@ -285,7 +354,12 @@ static void on_look(void *ctx, int error, struct slice text, struct slice name, 
     snprintf(l->name, sizeof l->name, "%.*s", SLICE_FMT(name));
     take_account(l, text);
     l->network_is_known = known_ms > 0;
-    if (l->known && known_ms > 0 && login_cache_has(cache, l->address, l->stored, ask_text(a, "password"))) {
+    if (l->door == LOGIN_SALT) {
+        account_secret(redis_of(l), on_secret, l);
+        return;
+    }
+    if (l->door == LOGIN_PASSWORD && l->known && known_ms > 0 &&
+        login_cache_has(cache, l->address, l->stored, ask_text(a, "password"))) {
         if (clock_wall_ms() - known_ms > KNOWN_REFRESH_MS) tell_end(l, LOGIN_RIGHT);
         answer_right(l);
         return;
@@ -298,7 +372,7 @@ static void look(struct login *l) {
     login_look(redis_of(l), address->domain, slice_of(address->local), &l->network, on_look, l);
 }
 
-static void on_login(void *ctx, struct bus_call *call, const json_t *body) {
+static void log_in(void *ctx, struct bus_call *call, const json_t *body, enum door door) {
     struct ask *a = ask_create(ctx, call, body);
     if (strlen(ask_text(a, "password")) > PASSWORD_BYTES_MAX ||
         address_normalise(slice_of(ask_text(a, "login")), &a->address) != 0) {
@@ -308,12 +382,17 @@ static void on_login(void *ctx, struct bus_call *call, const json_t *body) {
     }
     struct login *l = memory_alloc(sizeof *l);
     l->ask = a;
+    l->door = door;
     l->hashing = (struct hashing){.worker = a->accounts->worker, .run = run, .done = on_hashed};
     l->hashing.deadline_us = clock_monotonic_us() + (int64_t)LOGIN_DEADLINE_MS * 1000;
     ulid_create(l->try);
     login_network_of(ask_text(a, "client_ip"), &l->network);
     look(l);
 }
+
+static void on_login(void *ctx, struct bus_call *call, const json_t *body) { log_in(ctx, call, body, LOGIN_PASSWORD); }
+static void on_salt(void *ctx, struct bus_call *call, const json_t *body) { log_in(ctx, call, body, LOGIN_SALT); }
+static void on_proof(void *ctx, struct bus_call *call, const json_t *body) { log_in(ctx, call, body, LOGIN_PROOF); }
 
 /* Removes only the names of the change from the cache. */
 static void on_changed(void *ctx, struct slice about, const json_t *data) {
@@ -334,6 +413,8 @@ void login_configure(void) {
 
 void login_start(struct accounts *s) {
     bus_serve(s->worker->bus, "login", on_login, s);
+    bus_serve(s->worker->bus, "scram.salt", on_salt, s);
+    bus_serve(s->worker->bus, "scram.login", on_proof, s);
     bus_hear(s->worker->bus, "account.changed.>", false, on_changed, s);
 }
 

@@ -6,6 +6,7 @@
 
 static void accounts_configure(void) {
     password_configure();
+    credentials_configure();
     hashing_configure();
     login_configure();
 }

@@ -12,7 +12,7 @@
  * between, the account is read and changed again, so that no concurrent change is lost. */
 struct change {
     struct ask *ask;
-    char hash[128];
+    struct credentials credentials; /* hash empty: no new password */
     bool creating, failed;
     int tries;
     json_t *account; /* as it is being changed */
@@ -67,7 +67,7 @@ static void on_written(void *ctx, int error) {
     json_t *reply = public_view(c->account);
     const char *user = json_string_value(json_object_get(c->account, "user"));
     accounts_tell_account(a->accounts, a->address.domain, json_string_value(json_object_get(c->account, "address")),
-                          user, c->creating ? "created" : "changed", !c->creating && c->hash[0]);
+                          user, c->creating ? "created" : "changed", !c->creating && c->credentials.hash[0]);
     if (c->owed.n)
         owed_do(a->accounts, a->address.domain, user, buf_str(&c->owed), a, reply);
     else
@@ -83,7 +83,7 @@ static void write_account(void *ctx, int error) {
         change_refuse_store(c, error);
         return;
     }
-    if (c->hash[0]) json_object_set_new(c->account, "password", json_string(c->hash));
+    if (c->credentials.hash[0]) credentials_put(c->account, &c->credentials);
     char *text = json_dumps(c->account, JSON_COMPACT);
     const char *user = json_string_value(json_object_get(c->account, "user")),
                *owed = c->owed.n ? buf_str(&c->owed) : NULL;
@@ -140,7 +140,7 @@ static void make_account(struct change *c) {
 
 static void hash_password(void *job) { /* on a pool thread */
     struct change *c = job;
-    c->failed = password_hash(ask_text(c->ask, "password"), c->hash) != 0;
+    c->failed = credentials_create(ask_text(c->ask, "password"), &c->credentials) != 0;
 }
 
 static void password_hashed(void *job) {

@@ -1,11 +1,11 @@
 /* /api/v1/accounts/{address}/removed, /restore and /undo: what was removed from a mailbox, put back
- * (libcommon/store/mailbox_undo.h). */
+ * (libcommon/store/undo/mailbox_undo.h). */
 #include <string.h>
 #include <time.h>
 
 #include "libcommon/base/arena.h"
 #include "libcommon/base/clock.h"
-#include "libcommon/store/mailbox_undo.h"
+#include "libcommon/store/undo/mailbox_undo.h"
 #include "services/admin/mailbox_job.h"
 
 enum { LIST = 100, UNDO_DAYS_MAX = 3650 };

@@ -10,6 +10,10 @@
 static void end_command(struct session *s) {
     buf_add_slice(&s->out, buf_slice(&s->tagged));
     session_flush(s);
+    if (s->compress) { /* from the end of this response on (RFC 4978 §3) */
+        stream_compress(s->stream);
+        s->compress = false;
+    }
     buf_free(&s->tagged);
     buf_free(&s->out);
     s->running = false;
@@ -21,6 +25,15 @@ static void end_command(struct session *s) {
     buf_free(&s->input);
     arena_reset(s->arena);
     life_wake(&s->life);
+}
+
+/* What IDLE was telling may have begun before a change that happened before the client sent DONE: a
+ * command's response comes after all changes that were made before it (RFC 9051 §5.2). */
+static void look_and_end(struct session *s) {
+    if (s->state == SESSION_SELECTED)
+        session_tell(s, true, true, end_command);
+    else
+        end_command(s);
 }
 
 /* How the end of a command handles changes of the selected folder. */
@@ -38,7 +51,8 @@ __attribute__((format(printf, 4, 0))) static void finish(struct session *s, cons
     buf_printf(&s->tagged, "%.*s %s ", SLICE_FMT(s->tag), word);
     write_formatted(&s->tagged, format, ap);
     buf_add_str(&s->tagged, "\r\n");
-    if (session_tell_later(s, end_command)) return; /* what IDLE tells is whole before its end */
+    /* what IDLE tells is whole before its end */
+    if (session_tell_later(s, look == LOOK ? look_and_end : end_command)) return;
     if (s->state != SESSION_SELECTED || look == LOOK_NOT)
         end_command(s);
     else
@@ -91,6 +105,7 @@ void session_no_store(struct session *s, int error) {
     case STORE_NOT_FOUND: session_no(s, "[NONEXISTENT] No such mailbox or message"); break;
     case STORE_EXISTS: session_no(s, "[ALREADYEXISTS] Mailbox already exists"); break;
     case STORE_INVALID: session_no(s, "[CANNOT] Not allowed"); break;
+    case STORE_LIMIT: session_no(s, "[LIMIT] The mailbox has too many keywords"); break; /* RFC 9051 §7.1 */
     case STORE_CONFLICT: session_no(s, "[INUSE] Changed by another session, or in use"); break;
     default: session_no(s, "[UNAVAILABLE] The mail store cannot be reached; try again later"); break;
     }

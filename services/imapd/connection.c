@@ -21,6 +21,7 @@ static void session_free(void *ctx) {
     buf_free(&s->out);
     buf_free(&s->tagged);
     session_telling_end(s);
+    if (s->follower) s->follower->end(s);
     view_close(&s->view);
     free(s->saved);
     free(s->address);
@@ -56,6 +57,8 @@ void sessions_check_time(struct imapd *i) {
             session_bye(s, "Too long without a login");
         else if (s->command_since_us && now - s->command_since_us > p->command_us + s->command_more_us)
             session_bye(s, "The command takes too long to arrive");
+        else
+            stream_rest(s->stream);
     }
 }
 

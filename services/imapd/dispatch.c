@@ -25,6 +25,7 @@ static const struct command commands[] = {
     {"LOGIN", BEFORE, false, false, cmd_login},
     {"AUTHENTICATE", BEFORE, false, false, cmd_authenticate},
     {"UNAUTHENTICATE", LOGGED_IN, false, true, cmd_unauthenticate},
+    {"COMPRESS", LOGGED_IN, false, false, cmd_compress},
     {"ENABLE", LOGGED_IN, false, false, cmd_enable},
     {"NAMESPACE", LOGGED_IN, false, true, cmd_namespace},
     {"SELECT", LOGGED_IN, false, false, cmd_select},
@@ -41,7 +42,12 @@ static const struct command commands[] = {
     {"IDLE", LOGGED_IN, false, true, cmd_idle},
     {"GETQUOTA", LOGGED_IN, false, false, cmd_getquota},
     {"GETQUOTAROOT", LOGGED_IN, false, false, cmd_getquotaroot},
+    {"ESEARCH", LOGGED_IN, false, false, cmd_esearch},
+    {"SETQUOTA", LOGGED_IN, false, false, cmd_setquota},
+    {"GETMETADATA", LOGGED_IN, false, false, cmd_getmetadata},
+    {"SETMETADATA", LOGGED_IN, false, false, cmd_setmetadata},
     {"CHECK", SELECTED, false, true, cmd_noop},
+    {"CANCELUPDATE", SELECTED, false, false, cmd_cancelupdate},
     {"CLOSE", SELECTED, false, true, cmd_close},
     {"UNSELECT", SELECTED, false, true, cmd_unselect},
     {"EXPUNGE", SELECTED, true, false, cmd_expunge},
@@ -106,6 +112,10 @@ void dispatch(struct session *s) {
             session_bad(s, "Log in first");
         else
             session_bad(s, c->least == SESSION_SELECTED ? "Select a mailbox first" : "Already logged in");
+        return;
+    }
+    if (s->uidonly && c->uid && !s->by_uid && c->run != cmd_expunge) {
+        session_bad(s, UID_REQUIRED);
         return;
     }
     if (c->no_arguments && !parse_end(&p)) {

@@ -28,6 +28,7 @@
 #include "services/imapd/view/view.h"
 
 struct session;
+struct context;
 
 /* All sessions of one user on this worker share one subscription to the user's events. */
 struct user {
@@ -62,6 +63,18 @@ struct imapd {
     struct user *users[USER_BUCKETS];
 };
 
+/* What follows from the changes of the selected folder that a client is told; search/context.c. */
+struct follower {
+    /* Before removals are told that lead from the view to this version. */
+    void (*before_removals)(struct session *s, const struct version *to);
+    /* Whether the client was told of changes that it has not followed yet. */
+    bool (*is_behind)(const struct session *s);
+    /* Follows them; calls done, at once or later. The running command's job is released. */
+    void (*follow)(struct session *s, void (*done)(struct session *s));
+    /* Another folder is selected, or none, or the session ends. */
+    void (*end)(struct session *s);
+};
+
 enum session_state { SESSION_STARTING, SESSION_NOT_AUTHENTICATED, SESSION_AUTHENTICATED, SESSION_SELECTED };
 
 struct session {
@@ -79,6 +92,7 @@ struct session {
     bool counted;        /* counted among its client's connections that have not logged in */
     bool login_ended;    /* its account's password was changed, or the account was deleted */
     bool drained;        /* the client has taken what was written */
+    bool compress;       /* after the response of COMPRESS */
     bool waits_for_room; /* in the process's memory: on_drained is called in a second */
     int64_t accepted_us, login_asked_us;
     int64_t command_since_us; /* time at which an incomplete command began; 0: there is none */
@@ -114,15 +128,17 @@ struct session {
     int fetched_told;
     struct buf out; /* output that session_flush sends */
 
-    bool rev2, condstore, qresync, utf8; /* ENABLEd (RFC 9051 §6.3.1, RFC 7162, RFC 6855) */
-    struct view view;                    /* the selected folder */
-    struct telling *telling;             /* what is being told of it; NULL: nothing */
+    bool rev2, condstore, qresync, utf8, uidonly; /* ENABLEd (RFC 9051 §6.3.1, RFC 7162, RFC 6855, RFC 9586) */
+    struct view view;                             /* the selected folder */
+    struct telling *telling;                      /* what is being told of it; NULL: nothing */
     bool idling;
     uint32_t exists_heard_uid;           /* the last message of which an EXISTS was told at SELECT or in IDLE */
     uint32_t recent_bound, recent_after; /* session_take_recent */
     void (*recent_done)(struct session *s);
-    int64_t idle_told_us; /* time of the last response during IDLE */
-    uint32_t *saved;      /* "$" as uids */
+    int64_t idle_told_us;            /* time of the last response during IDLE */
+    const struct follower *follower; /* NULL: none */
+    struct context *contexts;        /* searches whose changes are told (search/context.h) */
+    uint32_t *saved;                 /* "$" as uids */
     size_t saved_count;
 };
 
@@ -149,6 +165,7 @@ void session_release_job(struct session *s);
 /* Calls fn in a later turn of the loop, after what else is due; not after the session's end. One at
  * a time. */
 void session_later(struct session *s, void (*fn)(struct session *s));
+void session_in_a_second(struct session *s, void (*fn)(struct session *s));
 /* Long work in pieces: calls step until it returns true, then done. Between two calls the output is
  * sent, other sessions have a turn, and the client takes what it was sent (LIMIT_OUTPUT_PENDING). A
  * step handles about LIMIT_STEP_RECORDS messages or writes about LIMIT_STEP_OUTPUT bytes. */
@@ -167,6 +184,8 @@ void session_bad(struct session *s, const char *text);
 /* As session_ok, but reports no EXPUNGE (FETCH, STORE and SEARCH by sequence number, RFC 9051
  * §7.5.1), and checks for other changes only if an event has arrived. */
 void session_ok_quietly(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* To session_bad: a message number after ENABLE UIDONLY (RFC 9586). */
+#define UID_REQUIRED "[UIDREQUIRED] Message numbers are not allowed after ENABLE UIDONLY"
 /* NO with the text of a store error (negative enum store_error). */
 void session_no_store(struct session *s, int error);
 /* The folder of this name, as mailbox_folder_find() gave it. NULL: the command was answered: NO
@@ -198,6 +217,10 @@ void write_flags(struct session *s, uint64_t flags);
 void write_flags_of(struct session *s, const struct mailbox_record *r);
 /* Only the names. */
 void write_flag_names(struct session *s, uint64_t flags);
+/* The beginning of an untagged FETCH of a message; after ENABLE UIDONLY, of a UIDFETCH, which has no
+ * sequence number (RFC 9586). with_uid: the UID item too, where the response does not name it. Returns
+ * the space that the next item needs before it, if any. */
+const char *write_fetch_start(struct session *s, size_t sequence, uint32_t uid, bool with_uid);
 /* An untagged FETCH with a record's uid, flags and, if the client enabled it, modseq. */
 void tell_flags(struct session *s, const struct mailbox_record *r);
 /* EXISTS and, before IMAP4rev2, RECENT. */
@@ -243,17 +266,23 @@ bool parse_flag_list(struct parser *p, struct flag_list *list);
 /* The same for a set already parsed. */
 int resolve_set(struct session *s, struct set *set, uint32_t **uids, size_t *count);
 
+/* flag_list.c: a special use that a folder may have (RFC 6154 §2), as the store writes it; empty:
+ * none. */
+struct slice special_use_of(struct slice name);
+
 /* cmd_idle.c: a response for a client in IDLE that has received none for a long time. */
 void idle_keep_alive(struct session *s, int64_t now);
 
 /* Each command's function; p is after the name. */
 typedef void command_fn(struct session *s, struct parser *p);
-command_fn cmd_capability, cmd_noop, cmd_logout, cmd_id, cmd_enable, cmd_namespace, cmd_unauthenticate;
+command_fn cmd_capability, cmd_noop, cmd_logout, cmd_compress, cmd_id, cmd_enable, cmd_namespace, cmd_unauthenticate;
 command_fn cmd_starttls, cmd_login, cmd_authenticate;
 command_fn cmd_select, cmd_examine, cmd_close, cmd_unselect;
 command_fn cmd_create, cmd_delete, cmd_rename, cmd_subscribe, cmd_unsubscribe, cmd_list, cmd_lsub, cmd_status;
-command_fn cmd_replace, cmd_append, cmd_idle, cmd_expunge, cmd_search, cmd_fetch, cmd_store, cmd_copy, cmd_move;
-command_fn cmd_sort, cmd_thread;
-command_fn cmd_getquota, cmd_getquotaroot;
+command_fn cmd_replace, cmd_append, cmd_idle, cmd_expunge, cmd_search, cmd_esearch, cmd_fetch, cmd_store, cmd_copy,
+    cmd_move;
+command_fn cmd_sort, cmd_thread, cmd_cancelupdate;
+command_fn cmd_getquota, cmd_getquotaroot, cmd_setquota;
+command_fn cmd_getmetadata, cmd_setmetadata;
 
 #endif

@@ -36,6 +36,12 @@ enum {
     LIMIT_SEARCH_KEYS = 1000,                 /* keys in one search: BAD */
     LIMIT_SEARCH_WORK = 200000,               /* messages times keys that a search decides before
                                                  others have a turn */
+    LIMIT_FILTERS = 50,                       /* parts of the list of mailboxes of ESEARCH or NOTIFY: BAD */
+    LIMIT_FILTER_NAMES = 200,                 /* mailboxes in one of them: BAD */
+    LIMIT_CONTEXTS = 10,                      /* results of which a session is told changes (UPDATE): NO
+                                                 [NOUPDATE] */
+    LIMIT_CONTEXT_SORTED = 20000,             /* messages in such a result of SORT: NO [NOUPDATE] */
+    LIMIT_CONTEXT_BYTES = 8 * 1024 * 1024,    /* and what is compared of them: NO [NOUPDATE] */
     LIMIT_SORT_KEYS = 16,                     /* criteria of one SORT: BAD */
     LIMIT_SORT_TEXT = 1000,                   /* bytes of a subject or address that are compared */
     LIMIT_SORT_BYTES = 64 * 1024 * 1024,      /* of what SORT or THREAD compares: NO [LIMIT] */
@@ -50,6 +56,9 @@ enum {
     LIMIT_ID_FIELD = 30,                      /* bytes of its field names: BAD */
     LIMIT_ID_VALUE = 1024,                    /* bytes of its values: BAD */
     LIMIT_LIST_PATTERNS = 50,                 /* patterns in one LIST: BAD */
+    LIMIT_METADATA_NAMES = 50,                /* entries in one GETMETADATA, SETMETADATA or LIST: BAD */
+    LIMIT_METADATA_NAME = 255,                /* bytes of their names: BAD */
+    LIMIT_METADATA_VALUE = 16 * 1024,         /* bytes of an annotation: NO [METADATA MAXSIZE] */
     LIMIT_SECTION_DEPTH = 64,                 /* numbers in one BODY[1.2.3…]: BAD */
     LIMIT_OUTPUT_PENDING = 256 * 1024,        /* no more output is produced until the client has
                                                  received this */

@@ -66,11 +66,16 @@ static void on_turn(evutil_socket_t fd, short what, void *ctx) {
     if (session_resume(s)) s->later(s);
 }
 
-void session_later(struct session *s, void (*fn)(struct session *s)) {
-    const struct timeval soon = {0, 1};
+static void call_after(struct session *s, struct timeval time, void (*fn)(struct session *s)) {
     s->later = fn;
     session_wait(s);
-    if (event_base_once(s->imapd->worker->base, -1, EV_TIMEOUT, on_turn, s, &soon) != 0) memory_exhausted();
+    if (event_base_once(s->imapd->worker->base, -1, EV_TIMEOUT, on_turn, s, &time) != 0) memory_exhausted();
+}
+
+void session_later(struct session *s, void (*fn)(struct session *s)) { call_after(s, (struct timeval){0, 1}, fn); }
+
+void session_in_a_second(struct session *s, void (*fn)(struct session *s)) {
+    call_after(s, (struct timeval){1, 0}, fn);
 }
 
 static void step_on(struct session *s) {
@@ -100,7 +105,7 @@ bool session_logged_out(struct session *s) {
     user_leave(s);
     free(s->address);
     s->address = NULL;
-    s->rev2 = s->condstore = s->qresync = s->utf8 = s->login_ended = false;
+    s->rev2 = s->condstore = s->qresync = s->utf8 = s->uidonly = s->login_ended = false;
     s->state = SESSION_NOT_AUTHENTICATED;
     s->accepted_us = clock_monotonic_us();
     stream_set_timeout(s->stream, LIMIT_PRE_LOGIN_MS);

@@ -6,7 +6,7 @@
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
-#include "libcommon/store/mailbox_undo.h"
+#include "libcommon/store/undo/mailbox_undo.h"
 
 enum { FORGET_MAX = 200 };
 

@@ -21,6 +21,7 @@ static void session_free(void *ctx) {
     metric_add(&open_sessions, -1);
     lock_release(s);
     free(s->name);
+    scram_free(&s->scram);
     free(s->drops);
     free(s);
     if (p->count == 0 && service_is_draining()) service_drained(p->worker);

@@ -28,6 +28,7 @@
 #include "libcommon/service/clients.h"
 #include "libcommon/service/life.h"
 #include "libcommon/service/login_end.h"
+#include "libcommon/service/scram.h"
 #include "libcommon/service/service.h"
 #include "libcommon/store/mailbox.h"
 #include "services/pop3d/command.h"
@@ -71,7 +72,7 @@ struct drop {
 };
 
 enum session_state { POP3_AUTHORIZATION, POP3_TRANSACTION };
-enum expecting { EXPECT_COMMAND, EXPECT_PLAIN, EXPECT_LOGIN_NAME, EXPECT_LOGIN_PASSWORD };
+enum expecting { EXPECT_COMMAND, EXPECT_PLAIN, EXPECT_LOGIN_NAME, EXPECT_LOGIN_PASSWORD, EXPECT_SCRAM };
 
 struct session {
     struct pop3d *pop3d;
@@ -88,6 +89,8 @@ struct session {
     int64_t accepted_us, login_asked_us;
     int64_t command_since_us; /* time at which an incomplete line began; 0: there is none */
     char *name;               /* of USER, or of AUTH LOGIN */
+    struct scram scram;       /* the running exchange of AUTH SCRAM-SHA-256 */
+    enum { SCRAM_FIRST, SCRAM_FINAL, SCRAM_LAST } scram_step; /* its next message */
     char user[ULID_BYTES], trace[ULID_BYTES];
     bool locked; /* has the lock of the maildrop, until lock_end_us by this process's clock */
     int64_t lock_asked_us, lock_end_us;

@@ -1,5 +1,7 @@
-/* AUTH PLAIN and LOGIN (RFC 4954, RFC 4616), only on the submission ports and only under TLS. */
+/* AUTH PLAIN, LOGIN, SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 4954, RFC 4616, RFC 5802, RFC 7677),
+ * only on the submission ports and only under TLS. */
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "libcommon/base/base64.h"
@@ -14,30 +16,70 @@ static void forget(struct buf *b) {
     buf_free(b);
 }
 
-static void on_login(struct checking *c, int error, struct slice reply) {
-    struct session *s = c->session;
+/* accounts did not say that the login is right. */
+static void not_right(struct checking *c, int error, struct slice reply) {
     char code[BUS_CODE_BYTES];
+    if (error == BUS_REFUSED) /* RFC 4954 §6 */
+        check_reject(c, 535, "5.7.8", "%s", wrong);
+    else if (strcmp(bus_error_code_text(reply, code), "busy") == 0)
+        check_reject(c, 454, "4.7.0", "Too many failed logins, try again later");
+    else
+        check_reject(c, 454, "4.7.0", "Logins cannot be checked now, try again later");
+}
+
+static void right(struct checking *c, struct slice user, struct slice address) {
+    struct session *s = c->session;
+    if (login_end_came(s->smtpd->login_end, user.p, (int64_t)c->mark)) {
+        check_reject(c, 454, "4.7.0", "The account has just changed, log in again");
+        return;
+    }
+    s->user = memory_copy(user);
+    s->login = memory_copy(address);
+}
+
+static void on_login(struct checking *c, int error, struct slice reply) {
     yyjson_val *o = NULL;
     yyjson_doc *doc = error ? NULL : json_take(reply, &o);
     struct slice user = json_take_text(o, "user"), address = json_take_text(o, "address");
-    if (user.n && login_end_came(s->smtpd->login_end, user.p, (int64_t)c->mark)) {
-        check_reject(c, 454, "4.7.0", "The account has just changed, log in again");
-    } else if (user.n && address.n) {
-        s->user = memory_copy(user);
-        s->login = memory_copy(address);
-    } else if (error == BUS_REFUSED) {
-        check_reject(c, 535, "5.7.8", "%s", wrong); /* RFC 4954 §6 */
-    } else if (strcmp(bus_error_code_text(reply, code), "busy") == 0) {
-        check_reject(c, 454, "4.7.0", "Too many failed logins, try again later");
-    } else {
-        check_reject(c, 454, "4.7.0", "Logins cannot be checked now, try again later");
-    }
+    if (user.n && address.n)
+        right(c, user, address);
+    else
+        not_right(c, error, reply);
     yyjson_doc_free(doc);
+}
+
+/* accounts' answer to the present step of SCRAM. */
+static void on_scram(struct checking *c, int error, struct slice reply) {
+    struct session *s = c->session;
+    buf_reset(&s->scram_answer);
+    if (!error)
+        error = s->scram_step == SCRAM_STEP_FIRST ? scram_challenge(&s->scram, reply, &s->scram_answer)
+                                                  : scram_end(&s->scram, reply, &s->scram_answer);
+    if (error) not_right(c, error, reply);
+}
+
+static void check_scram(struct checking *c) {
+    struct session *s = c->session;
+    struct buf ask = {0};
+    struct json_put j = json_put_begin(&ask);
+    bool first = s->scram_step == SCRAM_STEP_FIRST;
+    (first ? scram_put_ask : scram_put_proof)(&s->scram, &j, s->ip, "smtp");
+    s->scram_asked_us = clock_monotonic_us();
+    check_ask(c, first ? "accounts.scram.salt" : "accounts.scram.login", &ask, SMTP_RESOLVE_MS, on_scram);
 }
 
 void check_login(struct checking *c) {
     struct session *s = c->session;
     struct buf ask = {0};
+    if (s->scram_step == SCRAM_STEP_LAST) { /* the proof was right, and the client has seen ours */
+        c->mark = (uint64_t)s->scram_asked_us;
+        right(c, slice_of(s->scram.user), slice_of(s->scram.address));
+        return;
+    }
+    if (s->scram_step) {
+        check_scram(c);
+        return;
+    }
     struct json_put j = json_put_begin(&ask);
     json_put_object(&j, NULL);
     json_put_text(&j, "login", buf_slice(&s->auth_user));
@@ -57,6 +99,14 @@ void check_login(struct checking *c) {
 }
 
 static void login_done(struct session *s, const struct verdict *v) {
+    if (!v->code && (s->scram_step == SCRAM_STEP_FIRST || s->scram_step == SCRAM_STEP_FINAL)) {
+        s->scram_step++;
+        s->mode = MODE_AUTH_SCRAM;
+        session_reply(s, "334 %s", buf_str(&s->scram_answer));
+        return;
+    }
+    s->scram_step = SCRAM_STEP_NONE;
+    scram_free(&s->scram);
     if (!v->code) {
         session_reply(s, "235 2.7.0 Authentication successful");
         return;
@@ -91,13 +141,42 @@ static void plain(struct session *s, struct slice encoded) {
     forget(&b);
 }
 
+/* The client's next message of SCRAM, in base 64. */
+static void scram(struct session *s, struct slice encoded, bool plus) {
+    struct buf b = {0};
+    struct verdict v = {.code = 535, .enhanced = "5.7.8"};
+    int error = SCRAM_OK;
+    if (base64_decode(encoded, false, &b) != 0 || (s->scram_step == SCRAM_STEP_LAST && b.n))
+        error = SCRAM_MALFORMED;
+    else if (s->scram_step == SCRAM_STEP_FIRST)
+        error = scram_first(&s->scram, buf_slice(&b), plus, stream_ssl(s->stream));
+    else if (s->scram_step == SCRAM_STEP_FINAL)
+        error = scram_final(&s->scram, buf_slice(&b));
+    buf_free(&b);
+    if (!error) {
+        session_check(s, STAGE_AUTH, login_done);
+    } else if (error == SCRAM_MALFORMED) {
+        s->scram_step = SCRAM_STEP_NONE;
+        session_refuse(s, "501 5.5.2 Not a message of SCRAM");
+    } else {
+        snprintf(v.text, sizeof v.text, "%s",
+                 error == SCRAM_NO_BINDING ? "The channel binding does not fit this connection" : wrong);
+        login_done(s, &v);
+    }
+}
+
 void auth_line(struct session *s, struct slice line) {
     struct buf b = {0};
     enum session_mode mode = s->mode;
     s->mode = MODE_COMMAND;
     if (slice_is(line, "*")) { /* RFC 4954 §4: the client gives up */
         forget(&s->auth_user);
+        s->scram_step = SCRAM_STEP_NONE;
         session_refuse(s, "501 5.7.0 Authentication cancelled");
+        return;
+    }
+    if (mode == MODE_AUTH_SCRAM) {
+        scram(s, line, s->scram.plus);
         return;
     }
     if (mode == MODE_AUTH_PLAIN) {
@@ -144,7 +223,17 @@ void cmd_auth(struct session *s, struct slice argument) {
             auth_line(s, initial);
         else
             session_reply(s, "334 VXNlcm5hbWU6"); /* "Username:" */
+    } else if (slice_is_nocase(mechanism, "SCRAM-SHA-256") || slice_is_nocase(mechanism, "SCRAM-SHA-256-PLUS")) {
+        scram_free(&s->scram);
+        s->scram.plus = slice_is_nocase(mechanism, "SCRAM-SHA-256-PLUS");
+        s->scram_step = SCRAM_STEP_FIRST;
+        if (initial.n) {
+            scram(s, slice_is(initial, "=") ? SLICE("") : initial, s->scram.plus);
+            return;
+        }
+        s->mode = MODE_AUTH_SCRAM;
+        session_reply(s, "334 ");
     } else {
-        session_refuse(s, "504 5.5.4 Unknown authentication mechanism; PLAIN and LOGIN are offered");
+        session_refuse(s, "504 5.5.4 Unknown authentication mechanism; PLAIN, LOGIN and SCRAM-SHA-256 are offered");
     }
 }

@@ -25,7 +25,8 @@ static void greet(struct session *s, const struct verdict *v) {
     session_reply(s, "250-DSN");
     if (!tls) session_reply(s, "250-STARTTLS");
     if (tls) session_reply(s, "250-REQUIRETLS");
-    if (tls && session_is_submission(s) && !s->user) session_reply(s, "250-AUTH PLAIN LOGIN");
+    if (tls && session_is_submission(s) && !s->user)
+        session_reply(s, "250-AUTH PLAIN LOGIN SCRAM-SHA-256 SCRAM-SHA-256-PLUS");
     session_reply(s, "250-LIMITS RCPTMAX=%d", SMTP_RCPTS_MAX);
     session_reply(s, "250 ENHANCEDSTATUSCODES");
 }

@@ -192,6 +192,8 @@ void session_end(struct session *s) {
     if (s->auth_password.data) sodium_memzero(s->auth_password.data, s->auth_password.cap);
     buf_free(&s->auth_user);
     buf_free(&s->auth_password);
+    scram_free(&s->scram);
+    buf_free(&s->scram_answer);
     if (s->counted) clients_leave(s->smtpd->process->clients, s->ip);
     s->counted = false;
     if (s->t.written) body_release(s->t.written, NULL, NULL); /* its checks are not continued */

@@ -32,6 +32,7 @@
 #include "libcommon/service/clients.h"
 #include "libcommon/service/life.h"
 #include "libcommon/service/login_end.h"
+#include "libcommon/service/scram.h"
 #include "libcommon/service/service.h"
 #include "libcommon/store/blob.h"
 #include "libcommon/store/queue.h"
@@ -152,7 +153,15 @@ struct rcpt_command {
     struct resolved *resolved; /* accounts' answer */
 };
 
-enum session_mode { MODE_COMMAND, MODE_DATA, MODE_BDAT, MODE_AUTH_PLAIN, MODE_AUTH_USER, MODE_AUTH_PASSWORD };
+enum session_mode {
+    MODE_COMMAND,
+    MODE_DATA,
+    MODE_BDAT,
+    MODE_AUTH_PLAIN,
+    MODE_AUTH_USER,
+    MODE_AUTH_PASSWORD,
+    MODE_AUTH_SCRAM
+};
 
 typedef void stage_done_fn(struct session *s, const struct verdict *v);
 struct commit;
@@ -187,6 +196,10 @@ struct session {
     bool esmtp;
     char *user, *login; /* logged in: the user's id and address */
     struct buf auth_user, auth_password;
+    struct scram scram; /* the running exchange of AUTH SCRAM-SHA-256 */
+    enum { SCRAM_STEP_NONE, SCRAM_STEP_FIRST, SCRAM_STEP_FINAL, SCRAM_STEP_LAST } scram_step; /* its next message */
+    int64_t scram_asked_us;
+    struct buf scram_answer; /* ours to it, in base 64 */
     struct transaction t;
 
     struct event *clock; /* deadline.c */

@@ -133,6 +133,26 @@ def test_mail_that_came_with_another_answer_is_told_again_by_idle(clients, reade
     c.done()
 
 
+def test_done_is_answered_after_what_came_while_idle_told_something_else(site, clients):
+    """RFC 9051 §5.2: a change that was made before the client said DONE is told before DONE is answered, also when IDLE is still busy with telling earlier ones."""
+    other = clients()
+    words = " ".join(f"{'x' * 100}{n}" for n in range(30))
+    message = b"Subject: x\r\n\r\ny\r\n"
+    for _ in range(15):
+        other.send(f"a APPEND {other.folder}".encode() + (b" {%d+}\r\n" % len(message) + message) * 100)
+        other.until(b"a OK")
+    other.untagged("NOOP")
+    c = Client(site, other.folder, receive=4096)
+    c.idle()
+    other.untagged(f"STORE 1:* +FLAGS.SILENT ({words})")  # 4.5 MB, more than the buffers between server and client hold
+    first = [c.response() for _ in range(2)]
+    assert any(b"* 1 FETCH" in one for one in first), first
+    other.untagged("STORE 1 +FLAGS.SILENT (\\Flagged)")
+    told = [one for one in c.done() if one.startswith(b"* 1 FETCH")]
+    assert b"\\Flagged" in told[-1]
+    c.close()
+
+
 def test_idle_says_that_it_is_still_here(clients):
     c = clients()
     c.idle()

@@ -81,6 +81,50 @@ def test_a_copy_that_fails_half_way_has_copied_nothing(client, site):
         site.rpc("mailbox.quota", user=site.users[ANN], quota_bytes=0)
 
 
+def test_a_copy_whose_server_was_killed_copies_once(site):  # RFC 9051 §6.4.7
+    c = Client(site)
+    c.tagged("CREATE Source")
+    for _ in range(100):
+        c.append(folder="Source")
+    c.tagged("SELECT Source")
+    for _ in range(5):
+        assert c.tagged("COPY 1:* Source").startswith(b"OK")
+    total = 3200
+    key = f"{{u:{site.users[ANN]}}}"
+
+    def copied(name):
+        folder = site.redis("HGET", f"{key}:f", name).strip()
+        return int(site.redis("HLEN", f"{key}:f:{folder}:m"))
+    for attempt in range(10):
+        target = f"Killed{attempt}"
+        c.tagged(f"CREATE {target}")
+        c.send(f"k COPY 1:* {target}")
+        wait_until("a part is copied", lambda: copied(target) > 0)
+        site.kill("imapd")
+        site.start("imapd")
+        c = Client(site, "Source")
+        if copied(target) < total:
+            break
+    assert c.tagged(f"COPY 1:* {target}").startswith(b"OK")
+    assert b"(MESSAGES %d)" % total in c.untagged(f"STATUS {target} (MESSAGES)")
+    c.close()
+
+
+def test_keywords_that_no_message_has_make_room(client):  # RFC 9051 §2.3.2, §7.1 LIMIT
+    client.tagged("CREATE Words")
+    client.append(folder="Words")
+    client.append(folder="Words")
+    client.tagged("SELECT Words")
+    words = " ".join(f"w{i}" for i in range(56))
+    assert client.tagged(f"STORE 1 +FLAGS ({words})").startswith(b"OK")
+    assert client.tagged("STORE 2 +FLAGS (another)").startswith(b"NO [LIMIT]")
+    client.tagged("STORE 1 -FLAGS (w3 w4)")
+    told = client.untagged("STORE 2 +FLAGS (another)")
+    assert b" w2 another w5 " in told and re.search(rb"\* 2 FETCH \(.*FLAGS \(\\Recent another\)\)", told)
+    told = client.untagged("FETCH 1:2 (FLAGS)")
+    assert b"* 2 FETCH (FLAGS (\\Recent another))" in told and b" w2 w5 " in told and b"w55" in told
+
+
 def test_the_status_of_a_folder_reads_that_folder(client, site):
     for i in range(60):
         client.tagged(f"CREATE many/f{i}")

@@ -129,7 +129,7 @@ def test_starttls_and_sasl(pop, mail):
         client.user("bob@beta.test")
     client.stls(tls())
     capabilities = client.capa()
-    assert capabilities["SASL"] == ["PLAIN", "LOGIN"] and "STLS" not in capabilities
+    assert capabilities["SASL"] == ["PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"] and "STLS" not in capabilities
     secret = base64.b64encode(b"\0bob@beta.test\0" + PASSWORD.encode()).decode()
     assert client._shortcmd("AUTH PLAIN " + secret).startswith(b"+OK 3 messages")
     client.quit()

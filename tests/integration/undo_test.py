@@ -1,4 +1,4 @@
-"""Mail that was removed comes back: messages, folders, and an account as it was at a moment, byte for byte and flag for flag (libcommon/store/mailbox_undo.h)."""
+"""Mail that was removed comes back: messages, folders, and an account as it was at a moment, byte for byte and flag for flag (libcommon/store/undo/mailbox_undo.h)."""
 import imaplib
 import os
 import random

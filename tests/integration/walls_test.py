@@ -38,6 +38,7 @@ SAY = {
     "postbus.rpc.accounts.account.delete": {"admin"},
     "postbus.rpc.accounts.domain.delete": {"admin"},
     "postbus.rpc.accounts.login": {"smtpd", "imapd", "pop3d", "admin"},
+    "postbus.rpc.accounts.scram.login": {"smtpd", "imapd", "pop3d", "admin"},
     "postbus.rpc.verifier.sign": {"smtpd", "delivery", "reporter"},
     "postbus.rpc.verifier.seal": {"smtpd"},
     "postbus.rpc.verifier.verify": {"smtpd", "admin"},
@@ -71,6 +72,7 @@ HEAR = {
     "postbus.>": set(),
     "postbus.rpc.>": set(),
     "postbus.rpc.accounts.login": {"accounts"},  # passwords
+    "postbus.rpc.accounts.scram.login": {"accounts"},
     "postbus.rpc.accounts.>": {"accounts"},
     "postbus.rpc.mailbox.>": {"mailbox"},
     "postbus.rpc.verifier.>": {"verifier"},

@@ -3,7 +3,9 @@
  * asked for at once, so that they reach the disk together. */
 #include "libcommon/store/mailbox/mailbox_private.h"
 
-enum { CHUNKS_AT_ONCE = 16 };
+#include <sodium.h>
+
+enum { CHUNKS_AT_ONCE = 16, OP_BYTES = 16 };
 
 enum change_kind { CHANGE_STORE, CHANGE_COPY, CHANGE_EXPUNGE };
 
@@ -23,14 +25,16 @@ struct change {
     /* what is asked */
     enum mailbox_store_how how;
     uint64_t flags, unchanged_since;
-    struct buf text; /* keywords, or the target's name */
-    bool flag;       /* move, or only \Deleted */
-    bool now;        /* expunge: not to be undone, because there is no room for a journal */
+    struct buf text;           /* keywords, or the target's name */
+    bool flag;                 /* move, or only \Deleted */
+    bool now;                  /* expunge: not to be undone, because there is no room for a journal */
+    char op[2 * OP_BYTES + 1]; /* the name of a COPY of several chunks, "" otherwise */
     /* the results */
     struct buf first, second; /* packed: records and refused uids; from and to uids; expunged
                                  uids */
-    uint32_t to_uidvalidity, to_folder;
-    int error; /* of a chunk; of a COPY, told when what was copied is removed again */
+    uint32_t to_uidvalidity, keyword_generation;
+    bool collected; /* the folder's unused keywords were removed */
+    int error;      /* of a chunk; of a COPY, told when what was copied is removed again */
     uint64_t modseq;
 };
 
@@ -74,7 +78,7 @@ static void change_end(struct change *c, int error) {
         struct mailbox_records records = {0};
         if (!error) mailbox_records_add(&records, buf_slice(&c->first));
         if (records.count) qsort(records.all, records.count, sizeof *records.all, by_uid);
-        c->stored(c->ctx, error, records.count, records.all, second_count, second);
+        c->stored(c->ctx, error, c->keyword_generation, records.count, records.all, second_count, second);
         free(records.all);
     } else {
         first = unpack(&c->first, &first_count);
@@ -96,29 +100,49 @@ static void change_end(struct change *c, int error) {
     free(c);
 }
 
-static void on_undone(void *ctx, int error, size_t count, const uint32_t uids[], uint64_t modseq) {
+static void on_undone(void *ctx, int error) {
     struct change *c = ctx;
-    (void)error, (void)count, (void)uids, (void)modseq;
+    (void)error;
     change_end(c, c->error);
 }
 
 /* A COPY that failed half-way: its copies are removed, so that a retry makes no second ones. */
 static void copy_undo(struct change *c, int error) {
-    size_t count;
-    uint32_t *uids = unpack(&c->second, &count);
     c->error = error;
-    mailbox_expunge(c->r, mailbox_user_of(c->key), c->to_folder, count, uids, false, on_undone, c);
-    free(uids);
+    mailbox_copy_undo(c->r, c->key, slice_of(c->op), on_undone, c);
+}
+
+static void on_collected(void *ctx, int error, unsigned free_places) {
+    struct change *c = ctx;
+    if (error || !free_places) {
+        change_end(c, error ? error : STORE_LIMIT);
+        return;
+    }
+    c->error = 0;
+    c->at = 0;
+    buf_reset(&c->first);
+    buf_reset(&c->second);
+    change_step(c);
+}
+
+/* All chunks of a STORE are answered. */
+static void store_end(struct change *c) {
+    if (c->error == STORE_LIMIT && !c->collected) {
+        c->collected = true;
+        mailbox_keywords_collect(c->r, c->key, c->folder_id, on_collected, c);
+    } else {
+        change_end(c, c->error);
+    }
 }
 
 static void on_step(void *ctx, const redisReply *reply) {
-    static const size_t elements[] = {[CHANGE_STORE] = 2, [CHANGE_COPY] = 3, [CHANGE_EXPUNGE] = 4};
+    static const size_t elements[] = {[CHANGE_STORE] = 3, [CHANGE_COPY] = 3, [CHANGE_EXPUNGE] = 4};
     struct change *c = ctx;
     int error = mailbox_reply_array(reply, elements[c->kind]);
     c->in_flight--;
     if (error && c->kind == CHANGE_STORE) {
         c->error = error;
-        if (!c->in_flight) change_end(c, error);
+        if (!c->in_flight) store_end(c);
         return;
     }
     if (error == STORE_FULL && c->kind == CHANGE_EXPUNGE && !c->now) {
@@ -128,7 +152,7 @@ static void on_step(void *ctx, const redisReply *reply) {
         return;
     }
     if (error) {
-        if (c->kind == CHANGE_COPY && !c->flag && c->second.n)
+        if (*c->op)
             copy_undo(c, error);
         else
             change_end(c, error);
@@ -138,11 +162,11 @@ static void on_step(void *ctx, const redisReply *reply) {
     if (c->kind == CHANGE_STORE) {
         buf_add_slice(&c->first, redis_reply_slice(reply->element[0]));
         buf_add_slice(&c->second, redis_reply_slice(reply->element[1]));
+        c->keyword_generation = (uint32_t)redis_reply_integer(reply->element[2]);
     } else if (c->kind == CHANGE_COPY) {
         c->to_uidvalidity = (uint32_t)redis_reply_integer(reply->element[0]);
         buf_add_slice(&c->first, redis_reply_slice(reply->element[1]));
         buf_add_slice(&c->second, redis_reply_slice(reply->element[2]));
-        c->to_folder = (uint32_t)redis_reply_integer(mailbox_element(reply, 3));
     } else {
         buf_add_slice(&c->first, redis_reply_slice(reply->element[0]));
         c->modseq = (uint64_t)redis_reply_integer(reply->element[1]);
@@ -151,6 +175,8 @@ static void on_step(void *ctx, const redisReply *reply) {
     }
     if (more)
         change_step(c);
+    else if (!c->in_flight && c->kind == CHANGE_STORE)
+        store_end(c);
     else if (!c->in_flight)
         change_end(c, c->error);
 }
@@ -174,8 +200,9 @@ static void ask_chunk(struct change *c) {
                                mailbox_undo_text(undo)};
         mailbox_fcall(c->r, on_step, c, "mailbox_store", c->key, 7, args);
     } else if (c->kind == CHANGE_COPY) {
-        struct slice args[] = {id, buf_slice(&packed), buf_slice(&c->text), flag, mailbox_undo_text(undo)};
-        mailbox_fcall(c->r, on_step, c, "mailbox_copy", c->key, 5, args);
+        struct slice last = c->at == c->count ? SLICE("1") : SLICE("0");
+        struct slice args[] = {id, buf_slice(&packed), buf_slice(&c->text), flag, slice_of(c->op), last, mailbox_undo_text(undo)};
+        mailbox_fcall(c->r, on_step, c, "mailbox_copy", c->key, 7, args);
     } else {
         struct slice args[] = {id, buf_slice(&packed), flag, mailbox_number(max, MAILBOX_CHUNK),
                                mailbox_undo_text(undo)};
@@ -203,6 +230,24 @@ void mailbox_store(struct redis *r, struct slice user, uint32_t folder_id, size_
 
 static void on_refused(void *ctx, int error) { change_end(ctx, error); }
 
+static void on_begun(void *ctx, int error) {
+    struct change *c = ctx;
+    if (error)
+        change_end(c, error);
+    else
+        change_step(c);
+}
+
+/* The same messages of the same folder to the same target: the same name. */
+static void copy_name(struct change *c) {
+    unsigned char hash[OP_BYTES];
+    struct buf what = mailbox_pack_uids(c->count, c->uids);
+    buf_printf(&what, "%u %.*s", c->folder_id, SLICE_FMT(buf_slice(&c->text)));
+    crypto_generichash(hash, sizeof hash, (const unsigned char *)what.data, what.n, NULL, 0);
+    sodium_bin2hex(c->op, sizeof c->op, hash, sizeof hash);
+    buf_free(&what);
+}
+
 void mailbox_copy(struct redis *r, struct slice user, uint32_t from_folder, size_t count, const uint32_t uids[],
                   struct slice to_name, bool move, mailbox_copy_fn *done, void *ctx) {
     char bytes[MAILBOX_NAME_MAX + 1];
@@ -215,7 +260,12 @@ void mailbox_copy(struct redis *r, struct slice user, uint32_t from_folder, size
         return;
     }
     buf_add_slice(&c->text, name);
-    change_step(c);
+    if (move || c->count <= MAILBOX_CHUNK) {
+        change_step(c);
+        return;
+    }
+    copy_name(c);
+    mailbox_copy_begin(r, c->key, slice_of(c->op), on_begun, c);
 }
 
 void mailbox_expunge(struct redis *r, struct slice user, uint32_t folder_id, size_t count, const uint32_t uids[],

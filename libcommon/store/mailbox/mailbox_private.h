@@ -1,4 +1,4 @@
-/* Shared declarations of mailbox*.c; private to them. */
+/* Shared declarations of mailbox*.c, here and in ../undo; private to them. */
 #ifndef POSTBUS_STORE_MAILBOX_PRIVATE_H
 #define POSTBUS_STORE_MAILBOX_PRIVATE_H
 
@@ -41,6 +41,17 @@ struct mailbox_records {
 void mailbox_records_add(struct mailbox_records *records, struct slice packed);
 /* The fields of a folder as mailbox.lua's FOLDER_FIELDS give them. Views of the reply. */
 bool mailbox_read_folder(uint32_t id, const redisReply *fields, struct mailbox_folder *out);
+/* In a folder's list of keywords, the place of one that was removed. */
+#define MAILBOX_KEYWORD_FREE "("
+/* Removes keywords that no message of the folder has; free_places: bits without a keyword then. */
+typedef void mailbox_collected_fn(void *ctx, int error, unsigned free_places);
+void mailbox_keywords_collect(struct redis *r, const char *key, uint32_t folder_id, mailbox_collected_fn *done,
+                              void *ctx);
+/* Copies that were given up are taken back, then one begins under this name (empty: none);
+ * STORE_CONFLICT: it is being made. */
+void mailbox_copy_begin(struct redis *r, const char *key, struct slice op, mailbox_done_fn *done, void *ctx);
+/* Takes one back. */
+void mailbox_copy_undo(struct redis *r, const char *key, struct slice op, mailbox_done_fn *done, void *ctx);
 /* Keywords as arguments of Functions: separated by spaces. */
 struct buf mailbox_join_keywords(size_t count, const struct slice keywords[]);
 
@@ -58,6 +69,9 @@ struct slice *mailbox_cached_text(struct mailbox_cached *out, size_t i);
 /* Computes column i from the whole message, or only to max bytes and a few more. */
 void mailbox_column_build(size_t i, struct slice message, size_t max, struct buf *out);
 
+/* Releases the blobs in a Function's list and removes the notes; then calls done, in any case later
+ * than this call. */
+void mailbox_release_then(struct redis *r, const char *key, const redisReply *list, mailbox_done_fn *done, void *ctx);
 /* Releases the blobs in a Function's list ("<id>/<name>"), then removes the notes from the mailbox.
  * There is no callback. */
 void mailbox_release(struct redis *r, const char *key, const redisReply *list);

@@ -43,3 +43,10 @@ struct slice mailbox_thread_id(const struct mailbox_record *record, char out[MAI
     if (!record->thread) return slice_make(out, 0);
     return slice_make(out, (size_t)snprintf(out, MAILBOX_OBJECT_ID_MAX, "T%llu", (unsigned long long)record->thread));
 }
+
+struct slice mailbox_folder_object_id(struct slice owner, uint32_t folder_id, char out[MAILBOX_OBJECT_ID_MAX]) {
+    uint64_t h = 1469598103934665603u; /* FNV-1a: folders of two accounts differ, shared ones too */
+    for (size_t i = 0; i < owner.n; i++) h = (h ^ (unsigned char)owner.p[i]) * 1099511628211u;
+    return slice_make(out,
+                      (size_t)snprintf(out, MAILBOX_OBJECT_ID_MAX, "F%016llx-%u", (unsigned long long)h, folder_id));
+}

@@ -86,13 +86,14 @@ bool mailbox_read_folder(uint32_t id, const redisReply *fields, struct mailbox_f
     out->bytes = (uint64_t)number[6];
     out->subscribed = number[7] != 0;
     out->special_use = redis_reply_slice(fields->element[8]);
+    out->keyword_generation = fields->elements > 11 ? (uint32_t)redis_reply_integer(fields->element[11]) : 0;
     struct slice rest = redis_reply_slice(fields->element[9]), word;
     while (rest.n && out->keyword_count < MAILBOX_KEYWORDS_MAX) {
         if (!slice_cut(&rest, ' ', &word)) {
             word = rest;
             rest.n = 0;
         }
-        if (word.n) out->keywords[out->keyword_count++] = word;
+        if (word.n) out->keywords[out->keyword_count++] = slice_is(word, MAILBOX_KEYWORD_FREE) ? SLICE("") : word;
     }
     return true;
 }

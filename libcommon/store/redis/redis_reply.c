@@ -11,6 +11,7 @@ int redis_reply_error(const redisReply *reply) {
         {"NOTFOUND", STORE_NOT_FOUND}, {"EXISTS", STORE_EXISTS},   {"OVERQUOTA", STORE_OVER_QUOTA},
         {"CONFLICT", STORE_CONFLICT},  {"INVALID", STORE_INVALID}, {"FULL", STORE_FULL},
         {"OOM", STORE_FULL},           {"MISCONF", STORE_FULL},    {"LOST", STORE_LOST},
+        {"LIMIT", STORE_LIMIT},
     };
     if (!reply) return STORE_UNAVAILABLE;
     if (reply->type != REDIS_REPLY_ERROR) return STORE_OK;
@@ -22,9 +23,9 @@ int redis_reply_error(const redisReply *reply) {
 }
 
 const char *store_error_text(int error) {
-    static const char *const texts[] = {"ok",         "unavailable", "full",    "not found", "exists",
-                                        "over quota", "conflict",    "invalid", "lease lost"};
-    return error <= 0 && error >= STORE_LOST ? texts[-error] : "ok";
+    static const char *const texts[] = {"ok",         "unavailable", "full",    "not found",  "exists",
+                                        "over quota", "conflict",    "invalid", "lease lost", "too many"};
+    return error <= 0 && error >= STORE_LIMIT ? texts[-error] : "ok";
 }
 
 struct slice redis_reply_slice(const redisReply *reply) {

@@ -1,15 +1,27 @@
 /* COPY and MOVE (RFC 9051 §6.4.7, §6.4.8), with COPYUID (RFC 4315 §3). */
 #include "services/imapd/imapd.h"
 
+enum { TRIES = 12 }; /* a second apart: longer than the store waits for a copy that was begun (mailbox_copy) */
+
 struct copy_job {
     bool move;
+    int tries;
+    uint32_t *uids;
+    size_t count;
+    struct slice name;
 };
+
+static void ask(struct session *s);
 
 static void on_copied(void *ctx, int error, uint32_t to_uidvalidity, size_t count, const uint32_t from_uids[],
                       const uint32_t to_uids[]) {
     struct session *s = ctx;
     if (!session_resume(s)) return;
     struct copy_job *job = s->job;
+    if (error == STORE_CONFLICT && ++job->tries < TRIES) { /* a repeated COPY of a process that was killed */
+        session_in_a_second(s, ask);
+        return;
+    }
     if (error == STORE_NOT_FOUND) {
         session_no(s, "[TRYCREATE] No such mailbox");
         return;
@@ -39,14 +51,19 @@ static void on_copied(void *ctx, int error, uint32_t to_uidvalidity, size_t coun
     buf_free(&code);
 }
 
+static void ask(struct session *s) {
+    const struct copy_job *job = s->job;
+    session_wait(s);
+    mailbox_copy(session_redis(s), session_user(s), s->view.folder_id, job->count, job->uids, job->name, job->move,
+                 on_copied, s);
+}
+
 static void copy(struct session *s, struct parser *p, bool move) {
     struct copy_job *job = arena_alloc(s->arena, sizeof *job);
-    uint32_t *uids;
-    size_t count;
-    struct slice wire, name;
+    struct slice wire;
     s->job = job;
     job->move = move;
-    int set = parse_space(p) ? command_set(s, p, &uids, &count) : -1;
+    int set = parse_space(p) ? command_set(s, p, &job->uids, &job->count) : -1;
     if (set == -2) {
         session_bad(s, "No such message");
         return;
@@ -59,16 +76,15 @@ static void copy(struct session *s, struct parser *p, bool move) {
         session_no(s, "[READ-ONLY] The mailbox is selected read-only");
         return;
     }
-    if (!name_from_client(s, wire, &name)) {
+    if (!name_from_client(s, wire, &job->name)) {
         session_no(s, "[TRYCREATE] No such mailbox");
         return;
     }
-    if (!count) {
+    if (!job->count) {
         session_ok(s, "%.*s done; no message matched", SLICE_FMT(s->name));
         return;
     }
-    session_wait(s);
-    mailbox_copy(session_redis(s), session_user(s), s->view.folder_id, count, uids, name, move, on_copied, s);
+    ask(s);
 }
 
 void cmd_copy(struct session *s, struct parser *p) { copy(s, p, false); }

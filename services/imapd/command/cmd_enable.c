@@ -11,6 +11,7 @@ static const struct {
     {"IMAP4rev2", {offsetof(struct session, rev2), offsetof(struct session, rev2)}},
     {"UTF8=ACCEPT", {offsetof(struct session, utf8), offsetof(struct session, utf8)}},
     {"CONDSTORE", {offsetof(struct session, condstore), offsetof(struct session, condstore)}},
+    {"UIDONLY", {offsetof(struct session, uidonly), offsetof(struct session, uidonly)}},
     {"QRESYNC", {offsetof(struct session, qresync), offsetof(struct session, condstore)}}, /* RFC 7162 §3.2.3 */
 };
 enum { NAMES = sizeof names / sizeof *names };

@@ -17,8 +17,16 @@ static void on_done(void *ctx, int error) {
 
 static void on_created(void *ctx, int error, uint32_t folder_id, uint32_t uidvalidity) {
     struct session *s = ctx;
-    (void)folder_id, (void)uidvalidity;
-    if (session_resume(s)) end(s, error);
+    char id[MAILBOX_OBJECT_ID_MAX];
+    (void)uidvalidity;
+    if (!session_resume(s)) return;
+    if (error) {
+        session_no_store(s, error);
+        return;
+    }
+    publish_changed(s, 0, 0, "folders");
+    session_ok(s, "[MAILBOXID (%.*s)] CREATE done", /* RFC 8474 §4.1 */
+               SLICE_FMT(mailbox_folder_object_id(session_user(s), folder_id, id)));
 }
 
 /* Reads one mailbox name without further arguments; answers the client on an error. */
@@ -36,14 +44,12 @@ static bool take_name(struct session *s, struct parser *p, bool last, struct sli
 }
 
 void cmd_create(struct session *s, struct parser *p) {
-    static const char *const uses[] = {"\\Drafts", "\\Sent", "\\Junk", "\\Trash", "\\Archive"};
     struct slice name, use = {"", 0}, flag;
     if (!take_name(s, p, false, &name)) return;
     if (parse_space(p)) {
         bool ok = parse_char(p, '(') && parse_word(p, "USE") && parse_space(p) && parse_char(p, '(');
         if (ok && parse_flag(p, &flag)) {
-            for (size_t i = 0; i < sizeof uses / sizeof *uses; i++)
-                if (slice_is_nocase(flag, uses[i])) use = slice_of(uses[i]);
+            use = special_use_of(flag);
             if (!use.n || !parse_char(p, ')')) {
                 session_no(s, "[USEATTR] Special use not supported");
                 return;

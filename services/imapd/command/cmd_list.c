@@ -1,7 +1,8 @@
-/* LIST with LIST-EXTENDED (RFC 5258, RFC 9051 §6.3.9), SPECIAL-USE (RFC 6154) and LIST-STATUS (RFC
- * 5819); LSUB (RFC 3501 §6.3.9). */
-#include "services/imapd/command/status.h"
+/* LIST with LIST-EXTENDED (RFC 5258, RFC 9051 §6.3.9), SPECIAL-USE (RFC 6154), LIST-STATUS (RFC 5819)
+ * and LIST-METADATA (RFC 9590); LSUB (RFC 3501 §6.3.9). */
+#include "services/imapd/metadata/metadata.h"
 #include "services/imapd/syntax/list_match.h"
+#include "services/imapd/syntax/status.h"
 
 struct list_job {
     bool lsub;
@@ -14,6 +15,9 @@ struct list_job {
                                                    store */
     size_t gone_count;
     struct slice *gone; /* subscribed names that do not exist */
+    struct metadata_names metadata;
+    size_t entry_count;
+    struct metadata_entry *entries; /* those of `metadata` that have a value, of all folders */
 };
 
 static bool is_child(struct slice parent, struct slice name) {
@@ -99,6 +103,21 @@ static void write_parents(struct session *s, const struct list_job *job, size_t 
     }
 }
 
+/* RFC 9590 §3: after each mailbox. */
+static void write_metadata(struct session *s, const struct list_job *job, const struct mailbox_folder *f) {
+    struct metadata_writer w = {.s = s, .mailbox = f->name};
+    for (size_t n = 0; n < job->metadata.count; n++) {
+        struct slice value = slice_make(NULL, 0), name = job->metadata.names[n];
+        bool known = metadata_computed(s, f, name, &value);
+        for (size_t i = 0; i < job->entry_count && !known; i++) {
+            known = job->entries[i].folder_id == f->id && slice_equal(job->entries[i].name, name);
+            if (known) value = job->entries[i].value;
+        }
+        metadata_write(&w, name, value);
+    }
+    metadata_write_end(&w);
+}
+
 static void on_folders(void *ctx, int error, size_t count, const struct mailbox_folder folders[]) {
     struct session *s = ctx;
     if (!session_resume(s)) return;
@@ -119,10 +138,39 @@ static void on_folders(void *ctx, int error, size_t count, const struct mailbox_
         if (child && job->only_subscribed) buf_add_str(&s->out, " (\"CHILDINFO\" (\"SUBSCRIBED\"))");
         buf_add_str(&s->out, "\r\n");
         if (job->status) write_status(s, f, job->status);
+        write_metadata(s, job, f);
     }
     write_gone(s, job, count, folders);
     if (job->lsub) write_parents(s, job, count, folders);
     session_ok(s, "%.*s done", SLICE_FMT(s->name));
+}
+
+static void ask_folders(struct session *s);
+
+static void on_metadata(void *ctx, int error, size_t count, const struct metadata_entry entries[]) {
+    struct session *s = ctx;
+    if (!session_resume(s)) return;
+    struct list_job *job = s->job;
+    if (error) {
+        session_no_store(s, error);
+        return;
+    }
+    job->entries = arena_alloc(s->arena, (count + 1) * sizeof *job->entries);
+    for (size_t i = 0; i < count; i++)
+        job->entries[i] = (struct metadata_entry){.folder_id = entries[i].folder_id,
+                                                  .name = arena_slice(s->arena, entries[i].name),
+                                                  .value = arena_slice(s->arena, entries[i].value)};
+    job->entry_count = count;
+    ask_folders(s);
+}
+
+static void ask_folders(struct session *s) {
+    struct list_job *job = s->job;
+    session_wait(s);
+    if (job->metadata.count && !job->entries)
+        metadata_get_all(session_redis(s), session_user(s), job->metadata.count, job->metadata.names, on_metadata, s);
+    else
+        mailbox_folders(session_redis(s), session_user(s), on_folders, s);
 }
 
 static void on_gone(void *ctx, int error, size_t count, const struct slice names[]) {
@@ -136,8 +184,7 @@ static void on_gone(void *ctx, int error, size_t count, const struct slice names
     job->gone = arena_alloc(s->arena, (count + 1) * sizeof *job->gone);
     for (size_t i = 0; i < count; i++) job->gone[i] = arena_slice(s->arena, names[i]);
     job->gone_count = count;
-    session_wait(s);
-    mailbox_folders(session_redis(s), session_user(s), on_folders, s);
+    ask_folders(s);
 }
 
 static bool parse_selection(struct parser *p, struct list_job *job) {
@@ -171,7 +218,9 @@ static bool parse_return(struct parser *p, struct list_job *job) {
             job->return_children = true;
         else if (slice_is_nocase(option, "SPECIAL-USE"))
             job->return_special = true;
-        else if (!slice_is_nocase(option, "STATUS") || !parse_space(p) || !(job->status = parse_status_items(p)))
+        else if (slice_is_nocase(option, "METADATA")) {
+            if (!parse_space(p) || !metadata_parse_names(p, &job->metadata)) return false;
+        } else if (!slice_is_nocase(option, "STATUS") || !parse_space(p) || !(job->status = parse_status_items(p)))
             return false;
     } while (parse_space(p));
     return parse_char(p, ')');
@@ -216,11 +265,12 @@ static void list(struct session *s, struct parser *p, bool lsub) {
         session_ok(s, "%.*s done", SLICE_FMT(s->name));
         return;
     }
+    if (!job->only_subscribed) {
+        ask_folders(s);
+        return;
+    }
     session_wait(s);
-    if (job->only_subscribed)
-        mailbox_subscribed_gone(session_redis(s), session_user(s), on_gone, s);
-    else
-        mailbox_folders(session_redis(s), session_user(s), on_folders, s);
+    mailbox_subscribed_gone(session_redis(s), session_user(s), on_gone, s);
 }
 
 void cmd_list(struct session *s, struct parser *p) { list(s, p, false); }

@@ -10,6 +10,7 @@ struct select_job {
     uint32_t uidvalidity;
     uint64_t modseq;
     bool has_known;
+    bool numbers;     /* QRESYNC has sequence numbers */
     struct set known; /* uids that the client knows */
     size_t at;        /* messages whose changes were told */
     struct snapshot_look look;
@@ -33,7 +34,7 @@ static bool parse_parameters(struct session *s, struct parser *p, struct select_
             if (!job->has_known) return false;
             parse_space(p);
         }
-        if (parse_char(p, '(') &&
+        if (parse_char(p, '(') && (job->numbers = true) &&
             (!parse_set(p, &ignored) || !parse_space(p) || !parse_set(p, &ignored) || !parse_char(p, ')')))
             return false;
         if (!parse_char(p, ')')) return false;
@@ -44,6 +45,7 @@ static bool parse_parameters(struct session *s, struct parser *p, struct select_
 static void write_selected(struct session *s) {
     struct view *v = &s->view;
     size_t unseen = 0;
+    char id[MAILBOX_OBJECT_ID_MAX];
     buf_add_str(&s->out, "* ");
     write_flags(s, ~(uint64_t)0);
     buf_add_str(&s->out, "\r\n");
@@ -55,13 +57,15 @@ static void write_selected(struct session *s) {
         buf_add_str(&s->out, " \\*)] Flags permitted\r\n");
     }
     tell_exists(s);
-    if (!s->rev2) {
+    if (!s->rev2 && !s->uidonly) {
         while (unseen < v->count && view_at(v, unseen)->flags & MAILBOX_SEEN) unseen++;
         if (unseen < v->count) session_untagged(s, "OK [UNSEEN %zu] First unseen message\r\n", unseen + 1);
     }
     session_untagged(s, "OK [UIDVALIDITY %u] UIDs are valid\r\n", v->uidvalidity);
     session_untagged(s, "OK [UIDNEXT %u] Predicted next UID\r\n", v->uidnext);
     session_untagged(s, "OK [HIGHESTMODSEQ %llu] Highest mod-sequence\r\n", (unsigned long long)v->modseq);
+    session_untagged(s, "OK [MAILBOXID (%.*s)] Mailbox id\r\n", /* RFC 8474 §4.2 */
+                     SLICE_FMT(mailbox_folder_object_id(snapshot_owner(v->viewer.snapshot), v->folder_id, id)));
     if (s->rev2) {
         buf_add_str(&s->out, "* LIST () \"/\" ");
         name_to_client(s, snapshot_name(v->viewer.snapshot));
@@ -83,7 +87,7 @@ static bool resync_step(struct session *s) {
     for (; job->at < v->count && job->at < stop && s->out.n < LIMIT_STEP_OUTPUT; job->at++) {
         const struct mailbox_record *r = view_at(v, job->at);
         if (r->modseq <= job->modseq || !set_has(&job->known, r->uid)) continue;
-        session_untagged(s, "%zu FETCH (UID %u ", job->at + 1, r->uid);
+        buf_add_str(&s->out, write_fetch_start(s, job->at + 1, r->uid, true));
         write_flags_of(s, r);
         buf_printf(&s->out, " MODSEQ (%llu))\r\n", (unsigned long long)r->modseq);
     }
@@ -164,6 +168,10 @@ static void select_folder(struct session *s, struct parser *p, bool read_only) {
     if (!parse_space(p) || !parse_astring(p, &wire) || (parse_space(p) && !parse_parameters(s, p, job)) ||
         !parse_end(p)) {
         session_bad(s, "SELECT requires a mailbox name");
+        return;
+    }
+    if (job->numbers && s->uidonly) {
+        session_bad(s, UID_REQUIRED);
         return;
     }
     /* The previous mailbox is closed, even if this command fails (RFC 9051 §6.3.2). */

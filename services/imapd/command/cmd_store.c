@@ -55,8 +55,8 @@ static bool tell_step(struct session *s) {
         if (t->flags)
             tell_flags(s, r);
         else /* SILENT still reports the mod-sequence (RFC 7162 §3.1.3) */
-            session_untagged(s, "%zu FETCH (UID %u MODSEQ (%llu))\r\n", view_sequence(&s->view, r), r->uid,
-                             (unsigned long long)r->modseq);
+            buf_printf(&s->out, "%sMODSEQ (%llu))\r\n", write_fetch_start(s, view_sequence(&s->view, r), r->uid, true),
+                       (unsigned long long)r->modseq);
     }
     return job->told == job->tell_count;
 }
@@ -69,20 +69,20 @@ static void end(struct session *s) {
 /* What is to be told of the changed messages. Another session's change that came with this one is
  * told also when the client asked for silence. Those with a new keyword are told by the check for
  * changes at the end of the command, which reads its name. */
-static void plan(struct session *s, size_t count, const struct mailbox_record changed[]) {
+static void plan(struct session *s, uint32_t generation, size_t count, const struct mailbox_record changed[]) {
     struct store_job *job = s->job;
     uint64_t bits = bits_of(&s->view, &job->flags);
     job->tell = arena_alloc(s->arena, (count + 1) * sizeof *job->tell);
     for (size_t i = 0; i < count; i++) {
         const struct mailbox_record *r = view_find(&s->view, changed[i].uid);
-        if (!r || !view_knows_flags(&s->view, changed[i].flags)) continue;
+        if (!r || !view_knows_flags(&s->view, generation, changed[i].flags)) continue;
         bool flags = !job->silent || changed[i].flags != flags_expected(job->how, bits, r->flags);
         if (flags || s->condstore) job->tell[job->tell_count++] = (struct to_tell){changed[i].uid, flags};
     }
 }
 
-static void on_stored(void *ctx, int error, size_t changed_count, const struct mailbox_record changed[],
-                      size_t refused_count, const uint32_t refused[]) {
+static void on_stored(void *ctx, int error, uint32_t generation, size_t changed_count,
+                      const struct mailbox_record changed[], size_t refused_count, const uint32_t refused[]) {
     struct session *s = ctx;
     if (!session_resume(s)) return;
     struct store_job *job = s->job;
@@ -93,8 +93,8 @@ static void on_stored(void *ctx, int error, size_t changed_count, const struct m
     uint64_t modseq = 0;
     for (size_t i = 0; i < changed_count; i++)
         if (changed[i].modseq > modseq) modseq = changed[i].modseq;
-    plan(s, changed_count, changed);
-    view_learn(&s->view, changed_count, changed);
+    plan(s, generation, changed_count, changed);
+    view_learn(&s->view, generation, changed_count, changed);
     if (changed_count) publish_changed(s, s->view.folder_id, modseq, "flags");
     struct buf code = {0};
     write_modified(s, &code, refused_count, refused);

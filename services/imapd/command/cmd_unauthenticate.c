@@ -1,5 +1,5 @@
 /* UNAUTHENTICATE (RFC 8437): the connection goes back to the state before the login, and only its
- * TLS stays. It never answers NO (§3). */
+ * TLS stays, not its compression. It never answers NO (§3). */
 #include "libcommon/base/log.h"
 #include "services/imapd/imapd.h"
 
@@ -13,6 +13,7 @@ void cmd_unauthenticate(struct session *s, struct parser *p) {
     }
     struct buf capability = {0};
     session_capability(s, &capability);
+    stream_end_compression(s->stream); /* with the response (§3) */
     session_ok(s, "[CAPABILITY %s] Logged out", buf_str(&capability));
     buf_free(&capability);
 }

@@ -337,8 +337,8 @@ static void run(struct session *s) {
 
 /* Preparation: \Seen, the mod-sequence filter, vanished messages */
 
-static void on_seen(void *ctx, int error, size_t changed_count, const struct mailbox_record changed[],
-                    size_t refused_count, const uint32_t refused[]) {
+static void on_seen(void *ctx, int error, uint32_t generation, size_t changed_count,
+                    const struct mailbox_record changed[], size_t refused_count, const uint32_t refused[]) {
     struct session *s = ctx;
     (void)refused_count, (void)refused;
     if (!session_resume(s)) return;
@@ -356,7 +356,7 @@ static void on_seen(void *ctx, int error, size_t changed_count, const struct mai
         while (at < job->count && job->uids[at] < changed[i].uid) at++;
         if (at < job->count && job->uids[at] == changed[i].uid) job->flagged[at] = true;
     }
-    view_learn(&s->view, changed_count, changed);
+    view_learn(&s->view, generation, changed_count, changed);
     if (changed_count) publish_changed(s, s->view.folder_id, modseq, "flags");
     run(s);
 }

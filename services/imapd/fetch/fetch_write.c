@@ -92,7 +92,7 @@ static void write_item(struct fetch_writer *w, const struct fetch_item *item, co
         else
             buf_add_str(&s->out, "THREADID NIL");
         break;
-    case FETCH_SAVEDATE: /* RFC 8514 §4.3 */
+    case FETCH_SAVEDATE: /* RFC 8514 §4.2 */
         buf_add_str(&s->out, r->savedate ? "SAVEDATE " : "SAVEDATE NIL");
         if (r->savedate) write_date_time(&s->out, r->savedate);
         break;
@@ -133,11 +133,8 @@ bool fetch_writer_step(struct fetch_writer *w) {
     if (!w->begun) {
         if (!may_write(s)) return false;
         w->begun = true;
-        session_untagged(s, "%zu FETCH (", view_sequence(&s->view, r));
-        if (s->by_uid && !w->items->has_uid) { /* RFC 9051 §6.4.9 */
-            buf_printf(&s->out, "UID %u", r->uid);
-            w->spaced = true;
-        }
+        bool with_uid = s->by_uid && !w->items->has_uid; /* RFC 9051 §6.4.9 */
+        w->spaced = *write_fetch_start(s, view_sequence(&s->view, r), r->uid, with_uid);
     }
     for (;;) {
         while (w->rest.n) {

@@ -1,9 +1,10 @@
 /* SEARCH and UID SEARCH (RFC 9051 §6.4.4, RFC 3501 §6.4.4). */
-#include "services/imapd/search/results.h"
+#include "services/imapd/search/context.h"
 
 struct search_job {
     struct search_run run;
     struct result_options options;
+    struct slice keys; /* the bytes of the search keys */
 };
 
 static void write_plain(struct session *s, const struct search_run *run) {
@@ -15,17 +16,19 @@ static void write_plain(struct session *s, const struct search_run *run) {
 }
 
 static void on_done(struct session *s, struct search_run *run) {
-    const struct result_options *options = &((struct search_job *)s->job)->options;
+    const struct search_job *job = s->job;
+    const struct result_options *options = &job->options;
     if (run->error || run->no_room) {
         results_save_nothing(s, options);
         search_run_refuse(s, run);
         return;
     }
-    results_save(s, options, run->found_count, run->found);
     if (options->extended)
         results_write(s, options, run, run->found_count, run->found);
     else
         write_plain(s, run);
+    if (options->update) context_begin(s, job->keys, run->found_count, run->found, NULL, NULL, NULL);
+    results_save(s, options, run->found_count, run->found); /* the keys may name the one before */
     session_ok_quietly(s, "%sSEARCH done", s->by_uid ? "UID " : "");
 }
 
@@ -43,6 +46,8 @@ static const char *parse(struct session *s, struct parser *p, struct search_job 
         *charset = !search_charset_is_known(name);
         if (*charset) return NULL;
     }
+    job->keys = slice_make(p->p, (size_t)(p->end - p->p));
+    if (job->options.update && context_tag_is_used(s)) return "This tag belongs to a search whose changes are told";
     return parse_search(p, s, &job->run.search);
 }
 

@@ -17,6 +17,10 @@ static const char *take_option(struct parser *p, struct result_options *o) {
         o->all = true;
     else if (slice_is_nocase(word, "SAVE"))
         o->save = true;
+    else if (slice_is_nocase(word, "UPDATE"))
+        o->update = true;
+    else if (slice_is_nocase(word, "CONTEXT"))
+        return NULL;
     else if (!slice_is_nocase(word, "PARTIAL"))
         return "Unknown option of RETURN";
     else if (o->has_partial)
@@ -84,6 +88,11 @@ void results_write(struct session *s, const struct result_options *o, const stru
     if (o->save && !o->min && !o->max && !o->count && !o->all && !o->has_partial) return;
     buf_add_str(&s->out, "* ESEARCH (TAG ");
     write_string(&s->out, s->tag, false);
+    if (run->mailbox.n) {
+        buf_add_str(&s->out, " MAILBOX ");
+        name_to_client(s, run->mailbox);
+        buf_printf(&s->out, " UIDVALIDITY %u", run->view->uidvalidity);
+    }
     buf_add_str(&s->out, s->by_uid ? ") UID" : ")");
     if (o->min && count) buf_printf(&s->out, " MIN %u", result_number(s, uids[0]));
     if (o->max && count) buf_printf(&s->out, " MAX %u", result_number(s, uids[count - 1]));

@@ -8,6 +8,7 @@
 struct result_options {
     bool extended; /* the answer is an ESEARCH response */
     bool min, max, count, all, save;
+    bool update; /* changes are told (RFC 5267 §4.3); "CONTEXT" is only a hint (§4.2) */
     bool has_partial;
     struct partial_range partial;
 };

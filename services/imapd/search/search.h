@@ -21,6 +21,11 @@ enum search_kind {
     SEARCH_SENT_SINCE,
     SEARCH_OLDER, /* number: a time, compared with INTERNALDATE (RFC 5032) */
     SEARCH_YOUNGER,
+    SEARCH_SAVED_BEFORE, /* number: a day, compared with the save date (RFC 8514 §4.3) */
+    SEARCH_SAVED_ON,
+    SEARCH_SAVED_SINCE,
+    SEARCH_EMAILID, /* text (RFC 8474 §6) */
+    SEARCH_THREADID,
     SEARCH_LARGER,
     SEARCH_SMALLER,
     SEARCH_MODSEQ,
@@ -38,7 +43,7 @@ struct search_key {
     enum search_kind kind;
     struct search_key *next, *children;
     uint64_t number;
-    struct slice field, text; /* text folded (search_text.h), but a keyword's */
+    struct slice field, text; /* text folded (search_text.h), but not a keyword's or an id's */
     size_t index;             /* BODY and TEXT: in search_message.found */
     struct set set;
 };
@@ -54,6 +59,8 @@ struct search {
 
 /* Reads search keys up to the end of the command. NULL, or the reason of a BAD. */
 const char *parse_search(struct parser *p, struct session *s, struct search *out);
+/* The same about another mailbox than the selected one, in which "$" is nothing. */
+const char *parse_search_in(struct parser *p, struct session *s, const struct view *view, struct search *out);
 
 struct search_message {
     const struct view *view;

@@ -71,8 +71,12 @@ static bool sent_fits(const struct search_key *key, const struct search_message 
     return key->kind == SEARCH_SENT_BEFORE ? day < wanted : key->kind == SEARCH_SENT_ON ? day == wanted : day >= wanted;
 }
 
+/* Where the save date is not known, the internal date is compared (RFC 8514 §4.3). */
+static int64_t saved_at(const struct mailbox_record *r) { return r->savedate ? (int64_t)r->savedate : r->date; }
+
 bool search_fits(const struct search_key *key, const struct search_message *m) {
     const struct mailbox_record *r = m->record;
+    char id[MAILBOX_OBJECT_ID_MAX];
     int64_t day = (int64_t)key->number;
     switch (key->kind) {
     case SEARCH_AND:
@@ -96,6 +100,11 @@ bool search_fits(const struct search_key *key, const struct search_message *m) {
     case SEARCH_SENT_SINCE: return sent_fits(key, m);
     case SEARCH_OLDER: return r->date <= day;
     case SEARCH_YOUNGER: return r->date >= day;
+    case SEARCH_SAVED_BEFORE: return saved_at(r) < day;
+    case SEARCH_SAVED_ON: return saved_at(r) >= day && saved_at(r) < day + DAY;
+    case SEARCH_SAVED_SINCE: return saved_at(r) >= day;
+    case SEARCH_EMAILID: return slice_equal(mailbox_email_id(r, id), key->text);
+    case SEARCH_THREADID: return r->thread && slice_equal(mailbox_thread_id(r, id), key->text);
     case SEARCH_LARGER: return r->size > key->number;
     case SEARCH_SMALLER: return r->size < key->number;
     case SEARCH_MODSEQ: return r->modseq >= key->number;

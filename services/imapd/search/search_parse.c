@@ -6,6 +6,7 @@
 
 struct context {
     struct session *session;
+    const struct view *view;
     struct search *search;
 };
 
@@ -50,6 +51,7 @@ static struct search_key *parse_simple(struct context *c, struct parser *p) {
         uint64_t bits;
         bool negated;
     } words[] = {{"ALL", SEARCH_ALL, 0, false},
+                 {"SAVEDATESUPPORTED", SEARCH_ALL, 0, false}, /* by every folder (RFC 8514 §4.3) */
                  {"ANSWERED", SEARCH_FLAG, MAILBOX_ANSWERED, false},
                  {"DELETED", SEARCH_FLAG, MAILBOX_DELETED, false},
                  {"DRAFT", SEARCH_FLAG, MAILBOX_DRAFT, false},
@@ -85,13 +87,18 @@ static struct search_key *parse_with_argument(struct context *c, struct parser *
     static const struct {
         const char *word;
         enum search_kind kind;
-        char argument; /* d: date, n: number, s: seconds before now, t: text, a: keyword, f: field and text */
+        char argument; /* d: date, n: number, s: seconds before now, t: text, a: an atom, f: field and text */
         const char *field;
         enum search_need need;
         bool negated;
     } words[] = {{"BEFORE", SEARCH_BEFORE, 'd', "", NEED_RECORD, false},
                  {"ON", SEARCH_ON, 'd', "", NEED_RECORD, false},
                  {"SINCE", SEARCH_SINCE, 'd', "", NEED_RECORD, false},
+                 {"SAVEDBEFORE", SEARCH_SAVED_BEFORE, 'd', "", NEED_RECORD, false},
+                 {"SAVEDON", SEARCH_SAVED_ON, 'd', "", NEED_RECORD, false},
+                 {"SAVEDSINCE", SEARCH_SAVED_SINCE, 'd', "", NEED_RECORD, false},
+                 {"EMAILID", SEARCH_EMAILID, 'a', "", NEED_RECORD, false},
+                 {"THREADID", SEARCH_THREADID, 'a', "", NEED_RECORD, false},
                  {"SENTBEFORE", SEARCH_SENT_BEFORE, 'd', "", NEED_KEYS, false},
                  {"SENTON", SEARCH_SENT_ON, 'd', "", NEED_KEYS, false},
                  {"SENTSINCE", SEARCH_SENT_SINCE, 'd', "", NEED_KEYS, false},
@@ -171,13 +178,14 @@ static struct search_key *parse_modseq(struct context *c, struct parser *p) {
 
 static struct search_key *parse_numbers(struct context *c, struct parser *p, enum search_kind kind) {
     struct search_key *k = key_create(p, kind);
-    const struct view *v = &c->session->view;
+    const struct view *v = c->view;
+    size_t saved = v == &c->session->view ? c->session->saved_count : 0;
     if (!parse_set(p, &k->set)) return NULL;
     if (k->set.saved) { /* "$" has uids (RFC 5182) */
         k->kind = SEARCH_UID;
         k->set.count = 0;
-        k->set.ranges = arena_alloc(p->arena, (c->session->saved_count + 1) * sizeof *k->set.ranges);
-        for (size_t i = 0; i < c->session->saved_count; i++)
+        k->set.ranges = arena_alloc(p->arena, (saved + 1) * sizeof *k->set.ranges);
+        for (size_t i = 0; i < saved; i++)
             k->set.ranges[k->set.count++] = (struct range){c->session->saved[i], c->session->saved[i]};
     }
     uint32_t largest_uid = view_last_uid(v);
@@ -221,12 +229,17 @@ static const char *parse_key(struct context *c, struct parser *p, int depth, str
     if (parse_word(p, "MODSEQ")) return (*out = parse_modseq(c, p)) ? NULL : "MODSEQ requires a number";
     if (parse_word(p, "UID"))
         return parse_space(p) && (*out = parse_numbers(c, p, SEARCH_UID)) ? NULL : "UID requires a set of numbers";
-    if ((*out = parse_numbers(c, p, SEARCH_SEQUENCE))) return NULL;
+    if ((*out = parse_numbers(c, p, SEARCH_SEQUENCE)))
+        return c->session->uidonly && (*out)->kind == SEARCH_SEQUENCE ? UID_REQUIRED : NULL;
     return "unknown search key";
 }
 
 const char *parse_search(struct parser *p, struct session *s, struct search *out) {
-    struct context c = {.session = s, .search = out};
+    return parse_search_in(p, s, &s->view, out);
+}
+
+const char *parse_search_in(struct parser *p, struct session *s, const struct view *view, struct search *out) {
+    struct context c = {.session = s, .view = view, .search = out};
     const char *wrong = parse_list(&c, p, 0, false, &out->root);
     return wrong ? wrong : parse_end(p) ? NULL : "unexpected text after the search keys";
 }

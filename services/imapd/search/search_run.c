@@ -165,7 +165,7 @@ static bool ask_message(struct session *s) {
 static void tell_progress(struct session *s) {
     struct search_run *run = s->job;
     int64_t now = clock_monotonic_us();
-    if (now - run->told_us < s->imapd->process->progress_us) return;
+    if (run->quiet || now - run->told_us < s->imapd->process->progress_us) return;
     run->told_us = now;
     buf_add_str(&s->out, "* OK [INPROGRESS (");
     write_string(&s->out, s->tag, false);
@@ -206,15 +206,17 @@ static bool scan(struct session *s) {
     struct search_run *run = s->job;
     const struct view *v = run->view;
     size_t end = run->scanned + LIMIT_SEARCH_WORK / (size_t)run->search.key_count + 1;
-    for (; run->scanned < v->count && run->scanned < end; run->scanned++) {
-        const struct mailbox_record *r = view_at(v, run->scanned);
+    size_t all = run->only ? run->only_count : v->count;
+    for (; run->scanned < all && run->scanned < end; run->scanned++) {
+        const struct mailbox_record *r = run->only ? view_find(v, run->only[run->scanned]) : view_at(v, run->scanned);
+        if (!r) continue;
         struct search_message m = {v, r, SLICE(""), NULL, NULL};
         if (run->search.need == NEED_RECORD)
             take(s, r, SLICE(""), NULL, NULL);
         else if (may_fit(&run->search, &m))
             run->uids[run->candidate_count++] = r->uid;
     }
-    return run->scanned == v->count;
+    return run->scanned == all;
 }
 
 static void finish(struct session *s) {
@@ -236,18 +238,19 @@ static void go_on(struct session *s) {
         finish(s);
 }
 
-static void release(struct session *s) { text_end(s); }
+void search_run_end(struct session *s) { text_end(s); }
 
 void search_run_start(struct session *s, struct search_run *run) {
-    const struct view *v = run->view;
     if (run->found_one && run->search.need < NEED_HEADER) run->search.need = NEED_HEADER;
-    run->uids = arena_alloc(s->arena, (v->count + 1) * sizeof *run->uids);
-    run->found = arena_alloc(s->arena, (v->count + 1) * sizeof *run->found);
-    run->fits = arena_alloc(s->arena, v->count + 1);
-    run->found_texts = arena_alloc(s->arena, run->search.text_count + 1);
+    struct arena *arena = run->arena ? run->arena : s->arena;
+    size_t all = run->only ? run->only_count : run->view->count;
+    run->uids = arena_alloc(arena, (all + 1) * sizeof *run->uids);
+    run->found = arena_alloc(arena, (all + 1) * sizeof *run->found);
+    run->fits = arena_alloc(arena, all + 1);
+    run->found_texts = arena_alloc(arena, run->search.text_count + 1);
     run->batch = LIMIT_CACHED_FIRST;
     run->told_us = clock_monotonic_us();
-    s->release = release;
+    if (!s->release) s->release = search_run_end;
     go_on(s);
 }
 

@@ -24,8 +24,13 @@ struct search_run {
     const struct view *view;
     search_found_fn *found_one; /* may be NULL; if not, headers are read for it */
     search_done_fn *done;
+    struct arena *arena;  /* for what it needs; NULL: the command's */
+    const uint32_t *only; /* NULL: all messages of the view; otherwise these, ascending */
+    size_t only_count;
+    bool quiet;           /* tells no progress: it belongs to no command */
+    struct slice mailbox; /* named in the response (RFC 7377 §2.1); n 0: it is the selected one */
 
-    uint32_t *found; /* uids in ascending order, in the command's arena */
+    uint32_t *found; /* uids in ascending order, in this arena */
     size_t found_count;
     uint64_t highest, first_modseq, last_modseq; /* modseqs of the found messages: the highest, that
                                                     of the first and that of the last one */
@@ -47,8 +52,11 @@ struct search_run {
     int64_t told_us; /* when INPROGRESS was told */
 };
 
-/* Begins; done is called, at once or later. Sets s->release. */
+/* Begins; done is called, at once or later. Sets s->release, unless the command has set its own,
+ * which calls search_run_end. */
 void search_run_start(struct session *s, struct search_run *run);
+/* Frees what the run has outside the arena. */
+void search_run_end(struct session *s);
 /* Answers NO for a run that has failed. */
 void search_run_refuse(struct session *s, const struct search_run *run);
 

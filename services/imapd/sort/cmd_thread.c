@@ -1,6 +1,6 @@
 /* THREAD and UID THREAD (RFC 5256 §3). */
+#include "services/imapd/order/sort_key.h"
 #include "services/imapd/search/results.h"
-#include "services/imapd/sort/sort_key.h"
 #include "services/imapd/sort/thread.h"
 
 struct thread_job {

@@ -1,7 +1,7 @@
 #include "libcommon/mail/header.h"
 #include "services/imapd/limits.h"
-#include "services/imapd/sort/base_subject.h"
-#include "services/imapd/sort/casemap.h"
+#include "services/imapd/order/base_subject.h"
+#include "services/imapd/order/casemap.h"
 #include "services/imapd/sort/thread.h"
 
 /* Reads "left@right>" after "<": quotes are removed, so that <"a"@b> and <a@b> are one id. */

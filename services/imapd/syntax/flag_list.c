@@ -29,3 +29,10 @@ bool parse_flag_list(struct parser *p, struct flag_list *list) {
     } while (parse_space(p));
     return !parentheses || parse_char(p, ')');
 }
+
+struct slice special_use_of(struct slice name) {
+    static const char *const uses[] = {"\\Drafts", "\\Sent", "\\Junk", "\\Trash", "\\Archive"};
+    for (size_t i = 0; i < sizeof uses / sizeof *uses; i++)
+        if (slice_is_nocase(name, uses[i])) return slice_of(uses[i]);
+    return SLICE("");
+}

@@ -15,7 +15,7 @@ void write_flag_names(struct session *s, uint64_t flags) {
         space = " ";
     }
     for (size_t k = 0; k < s->view.keyword_count; k++) {
-        if (!(flags >> (MAILBOX_KEYWORD_SHIFT + k) & 1)) continue;
+        if (!(flags >> (MAILBOX_KEYWORD_SHIFT + k) & 1) || !*s->view.keywords[k]) continue;
         buf_printf(&s->out, "%s%s", space, s->view.keywords[k]);
         space = " ";
     }
@@ -73,6 +73,7 @@ static void telling_free(struct session *s) {
 
 void session_unselect(struct session *s) {
     telling_free(s);
+    if (s->follower) s->follower->end(s);
     view_close(&s->view);
     free(s->saved);
     s->saved = NULL;
@@ -80,8 +81,18 @@ void session_unselect(struct session *s) {
     if (s->state == SESSION_SELECTED) s->state = SESSION_AUTHENTICATED;
 }
 
+const char *write_fetch_start(struct session *s, size_t sequence, uint32_t uid, bool with_uid) {
+    if (s->uidonly) {
+        session_untagged(s, "%u UIDFETCH (", uid);
+        return "";
+    }
+    session_untagged(s, "%zu FETCH (", sequence);
+    if (with_uid) buf_printf(&s->out, "UID %u", uid);
+    return with_uid ? " " : "";
+}
+
 static void write_flags_fetch(struct session *s, size_t sequence, const struct mailbox_record *r) {
-    session_untagged(s, "%zu FETCH (UID %u ", sequence, r->uid);
+    buf_add_str(&s->out, write_fetch_start(s, sequence, r->uid, true));
     write_flags_of(s, r);
     if (s->condstore) buf_printf(&s->out, " MODSEQ (%llu)", (unsigned long long)r->modseq);
     buf_add_str(&s->out, ")\r\n");
@@ -90,6 +101,9 @@ static void write_flags_fetch(struct session *s, size_t sequence, const struct m
 void tell_flags(struct session *s, const struct mailbox_record *r) {
     write_flags_fetch(s, view_sequence(&s->view, r), r);
 }
+
+/* Removals are told by uid (RFC 7162 §3.2.10, RFC 9586). */
+static bool tells_vanished(const struct session *s) { return s->qresync || s->uidonly; }
 
 /* RFC 7162 §3.2.10: all at once, before the changes of those that stay. */
 static void tell_vanished(struct session *s, const struct telling *t) {
@@ -113,7 +127,8 @@ static void begin(struct session *s, struct telling *t) {
 }
 
 static void write_beginning(struct session *s, const struct telling *t) {
-    if (t->expunges && s->qresync) tell_vanished(s, t);
+    if (t->expunges && s->follower) s->follower->before_removals(s, t->to);
+    if (t->expunges && tells_vanished(s)) tell_vanished(s, t);
     if (t->to->keywords != t->from->keywords) {
         view_tell_keywords(&s->view, t->to->keywords);
         buf_add_str(&s->out, "* ");
@@ -128,15 +143,21 @@ static void tell_one(struct session *s, struct telling *t) {
         if (t->announced++ < LIMIT_ANNOUNCED_EVENTS)
             publish_announced(s, d->to, snapshot_name(s->view.viewer.snapshot));
     } else if (!d->to) {
-        if (t->expunges && !s->qresync) session_untagged(s, "%zu EXPUNGE\r\n", d->kept + 1);
+        if (t->expunges && !tells_vanished(s)) session_untagged(s, "%zu EXPUNGE\r\n", d->kept + 1);
     } else if (d->to->flags != d->from->flags || s->condstore) {
         write_flags_fetch(s, t->expunges ? d->kept : d->kept + d->gone, d->to);
     }
 }
 
-void tell_exists(struct session *s) {
-    session_untagged(s, "%zu EXISTS\r\n", s->view.count);
+static void write_exists(struct session *s) { session_untagged(s, "%zu EXISTS\r\n", s->view.count); }
+
+static void write_recent(struct session *s) {
     if (!s->rev2) session_untagged(s, "%zu RECENT\r\n", view_count_recent(&s->view));
+}
+
+void tell_exists(struct session *s) {
+    write_exists(s);
+    write_recent(s);
 }
 
 static bool tell_step(struct session *s) {
@@ -146,9 +167,32 @@ static bool tell_step(struct session *s) {
     return s->out.n < LIMIT_STEP_OUTPUT && work;
 }
 
+/* All is told, also what follows from it. */
+static void told(struct session *s) {
+    void (*after)(struct session *) = s->telling->after;
+    if (s->idling && s->out.n) s->idle_told_us = clock_monotonic_us();
+    telling_free(s);
+    session_flush(s);
+    if (after)
+        after(s);
+    else
+        life_wake(&s->life); /* more may have happened in the meantime */
+}
+
+static void follow(struct session *s) {
+    if (s->follower)
+        s->follower->follow(s, told);
+    else
+        told(s);
+}
+
+static void on_recent_taken(struct session *s) {
+    write_recent(s);
+    follow(s);
+}
+
 static void tell_end(struct session *s) {
     struct telling *t = s->telling;
-    void (*after)(struct session *) = t->after;
     bool keep_gone = !t->expunges && t->difference.gone;
     size_t before = s->view.count - (t->expunges ? t->difference.gone : 0);
     view_tell(&s->view, version_merge(t->from, t->to, keep_gone));
@@ -157,13 +201,7 @@ static void tell_end(struct session *s) {
      * command is told again there. */
     if (more || (s->idling && view_last_uid(&s->view) > s->exists_heard_uid)) tell_exists(s);
     if (s->idling) s->exists_heard_uid = view_last_uid(&s->view);
-    if (s->idling && s->out.n) s->idle_told_us = clock_monotonic_us();
-    telling_free(s);
-    session_flush(s);
-    if (after)
-        after(s);
-    else
-        life_wake(&s->life); /* more may have happened in the meantime */
+    follow(s);
 }
 
 /* The selected folder was deleted, by a command of this session or by another one; in the second
@@ -194,6 +232,11 @@ static void tell(struct session *s) {
         return;
     }
     begin(s, t);
+    t->recent_later = s->idling; /* a person waits for EXISTS, and taking \Recent waits for the disk */
+    if (t->recent_later) {
+        write_difference(s);
+        return;
+    }
     session_take_recent(s, t->to, view_last_uid(&s->view), write_difference);
 }
 
@@ -205,12 +248,17 @@ static void on_look(void *ctx, int error) {
 }
 
 void session_tell(struct session *s, bool look, bool expunges, void (*after)(struct session *s)) {
-    if (!look && !view_is_behind(&s->view) && !snapshot_is_gone(s->view.viewer.snapshot)) {
+    bool news = look || view_is_behind(&s->view) || snapshot_is_gone(s->view.viewer.snapshot);
+    if (!news && !(s->follower && s->follower->is_behind(s))) {
         if (after) after(s);
         return;
     }
     struct telling *t = s->telling = memory_alloc(sizeof *t);
     t->after = after;
+    if (!news) { /* but the session's own changes, which it knows */
+        follow(s);
+        return;
+    }
     t->expunges = expunges;
     if (look) {
         t->look = (struct snapshot_look){.done = on_look, .ctx = s};

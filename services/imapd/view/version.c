@@ -9,13 +9,14 @@ enum { CHUNK = 128, CHUNK_SMALL = CHUNK / 4 };
 static struct keywords *keywords_create(const struct mailbox_folder *folder) {
     struct keywords *k = memory_alloc(sizeof *k + folder->keyword_count * sizeof *k->names);
     k->references = 1;
+    k->generation = folder->keyword_generation;
     k->count = folder->keyword_count;
     for (size_t i = 0; i < k->count; i++) k->names[i] = memory_copy(folder->keywords[i]);
     return k;
 }
 
 static bool keywords_are(const struct keywords *k, const struct mailbox_folder *folder) {
-    if (k->count != folder->keyword_count) return false;
+    if (k->count != folder->keyword_count || k->generation != folder->keyword_generation) return false;
     for (size_t i = 0; i < k->count; i++)
         if (!slice_is(folder->keywords[i], k->names[i])) return false;
     return true;

@@ -10,8 +10,9 @@
 
 struct keywords {
     unsigned references;
+    uint32_t generation;
     size_t count;
-    char *names[];
+    char *names[]; /* "": no keyword has this bit */
 };
 
 struct chunk {

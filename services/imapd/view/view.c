@@ -5,6 +5,7 @@
 #include "services/imapd/limits.h"
 
 void view_tell_keywords(struct view *v, const struct keywords *keywords) {
+    v->keyword_generation = keywords->generation;
     v->keyword_count = keywords->count;
     v->keywords = keywords->names;
 }
@@ -57,13 +58,13 @@ static int by_uid(const void *one, const void *other) {
     return (a->uid > b->uid) - (a->uid < b->uid);
 }
 
-void view_learn(struct view *v, size_t count, const struct mailbox_record records[]) {
+void view_learn(struct view *v, uint32_t generation, size_t count, const struct mailbox_record records[]) {
     struct snapshot *s = v->viewer.snapshot;
     bool shared = v->told == snapshot_now(s);
     struct mailbox_record *known = memory_alloc((count + 1) * sizeof *known);
     size_t n = 0;
     for (size_t i = 0; i < count; i++) {
-        if (view_knows_flags(v, records[i].flags))
+        if (view_knows_flags(v, generation, records[i].flags))
             known[n++] = records[i];
         else
             snapshot_suspect(s);

@@ -15,6 +15,7 @@ struct view {
     uint32_t uidvalidity, uidnext;
     uint64_t modseq;
     size_t count;
+    uint32_t keyword_generation;
     size_t keyword_count;
     char *const *keywords;
 
@@ -50,14 +51,16 @@ size_t view_sequence(const struct view *v, const struct mailbox_record *record);
 /* The highest uid; 0 in an empty folder. */
 uint32_t view_last_uid(const struct view *v);
 
-/* The bits of flags that a new keyword may have got, which the view does not know: such a record is
- * told after the next look. */
-static inline bool view_knows_flags(const struct view *v, uint64_t flags) {
+/* Whether the view knows what the bits of flags stand for: a new keyword may have got one. A record
+ * with others is told after the next look. generation: of the keywords of these bits. */
+static inline bool view_knows_flags(const struct view *v, uint32_t generation, uint64_t flags) {
+    if (!(flags >> MAILBOX_KEYWORD_SHIFT)) return true;
+    if (generation != v->keyword_generation) return false;
     return v->keyword_count >= MAILBOX_KEYWORDS_MAX || !(flags >> (MAILBOX_KEYWORD_SHIFT + v->keyword_count));
 }
 /* The records after a change by this session, of which its client is told now. Those with unknown
  * keywords are left for the next look. */
-void view_learn(struct view *v, size_t count, const struct mailbox_record records[]);
+void view_learn(struct view *v, uint32_t generation, size_t count, const struct mailbox_record records[]);
 /* Messages with these uids are recent in this session; first is above those noted before. */
 void view_note_recent(struct view *v, uint32_t first, uint32_t last);
 bool view_is_recent(const struct view *v, uint32_t uid);

@@ -3,7 +3,9 @@
 #include <stdlib.h>
 
 #include "services/imapd/fetch/fetch.h"
+#include "services/imapd/metadata/metadata.h"
 #include "services/imapd/search/search.h"
+#include "services/imapd/syntax/mailbox_filter.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -17,6 +19,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct fetch_items items = {0};
     struct search search = {0};
     struct flag_list flags;
+    struct metadata_names names;
+    bool nil;
     struct buf out = {0};
     int64_t when;
     s->arena = arena;
@@ -47,6 +51,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     parse_date_time(&p, &when);
     p = at;
     parse_date(&p, &when);
+    p = at;
+    struct mailbox_filter filter;
+    if (parse_mailbox_filter(s, &p, &filter)) mailbox_filter_has(&filter, slice_make(text, size / 2), true);
+    p = at;
+    if (!metadata_parse_names(&p, &names) && metadata_parse_name(&p, &word) && parse_space(&p))
+        metadata_parse_value(&p, &word, &nil);
     buf_free(&out);
     free(s);
     arena_destroy(arena);

@@ -2,8 +2,8 @@
  * to each other in any way. */
 #include <stdlib.h>
 
-#include "services/imapd/sort/base_subject.h"
-#include "services/imapd/sort/sort_key.h"
+#include "services/imapd/order/base_subject.h"
+#include "services/imapd/order/sort_key.h"
 #include "services/imapd/sort/thread.h"
 
 enum { MESSAGES = 40, IDS = 16 };

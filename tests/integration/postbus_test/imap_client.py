@@ -11,8 +11,14 @@ ANN = "ann@alpha.test"
 class Client:
     """A session that is logged in; an answer is a list of responses, literals with their announcement within them."""
 
-    def __init__(self, site, folder=None):
-        self.sock = TLS.wrap_socket(socket.create_connection(("127.0.0.1", site.ports["imaps"]), 30))
+    def __init__(self, site, folder=None, receive=None):
+        """receive: the size of the kernel's buffer for what it has not read."""
+        sock = socket.socket()
+        if receive:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
+        sock.settimeout(30)
+        sock.connect(("127.0.0.1", site.ports["imaps"]))
+        self.sock = TLS.wrap_socket(sock)
         self.sock.settimeout(30)
         self.file = self.sock.makefile("rb")
         self.count = 0

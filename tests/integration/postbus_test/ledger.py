@@ -14,7 +14,7 @@ import sys
 
 OTHERS = ("a:", "v:", "{rep}", "{janitor}", "{cold}")  # accounts, verifier, reporter, the janitor itself, the mover: theirs whole
 RECORD = struct.Struct("<IIQIIq26s")  # what every version begins with
-SINGLE = {"i", "f", "b", "x", "g", "d", "o", "s", "r", "y", "l", "k", "gone", "pop3"}
+SINGLE = {"i", "f", "b", "x", "g", "d", "o", "s", "r", "y", "l", "k", "j", "a", "gone", "pop3"}
 QUEUE_SHARDS = 16
 
 

@@ -133,7 +133,7 @@ class Site:
         service, at, number = name.partition("@")
         env = {**os.environ, "POSTBUS_HOSTNAME": self.hostname, "POSTBUS_NATS": f"nats://127.0.0.1:{self.nats_port}", "POSTBUS_REDIS": f"127.0.0.1:{self.redis_port}",
                "POSTBUS_SECRETS": str(self.secrets_root / service), "POSTBUS_HTTP": f"127.0.0.1:{self.http_port(name)}", "POSTBUS_WORKERS": "1", "POSTBUS_LOG": "debug",
-               "POSTBUS_DNS_SERVER": "", "POSTBUS_HEALTH_DOORS": "off", "POSTBUS_DNS_CHECK_SECONDS": "0", "POSTBUS_PRIVATE_DESTINATIONS": "on", "POSTBUS_PUBLIC_ADDRESSES": "127.0.0.1", "POSTBUS_TRUST_ANCHOR": str(self.dir / "anchor"),
+               "POSTBUS_DNS_SERVER": "", "POSTBUS_HEALTH_DOORS": "off", "POSTBUS_SCRAM_ITERATIONS": "4096", "POSTBUS_DNS_CHECK_SECONDS": "0", "POSTBUS_PRIVATE_DESTINATIONS": "on", "POSTBUS_PUBLIC_ADDRESSES": "127.0.0.1", "POSTBUS_TRUST_ANCHOR": str(self.dir / "anchor"),
                "POSTBUS_COLD_DIRECTORY": str(self.dir / "cold")}
         for listener, setting in LISTENS.get(service, {}).items():
             if listener + at + number not in self.ports:

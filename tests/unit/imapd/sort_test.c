@@ -7,10 +7,10 @@
 #include <cmocka.h>
 
 #include "libcommon/base/buf.h"
+#include "services/imapd/order/base_subject.h"
+#include "services/imapd/order/casemap.h"
+#include "services/imapd/order/sort_key.h"
 #include "services/imapd/search/results.h"
-#include "services/imapd/sort/base_subject.h"
-#include "services/imapd/sort/casemap.h"
-#include "services/imapd/sort/sort_key.h"
 #include "services/imapd/sort/thread.h"
 
 static void base_subjects(void **state) {

@@ -34,7 +34,7 @@ static struct {
 static struct {
     bool done;
     int error;
-    uint32_t folder, uid, uidvalidity;
+    uint32_t folder, uid, uidvalidity, generation;
     uint64_t modseq, bytes, messages;
     bool duplicate, full;
     size_t count, other_count;
@@ -73,6 +73,14 @@ static void on_reply(void *ctx, const redisReply *reply) {
     struct slice s = redis_reply_slice(reply);
     snprintf(got.text, sizeof got.text, "%.*s", SLICE_FMT(s));
     got.count = (size_t)redis_reply_integer(reply);
+    say(redis_reply_error(reply));
+}
+
+static void on_packed(void *ctx, const redisReply *reply) {
+    (void)ctx;
+    struct slice s = redis_reply_slice(reply);
+    got.count = s.n < sizeof got.text ? s.n : 0;
+    memcpy(got.text, s.p, got.count);
     say(redis_reply_error(reply));
 }
 
@@ -211,9 +219,10 @@ static int sync_folder(struct slice user, uint32_t folder, uint64_t since) {
     return got.error;
 }
 
-static void on_stored(void *ctx, int error, size_t count, const struct mailbox_record records[], size_t refused_count,
-                      const uint32_t refused[]) {
+static void on_stored(void *ctx, int error, uint32_t generation, size_t count, const struct mailbox_record records[],
+                      size_t refused_count, const uint32_t refused[]) {
     (void)ctx;
+    got.generation = generation;
     got.count = count;
     got.other_count = refused_count;
     if (count) memcpy(got.records, records, count * sizeof *records);
@@ -854,11 +863,90 @@ static void test_flags_and_modseqs(void **state) {
         assert_int_equal(store(user, inbox, 1, (uint32_t[]){1}, MAILBOX_ADD, 0, word, 0), 0);
     }
     assert_true(got.records[0].flags == (UINT64_MAX << (MAILBOX_KEYWORD_SHIFT + 1)));
-    assert_int_equal(store(user, inbox, 1, (uint32_t[]){1}, MAILBOX_ADD, 0, "onemore", 0), STORE_INVALID);
+    assert_int_equal(store(user, inbox, 1, (uint32_t[]){1}, MAILBOX_ADD, 0, "onemore", 0), STORE_LIMIT);
     assert_int_equal(copy(user, inbox, 1, (uint32_t[]){1}, "Archive", true), 0);
     folders(user);
     assert_int_equal(sync_folder(user, got.first[1], 0), 0);
     assert_true(got.records[0].flags == ((UINT64_MAX << MAILBOX_KEYWORD_SHIFT) & (UINT64_MAX >> 1)));
+}
+
+/* Keywords that no message has make room for new ones (RFC 9051 §2.3.2), and a reader can tell that
+ * their bits stand for others now. */
+static void test_keywords_are_collected(void **state) {
+    struct slice user = SLICE("collected");
+    char id[ULID_BYTES], word[16];
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        ulid_create(id);
+        assert_int_equal(deliver(user, id, "a@x.test", SLICE("\r\n")), 0);
+    }
+    uint32_t inbox = got.folder;
+    for (int i = 0; i < MAILBOX_KEYWORDS_MAX; i++) {
+        snprintf(word, sizeof word, "k%d", i);
+        assert_int_equal(store(user, inbox, 1, (uint32_t[]){1}, MAILBOX_ADD, 0, word, 0), 0);
+    }
+    assert_int_equal(got.generation, 0);
+    assert_int_equal(store(user, inbox, 1, (uint32_t[]){2}, MAILBOX_ADD, 0, "new", 0), STORE_LIMIT);
+    assert_int_equal(store(user, inbox, 1, (uint32_t[]){1}, MAILBOX_REPLACE, 0, "k7", 0), 0);
+    assert_int_equal(store(user, inbox, 1, (uint32_t[]){2}, MAILBOX_ADD, 0, "new", 0), 0);
+    assert_int_equal(got.count, 1);
+    assert_int_equal(got.generation, 1);
+    assert_true(got.records[0].flags == 1 << MAILBOX_KEYWORD_SHIFT);
+    sync_folder(user, inbox, 0);
+    assert_int_equal(got.folder_state.keyword_generation, 1);
+    assert_int_equal(got.folder_state.keyword_count, MAILBOX_KEYWORDS_MAX);
+    assert_true(got.records[0].flags == 1 << (MAILBOX_KEYWORD_SHIFT + 7));
+}
+
+static int call(const char *function, size_t argc, const struct slice argv[]) {
+    got.done = false;
+    redis_fcall(ground.redis, on_reply, NULL, function, SLICE("{u:cutoff}"), argc, argv);
+    wait_for_answer();
+    return got.error;
+}
+
+/* A COPY whose process was killed after its first step: its copies are removed before the next COPY
+ * of many messages, and its own later steps are refused (RFC 9051 §6.4.7). */
+static void test_a_copy_that_was_cut_off(void **state) {
+    struct slice user = SLICE("cutoff"), name = SLICE("Archive"), op = SLICE("op"), max = SLICE("100");
+    static const char records[] = "{u:cutoff}:f:6:m", notes[] = "{u:cutoff}:j";
+    char id[ULID_BYTES], folder[16];
+    uint32_t uids[150];
+    (void)state;
+    for (uint32_t i = 0; i < 150; i++) {
+        uids[i] = i + 1;
+        ulid_create(id);
+        assert_int_equal(deliver(user, id, "a@x.test", SLICE("\r\n")), 0);
+    }
+    uint32_t inbox = got.folder;
+    assert_int_equal(copy(user, inbox, 150, uids, "Archive", false), 0);
+    assert_int_equal(got.count, 150);
+    assert_int_equal(redis_count("EXISTS", notes), 0);
+    snprintf(folder, sizeof folder, "%u", inbox);
+    struct slice begin[] = {op, max}, some = slice_make((const char *)uids, 100 * sizeof *uids);
+    struct slice step[] = {slice_of(folder), some, name, SLICE("0"), op, SLICE("0")};
+    assert_int_equal(call("mailbox_copy_begin", 2, begin), 0);
+    assert_int_equal(call("mailbox_copy", 6, step), 0);
+    assert_int_equal(redis_count("HLEN", records), 250);
+    /* Its process may live: another COPY leaves it alone, and the same one is not begun again. */
+    assert_int_equal(copy(user, inbox, 150, uids, "Archive", false), 0);
+    assert_int_equal(redis_count("HLEN", records), 400);
+    assert_int_equal(call("mailbox_copy_begin", 2, begin), STORE_CONFLICT);
+    struct slice get[] = {SLICE("HGET"), slice_of(notes), op};
+    got.done = false;
+    redis_command(ground.redis, on_packed, NULL, 3, get);
+    wait_for_answer();
+    assert_int_equal(got.count, 16);
+    memset(got.text, 0, 4); /* begun in 1970 */
+    struct slice set[] = {SLICE("HSET"), slice_of(notes), op, slice_make(got.text, got.count)};
+    got.done = false;
+    redis_command(ground.redis, on_reply, NULL, 4, set);
+    wait_for_answer();
+    assert_int_equal(copy(user, inbox, 150, uids, "Archive", false), 0);
+    assert_int_equal(redis_count("HLEN", records), 450);
+    assert_int_equal(call("mailbox_copy", 6, step), STORE_CONFLICT);
+    assert_int_equal(redis_count("HLEN", records), 450);
+    assert_int_equal(redis_count("EXISTS", notes), 0);
 }
 
 static void test_folders(void **state) {
@@ -1034,6 +1122,8 @@ int main(void) {
         cmocka_unit_test(test_a_deleted_user_stays_deleted),
         cmocka_unit_test(test_a_full_store),
         cmocka_unit_test(test_flags_and_modseqs),
+        cmocka_unit_test(test_keywords_are_collected),
+        cmocka_unit_test(test_a_copy_that_was_cut_off),
         cmocka_unit_test(test_folders),
         cmocka_unit_test(test_many),
         cmocka_unit_test(test_many_folders),

@@ -1,15 +1,10 @@
-/* STARTTLS, LOGIN, AUTHENTICATE PLAIN and LOGIN (RFC 9051 §6.2, RFC 4616, SASL-IR RFC 4959). A
- * password is accepted only over TLS. */
+/* STARTTLS, LOGIN, AUTHENTICATE PLAIN, LOGIN and, in auth_scram.c, SCRAM-SHA-256 (RFC 9051 §6.2, RFC 4616, SASL-IR RFC
+ * 4959). A password is accepted only over TLS. */
 #include <sodium.h>
 
 #include "libcommon/base/base64.h"
 #include "libcommon/base/clock.h"
-#include "libcommon/base/log.h"
-#include "services/imapd/imapd.h"
-
-static struct metric logins = METRIC_COUNTER("postbus_imapd_logins_total", "Logins that succeeded");
-static struct metric login_failures =
-    METRIC_COUNTER("postbus_imapd_login_failures_total", "Logins refused for a wrong name or password");
+#include "services/imapd/auth/auth.h"
 
 struct authentication {
     enum { AUTH_PLAIN, AUTH_LOGIN_NAME, AUTH_LOGIN_PASSWORD } step;
@@ -31,59 +26,23 @@ void cmd_starttls(struct session *s, struct parser *p) {
     stream_start_tls(s->stream, SSL_new(s->imapd->worker->tls), true);
 }
 
-static void refuse(struct session *s) {
-    metric_add(&login_failures, 1);
-    log_info("login refused", "session", s->trace, "client", stream_peer(s->stream), NULL);
-    if (++s->login_failures >= LIMIT_LOGIN_FAILURES) {
-        buf_printf(&s->out, "%.*s NO [AUTHENTICATIONFAILED] Wrong name or password\r\n", SLICE_FMT(s->tag));
-        session_bye(s, "Too many failed logins");
-        return;
-    }
-    session_no(s, "[AUTHENTICATIONFAILED] Wrong name or password");
-}
-
 static void on_login(void *ctx, int error, const json_t *reply) {
     struct session *s = ctx;
     s->login_ticket = 0;
     if (!session_resume(s)) return;
-    struct slice code = slice_of(bus_error_code(reply));
     const char *user = json_string_value(json_object_get(reply, "user")),
                *address = json_string_value(json_object_get(reply, "address"));
-    if (error == BUS_REFUSED && slice_is(code, "denied")) {
-        refuse(s);
-        return;
-    }
-    if (error || !user || !address) {
-        session_no(s, slice_is(code, "busy") ? "[UNAVAILABLE] Too many attempts; try again later"
-                                             : "[UNAVAILABLE] Logins cannot be checked now; try again later");
-        return;
-    }
-    if (login_end_came(s->imapd->login_end, user, s->login_asked_us)) {
-        session_no(s, "[UNAVAILABLE] The account was changed during the login; log in again");
-        return;
-    }
-    if (!user_join(s, slice_of(user))) {
-        session_no(s, "[LIMIT] Too many sessions for this user");
-        return;
-    }
-    metric_add(&logins, 1);
-    s->address = memory_copy(slice_of(address));
-    s->state = SESSION_AUTHENTICATED;
-    s->login_failures = 0;
-    session_logged_in(s);
-    log_info("login", "session", s->trace, "user", user, "address", address, "client", stream_peer(s->stream), "tls",
-             stream_tls_version(s->stream), NULL);
-    struct buf capability = {0};
-    session_capability(s, &capability);
-    session_ok(s, "[CAPABILITY %s] Logged in", buf_str(&capability));
-    buf_free(&capability);
+    if (error || !user || !address)
+        auth_not_checked(s, error, bus_error_code(reply));
+    else
+        auth_right(s, user, address);
 }
 
 static void check_login(struct session *s, struct slice name, struct slice password) {
     json_t *ask = json_pack("{s:s%, s:s%, s:s, s:s}", "login", name.p, name.n, "password", password.p, password.n,
                             "client_ip", stream_peer(s->stream), "protocol", "imap");
     if (!ask) { /* not UTF-8: no account can have such a name or password */
-        refuse(s);
+        auth_refuse(s);
         return;
     }
     session_wait(s);
@@ -151,8 +110,9 @@ void cmd_authenticate(struct session *s, struct parser *p) {
         session_bad(s, "AUTHENTICATE requires a mechanism");
         return;
     }
-    bool plain = slice_is_nocase(mechanism, "PLAIN");
-    if (!plain && !slice_is_nocase(mechanism, "LOGIN")) {
+    bool plain = slice_is_nocase(mechanism, "PLAIN"), plus = slice_is_nocase(mechanism, "SCRAM-SHA-256-PLUS"),
+         scram = plus || slice_is_nocase(mechanism, "SCRAM-SHA-256");
+    if (!plain && !scram && !slice_is_nocase(mechanism, "LOGIN")) {
         session_no(s, "[CANNOT] Unsupported mechanism");
         return;
     }
@@ -160,15 +120,19 @@ void cmd_authenticate(struct session *s, struct parser *p) {
         session_no(s, "[PRIVACYREQUIRED] Use STARTTLS first");
         return;
     }
-    a->step = plain ? AUTH_PLAIN : AUTH_LOGIN_NAME;
-    s->job = a;
-    s->on_line = take_answer;
+    if (scram) {
+        auth_scram(s, plus);
+    } else {
+        a->step = plain ? AUTH_PLAIN : AUTH_LOGIN_NAME;
+        s->job = a;
+        s->on_line = take_answer;
+    }
     if (parse_space(p)) { /* SASL-IR: "=" is an empty initial response */
         struct slice first = slice_make(p->p, (size_t)(p->end - p->p));
-        take_answer(s, slice_is(first, "=") ? slice_make("", 0) : first);
+        s->on_line(s, slice_is(first, "=") ? slice_make("", 0) : first);
     } else if (!parse_end(p)) {
         session_bad(s, "AUTHENTICATE requires a mechanism and accepts an initial response");
     } else {
-        session_plus(s, plain ? "" : "VXNlcm5hbWU6");
+        session_plus(s, plain || scram ? "" : "VXNlcm5hbWU6");
     }
 }

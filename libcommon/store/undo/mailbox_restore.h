@@ -2,7 +2,7 @@
 #ifndef POSTBUS_STORE_MAILBOX_RESTORE_H
 #define POSTBUS_STORE_MAILBOX_RESTORE_H
 
-#include "libcommon/store/mailbox/mailbox_journal.h"
+#include "libcommon/store/undo/mailbox_journal.h"
 
 /* PUT: to be put back. FLAGS: it is there, and its flags are to be set. */
 enum item_what { ITEM_PUT, ITEM_FLAGS, ITEM_DONE };

@@ -13,6 +13,7 @@ enum status_item {
     STATUS_HIGHESTMODSEQ = 32,
     STATUS_SIZE = 64,
     STATUS_DELETED = 128,
+    STATUS_MAILBOXID = 256, /* RFC 8474 §4.3 */
 };
 /* "(MESSAGES UNSEEN …)": the bits of the items, or 0 on a syntax error. */
 unsigned parse_status_items(struct parser *p);

@@ -41,6 +41,8 @@ const char *sort_parse_program(struct parser *p, struct sort_program *program);
 /* header: the fields of the message that the store keeps, or all. The values are in arena. */
 void sort_make_entry(struct arena *arena, const struct sort_program *program, const struct mailbox_record *r,
                      struct slice header, struct sort_entry *out);
+/* The order of two entries: below 0 if a is before b. */
+int sort_compare(const struct sort_program *program, const struct sort_entry *a, const struct sort_entry *b);
 /* Sorts entries that are in mailbox order; equal ones stay in it. */
 void sort_entries(const struct sort_program *program, size_t count, struct sort_entry entries[]);
 

@@ -1,4 +1,4 @@
-#include "services/imapd/sort/casemap.h"
+#include "services/imapd/order/casemap.h"
 
 #include <utf8proc.h>
 

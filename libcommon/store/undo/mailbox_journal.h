@@ -1,10 +1,10 @@
 /* An account's journal as mailbox.lua writes it, read as a whole, and what messages were at a moment
- * by it. Private to libcommon/store/mailbox. */
+ * by it. Private to libcommon/store/undo. */
 #ifndef POSTBUS_STORE_MAILBOX_JOURNAL_H
 #define POSTBUS_STORE_MAILBOX_JOURNAL_H
 
 #include "libcommon/store/mailbox/mailbox_private.h"
-#include "libcommon/store/mailbox_undo.h"
+#include "libcommon/store/undo/mailbox_undo.h"
 
 struct journal_entry {
     struct slice id; /* of the stream */

@@ -1,4 +1,4 @@
-#include "services/imapd/sort/sort_key.h"
+#include "services/imapd/order/sort_key.h"
 
 #include <stdlib.h>
 
@@ -6,8 +6,8 @@
 #include "libcommon/mail/date.h"
 #include "libcommon/mail/encoded_word.h"
 #include "libcommon/mail/header.h"
-#include "services/imapd/sort/base_subject.h"
-#include "services/imapd/sort/casemap.h"
+#include "services/imapd/order/base_subject.h"
+#include "services/imapd/order/casemap.h"
 
 static const struct {
     const char *name;
@@ -112,9 +112,7 @@ static int compare_bytes(struct slice a, struct slice b) {
     return order ? order : (a.n > b.n) - (a.n < b.n);
 }
 
-static int compare(const void *left, const void *right, void *ctx) {
-    const struct sort_program *program = ctx;
-    const struct sort_entry *a = left, *b = right;
+int sort_compare(const struct sort_program *program, const struct sort_entry *a, const struct sort_entry *b) {
     for (size_t i = 0; i < program->count; i++) {
         const struct sort_value *x = &a->values[i], *y = &b->values[i];
         int order = (x->number > y->number) - (x->number < y->number);
@@ -123,6 +121,8 @@ static int compare(const void *left, const void *right, void *ctx) {
     }
     return (a->uid > b->uid) - (a->uid < b->uid);
 }
+
+static int compare(const void *left, const void *right, void *ctx) { return sort_compare(ctx, left, right); }
 
 void sort_entries(const struct sort_program *program, size_t count, struct sort_entry entries[]) {
     if (count > 1) qsort_r(entries, count, sizeof *entries, compare, (void *)program);

@@ -1,5 +1,5 @@
 /* The journal's list, an account's setting, and what is too old. */
-#include "libcommon/store/mailbox/mailbox_journal.h"
+#include "libcommon/store/undo/mailbox_journal.h"
 
 enum { TRIM_AT_ONCE = 20 };
 

@@ -1,7 +1,7 @@
 /* Messages put back. The journal is read, then each folder after the other: what it had at the
  * moment is found (the plan), the target is found or made, what the target has already is left out,
  * and the rest is put back in steps of CHUNK messages, each one Function. */
-#include "libcommon/store/mailbox/mailbox_restore.h"
+#include "libcommon/store/undo/mailbox_restore.h"
 
 enum { CHUNK = 50, PAGE = 500, PUT_FIRST = 2, PUT_EACH = 5, BUFFERS = 4 };
 
@@ -72,7 +72,7 @@ static void flags_next(struct restoring *o) {
         all[known] = word;
     }
     for (size_t i = 0; i < known; i++)
-        if (flags >> (MAILBOX_KEYWORD_SHIFT + i) & 1) words[count++] = all[i];
+        if (flags >> (MAILBOX_KEYWORD_SHIFT + i) & 1 && !slice_is(all[i], "(")) words[count++] = all[i];
     mailbox_store(o->r, mailbox_user_of(o->key), o->target, n, uids, MAILBOX_REPLACE, flags & 0xff, count, words, 0,
                   on_flags, o);
     free(uids);

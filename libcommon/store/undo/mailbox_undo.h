@@ -4,8 +4,9 @@
  *
  * POSTBUS_UNDO says for how long, 0: not at all; an account may have a time of its own. The journal
  * is bounded: past 32 MB of changes, or 1 GB of removed mail, the oldest are given up first. When
- * Redis is at its maxmemory, mail is removed without a journal. mailbox_undo_stat.from tells since
- * when the journal is complete. */
+ * Redis is at its maxmemory, mail is removed without a journal. The journal is not complete before
+ * that, nor before a folder's unused keywords made room for others: single messages that were
+ * removed before come back without their keywords. mailbox_undo_stat.from tells since when it is. */
 #ifndef POSTBUS_STORE_MAILBOX_UNDO_H
 #define POSTBUS_STORE_MAILBOX_UNDO_H
 

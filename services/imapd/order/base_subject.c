@@ -1,4 +1,4 @@
-#include "services/imapd/sort/base_subject.h"
+#include "services/imapd/order/base_subject.h"
 
 #include "libcommon/mail/encoded_word.h"
 #include "libcommon/mail/header.h"

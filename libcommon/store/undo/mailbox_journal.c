@@ -1,4 +1,4 @@
-#include "libcommon/store/mailbox/mailbox_journal.h"
+#include "libcommon/store/undo/mailbox_journal.h"
 
 enum { PAGE = 200, FLAGS_BYTES = 12, HEAD_BYTES = 6, FOLDER_TEXTS = 8 };
 

@@ -1,5 +1,5 @@
 /* What folders and messages were at the moment of a restore. */
-#include "libcommon/store/mailbox/mailbox_restore.h"
+#include "libcommon/store/undo/mailbox_restore.h"
 
 /* Whether a folder of this name is asked for: itself, or one above it. */
 static bool is_wanted(const struct restoring *o, struct slice name) {
@@ -88,6 +88,8 @@ void plan_removed(struct restoring *o, struct plan_folder *f) {
         if (!s->entry || !journal_take_removed(&rest, &record)) continue;
         if (!o->what.at && s->entry->kind == 'm') continue;  /* it is where it was moved to */
         if (!o->what.at && !o->what.message_count) continue; /* the folder as it was deleted */
+        /* whose keywords may have had other meanings then */
+        if (s->entry->at <= o->journal->stat.from) record.flags &= 0xff;
         plan_add(o, f, &record, s->entry->id);
     }
 }
