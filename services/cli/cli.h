@@ -26,12 +26,12 @@ struct cli {
     const char *domain;                           /* of queue: only mail to this domain */
     bool held, dead;                              /* of queue list */
     const char *folder;                           /* of mailbox: only this folder */
-    const char *keep, *at;                        /* of backup: states to keep; of restore and mailbox restore: a time */
-    const char *ca, *rate;                        /* of mailbox import from IMAP; NULL: not given */
-    const char *messages[64];                     /* of mailbox restore: ids */
+    const char *keep, *at;    /* of backup: states to keep; of restore and mailbox restore: a time */
+    const char *ca, *rate;    /* of mailbox import from IMAP; NULL: not given */
+    const char *messages[64]; /* of mailbox restore: ids */
     int message_count;
     bool beside, in_place; /* of mailbox restore */
-    const char *maps[64];                         /* of mailbox import: FROM=TO */
+    const char *maps[64];  /* of mailbox import: FROM=TO */
     int map_count;
     void *curl;   /* the connection to the API, which all calls use; NULL before the first */
     char **words; /* after the family and the command */

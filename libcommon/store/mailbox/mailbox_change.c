@@ -201,7 +201,8 @@ static void ask_chunk(struct change *c) {
         mailbox_fcall(c->r, on_step, c, "mailbox_store", c->key, 7, args);
     } else if (c->kind == CHANGE_COPY) {
         struct slice last = c->at == c->count ? SLICE("1") : SLICE("0");
-        struct slice args[] = {id, buf_slice(&packed), buf_slice(&c->text), flag, slice_of(c->op), last, mailbox_undo_text(undo)};
+        struct slice args[] = {id,   buf_slice(&packed),     buf_slice(&c->text), flag, slice_of(c->op),
+                               last, mailbox_undo_text(undo)};
         mailbox_fcall(c->r, on_step, c, "mailbox_copy", c->key, 7, args);
     } else {
         struct slice args[] = {id, buf_slice(&packed), flag, mailbox_number(max, MAILBOX_CHUNK),

@@ -34,10 +34,10 @@ static void touch(struct restoring *o) {
 
 static void flags_next(struct restoring *o);
 
-static void on_flags(void *ctx, int error, size_t changed_count, const struct mailbox_record changed[],
-                     size_t refused_count, const uint32_t refused[]) {
+static void on_flags(void *ctx, int error, uint32_t keyword_generation, size_t changed_count,
+                     const struct mailbox_record changed[], size_t refused_count, const uint32_t refused[]) {
     struct restoring *o = ctx;
-    (void)changed, (void)refused_count, (void)refused;
+    (void)keyword_generation, (void)changed, (void)refused_count, (void)refused;
     if (error) {
         restoring_end(o, error);
         return;
