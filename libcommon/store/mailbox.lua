@@ -22,6 +22,7 @@ local WITHOUT_REST = '\2\16\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0' -- VERSION, REST_BY
 local COLUMNS = { 'p', 'e', 's', 'h', 'k', 'w' } -- prefix; of the listing: envelope, structure, header fields, keys, preview
 local THREADS_MAX = 50000 -- message ids of each of the two generations that are remembered
 local VANISHED_MAX = 20000
+local ANNOTATIONS_MAX, ANNOTATION_BYTES_MAX = 1000, 1048576 -- of a user, as in mailbox_metadata.lua
 local FREE = '(' -- a keyword's place that can be used again; no flag has such a name
 local COPY_SECONDS, COPIES_MAX = 10, 64 -- after which a copy without a further step was given up; copies of one user at the same time
 local MANY = 1000 -- arguments of one command
@@ -206,6 +207,19 @@ local function has_children(u, name)
   return false
 end
 
+-- The annotations of the INBOX stay with it when its messages go to another folder (RFC 5464 §4.1), as far as there is room (mailbox_metadata.lua).
+local function annotations_copy(u, from, to)
+  local a, prefix = u .. ':a', from .. '/'
+  for _, field in ipairs(redis.call('HKEYS', a)) do
+    if string.sub(field, 1, #prefix) == prefix then
+      local copy, value = to .. string.sub(field, #prefix), redis.call('HGET', a, field)
+      local bytes = redis.call('HGET', a, 'b') + #copy + #value
+      if redis.call('HLEN', a) >= ANNOTATIONS_MAX or bytes > ANNOTATION_BYTES_MAX then return end
+      redis.call('HSET', a, copy, value, 'b', string.format('%.0f', bytes))
+    end
+  end
+end
+
 -- A subscription that was asked for (2) outlives its folder, one that came with the folder (1) does not.
 local function folder_subscribe(keys, args) -- name, 1 or 0
   local u = keys[1]
@@ -382,7 +396,7 @@ local function folder_rename(keys, args) -- from, to, undo
     redis.call('HSET', f .. ':' .. one[3], 'name', one[2])
     if redis.call('SREM', u .. ':s', one[2]) == 1 then redis.call('HSET', f .. ':' .. one[3], 'subscribed', 2) end
   end
-  if from == 'INBOX' then folder_make(u, 'INBOX', '') end -- its messages went along; a new, empty one takes its place
+  if from == 'INBOX' then annotations_copy(u, fid, folder_make(u, 'INBOX', '')) end -- its messages went along; a new, empty one takes its place
   return 1
 end
 

@@ -57,6 +57,13 @@ def test_annotations_follow_their_folder(client):  # RFC 5464 §4.1
     assert b"stays" not in client.untagged("GETMETADATA After /shared/comment") + client.untagged("GETMETADATA Before /shared/comment")
 
 
+def test_the_inbox_keeps_its_annotations_when_it_is_renamed(client):  # RFC 5464 §4.1
+    client.tagged('SETMETADATA INBOX (/private/vendor/x/kept "both")')
+    assert client.tagged("RENAME INBOX Former").startswith(b"OK")
+    for name in ("INBOX", "Former"):
+        assert client.untagged(f"GETMETADATA {name} /private/vendor/x/kept").endswith(b'(/private/vendor/x/kept "both")\r\n')
+
+
 @pytest.mark.parametrize("name", ["/other/comment", "/private", "/private//a", "/private/a/", '"/private/a*"', '"/private/a%"', "comment", "/private/vendor/token", '"/private/\x01"', "/private/" + "a" * 260], ids=range(10))
 def test_names_that_are_not_valid(client, name):  # RFC 5464 §3.2
     assert client.tagged(f'SETMETADATA INBOX ({name} "x")').startswith(b"BAD")

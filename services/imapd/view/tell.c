@@ -61,6 +61,8 @@ struct telling {
     struct version *from, *to; /* NULL: not begun */
     struct difference difference;
     size_t announced;
+    uint32_t last_uid; /* that the client knew before */
+    bool recent_later; /* \Recent is taken after EXISTS was told */
 };
 
 static void telling_free(struct session *s) {
@@ -195,12 +197,20 @@ static void tell_end(struct session *s) {
     struct telling *t = s->telling;
     bool keep_gone = !t->expunges && t->difference.gone;
     size_t before = s->view.count - (t->expunges ? t->difference.gone : 0);
+    t->last_uid = view_last_uid(&s->view);
     view_tell(&s->view, version_merge(t->from, t->to, keep_gone));
     bool more = s->view.count > before;
     /* Some clients expect new mail to be told only in IDLE: what came with the response to another
      * command is told again there. */
-    if (more || (s->idling && view_last_uid(&s->view) > s->exists_heard_uid)) tell_exists(s);
+    bool again = s->idling && view_last_uid(&s->view) > s->exists_heard_uid;
     if (s->idling) s->exists_heard_uid = view_last_uid(&s->view);
+    if (more && t->recent_later) {
+        write_exists(s);
+        session_flush(s);
+        session_take_recent(s, t->to, t->last_uid, on_recent_taken);
+        return;
+    }
+    if (more || again) tell_exists(s);
     follow(s);
 }
 
