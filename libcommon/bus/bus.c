@@ -173,6 +173,8 @@ static void on_wake(evutil_socket_t fd, short what, void *ctx) {
     eventfd_t count;
     (void)what;
     eventfd_read(fd, &count);
+    if (atomic_exchange(&b->missed, false))
+        for (const struct follower *f = b->followers; f; f = f->next) f->missed(f->ctx);
     pthread_mutex_lock(&b->lock);
     struct handover *item = b->first;
     b->first = b->last = NULL;
@@ -241,16 +243,24 @@ void handler_cancel(struct handler *h) {
     natsSubscription_Unsubscribe(h->subscription); /* on_complete follows and frees it */
 }
 
+/* On any thread. */
+static void say_missed(struct bus *b) {
+    atomic_store(&b->missed, true);
+    eventfd_write(b->wake_fd, 1);
+}
+
 static void on_connected(natsConnection *nc, void *closure) {
     struct bus *b = closure;
     (void)nc;
     if (!atomic_exchange(&b->ready, true)) log_info("connected to the bus", NULL);
+    if (atomic_exchange(&b->lost, false)) say_missed(b);
 }
 
 static void on_disconnected(natsConnection *nc, void *closure) {
     struct bus *b = closure;
     const char *why = NULL;
     natsConnection_GetLastError(nc, &why);
+    atomic_store(&b->lost, true);
     if (atomic_exchange(&b->ready, false))
         log_warn("lost the bus; trying again", "reason", why && *why ? why : "closed", NULL);
 }
@@ -263,7 +273,8 @@ static void on_closed(natsConnection *nc, void *closure) {
 
 static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus err, void *closure) {
     const char *why = NULL;
-    (void)sub, (void)closure;
+    (void)sub;
+    if (err == NATS_SLOW_CONSUMER) say_missed(closure); /* the library has dropped a message */
     natsConnection_GetLastError(nc, &why);
     log_warn("the bus reports an error", "reason", natsStatus_GetText(err), "detail", why, NULL);
 }
@@ -330,6 +341,11 @@ void bus_close(struct bus *b) {
     rpc_stop(b);
     wakes_destroy(b->wakes);
     b->wakes = NULL;
+    while (b->followers) {
+        struct follower *f = b->followers;
+        b->followers = f->next;
+        free(f);
+    }
     if (was_ready) {
         /* the loop still runs during this flush: the last answers and events are sent */
         for (int i = 0; i < LAST_WRITES && natsConnection_Buffered(b->connection) > 0; i++) {

@@ -56,6 +56,15 @@ typedef void bus_raw_fn(void *ctx, struct slice about, struct slice bytes);
 /* As bus_hear, without decoding. */
 void bus_hear_raw(struct bus *b, const char *event, bool group, bus_raw_fn *heard, void *ctx);
 
+/* As bus_hear without group, for knowledge that the events keep up to date. missed(ctx) is called
+ * on the loop when events may have been lost: after the connection was lost and is there again, or
+ * after messages were dropped. The knowledge must then be treated as unknown, and be asked for again
+ * (requests that are sent from missed() on are answered after the subscription is in force again).
+ * An event that its publisher could not send is not noticed here, so that the knowledge must also
+ * have a time after which it is asked for again. */
+typedef void bus_missed_fn(void *ctx);
+void bus_follow(struct bus *b, const char *event, bus_event_fn *heard, bus_missed_fn *missed, void *ctx);
+
 /* Subscribes to one subject or pattern, with a handle to end the subscription: for sessions (a
  * user's mailbox.changed). */
 struct bus_subscription;

@@ -37,6 +37,13 @@ struct handler {
     struct handler *next, *previous;
 };
 
+/* A callback of bus_follow. */
+struct follower {
+    struct follower *next;
+    bus_missed_fn *missed;
+    void *ctx;
+};
+
 /* A message (or, with msg NULL, the end of a handler) that is passed from the library's thread to
  * the loop. */
 struct handover {
@@ -63,6 +70,9 @@ struct bus {
     _Atomic bool ready, closed; /* closed: the library makes no more callbacks */
     _Atomic bool writing;       /* the library has bytes for the socket */
     _Atomic bool flush_late;    /* the flush has been queued after the other callbacks */
+    _Atomic bool lost;          /* the connection was lost since it was last reported as ready */
+    _Atomic bool missed;        /* events may have been lost; the followers are to be told */
+    struct follower *followers;
     struct handler *handlers, *direct;
     natsMsg *spent[SPENT_MAX];
     size_t spent_count, spent_bytes;

@@ -80,6 +80,13 @@ void bus_hear_raw(struct bus *b, const char *event, bool group, bus_raw_fn *hear
     hear(b, event, group, (struct listener){.raw = heard, .ctx = ctx});
 }
 
+void bus_follow(struct bus *b, const char *event, bus_event_fn *heard, bus_missed_fn *missed, void *ctx) {
+    struct follower *f = memory_alloc(sizeof *f);
+    *f = (struct follower){.next = b->followers, .missed = missed, .ctx = ctx};
+    b->followers = f;
+    bus_hear(b, event, false, heard, ctx);
+}
+
 static struct bus_subscription *subscribe(struct bus *b, const char *event, struct listener one) {
     char subject[SUBJECT_MAX];
     struct bus_subscription *s = memory_alloc(sizeof *s);

@@ -54,6 +54,7 @@ void envelope_encode(const struct envelope *e, struct buf *out) {
     add_text(doc, root, "ret", e->ret);
     add_text(doc, root, "envid", e->envid);
     add_text(doc, root, "folder", e->folder);
+    add_text(doc, root, "hold", e->hold);
     add_text(doc, root, "prefix", e->prefix);
     if (e->priority) yyjson_mut_obj_add_int(doc, root, "priority", e->priority);
     add_true(doc, root, "text_in_queue", e->text_in_queue);
@@ -156,6 +157,7 @@ static void read_envelope(struct reading *g, struct envelope *e) {
     e->ret = read_text(g, "ret", none);
     e->envid = read_text(g, "envid", none);
     e->folder = read_text(g, "folder", none);
+    e->hold = read_text(g, "hold", none);
     e->prefix = read_text(g, "prefix", none);
     e->priority = (int)read_number(g, "priority", -9, 9);
     e->text_in_queue = read_bool(g, "text_in_queue");

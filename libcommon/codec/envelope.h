@@ -7,7 +7,7 @@
 #include "libcommon/base/buf.h"
 #include "libcommon/base/ulid.h"
 
-enum { ENVELOPE_RCPTS_MAX = 1000, ENVELOPE_PREFIX_MAX = 16 * 1024 };
+enum { ENVELOPE_RCPTS_MAX = 1000, ENVELOPE_PREFIX_MAX = 16 * 1024, ENVELOPE_HOLD_MAX = 500 };
 
 enum envelope_origin { ORIGIN_SUBMISSION, ORIGIN_MX, ORIGIN_BOUNCE, ORIGIN_REPORT };
 enum envelope_body { BODY_7BIT, BODY_8BITMIME, BODY_BINARYMIME };
@@ -47,6 +47,8 @@ struct envelope {
     struct slice ret, envid; /* RET ("full", "hdrs") and ENVID (RFC 3461); empty: none */
     struct slice folder;     /* for local recipients: "Junk" for the verdict quarantine; empty:
                                 INBOX */
+    struct slice hold;       /* in words, why the message begins held in the queue (queue_hold); empty:
+                                it does not. At most ENVELOPE_HOLD_MAX bytes */
     struct slice prefix;     /* header fields, each with CRLF, that are before the stored body; only
                                 where all recipients have a mailbox here (services/smtpd/body.c);
                                 empty: none. At most ENVELOPE_PREFIX_MAX bytes */

@@ -68,6 +68,46 @@ const char *verify_ask_read(struct arena *arena, struct slice text, struct verif
     return fault;
 }
 
+/* Prefetch */
+
+bool prefetch_ask_write(const struct prefetch_ask *a, struct buf *out) {
+    struct json_put j = json_put_begin(out);
+    json_put_object(&j, NULL);
+    json_put_text(&j, "client_ip", a->client_ip);
+    json_put_text(&j, "helo", a->helo);
+    json_put_text(&j, "mail_from", a->mail_from);
+    json_put_end(&j, '}');
+    return !j.failed;
+}
+
+const char *prefetch_ask_read(struct arena *arena, struct slice text, struct prefetch_ask *out) {
+    yyjson_val *o;
+    yyjson_doc *doc = json_take(text, &o);
+    if (!doc) return no_object;
+    out->client_ip = json_take_copy(arena, o, "client_ip");
+    out->helo = json_take_copy(arena, o, "helo");
+    out->mail_from = json_take_copy(arena, o, "mail_from");
+    yyjson_doc_free(doc);
+    return NULL;
+}
+
+bool prefetch_reply_write(struct slice at, struct buf *out) {
+    struct json_put j = json_put_begin(out);
+    json_put_object(&j, NULL);
+    json_put_text(&j, "at", at);
+    json_put_end(&j, '}');
+    return !j.failed;
+}
+
+const char *prefetch_reply_read(struct arena *arena, struct slice text, struct slice *at) {
+    yyjson_val *o;
+    yyjson_doc *doc = json_take(text, &o);
+    if (!doc) return no_object;
+    *at = json_take_copy(arena, o, "at");
+    yyjson_doc_free(doc);
+    return at->n ? NULL : "the answer names no worker";
+}
+
 /* The answer */
 
 static void read_drops(struct arena *arena, yyjson_val *list, struct verify_reply *out) {

@@ -1,4 +1,4 @@
-/* verifier.verify and verifier.sign in their JSON form (proto-schemas/rpc). Pure.
+/* verifier.verify, verifier.prefetch and verifier.sign in their JSON form (proto-schemas/rpc). Pure.
  *
  * Writers add to out and return false when a text is not UTF-8. Readers return NULL, or the fault
  * of the text; their results are in the arena. */
@@ -26,6 +26,17 @@ struct verify_ask {
 
 bool verify_ask_write(const struct verify_ask *a, struct buf *out);
 const char *verify_ask_read(struct arena *arena, struct slice text, struct verify_ask *out);
+
+/* verifier.prefetch: the sender of a message that is about to arrive. */
+struct prefetch_ask {
+    struct slice client_ip, helo, mail_from;
+};
+
+bool prefetch_ask_write(const struct prefetch_ask *a, struct buf *out);
+const char *prefetch_ask_read(struct arena *arena, struct slice text, struct prefetch_ask *out);
+/* at: names the worker that has prefetched; its verb for the message is verifier.at.<at>.verify. */
+bool prefetch_reply_write(struct slice at, struct buf *out);
+const char *prefetch_reply_read(struct arena *arena, struct slice text, struct slice *at);
 
 /* A range of header bytes that is removed. */
 struct verify_drop {

@@ -1,6 +1,7 @@
 #include "libcommon/net/compression.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <zlib.h>
 
 #include "libcommon/base/arena.h"
@@ -11,6 +12,8 @@ enum {
     MEMORY = 7, /* the compressor has 192 KB while it is awake */
     PIECE = 16 * 1024,
     WINDOW_BYTES = 32 * 1024,
+    MAPPED = 16 * 1024, /* larger pieces of zlib's state are given back to the kernel when they are freed */
+    PIECE_HEADER = 64,
     AT_BLOCK = 128, /* z_stream.data_type: before a block, and no bit of it was taken */
 };
 
@@ -22,6 +25,26 @@ struct compression {
     char *window;          /* of the texts read, while `reading` is false */
     uInt window_bytes;
 };
+
+/* The heap would keep what many sessions free between their commands. */
+static voidpf take_piece(voidpf ctx, uInt items, uInt size) {
+    size_t n = (size_t)items * size + PIECE_HEADER;
+    (void)ctx;
+    char *p = n < MAPPED ? memory_alloc(n) : mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) memory_exhausted();
+    *(size_t *)(void *)p = n;
+    return p + PIECE_HEADER;
+}
+
+static void give_piece(voidpf ctx, voidpf address) {
+    char *p = (char *)address - PIECE_HEADER;
+    size_t n = *(size_t *)(void *)p;
+    (void)ctx;
+    if (n < MAPPED)
+        free(p);
+    else
+        munmap(p, n);
+}
 
 struct compression *compression_create(void) { return memory_alloc(sizeof(struct compression)); }
 
@@ -46,7 +69,7 @@ static void commit(struct evbuffer *buffer, struct evbuffer_iovec *room, uInt le
 
 void compression_write(struct compression *c, struct slice bytes, bool last, struct evbuffer *out) {
     if (!c->writing) {
-        c->out = (z_stream){0};
+        c->out = (z_stream){.zalloc = take_piece, .zfree = give_piece};
         if (deflateInit2(&c->out, LEVEL, Z_DEFLATED, RAW_WINDOW, MEMORY, Z_DEFAULT_STRATEGY) != Z_OK)
             memory_exhausted();
         c->writing = true;
@@ -67,7 +90,7 @@ void compression_write(struct compression *c, struct slice bytes, bool last, str
 }
 
 static void begin_reading(struct compression *c) {
-    c->in = (z_stream){0};
+    c->in = (z_stream){.zalloc = take_piece, .zfree = give_piece};
     if (inflateInit2(&c->in, RAW_WINDOW) != Z_OK) memory_exhausted();
     if (c->window_bytes) inflateSetDictionary(&c->in, (const Bytef *)c->window, c->window_bytes);
     free(c->window);

@@ -101,7 +101,7 @@ static void on_body(void *ctx, int error) {
 
 /* Mail of other sites that is forwarded has a body, because verifier.explain reads it. */
 static bool is_from_here_to_other_sites(const struct envelope *e) {
-    if (e->origin == ORIGIN_MX) return false;
+    if (e->origin == ORIGIN_MX || e->hold.n) return false;
     for (size_t i = 0; i < e->rcpt_count; i++)
         if (e->rcpts[i].user.n) return false;
     return true;

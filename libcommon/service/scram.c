@@ -2,6 +2,7 @@
 #include "libcommon/service/scram.h"
 
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "libcommon/base/base64.h"
@@ -163,6 +164,8 @@ int scram_end(struct scram *x, struct slice reply, struct buf *out) {
         buf_free(&text);
         memcpy(x->user, user.p, ULID_LENGTH);
         x->user[ULID_LENGTH] = '\0';
+        struct slice generation = json_take_text(o, "generation");
+        snprintf(x->generation, sizeof x->generation, "%.*s", SLICE_FMT(generation));
         free(x->address);
         x->address = memory_copy(address);
     }

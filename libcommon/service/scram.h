@@ -53,7 +53,7 @@ struct scram {
     struct buf nonce; /* of both */
     struct buf challenge;
     struct buf auth_message, proof;
-    char user[ULID_BYTES], *address; /* after scram_end */
+    char user[ULID_BYTES], generation[ULID_BYTES], *address; /* after scram_end */
 };
 void scram_free(struct scram *x);
 
@@ -75,7 +75,7 @@ void scram_put_proof(const struct scram *x, struct json_put *j, const char *clie
 int scram_challenge(struct scram *x, struct slice reply, struct buf *out);
 /* client-final. */
 int scram_final(struct scram *x, struct slice message);
-/* server-final, added to out in base 64; x->user and x->address. */
+/* server-final, added to out in base 64; x->user, x->generation and x->address. */
 int scram_end(struct scram *x, struct slice reply, struct buf *out);
 
 /* The channel binding data of a connection (RFC 9266 tls-exporter, RFC 5929 tls-server-end-point),

@@ -29,7 +29,8 @@ void queue_id_create(struct queue_ids *ids, char out[ULID_BYTES]);
 
 typedef void queue_done_fn(void *ctx, int error);
 
-/* Puts an entry into the queue, due now. The body must have been stored with the reference
+/* Puts an entry into the queue, due now or, with a reason in e->hold, held until queue_hold
+ * releases it. The body must have been stored with the reference
  * BLOB_REF_QUEUE, and that write must have been answered: use outbox_commit(). The second commit of
  * one id changes nothing, also when the first one's entry was completed or deleted within the last
  * day: then done gets QUEUE_GONE (below), and the caller releases the reference that it added to
@@ -37,8 +38,8 @@ typedef void queue_done_fn(void *ctx, int error);
 void queue_commit(struct redis *r, const struct envelope *e, queue_done_fn *done, void *ctx);
 /* Puts an entry and the message's text, up to QUEUE_TEXT_MAX bytes, into the queue in one step: one
  * wait for the disk instead of two, and nothing to release afterwards, because the text is removed
- * with the entry. For messages all of whose recipients are at other sites: a mailbox needs a body
- * (blob.h). The entry's envelope has text_in_queue. Otherwise as queue_commit. */
+ * with the entry. For messages all of whose recipients are at other sites, and that are not held: a mailbox needs
+ * a body (blob.h). The entry's envelope has text_in_queue. Otherwise as queue_commit. */
 void queue_commit_text(struct redis *r, const struct envelope *e, struct slice text, queue_done_fn *done, void *ctx);
 /* Reads a message's text, from the entry (in_queue: the envelope's text_in_queue) or from its body.
  * error: 0 or enum store_error; STORE_NOT_FOUND when it no longer exists. text: valid during the
@@ -57,8 +58,8 @@ int queue_unpack_text(struct slice packed, size_t size, struct buf *out);
 struct queue_parcel;
 struct queue_parcel *queue_parcel_create(const struct envelope *e);
 void queue_parcel_commit(struct redis *r, const struct queue_parcel *p, queue_done_fn *done, void *ctx);
-/* For a message whose body was stored before, and which some mailboxes may have: works also when
- * Redis is at its maxmemory. */
+/* For a message whose body was stored before, which some mailboxes may have, and which is not held:
+ * works also when Redis is at its maxmemory. */
 void queue_parcel_commit_stored(struct redis *r, const struct queue_parcel *p, queue_done_fn *done, void *ctx);
 void queue_parcel_destroy(struct queue_parcel *p); /* NULL is allowed */
 

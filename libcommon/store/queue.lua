@@ -84,7 +84,7 @@ local function is_leased(key, entry, id)
 end
 
 -- args: id, envelope, open recipients, priority, then per domain: domain, open recipients there. text: {z, n}, or nil.
--- Returns GONE for an id whose entry was completed or deleted within a day.
+-- Returns GONE for an id whose entry was completed or deleted within a day; 0, true for a new entry.
 local function commit_with(keys, args, text)
   local key, id = keys[1], args[1]
   local entry = key .. ':e:' .. id
@@ -105,14 +105,24 @@ local function commit_with(keys, args, text)
   add_domains(key, members)
   if text then redis.call('HSET', key .. ':b:' .. id, 'z', text[1], 'n', text[2]) end
   redis.call('ZADD', key .. ':due', now_ms(), id)
-  return 0
+  return 0, true
 end
 
-local function commit(keys, args) return commit_with(keys, args) end
+local function commit(keys, args) return (commit_with(keys, args)) end
+
+local function commit_held(keys, args) -- as for commit: the entry is held from the beginning
+  local key, id = keys[1], args[1]
+  local result, fresh = commit_with(keys, args)
+  if fresh then
+    redis.call('ZADD', key .. ':held', now_ms(), id)
+    redis.call('ZADD', key .. ':due', '+inf', id)
+  end
+  return result
+end
 
 local function commit_text(keys, args) -- z, n, then as for commit
   local text = { table.remove(args, 1), table.remove(args, 1) }
-  return commit_with(keys, args, text)
+  return (commit_with(keys, args, text))
 end
 
 -- An entry as {id, env, priority, {index, state, …}, {"<domain> <index>", next ms, …}}, and what it counts towards FIELDS_MAX.
@@ -449,6 +459,7 @@ local function has(keys, args) -- ids
 end
 
 redis.register_function('queue_commit', commit)
+redis.register_function('queue_commit_held', commit_held)
 redis.register_function('queue_commit_text', commit_text)
 -- The same for a message whose body is stored already: it may be in some mailboxes, so the rest of it must be accepted.
 -- What this adds at the memory limit is bounded by the bodies that were accepted before.

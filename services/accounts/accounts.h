@@ -27,6 +27,7 @@ enum {
     HASH_QUEUE_MAX = 500,     /* logins of the process that wait for a core [busy] */
     LOGIN_CACHE_SECONDS = 60,
     LOGIN_CACHE_MAX = 10000,
+    LOGINS_MAX = 200,            /* logins of accounts.logins [invalid] */
     LIST_MAX = 1000,             /* items of a listing */
     LIST_BYTES_MAX = 600 * 1024, /* approximate size limit of a page of a listing */
     KEYS_TTL_MAX = 86400,        /* seconds between a key seen in DNS and its first signature [a
@@ -64,15 +65,18 @@ struct ask {
     void *more;                  /* data of the verb; freed with free() */
 };
 
+/* body: copied; NULL for a request that was read as text. */
 struct ask *ask_create(void *ctx, struct bus_call *call, const json_t *body);
-/* Both end the ask. */
+/* Each of these ends the ask. */
 void ask_answer(struct ask *a, json_t *reply);
+void ask_answer_text(struct ask *a, struct slice reply);
 void ask_refuse(struct ask *a, const char *code, const char *message);
 /* Refuses with the error code for a store error; what: "account", "domain", … */
 void ask_refuse_store(struct ask *a, int error, const char *what);
 const char *ask_text(const struct ask *a, const char *field); /* "" when it is missing or no
                                                                  string */
-/* Reads the field into a->address (or only its domain): false after refusing. */
+/* Reads the text or the field into a->address (or only its domain): false after refusing. */
+bool ask_set_address(struct ask *a, struct slice address);
 bool ask_take_address(struct ask *a, const char *field);
 bool ask_take_domain(struct ask *a, const char *field);
 /* A page of items (sorted here by the string field `by`) as {"<field>":[…],"next":…}, according to
@@ -96,6 +100,7 @@ void owed_stop(struct accounts *s);
 void login_configure(void);
 void login_cleanup(void);
 void login_start(struct accounts *s);
+void logins_start(struct accounts *s);
 void resolve_start(struct accounts *s);
 void keys_start(struct accounts *s);
 void domains_start(struct accounts *s);

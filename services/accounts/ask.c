@@ -24,6 +24,11 @@ void ask_answer(struct ask *a, json_t *reply) {
     ask_free(a);
 }
 
+void ask_answer_text(struct ask *a, struct slice reply) {
+    bus_answer_text(a->call, reply);
+    ask_free(a);
+}
+
 void ask_refuse(struct ask *a, const char *code, const char *message) {
     bus_refuse(a->call, code, message);
     ask_free(a);
@@ -62,11 +67,13 @@ const char *ask_text(const struct ask *a, const char *field) {
     return text ? text : "";
 }
 
-bool ask_take_address(struct ask *a, const char *field) {
-    if (address_normalise(slice_of(ask_text(a, field)), &a->address) == 0) return true;
+bool ask_set_address(struct ask *a, struct slice address) {
+    if (address_normalise(address, &a->address) == 0) return true;
     ask_refuse(a, "invalid", "the address is not of the form local@domain");
     return false;
 }
+
+bool ask_take_address(struct ask *a, const char *field) { return ask_set_address(a, slice_of(ask_text(a, field))); }
 
 bool ask_take_domain(struct ask *a, const char *field) {
     if (domain_normalise(slice_of(ask_text(a, field)), a->address.domain) == 0) return true;

@@ -46,8 +46,8 @@ struct login {
     struct login_network network;
     char try[ULID_BYTES];
     char name[LOCAL_BYTES]; /* the local part that the counters go by: the account's own */
-    char stored[128], user[64], address[ADDRESS_BYTES_MAX];
-    char *text; /* the account as it is stored */
+    char stored[128], user[64], address[ADDRESS_BYTES_MAX], generation[ULID_BYTES]; /* generation: logins.c */
+    char *text;                                                                     /* the account as it is stored */
     bool known, right, network_is_known, network_counted, waiting;
     struct event *again; /* when there is room, perhaps */
     int again_ms;
@@ -165,7 +165,7 @@ static void deny(struct login *l) {
 static void answer_right(struct login *l) {
     struct ask *a = l->ask;
     metric_add(&logins_right, 1);
-    json_t *reply = json_pack("{s:s,s:s}", "user", l->user, "address", l->address);
+    json_t *reply = json_pack("{s:s,s:s,s:s}", "user", l->user, "address", l->address, "generation", l->generation);
     login_free(l);
     ask_answer(a, reply);
 }
@@ -239,8 +239,8 @@ static void check_proof(struct login *l) {
         return;
     }
     metric_add(&logins_right, 1);
-    json_t *reply = json_pack("{s:s,s:s,s:o}", "user", l->user, "address", l->address, "signature",
-                              base64_of(signature, sizeof signature));
+    json_t *reply = json_pack("{s:s,s:s,s:s,s:o}", "user", l->user, "address", l->address, "generation", l->generation,
+                              "signature", base64_of(signature, sizeof signature));
     login_free(l);
     ask_answer(a, reply);
 }
@@ -327,13 +327,15 @@ static void take_account(struct login *l, struct slice text) {
     json_t *account = text.n ? json_loadb(text.p, text.n, 0, NULL) : NULL;
     const char *stored = json_string_value(json_object_get(account, "password")),
                *user = json_string_value(json_object_get(account, "user")),
-               *address = json_string_value(json_object_get(account, "address"));
+               *address = json_string_value(json_object_get(account, "address")),
+               *generation = json_string_value(json_object_get(account, "generation"));
     l->known = stored && *stored && user && address;
     l->has_keys = l->known && credentials_scram(account, &l->keys);
     if (l->known) {
         snprintf(l->user, sizeof l->user, "%s", user);
         snprintf(l->address, sizeof l->address, "%s", address);
         snprintf(l->stored, sizeof l->stored, "%s", stored);
+        snprintf(l->generation, sizeof l->generation, "%s", generation ? generation : "");
         free(l->text);
         l->text = memory_copy(text);
     }

@@ -15,6 +15,7 @@ static void accounts_start(struct worker *w) {
     struct accounts *s = memory_alloc(sizeof *s);
     s->worker = w;
     w->state = s;
+    logins_start(s);
     login_start(s);
     resolve_start(s);
     domains_start(s);

@@ -83,7 +83,12 @@ static void write_account(void *ctx, int error) {
         change_refuse_store(c, error);
         return;
     }
-    if (c->credentials.hash[0]) credentials_put(c->account, &c->credentials);
+    if (c->credentials.hash[0]) {
+        char generation[ULID_BYTES];
+        ulid_create(generation);
+        credentials_put(c->account, &c->credentials);
+        json_object_set_new(c->account, "generation", json_string(generation)); /* logins.c */
+    }
     char *text = json_dumps(c->account, JSON_COMPACT);
     const char *user = json_string_value(json_object_get(c->account, "user")),
                *owed = c->owed.n ? buf_str(&c->owed) : NULL;

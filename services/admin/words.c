@@ -73,6 +73,10 @@ void words_of_verdict(json_t *lines, const json_t *verdict) {
     spf(lines, &line, json_object_get(verdict, "spf_helo"));
     dkim(lines, &line, json_object_get(verdict, "dkim"));
     dmarc(lines, &line, json_object_get(verdict, "dmarc"));
+    if (strcmp(member_text(verdict, "disposition"), "hold") == 0) {
+        buf_add_str(&line, "accepted, and held in the queue until a person releases or deletes it");
+        put(lines, &line);
+    }
     if (json_is_object(arc)) {
         buf_printf(&line, "ARC: %s", member_text(arc, "cv"));
         add_field(&line, ": ", arc, "reason", "");

@@ -44,9 +44,11 @@ static void print_entry(const json_t *entry, json_int_t now) {
     json_int_t due = number_of(entry, "due");
     printf("%s\t%lld bytes\t<%s>\tsince %s\t", member_text(entry, "id"), number_of(entry, "size"),
            member_text(entry, "from"), span(now - number_of(entry, "received"), age));
-    if (json_is_true(json_object_get(entry, "held")))
-        fputs("held", stdout);
-    else if (json_is_true(json_object_get(entry, "leased")))
+    const char *because = member_text(entry, "held_because");
+    if (json_is_true(json_object_get(entry, "held"))) {
+        fputs(*because ? "held: " : "held", stdout);
+        print_foreign(because);
+    } else if (json_is_true(json_object_get(entry, "leased")))
         fputs("in work", stdout);
     else if (due)
         printf("next in %s", span(due - now, next));

@@ -52,10 +52,12 @@ static json_t *entry_view(const struct queue_view *v) {
     const struct envelope *e = v->envelope;
     json_t *rcpts = json_array();
     for (size_t i = 0; i < e->rcpt_count; i++) json_array_append_new(rcpts, rcpt_view(&e->rcpts[i]));
-    return json_pack("{s:s,s:o,s:I,s:I,s:s,s:I,s:b,s:b,s:i,s:o}", "id", e->id, "from", text_of(e->from), "received",
-                     (json_int_t)e->received_ms, "size", (json_int_t)e->size, "origin", origins[e->origin], "due",
-                     (json_int_t)v->due_ms, "leased", v->leased, "held", v->held, "priority", e->priority, "rcpts",
-                     rcpts);
+    json_t *entry =
+        json_pack("{s:s,s:o,s:I,s:I,s:s,s:I,s:b,s:b,s:i,s:o}", "id", e->id, "from", text_of(e->from), "received",
+                  (json_int_t)e->received_ms, "size", (json_int_t)e->size, "origin", origins[e->origin], "due",
+                  (json_int_t)v->due_ms, "leased", v->leased, "held", v->held, "priority", e->priority, "rcpts", rcpts);
+    if (v->held) add_text(entry, "held_because", e->hold);
+    return entry;
 }
 
 static void list_next(struct listing *l);

@@ -13,9 +13,8 @@ enum {
     DELIVERY_CLOCK_MS = 1000,                  /* maximum delay of due work without an event */
     DELIVERY_LOCAL_MS = 30000,                 /* mailbox.deliver's answer: tried again soon */
     DELIVERY_LOCAL_REQUESTS = 4,               /* concurrent mailbox.deliver requests */
-    DELIVERY_LOCAL_MESSAGES = 64,              /* messages in one of them */
-    DELIVERY_LOCAL_RCPTS = 1000,               /* recipients in one of them */
-    DELIVERY_LOCAL_BYTES = 500 * 1024,         /* about; NATS takes 1 MB */
+    DELIVERY_LOCAL_BYTES = 500 * 1024,         /* about, of one of them; further bounds are in
+                                                  libcommon/codec/deliver.h */
     DELIVERY_ROUTE_MS = 30000,                 /* verifier.route's answer: tried again soon, which
                                                   counts as no attempt */
     DELIVERY_ROUTE_KEPT_MS = 1000,             /* a route is not asked for again for this long */

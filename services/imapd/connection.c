@@ -15,6 +15,7 @@ static void session_free(void *ctx) {
     struct session *s = ctx;
     struct imapd *i = s->imapd;
     session_release_job(s);
+    login_leave(&s->validity);
     budget_give(&i->process->budget, &s->input_taken);
     arena_destroy(s->arena);
     buf_free(&s->input);
@@ -187,7 +188,7 @@ static void take_input(struct session *s) {
 /* The session continues here after every event. */
 static void session_run(void *ctx) {
     struct session *s = ctx;
-    if (s->login_ended) {
+    if (s->validity.ended) {
         log_info("session ended: the password was changed or the account was deleted", "session", s->trace, "user",
                  s->user ? s->user->id : "", NULL);
         session_bye(s, "The password was changed or the account was deleted; log in again");

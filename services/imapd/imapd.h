@@ -18,7 +18,7 @@
 #include "libcommon/net/stream.h"
 #include "libcommon/service/clients.h"
 #include "libcommon/service/life.h"
-#include "libcommon/service/login_end.h"
+#include "libcommon/service/logins.h"
 #include "libcommon/service/service.h"
 #include "libcommon/store/mailbox.h"
 #include "services/imapd/budget.h"
@@ -58,7 +58,7 @@ struct imapd {
     struct session *sessions; /* open ones */
     int session_count;        /* including ended ones that wait for an answer */
     struct event *clock;
-    struct login_end *login_end;
+    struct logins *logins;
     struct snapshots *snapshots; /* of selected folders */
     struct user *users[USER_BUCKETS];
 };
@@ -85,12 +85,12 @@ struct session {
     struct session *user_previous, *user_next;
     struct user *user;
     enum session_state state;
-    char *address;  /* of the account, after login */
+    char *address; /* of the account, after login */
+    struct login validity;
     char trace[27]; /* identifies the session in logs */
     bool implicit_tls;
     bool tls;
     bool counted;        /* counted among its client's connections that have not logged in */
-    bool login_ended;    /* its account's password was changed, or the account was deleted */
     bool drained;        /* the client has taken what was written */
     bool compress;       /* after the response of COMPRESS */
     bool waits_for_room; /* in the process's memory: on_drained is called in a second */
@@ -240,8 +240,6 @@ void write_vanished(struct buf *out, const struct view *v, const struct set *kno
 
 /* user.c */
 struct user *user_join(struct session *s, struct slice id); /* NULL: too many sessions */
-/* Ends the sessions of a user, each from its loop. */
-void user_end(struct imapd *i, const char *id);
 void user_leave(struct session *s);
 static inline struct slice session_user(const struct session *s) { return slice_of(s->user->id); }
 static inline struct redis *session_redis(const struct session *s) { return s->imapd->worker->redis; }

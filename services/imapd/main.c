@@ -11,8 +11,6 @@ static void on_accept(struct worker *w, evutil_socket_t fd, const struct sockadd
 
 static struct imapd_process process;
 
-static void on_login_end(void *ctx, const char *user) { user_end(ctx, user); }
-
 /* Deadlines, and folders without an event for a while. */
 static void on_clock(evutil_socket_t fd, short what, void *ctx) {
     struct imapd *i = ctx;
@@ -49,7 +47,7 @@ static void start(struct worker *w) {
     w->state = i;
     i->worker = w;
     i->process = &process;
-    i->login_end = login_end_create(w->bus, on_login_end, i);
+    i->logins = logins_create(w->base, w->bus);
     i->snapshots = snapshots_create(w->redis);
     i->clock = event_new(w->base, -1, EV_PERSIST, on_clock, i);
     event_add(i->clock, &tick);
@@ -67,7 +65,7 @@ static void drain(struct worker *w) {
 static void stop(struct worker *w) {
     struct imapd *i = w->state;
     event_free(i->clock);
-    login_end_destroy(i->login_end);
+    logins_destroy(i->logins);
     snapshots_destroy(i->snapshots);
     free(i);
 }

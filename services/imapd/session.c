@@ -103,9 +103,10 @@ void session_logged_in(struct session *s) {
 
 bool session_logged_out(struct session *s) {
     user_leave(s);
+    login_leave(&s->validity);
     free(s->address);
     s->address = NULL;
-    s->rev2 = s->condstore = s->qresync = s->utf8 = s->uidonly = s->login_ended = false;
+    s->rev2 = s->condstore = s->qresync = s->utf8 = s->uidonly = false;
     s->state = SESSION_NOT_AUTHENTICATED;
     s->accepted_us = clock_monotonic_us();
     stream_set_timeout(s->stream, LIMIT_PRE_LOGIN_MS);

@@ -42,15 +42,6 @@ struct user *user_join(struct session *s, struct slice id) {
     return u;
 }
 
-void user_end(struct imapd *i, const char *id) {
-    struct user *u = i->users[bucket_of(slice_of(id))];
-    while (u && strcmp(u->id, id) != 0) u = u->next;
-    for (struct session *s = u ? u->sessions : NULL; s; s = s->user_next) {
-        s->login_ended = true;
-        life_wake(&s->life);
-    }
-}
-
 void user_leave(struct session *s) {
     struct user *u = s->user;
     if (!u) return;

@@ -62,12 +62,13 @@ static void not_right(struct session *s, int error, const char *code) {
                                              : "[SYS/TEMP] logins are not possible now, try again later");
 }
 
-static void right(struct session *s, const char *user) {
-    if (login_end_came(s->pop3d->login_end, user, s->login_asked_us)) {
+static void right(struct session *s, const char *user, const char *address, const char *generation) {
+    if (logins_were_ended(s->pop3d->logins, user, s->login_asked_us)) {
         session_err(s, "[SYS/TEMP] the account was changed during the login, log in again");
         return;
     }
     memcpy(s->user, user, sizeof s->user);
+    login_enter(s->pop3d->logins, &s->validity, &s->life, slice_of(user), slice_of(address), slice_of(generation));
     metric_add(&logins, 1);
     log_info("login", "session", s->trace, "user", s->user, "client", stream_peer(s->stream), "tls",
              stream_tls_version(s->stream), NULL);
@@ -79,7 +80,8 @@ static void on_login(void *ctx, int error, const json_t *reply) {
     if (!session_resume(s)) return;
     const char *user = json_string_value(json_object_get(reply, "user"));
     if (!error && user && ulid_is_valid(slice_of(user)))
-        right(s, user);
+        right(s, user, json_string_value(json_object_get(reply, "address")),
+              json_string_value(json_object_get(reply, "generation")));
     else
         not_right(s, error, bus_error_code(reply));
 }
@@ -165,7 +167,7 @@ static void take_scram(struct session *s, struct slice message) {
                  : error == SCRAM_NO_IDENTITY ? "authorization as another user is not supported"
                                               : "not a message of SCRAM");
     } else if (s->scram_step == SCRAM_LAST) {
-        right(s, s->scram.user);
+        right(s, s->scram.user, s->scram.address, s->scram.generation);
     } else {
         bool first = s->scram_step == SCRAM_FIRST;
         struct buf ask = {0};

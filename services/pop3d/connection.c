@@ -20,6 +20,7 @@ static void session_free(void *ctx) {
     p->count--;
     metric_add(&open_sessions, -1);
     lock_release(s);
+    login_leave(&s->validity);
     free(s->name);
     scram_free(&s->scram);
     free(s->drops);
@@ -111,7 +112,7 @@ static void watch_command(struct session *s) {
 /* The session continues here after every event. */
 static void session_run(void *ctx) {
     struct session *s = ctx;
-    if (s->login_ended) {
+    if (s->validity.ended) {
         log_info("session ended: the password was changed or the account was deleted", "session", s->trace, "user",
                  s->user, NULL);
         session_close(s, "[AUTH] the password was changed or the account was deleted, log in again");

@@ -10,8 +10,6 @@ static void on_accept(struct worker *w, evutil_socket_t fd, const struct sockadd
 
 static struct pop3d_process process;
 
-static void on_login_end(void *ctx, const char *user) { sessions_end_user(ctx, user); }
-
 static void on_clock(evutil_socket_t fd, short what, void *ctx) {
     (void)fd, (void)what;
     locks_keep(ctx);
@@ -32,7 +30,7 @@ static void start(struct worker *w) {
     p->worker = w;
     p->process = &process;
     w->state = p;
-    p->login_end = login_end_create(w->bus, on_login_end, p);
+    p->logins = logins_create(w->base, w->bus);
     p->clock = event_new(w->base, -1, EV_PERSIST, on_clock, p);
     event_add(p->clock, &tick);
     service_listen(w, "POSTBUS_POP3_LISTEN", "[::]:110", on_accept, NULL);
@@ -49,7 +47,7 @@ static void drain(struct worker *w) {
 static void stop(struct worker *w) {
     struct pop3d *p = w->state;
     event_free(p->clock);
-    login_end_destroy(p->login_end);
+    logins_destroy(p->logins);
     free(p);
 }
 

@@ -27,7 +27,7 @@
 #include "libcommon/net/stream.h"
 #include "libcommon/service/clients.h"
 #include "libcommon/service/life.h"
-#include "libcommon/service/login_end.h"
+#include "libcommon/service/logins.h"
 #include "libcommon/service/scram.h"
 #include "libcommon/service/service.h"
 #include "libcommon/store/mailbox.h"
@@ -58,7 +58,7 @@ struct pop3d_process {
 struct pop3d {
     struct worker *worker;
     struct pop3d_process *process;
-    struct login_end *login_end;
+    struct logins *logins;
     struct event *clock;
     struct session *sessions;
     int count;
@@ -84,7 +84,6 @@ struct session {
     bool waiting;             /* an answer of the bus or the store is pending; no command is read
                                  meanwhile */
     bool counted;             /* counted among its client's connections that have not logged in */
-    bool login_ended;         /* its account's password was changed, or the account was deleted */
     int bad, failures;
     int64_t accepted_us, login_asked_us;
     int64_t command_since_us; /* time at which an incomplete line began; 0: there is none */
@@ -92,6 +91,7 @@ struct session {
     struct scram scram;       /* the running exchange of AUTH SCRAM-SHA-256 */
     enum { SCRAM_FIRST, SCRAM_FINAL, SCRAM_LAST } scram_step; /* its next message */
     char user[ULID_BYTES], trace[ULID_BYTES];
+    struct login validity;
     bool locked; /* has the lock of the maildrop, until lock_end_us by this process's clock */
     int64_t lock_asked_us, lock_end_us;
     void (*locked_then)(struct session *s);
@@ -113,8 +113,6 @@ void session_close(struct session *s, const char *text);
 void session_cut(struct session *s);
 /* The maildrop is open: sets the limits of a session that is logged in. */
 void session_logged_in(struct session *s);
-/* Ends the sessions of a user, each from its loop. */
-void sessions_end_user(struct pop3d *p, const char *user);
 /* Ends sessions that take too long to log in, or to complete a line. */
 void sessions_check_time(struct pop3d *p);
 /* One line: "+OK text" or "-ERR text". */

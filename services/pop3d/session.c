@@ -73,14 +73,6 @@ void session_logged_in(struct session *s) {
     stream_set_timeout(s->stream, POP3_IDLE_TIMEOUT_MS);
 }
 
-void sessions_end_user(struct pop3d *p, const char *user) {
-    for (struct session *s = p->sessions; s; s = s->next) {
-        if (strcmp(s->user, user) != 0 || !s->stream) continue;
-        s->login_ended = true;
-        life_wake(&s->life);
-    }
-}
-
 void sessions_check_time(struct pop3d *p) {
     const struct pop3d_process *limits = p->process;
     int64_t now = clock_monotonic_us();

@@ -27,14 +27,15 @@ static void not_right(struct checking *c, int error, struct slice reply) {
         check_reject(c, 454, "4.7.0", "Logins cannot be checked now, try again later");
 }
 
-static void right(struct checking *c, struct slice user, struct slice address) {
+static void right(struct checking *c, struct slice user, struct slice address, struct slice generation) {
     struct session *s = c->session;
-    if (login_end_came(s->smtpd->login_end, user.p, (int64_t)c->mark)) {
+    if (logins_were_ended(s->smtpd->logins, user.p, (int64_t)c->mark)) {
         check_reject(c, 454, "4.7.0", "The account has just changed, log in again");
         return;
     }
     s->user = memory_copy(user);
     s->login = memory_copy(address);
+    login_enter(s->smtpd->logins, &s->validity, &s->life, user, address, generation);
 }
 
 static void on_login(struct checking *c, int error, struct slice reply) {
@@ -42,7 +43,7 @@ static void on_login(struct checking *c, int error, struct slice reply) {
     yyjson_doc *doc = error ? NULL : json_take(reply, &o);
     struct slice user = json_take_text(o, "user"), address = json_take_text(o, "address");
     if (user.n && address.n)
-        right(c, user, address);
+        right(c, user, address, json_take_text(o, "generation"));
     else
         not_right(c, error, reply);
     yyjson_doc_free(doc);
@@ -73,7 +74,7 @@ void check_login(struct checking *c) {
     struct buf ask = {0};
     if (s->scram_step == SCRAM_STEP_LAST) { /* the proof was right, and the client has seen ours */
         c->mark = (uint64_t)s->scram_asked_us;
-        right(c, slice_of(s->scram.user), slice_of(s->scram.address));
+        right(c, slice_of(s->scram.user), slice_of(s->scram.address), slice_of(s->scram.generation));
         return;
     }
     if (s->scram_step) {

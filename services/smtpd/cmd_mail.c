@@ -86,6 +86,7 @@ static void mail_done(struct session *s, const struct verdict *v) {
         return;
     }
     s->t.has_from = true;
+    prefetch_sender(s);
     session_reply(s, "250 2.1.0 OK");
 }
 

@@ -93,7 +93,7 @@ static void answer(struct session *s, const struct rcpt_command *p) {
     if (x->kind != RESOLVE_LOCAL) rcpt_add(s, p->address, NULL, p);
     for (size_t i = 0; i < x->count; i++) rcpt_add(s, slice_of(x->at[i].address), x->at[i].user, p);
     s->t.rcpt_accepted++;
-    session_quarantine(s, &p->checking);
+    session_keep_verdict(s, &p->checking);
     session_reply(s, "250 2.1.5 OK");
 }
 

@@ -102,6 +102,7 @@ bool commit_step(struct session *s) {
     if (!c->ended) return false;
     s->commit = NULL;
     if (c->code == 250) {
+        s->prefetches = 0;
         session_reply(s, "250 %s %s", c->enhanced, c->reply);
         transaction_reset(s);
     } else {
@@ -212,6 +213,14 @@ static void prepare_delivery(struct commit *c) {
 
 /* The beginning */
 
+/* Whole characters, because the envelope is UTF-8. */
+static struct slice hold_of(const struct session *s) {
+    struct slice reason = slice_of(s->t.hold ? s->t.hold : s->hold);
+    size_t n = reason.n < ENVELOPE_HOLD_MAX ? reason.n : ENVELOPE_HOLD_MAX;
+    while (n < reason.n && n && ((unsigned char)reason.p[n] & 0xc0) == 0x80) n--;
+    return slice_head(reason, n);
+}
+
 static void fill_envelope(const struct session *s, struct envelope *e, size_t size) {
     const struct transaction *t = &s->t;
     struct envelope_rcpt *rcpts = arena_alloc(t->arena, t->rcpt_count * sizeof *rcpts);
@@ -226,6 +235,7 @@ static void fill_envelope(const struct session *s, struct envelope *e, size_t si
                            .ret = t->ret,
                            .envid = t->envid,
                            .folder = slice_of(t->folder ? t->folder : s->folder),
+                           .hold = hold_of(s),
                            .rcpts = rcpts};
     memcpy(e->id, t->id, sizeof e->id);
     for (const struct rcpt *r = t->rcpts; r; r = r->next)
@@ -236,6 +246,8 @@ static void fill_envelope(const struct session *s, struct envelope *e, size_t si
                                                         .notify = slice_of(r->notify)};
 }
 
+static bool is_held(const struct session *s) { return s->t.hold || s->hold; }
+
 /* The whole message is to be written. */
 static void write_whole(struct commit *c) {
     struct session *s = c->session;
@@ -245,7 +257,7 @@ static void write_whole(struct commit *c) {
     c->memory = BODY_COPIES * c->text.n;
     if (atomic_fetch_add(&p->memory, c->memory) + c->memory > p->memory_max) {
         end_unstored(c, STORE_FULL);
-    } else if (body_is_for_mailboxes(s)) {
+    } else if (body_is_for_mailboxes(s) && !is_held(s)) {
         size_t count;
         struct slice *refs = body_refs(s, s->t.arena, &count);
         prepare_delivery(c);
@@ -290,7 +302,7 @@ void commit_begin(struct session *s) {
         return;
     }
     struct slice prefix = message_prefix(s);
-    if (t->change.drop_count || prefix.n > ENVELOPE_PREFIX_MAX)
+    if (t->change.drop_count || prefix.n > ENVELOPE_PREFIX_MAX || is_held(s))
         body_release(written, on_early_released, c);
     else
         use_written(c, written, prefix);

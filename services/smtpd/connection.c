@@ -112,11 +112,11 @@ static bool step(struct session *s) {
         if (!stage_step(&s->checking)) return false;
         stage_done_fn *then = s->then;
         s->then = NULL;
-        session_quarantine(s, &s->checking);
+        session_keep_verdict(s, &s->checking);
         then(s, &s->checking.verdict);
     } else if (s->commit) {
         if (!commit_step(s)) return false;
-    } else if (s->login_ended) {
+    } else if (s->validity.ended) {
         session_close(s, "421 4.7.0 %s The account has changed, log in again", s->smtpd->worker->hostname);
         return false;
     } else {
@@ -158,6 +158,7 @@ static void session_free(void *ctx) {
     struct session *s = ctx;
     struct smtpd *d = s->smtpd;
     event_free(s->clock);
+    login_leave(&s->validity);
     transaction_reset(s);
     atomic_fetch_sub(&d->process->memory, s->t.memory);
     buf_free(&s->t.text);
@@ -247,13 +248,4 @@ void session_accept(struct smtpd *d, evutil_socket_t fd, const struct sockaddr *
     deadline_start(s);
     session_check(s, STAGE_CONNECT, connect_done);
     life_wake(&s->life);
-}
-
-void sessions_end_user(void *ctx, const char *user) {
-    struct smtpd *d = ctx;
-    for (struct session *s = d->sessions; s; s = s->next)
-        if (s->user && strcmp(s->user, user) == 0) {
-            s->login_ended = true;
-            life_wake(&s->life);
-        }
 }

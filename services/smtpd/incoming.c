@@ -1,7 +1,112 @@
 /* The checks of a whole message from another server: the verification of its sender and, if an
  * alias forwards it, the check that our name does not authenticate a forgery (forward.c), and the
- * ARC seal. */
+ * ARC seal. The verification is prepared at MAIL. */
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "libcommon/base/clock.h"
 #include "services/smtpd/smtpd.h"
+
+/* Announcements */
+
+enum { PREFETCH_SLOTS = 1024 };
+
+/* One client and sender's domain, by a hash. A collision only means that a message is not announced,
+ * or that its verification is asked of a worker without advantage. */
+struct announced {
+    uint64_t key;
+    int64_t until_us;
+    char at[ULID_BYTES]; /* the verifier's worker that has the answers, for one message; the others
+                            are verified by any worker, so that the load is shared */
+};
+
+struct prefetcher {
+    struct smtpd *smtpd;
+    size_t pending;
+    bool closing; /* freed with the last answer */
+    struct announced slots[PREFETCH_SLOTS];
+};
+
+struct announcement {
+    struct prefetcher *prefetcher;
+    uint64_t key;
+};
+
+static uint64_t hash_text(uint64_t hash, struct slice text) { /* FNV-1a */
+    for (size_t i = 0; i < text.n; i++) hash = (hash ^ (uint64_t)tolower((unsigned char)text.p[i])) * 0x100000001b3u;
+    return hash;
+}
+
+static uint64_t sender_key(const struct session *s) {
+    struct slice domain = s->t.from.n ? envelope_domain(s->t.from) : slice_of(s->helo);
+    return hash_text(hash_text(0xcbf29ce484222325u, slice_of(s->ip)) ^ 0xff, domain);
+}
+
+static void prefetcher_step(struct prefetcher *x) {
+    if (x->closing && !x->pending) free(x);
+}
+
+static void on_prefetched(void *ctx, int error, struct slice reply) {
+    struct announcement *a = ctx;
+    struct prefetcher *x = a->prefetcher;
+    struct announced *slot = &x->slots[a->key % PREFETCH_SLOTS];
+    struct arena *arena = arena_create();
+    struct slice at;
+    if (!error && slot->key == a->key && prefetch_reply_read(arena, reply, &at) == NULL && ulid_is_valid(at))
+        memcpy(slot->at, at.p, sizeof slot->at);
+    arena_destroy(arena);
+    free(a);
+    x->pending--;
+    prefetcher_step(x);
+}
+
+void prefetch_sender(struct session *s) {
+    struct prefetcher *x = s->smtpd->prefetcher;
+    uint64_t key = sender_key(s);
+    struct announced *slot = &x->slots[key % PREFETCH_SLOTS];
+    int64_t now = clock_monotonic_us();
+    struct buf text = {0};
+    if (session_is_submission(s) || s->prefetches >= SMTP_PREFETCHES_MAX || x->pending >= SMTP_PREFETCHING_MAX) return;
+    if (slot->key == key && slot->until_us > now) return;
+    *slot = (struct announced){.key = key, .until_us = now + (int64_t)SMTP_PREFETCH_KEEP_S * 1000000};
+    struct prefetch_ask ask = {.client_ip = slice_of(s->ip), .helo = slice_of(s->helo), .mail_from = s->t.from};
+    if (prefetch_ask_write(&ask, &text)) {
+        struct announcement *a = memory_alloc(sizeof *a);
+        *a = (struct announcement){x, key};
+        s->prefetches++;
+        x->pending++;
+        bus_request_text(s->smtpd->worker->bus, "verifier.prefetch", buf_slice(&text), SMTP_PREFETCH_MS, on_prefetched,
+                         a);
+    }
+    buf_free(&text);
+}
+
+struct prefetcher *prefetcher_create(struct smtpd *d) {
+    struct prefetcher *x = memory_alloc(sizeof *x);
+    x->smtpd = d;
+    return x;
+}
+
+void prefetcher_destroy(struct prefetcher *x) {
+    if (!x) return;
+    x->closing = true;
+    prefetcher_step(x);
+}
+
+/* The verb that verifies the message. */
+static const char *verify_verb(struct session *s) {
+    struct transaction *t = &s->t;
+    uint64_t key = sender_key(s);
+    struct announced *slot = &s->smtpd->prefetcher->slots[key % PREFETCH_SLOTS];
+    t->announced = slot->key == key && slot->at[0];
+    if (!t->announced) return "verifier.verify";
+    const char *verb = arena_printf(t->arena, "verifier.at.%s.verify", slot->at);
+    slot->at[0] = 0;
+    return verb;
+}
+
+/* Verification */
 
 static void take_header_changes(struct transaction *t) {
     const struct verify_reply *v = t->verified;
@@ -13,6 +118,10 @@ static void take_header_changes(struct transaction *t) {
 static void on_verified(struct checking *c, int error, struct slice reply) {
     struct transaction *t = &c->session->t;
     struct verify_reply *v = arena_alloc(t->arena, sizeof *v);
+    if (error == BUS_UNAVAILABLE && t->announced) {
+        check_proofs(c); /* that worker is slow, or has ended meanwhile: any other one */
+        return;
+    }
     if (error || verify_reply_read(t->arena, reply, v) != NULL) {
         check_reject(c, 451, "4.7.0", "The sender cannot be verified now, try again later");
         return;
@@ -25,6 +134,7 @@ static void on_verified(struct checking *c, int error, struct slice reply) {
         check_reject(c, 451, v->enhanced.n ? v->enhanced.p : "4.7.0", "%s", reason);
     } else {
         if (slice_is(v->disposition, "quarantine")) check_quarantine(c, "Junk");
+        if (slice_is(v->disposition, "hold")) check_hold(c, reason);
         take_header_changes(t);
     }
 }
@@ -49,7 +159,8 @@ void check_proofs(struct checking *c) {
                                              .digest = slice_make(t->digests[i], BODY_HASH_BYTES)};
     }
     verify_ask_write(&ask, &text);
-    check_ask(c, "verifier.verify", &text, SMTP_VERIFY_MS, on_verified);
+    const char *verb = verify_verb(s);
+    check_ask(c, verb, &text, t->announced ? SMTP_VERIFY_AT_MS : SMTP_VERIFY_MS, on_verified);
 }
 
 /* Handed on by an alias */

@@ -26,6 +26,13 @@ enum {
     SMTP_RESOLVE_MS = 10000,      /* accounts' answer: 451 4.3.0 */
     SMTP_VERIFY_MS = 30000,       /* the verifier's answer, which may wait for slow DNS: 451
                                      4.7.0 */
+    SMTP_VERIFY_AT_MS = 5000,     /* the same of the worker to which the message was announced; then any
+                                     worker is asked */
+    SMTP_PREFETCHES_MAX = 4,      /* messages of one session that are announced to the verifier before
+                                     one is accepted: none further is */
+    SMTP_PREFETCHING_MAX = 200,   /* the same of one worker at a time */
+    SMTP_PREFETCH_KEEP_S = 60,    /* a domain is not announced again from the same client */
+    SMTP_PREFETCH_MS = 5000,      /* the verifier's answer to that, without effect on the client */
     SMTP_DELIVER_MS = 2000,       /* the mailbox service's answer; after it the message goes to the
                                      queue */
 };

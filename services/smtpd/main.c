@@ -50,8 +50,9 @@ static void smtpd_start(struct worker *w) {
     d->worker = w;
     d->process = &process;
     d->checks = checks;
-    d->login_end = login_end_create(w->bus, sessions_end_user, d);
+    d->logins = logins_create(w->base, w->bus);
     d->resolver = resolver_create(d);
+    d->prefetcher = prefetcher_create(d);
     d->deliverer = deliverer_create(d);
     forward_configure(d);
     w->state = d;
@@ -74,9 +75,11 @@ static void smtpd_stop(struct worker *w) {
     struct smtpd *d = w->state;
     d->stopping = true;
     for (struct session *each = d->sessions; each; each = each->next) session_end(each);
-    login_end_destroy(d->login_end);
+    logins_destroy(d->logins);
     resolver_destroy(d->resolver);
+    prefetcher_destroy(d->prefetcher);
     d->resolver = NULL;
+    d->prefetcher = NULL;
     smtpd_free(d);
 }
 

@@ -202,9 +202,15 @@ static void on_changed(void *ctx, struct slice about, const json_t *data) {
         resolver_forget(ctx, domain, strcmp(what, "account") == 0 ? name : NULL);
 }
 
+static void on_missed(void *ctx) {
+    struct resolver *r = ctx;
+    r->changes++;
+    empty(r);
+}
+
 struct resolver *resolver_create(struct smtpd *d) {
     struct resolver *r = memory_alloc(sizeof *r);
-    if (d->worker->bus) bus_hear(d->worker->bus, "account.changed.>", false, on_changed, r);
+    if (d->worker->bus) bus_follow(d->worker->bus, "account.changed.>", on_changed, on_missed, r);
     return r;
 }
 

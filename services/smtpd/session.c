@@ -69,10 +69,8 @@ void session_check(struct session *s, enum stage stage, stage_done_fn *done) {
     s->then = done;
 }
 
-void session_quarantine(struct session *s, const struct checking *c) {
-    if (!c->verdict.folder) return;
-    if (c->stage < STAGE_MAIL)
-        s->folder = c->verdict.folder;
-    else
-        s->t.folder = c->verdict.folder;
+void session_keep_verdict(struct session *s, const struct checking *c) {
+    bool all = c->stage < STAGE_MAIL;
+    if (c->verdict.folder) *(all ? &s->folder : &s->t.folder) = c->verdict.folder;
+    if (c->verdict.hold) *(all ? &s->hold : &s->t.hold) = c->verdict.hold;
 }

@@ -31,7 +31,7 @@
 #include "libcommon/net/stream.h"
 #include "libcommon/service/clients.h"
 #include "libcommon/service/life.h"
-#include "libcommon/service/login_end.h"
+#include "libcommon/service/logins.h"
 #include "libcommon/service/scram.h"
 #include "libcommon/service/service.h"
 #include "libcommon/store/blob.h"
@@ -54,6 +54,7 @@ struct smtpd_process {
 };
 
 struct resolver;
+struct prefetcher;
 struct deliverer;
 struct body;
 
@@ -65,8 +66,9 @@ struct smtpd {
     struct session *sessions;                        /* a list, for draining and counting */
     size_t count;
     bool stopping; /* freed with the last session */
-    struct login_end *login_end;
+    struct logins *logins;
     struct resolver *resolver;
+    struct prefetcher *prefetcher;
     struct deliverer *deliverer;
     struct queue_ids ids;
     char *srs_secret; /* NULL: none, nothing is rewritten */
@@ -107,6 +109,7 @@ struct transaction {
     size_t rcpt_count;    /* in the list */
     size_t rcpt_accepted; /* RCPT commands answered 250 */
     const char *folder;   /* of a verdict; NULL: the session's */
+    const char *hold;     /* the same */
 
     /* DATA and BDAT */
     char id[ULID_BYTES];
@@ -132,6 +135,7 @@ struct transaction {
     char message_id[256];
     struct body *written;          /* the body is being written, or is written; NULL: it is not */
     struct verify_reply *verified; /* the verifier's results; NULL: it was not asked */
+    bool announced;                /* the worker to which the message was announced is asked */
     const char *sealed;            /* the domain of the ARC seal that was added; NULL: none */
     struct {
         size_t count, next;
@@ -176,9 +180,8 @@ struct session {
     bool counted; /* in clients */
     enum smtp_port port;
     enum session_mode mode;
-    bool tls_ready;   /* a handshake has ended */
-    bool closing;     /* the last reply is written */
-    bool login_ended; /* the account's password was changed, or the account was deleted */
+    bool tls_ready; /* a handshake has ended */
+    bool closing;   /* the last reply is written */
 
     /* pending work, before which no further command is executed */
     struct checking checking;
@@ -191,10 +194,12 @@ struct session {
     enum { PARKED_NONE, PARKED_LINE, PARKED_TOO_LONG } parked_kind;
 
     const char *folder; /* of a verdict before MAIL; NULL: INBOX */
-    int errors, auth_failures;
+    const char *hold;   /* of a verdict before MAIL; NULL: not held */
+    int errors, auth_failures, prefetches;
     char *helo;
     bool esmtp;
     char *user, *login; /* logged in: the user's id and address */
+    struct login validity;
     struct buf auth_user, auth_password;
     struct scram scram; /* the running exchange of AUTH SCRAM-SHA-256 */
     enum { SCRAM_STEP_NONE, SCRAM_STEP_FIRST, SCRAM_STEP_FINAL, SCRAM_STEP_LAST } scram_step; /* its next message */
@@ -210,8 +215,6 @@ struct session {
 void session_accept(struct smtpd *s, evutil_socket_t fd, const struct sockaddr *client, enum smtp_port port);
 /* The connection is closed, and the session freed when nothing holds it any more. */
 void session_end(struct session *s);
-/* The sessions of this user end with 421 (login_end_fn; ctx: the worker's smtpd). */
-void sessions_end_user(void *ctx, const char *user);
 /* At a worker's stop: the last one frees d. */
 void smtpd_free(struct smtpd *d);
 
@@ -223,9 +226,9 @@ void session_refuse(struct session *s, const char *format, ...) __attribute__((f
 void session_refuse_verdict(struct session *s, const struct verdict *v);
 /* Sends the last reply; the session ends in its loop. */
 void session_close(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Stores the folder of a verdict: for the message or, before MAIL, for all messages of the
- * session. */
-void session_quarantine(struct session *s, const struct checking *c);
+/* Stores the folder and the hold of a verdict: for the message or, before MAIL, for all messages of
+ * the session. */
+void session_keep_verdict(struct session *s, const struct checking *c);
 /* Checks a stage; done() is called from the session's loop at its end. */
 void session_check(struct session *s, enum stage stage, stage_done_fn *done);
 
@@ -259,7 +262,8 @@ void rcpts_step(struct session *s);
 void rcpts_free(struct session *s);
 
 /* resolve.c: a short-lived cache of the answers of accounts. account.changed removes the names that
- * it concerns; if that event is lost, they expire after RESOLVE_KEEP_S. Only positive answers are
+ * it concerns, and all are removed when such events may have been lost (bus_follow); in any case
+ * they expire after RESOLVE_KEEP_S. Only positive answers are
  * cached, so that a cached answer never leads to a refusal. */
 enum { RESOLVE_KEEP_S = 30, RESOLVE_NAMES_MAX = 10000 };
 struct resolver *resolver_create(struct smtpd *d);
@@ -291,6 +295,12 @@ void resolver_keep(struct resolver *r, uint64_t mark, struct slice address, stru
 void resolver_forget(struct resolver *r, const char *domain, const char *account);
 /* Whether accounts said that an address belongs to a user. */
 bool resolver_owns(struct resolver *r, const char *user, struct slice address);
+
+/* incoming.c: announces the message of another server to the verifier, which asks for the DNS
+ * records of its sender while the message arrives (verifier.prefetch). */
+struct prefetcher *prefetcher_create(struct smtpd *d);
+void prefetcher_destroy(struct prefetcher *x); /* NULL is allowed */
+void prefetch_sender(struct session *s);
 
 /* forward.c */
 void forward_configure(struct smtpd *d);

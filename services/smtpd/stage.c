@@ -30,6 +30,8 @@ void check_reject(struct checking *c, int code, const char *enhanced, const char
 
 void check_quarantine(struct checking *c, const char *folder) { c->verdict.folder = folder; }
 
+void check_hold(struct checking *c, const char *reason) { c->verdict.hold = reason; }
+
 static void on_answer(void *ctx, int error, struct slice reply) {
     struct checking *c = ctx;
     struct session *s = c->session;

@@ -1,8 +1,8 @@
 /* The stages of a mail transaction, and the checks of each before the client gets its reply.
  *
  * A check is one function, in the table of main.c under its stage. It gets a struct checking and
- * reports its result with check_reject() or check_quarantine(), at once or after a request to a
- * service (check_ask); a check that reports nothing accepts. The checks of a stage run one after
+ * reports its result with check_reject(), check_quarantine() or check_hold(), at once or after a
+ * request to a service (check_ask); a check that reports nothing accepts. The checks of a stage run one after
  * another, and the first refusal ends the stage. Those of several RCPT commands of a pipelined
  * group run concurrently. */
 #ifndef POSTBUS_SMTPD_STAGE_H
@@ -30,12 +30,13 @@ enum stage {
 enum { STAGE_CHECKS_MAX = 8 };
 enum { VERDICT_TEXT_BYTES = 512 /* RFC 5321 §4.5.3.1.5 */ };
 
-/* The result of the checks of a stage. A folder applies to the message, and is passed on in its
- * envelope; a folder set at a stage before MAIL applies to every message of the session. */
+/* The result of the checks of a stage. A folder and a hold apply to the message, and are passed on
+ * in its envelope; those set at a stage before MAIL apply to every message of the session. */
 struct verdict {
     int code; /* 0: accepted; 4xx: deferred; 5xx: rejected */
     char enhanced[12], text[VERDICT_TEXT_BYTES];
     const char *folder; /* folder for local recipients; NULL: INBOX */
+    const char *hold;   /* the reason why the message is to be held in the queue; NULL: it is not */
 };
 
 typedef void check_fn(struct checking *c);
@@ -64,6 +65,10 @@ void check_reject(struct checking *c, int code, const char *enhanced, const char
     __attribute__((format(printf, 4, 5)));
 /* Accepts, but local recipients get it in this folder (of static life). */
 void check_quarantine(struct checking *c, const char *folder);
+/* Accepts, but the message is held in the queue until a person releases or deletes it. reason: in
+ * words, up to ENVELOPE_HOLD_MAX bytes are kept; valid as long as the transaction or, before MAIL,
+ * of static life. */
+void check_hold(struct checking *c, const char *reason);
 /* Sends a request to a service; the check continues in answer(), which is not called when the
  * session has ended. ask: JSON text, freed here. */
 void check_ask(struct checking *c, const char *verb, struct buf *ask, int timeout_ms, check_answer_fn *answer);

@@ -52,6 +52,7 @@ static void verifier_start(struct worker *w) {
     v->trust_keys = dkim_key_cache_create();
     if (w->index == 0) v->rotator = rotator_create(v);
     route_serve(v);
+    prefetch_serve(v);
     verify_serve(v);
     explain_serve(v);
     seal_serve(v);

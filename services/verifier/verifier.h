@@ -10,6 +10,8 @@
  *                             addresses a host; more are left out
  *   a verification            VERIFY_ROUNDS_MAX rounds, VERIFY_QUESTIONS_MAX DNS questions,
  *                             VERIFY_TIMEOUT_MS; then tempfail 451
+ *   a prefetch                PREFETCH_ROUNDS_MAX rounds, PREFETCH_QUESTIONS_MAX questions; none is
+ *                             begun while PREFETCH_REQUESTS_MAX requests are in flight
  *   a check of a domain's DNS CHECK_QUESTIONS_MAX questions, CHECK_RUNS_MAX at a time a worker,
  *   then `busy`                  (check.h)
  *   a publication             RECORDS_MAX records, DNS_SERVER_TIMEOUT_SECONDS an answer; tried
@@ -20,6 +22,7 @@
 #ifndef POSTBUS_VERIFIER_H
 #define POSTBUS_VERIFIER_H
 
+#include "libcommon/base/ulid.h"
 #include "libcommon/service/service.h"
 #include "libcommon/trust/verdict/trust.h"
 #include "services/verifier/dns/resolver.h"
@@ -33,6 +36,9 @@ enum {
     VERIFY_TIMEOUT_MS = 25000,
     VERIFY_ROUNDS_MAX = 64,
     VERIFY_QUESTIONS_MAX = 200,
+    PREFETCH_REQUESTS_MAX = VERIFIER_REQUESTS_MAX / 4,
+    PREFETCH_ROUNDS_MAX = 12,
+    PREFETCH_QUESTIONS_MAX = 40,
 };
 
 struct rotator;
@@ -61,6 +67,7 @@ struct verifier {
     int check_count;
     struct dns_monitor *monitor; /* NULL: this worker does no regular checks */
     int requests;                /* in flight */
+    char at[ULID_BYTES];         /* this worker's name in verifier.at.<at>.verify */
     bool draining;
 };
 
@@ -71,7 +78,8 @@ void verifier_end(struct verifier *v);
 
 /* Each serves its verbs on the worker's bus. */
 void route_serve(struct verifier *v);
-void verify_serve(struct verifier *v);
+void prefetch_serve(struct verifier *v);
+void verify_serve(struct verifier *v); /* after prefetch_serve */
 void explain_serve(struct verifier *v);
 void seal_serve(struct verifier *v);
 void sign_serve(struct verifier *v);

@@ -3,6 +3,7 @@
  * answers that they request are fetched all at once, and they run again, until no answer is missing
  * or a bound is reached. */
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "libcommon/base/clock.h"
@@ -189,4 +190,10 @@ static void on_verify(void *ctx, struct bus_call *call, struct slice text) {
     verify_start(verifier, call, arena, &input);
 }
 
-void verify_serve(struct verifier *v) { bus_serve_text(v->worker->bus, "verify", on_verify, v); }
+void verify_serve(struct verifier *v) {
+    char verb[ULID_BYTES + 16];
+    snprintf(verb, sizeof verb, "at.%s.verify", v->at);
+    bus_serve_text(v->worker->bus, "verify", on_verify, v);
+    bus_serve_text(v->worker->bus, verb, on_verify,
+                   v); /* for messages that were announced to this worker (prefetch.c) */
+}

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Breaks a whole site (real processes, two replicas of what carries a message) while mail flows, and counts every recipient of every message afterwards.
+"""Breaks a whole site (real processes, two replicas of every service but one) while mail flows, and counts every recipient of every message afterwards.
 
   everything     kill -9, SIGSTOP longer than a lease, restarts, services away, Redis' memory full, in turn; see everything.py and verdict.py
   destinations   10,000 messages to 60 destinations of which 40 accept a connection and never greet

@@ -180,10 +180,12 @@ class Reader(threading.Thread):
     def __init__(self, site, record, login, service):
         super().__init__(daemon=True)
         self.site, self.record, self.login, self.service = site, record, login, service
+        self.turn = 0
         self.read = {"imapd": self._imap, "pop3d": self._pop3, "admin": self._api}[service]
 
     def run(self):
         while not self.record.stop:
+            self.turn += 1
             self.record.reading[self.service] += 1  # of this thread alone
             try:
                 self.read()
@@ -193,12 +195,17 @@ class Reader(threading.Thread):
             finally:
                 self.record.reading[self.service] -= 1
 
+    def _door(self, name):
+        """The port of one of the replicas, in turn."""
+        doors = [door for door in (name, f"{name}@2") if door in self.site.ports]
+        return doors[self.turn % len(doors)]
+
     def _api(self):
-        self.site.api("GET", "/api/v1/queue")
+        self.site.api("GET", "/api/v1/queue", port=self._door("api"))
         time.sleep(0.02)
 
     def _imap(self):
-        session = imaplib.IMAP4_SSL("127.0.0.1", self.site.ports["imaps"], ssl_context=TLS, timeout=20)
+        session = imaplib.IMAP4_SSL("127.0.0.1", self.site.ports[self._door("imaps")], ssl_context=TLS, timeout=20)
         try:
             session.login(self.login, PASSWORD)
             for _ in range(10):

@@ -1,6 +1,7 @@
 """Mail through a whole site: in on 25, submitted on 587 and 465, out to another server, back as a report; and every refusal, after which nothing is stored."""
 import email
 import imaplib
+import json
 import re
 import smtplib
 import socket
@@ -381,10 +382,14 @@ def test_a_message_gets_there_in_the_end_once(world, mark, script):
 ])
 def test_what_cannot_be_delivered_comes_back_as_a_report(world, mark, to, script, status):
     world.remote.script = {k: list(v) for k, v in script.items()}
-    before = len(inbox(world, ALICE))
+    before, bounced, listener = len(inbox(world, ALICE)), [], world.new_nats()
+    listener.subscribe("postbus.mail.bounced.*", lambda subject, _reply, body: bounced.append(json.loads(body)["data"]))
+    listener.flush()
     send_out(world, mark, to)
     wait_until("a report in alice's inbox", lambda: len(inbox(world, ALICE)) == before + 1, 30)
     report = email.message_from_bytes(inbox(world, ALICE)[-1])
+    wait_until("the event", lambda: bounced)
+    assert bounced[0]["rcpt"] == to and report["Message-ID"] == f"<{bounced[0]['dsn']}@mx.alpha.test>"
     assert report.get_content_type() == "multipart/report" and report["Return-Path"] == "<>" and report["Auto-Submitted"] == "auto-replied"
     human, machine, original = report.get_payload()
     assert machine.get_content_type() == "message/delivery-status"

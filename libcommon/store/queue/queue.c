@@ -79,6 +79,7 @@ static struct slice arena_decimal(struct arena *a, long long value) {
 struct queue_parcel {
     struct arena *arena;
     struct slice id;
+    bool held;
     size_t argc;
     struct slice *argv;
 };
@@ -120,6 +121,7 @@ struct queue_parcel *queue_parcel_create(const struct envelope *e) {
     envelope_encode(e, &text);
     p->arena = a;
     p->id = arena_slice(a, slice_of(e->id));
+    p->held = e->hold.n > 0;
     p->argv = arena_alloc(a, (4 + 2 * count) * sizeof *p->argv);
     p->argv[p->argc++] = p->id;
     p->argv[p->argc++] = arena_slice(a, buf_slice(&text));
@@ -134,7 +136,7 @@ struct queue_parcel *queue_parcel_create(const struct envelope *e) {
 }
 
 void queue_parcel_commit(struct redis *r, const struct queue_parcel *p, queue_done_fn *done, void *ctx) {
-    call_for(r, pending_on_result, done, ctx, "queue_commit", p->id, p->argc, p->argv);
+    call_for(r, pending_on_result, done, ctx, p->held ? "queue_commit_held" : "queue_commit", p->id, p->argc, p->argv);
 }
 
 void queue_parcel_commit_stored(struct redis *r, const struct queue_parcel *p, queue_done_fn *done, void *ctx) {

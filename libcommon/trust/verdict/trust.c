@@ -1,7 +1,7 @@
 #include "libcommon/trust/verdict/trust_private.h"
 
 const char *trust_disposition_text(enum trust_disposition d) {
-    static const char *const words[] = {"accept", "quarantine", "reject", "tempfail"};
+    static const char *const words[] = {"accept", "quarantine", "hold", "reject", "tempfail"};
     return words[d];
 }
 

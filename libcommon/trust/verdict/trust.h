@@ -25,7 +25,8 @@ struct trust_input {
     const struct trust_policy *policy; /* NULL: the defaults */
 };
 
-enum trust_disposition { TRUST_ACCEPT, TRUST_QUARANTINE, TRUST_REJECT, TRUST_TEMPFAIL };
+/* TRUST_HOLD: accepted, and kept in the queue until a person decides. */
+enum trust_disposition { TRUST_ACCEPT, TRUST_QUARANTINE, TRUST_HOLD, TRUST_REJECT, TRUST_TEMPFAIL };
 
 struct trust_drop {
     size_t offset, n;
@@ -55,7 +56,7 @@ struct trust_result {
     enum dmarc_policy dmarc_disposition; /* the action that follows from DMARC */
     size_t override_count;
     struct trust_reason overrides[TRUST_REASONS_MAX];
-    const char *enhanced, *reason; /* for a refusal: RFC 3463, 7372; in words */
+    const char *enhanced, *reason; /* for a refusal: RFC 3463, 7372; in words (also for TRUST_HOLD) */
     size_t drop_count;             /* received fields that claim to be from this site (RFC 8601
                                       §5) */
     struct trust_drop *drops;

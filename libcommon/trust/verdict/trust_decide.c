@@ -15,6 +15,13 @@ static void refuse(struct trust_result *out, const char *enhanced, const char *r
     out->reason = reason;
 }
 
+/* For domain owners this is a quarantine: the message is treated as suspicious (RFC 9989 §4.7). */
+static void hold(struct arena *arena, struct trust_result *out) {
+    out->disposition = TRUST_HOLD;
+    out->reason = arena_printf(arena, "held by this site's policy: DMARC failed for %s: %s", out->dmarc.from_domain,
+                               out->dmarc.reason);
+}
+
 /* The operator's row that matches, or NULL. */
 static const struct trust_override *find_override(const struct trust_input *in, const struct trust_result *r) {
     const struct trust_policy *p = in->policy;
@@ -34,9 +41,9 @@ static const struct trust_override *find_override(const struct trust_input *in, 
 }
 
 static enum dmarc_policy policy_of(enum trust_action a) {
-    return a == TRUST_ACTION_REJECT       ? DMARC_POLICY_REJECT
-           : a == TRUST_ACTION_QUARANTINE ? DMARC_POLICY_QUARANTINE
-                                          : DMARC_POLICY_NONE;
+    return a == TRUST_ACTION_REJECT                                 ? DMARC_POLICY_REJECT
+           : a == TRUST_ACTION_QUARANTINE || a == TRUST_ACTION_HOLD ? DMARC_POLICY_QUARANTINE
+                                                                    : DMARC_POLICY_NONE;
 }
 
 /* DMARC failed, or may have failed: the action that follows from it. */
@@ -45,6 +52,7 @@ static enum dmarc_policy weigh_failure(struct arena *arena, const struct trust_i
     const char *chain;
     if (o) {
         add_reason(out, "local_policy", arena_printf(arena, "%.*s", SLICE_FMT(o->text)));
+        if (o->action == TRUST_ACTION_HOLD) hold(arena, out);
         return policy_of(o->action);
     }
     if (out->dmarc.policy != DMARC_POLICY_NONE && (chain = trust_chain_vouches(arena, in, out))) {
@@ -75,7 +83,7 @@ void trust_decide(struct arena *arena, const struct trust_input *in, struct trus
         out->dmarc_disposition = weigh_failure(arena, in, out);
         if (out->dmarc_disposition == DMARC_POLICY_REJECT)
             refuse_by_dmarc(arena, out);
-        else if (out->dmarc_disposition == DMARC_POLICY_QUARANTINE)
+        else if (out->dmarc_disposition == DMARC_POLICY_QUARANTINE && out->disposition != TRUST_HOLD)
             out->disposition = TRUST_QUARANTINE;
     } else if (out->dmarc.result == DMARC_TEMPERROR && out->dmarc.uncertain) {
         const struct trust_override *o = find_override(in, out);

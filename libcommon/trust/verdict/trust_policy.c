@@ -41,8 +41,8 @@ static bool take_network(struct slice text, struct trust_override *o) {
 }
 
 static bool take_action(struct slice word, enum trust_action *out) {
-    static const char *const words[] = {"none", "accept", "quarantine", "reject"};
-    for (int i = 0; i < 4; i++)
+    static const char *const words[] = {"none", "accept", "quarantine", "hold", "reject"};
+    for (int i = 0; i < 5; i++)
         if (slice_is_nocase(word, words[i])) {
             *out = (enum trust_action)i;
             return true;
@@ -64,7 +64,7 @@ static const char *take_row(struct arena *arena, struct slice row, struct trust_
         rest = slice_skip(rest, n);
         struct slice value = word;
         if (!slice_cut(&value, '=', &name)) {
-            if (!take_action(word, &o->action)) return "a row ends with accept, quarantine, reject or none";
+            if (!take_action(word, &o->action)) return "a row ends with accept, quarantine, hold, reject or none";
             acts = true;
             continue;
         }

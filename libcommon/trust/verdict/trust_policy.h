@@ -6,7 +6,13 @@
 
 enum { TRUST_SEALERS_MAX = 100, TRUST_OVERRIDES_MAX = 500 };
 
-enum trust_action { TRUST_ACTION_NONE, TRUST_ACTION_ACCEPT, TRUST_ACTION_QUARANTINE, TRUST_ACTION_REJECT };
+enum trust_action {
+    TRUST_ACTION_NONE,
+    TRUST_ACTION_ACCEPT,
+    TRUST_ACTION_QUARANTINE,
+    TRUST_ACTION_HOLD,
+    TRUST_ACTION_REJECT
+};
 
 /* One row of POSTBUS_DMARC_OVERRIDES: all given conditions must be met. */
 struct trust_override {
@@ -33,7 +39,7 @@ struct trust_policy {
  *   discovery:  "treewalk" (RFC 9989, the default) or "psl" (RFC 7489)
  *   sealers:    domains, comma-separated, whose ARC seals are trusted (RFC 8617 §7.2)
  *   overrides:  rows separated by ";", each with at least one condition:
- *               "[from=D] [ip=NETWORK] [sealer=D] [spf=D] accept|quarantine|reject|none";
+ *               "[from=D] [ip=NETWORK] [sealer=D] [spf=D] accept|quarantine|hold|reject|none";
  *               the first row that matches a message that fails DMARC decides about it
  *   spf, iprev: "mark" (the default) or "reject" */
 struct trust_settings {

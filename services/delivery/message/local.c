@@ -4,8 +4,9 @@
 
 #include "libcommon/base/arena.h"
 #include "libcommon/base/clock.h"
+#include "libcommon/codec/deliver.h"
 
-enum { SOON_MS = 2000, SOON_LAST_MS = 300000, RCPT_BYTES_ABOUT = 160 };
+enum { SOON_MS = 2000, SOON_LAST_MS = 300000, RCPT_BYTES_ABOUT = 80 };
 
 struct local {
     struct local *next;
@@ -24,8 +25,8 @@ struct locals {
 struct batch {
     struct locals *all;
     size_t count;
-    struct local *each[DELIVERY_LOCAL_RCPTS];
-    size_t message_of[DELIVERY_LOCAL_RCPTS];
+    struct local *each[DELIVER_ASK_RCPTS];
+    size_t message_of[DELIVER_ASK_RCPTS];
 };
 
 static void settle(struct local *l, const struct outcome *o) {
@@ -53,47 +54,45 @@ static struct outcome delivered(const char *reason) {
     return (struct outcome){.kind = OUTCOME_DELIVERED, .code = 250, .enhanced = "2.1.5", .reason = reason, .host = ""};
 }
 
-static struct outcome outcome_of(const struct local *l, const json_t *answer) {
-    const char *result = json_string_value(json_object_get(answer, "result"));
+static struct outcome refused(int code, const char *enhanced, const char *reason) {
+    return (struct outcome){.kind = OUTCOME_BOUNCED, .code = code, .enhanced = enhanced, .reason = reason, .host = ""};
+}
+
+/* o NULL: there is no answer. */
+static struct outcome outcome_of(const struct local *l, const struct deliver_outcome *o) {
     bool patient = clock_wall_ms() - l->owner->envelope->received_ms < (int64_t)QUOTA_PATIENCE_SECONDS * 1000;
-    if (!result) return later(l, "4.3.0", "the mailbox service cannot be reached");
-    if (strcmp(result, "delivered") == 0) return delivered("delivered to the mailbox");
-    if (strcmp(result, "over_quota") == 0)
+    if (!o || !o->result.n) return later(l, "4.3.0", "the mailbox service cannot be reached");
+    if (slice_is(o->result, "delivered")) return delivered("delivered to the mailbox");
+    if (slice_is(o->result, "over_quota"))
         return (struct outcome){.kind = patient ? OUTCOME_DEFERRED : OUTCOME_BOUNCED,
                                 .code = patient ? 452 : 552,
                                 .enhanced = patient ? "4.2.2" : "5.2.2",
                                 .reason = "the mailbox is full",
                                 .host = ""};
-    if (strcmp(result, "not_found") == 0)
-        return (struct outcome){.kind = OUTCOME_BOUNCED,
-                                .code = 550,
-                                .enhanced = "5.1.1",
-                                .reason = "there is no such mailbox any more",
-                                .host = ""};
-    if (strcmp(result, "full") == 0) return later(l, "4.3.1", "the message store is full");
-    if (strcmp(result, "invalid") == 0)
-        return (struct outcome){.kind = OUTCOME_BOUNCED,
-                                .code = 554,
-                                .enhanced = "5.3.0",
-                                .reason = "the message cannot be stored in the mailbox",
-                                .host = ""};
+    if (slice_is(o->result, "not_found")) return refused(550, "5.1.1", "there is no such mailbox any more");
+    if (slice_is(o->result, "full")) return later(l, "4.3.1", "the message store is full");
+    if (slice_is(o->result, "invalid")) return refused(554, "5.3.0", "the message cannot be stored in the mailbox");
     return later(l, "4.3.0", "the mailbox service cannot deliver now");
 }
 
 static void send_some(struct locals *all);
 
-static void on_delivered(void *ctx, int error, const json_t *reply) {
+static void on_delivered(void *ctx, int error, struct slice text) {
     struct batch *b = ctx;
     struct locals *all = b->all;
-    const json_t *messages = json_object_get(reply, "messages");
+    struct arena *arena = arena_create();
+    struct deliver_reply reply = {0};
     size_t message = SIZE_MAX, at = 0;
+    if (error || deliver_reply_read(arena, text, &reply) != NULL) reply.count = 0;
     for (size_t i = 0; i < b->count; i++) {
         at = b->message_of[i] == message ? at + 1 : 0;
         message = b->message_of[i];
-        const json_t *rcpts = json_object_get(json_array_get(messages, message), "rcpts");
-        struct outcome o = outcome_of(b->each[i], error ? NULL : json_array_get(rcpts, at));
+        const struct deliver_reply_message *m = message < reply.count ? &reply.messages[message] : NULL;
+        bool same = m && at < m->count && slice_is(m->id, b->each[i]->owner->envelope->id);
+        struct outcome o = outcome_of(b->each[i], same ? &m->rcpts[at] : NULL);
         settle(b->each[i], &o);
     }
+    arena_destroy(arena);
     free(b);
     all->requests--;
     send_some(all);
@@ -106,8 +105,7 @@ static void on_taken(void *ctx, int error, const json_t *reply) {
                        : error == BUS_UNAVAILABLE ? later(l, "4.3.0", "the reporter cannot be reached")
                                                   : later(l, "4.3.0", "the reporter does not take the report");
     if (error == BUS_REFUSED && strcmp(bus_error_code(reply), "not_found") == 0)
-        o = (struct outcome){
-            .kind = OUTCOME_BOUNCED, .code = 554, .enhanced = "5.3.0", .reason = "the report is lost", .host = ""};
+        o = refused(554, "5.3.0", "the report is lost");
     settle(l, &o);
 }
 
@@ -120,60 +118,91 @@ static void take_report(struct locals *all, struct local *l) {
     bus_request(all->delivery->worker->bus, "reporter.take", ask, DELIVERY_LOCAL_MS, on_taken, l);
 }
 
-static json_t *message_of(const struct envelope *e) {
+/* A message without its recipients; of the arena. */
+static struct deliver_ask_message message_of(struct arena *arena, const struct envelope *e) {
     char attempt[ULID_BYTES];
     ulid_create(attempt); /* each attempt holds the body under a different name */
-    json_t *message = json_pack("{s:s,s:o,s:o,s:I,s:I,s:s,s:b,s:[]}", "id", e->id, "from", text_of(e->from), "folder",
-                                text_of(e->folder), "size", (json_int_t)(e->size - e->prefix.n), "date",
-                                (json_int_t)(e->received_ms / 1000), "attempt", attempt, "held", 0, "rcpts");
-    if (e->prefix.n) json_object_set_new(message, "prefix", text_of(e->prefix));
-    return message;
+    return (struct deliver_ask_message){.id = slice_of(e->id),
+                                        .from = e->from,
+                                        .folder = e->folder,
+                                        .attempt = arena_slice(arena, slice_of(attempt)),
+                                        .size = e->size - e->prefix.n,
+                                        .date = e->received_ms / 1000,
+                                        .prefix = e->prefix};
+}
+
+/* Takes the first waiting recipient. False: it is not to be sent to the mailbox service: the work
+ * on its message has ended, or it is the reporter. */
+static bool take_first(struct locals *all) {
+    struct local *l = all->first;
+    const struct transaction_owner *owner = l->owner;
+    all->first = l->next;
+    if (!all->first) all->last = &all->first;
+    if (!owner->may_go_on(owner->ctx)) {
+        free(l);
+        owner->ended(owner->ctx);
+        return false;
+    }
+    if (!slice_is(owner->envelope->rcpts[l->index].user, "reporter")) return true;
+    take_report(all, l);
+    return false;
+}
+
+/* Writes the message of the recipients from `first` on. False: one of its texts is not UTF-8, which
+ * the queue's envelopes, JSON texts themselves, cannot have. */
+static bool add_message(struct json_put *ask, struct arena *arena, struct batch *b, size_t first) {
+    const struct envelope *e = b->each[first]->owner->envelope;
+    struct deliver_ask_message m = message_of(arena, e);
+    struct deliver_ask_rcpt *rcpts = arena_alloc(arena, (b->count - first) * sizeof *rcpts);
+    for (size_t i = first; i < b->count; i++) {
+        const struct envelope_rcpt *r = &e->rcpts[b->each[i]->index];
+        rcpts[m.count++] = (struct deliver_ask_rcpt){r->address, r->user};
+    }
+    m.rcpts = rcpts;
+    return deliver_ask_add(ask, &m);
+}
+
+static void drop_from(struct batch *b, size_t first) {
+    const struct outcome o = refused(554, "5.3.0", "the message cannot be stored in the mailbox");
+    while (b->count > first) settle(b->each[--b->count], &o);
 }
 
 /* Sends one request with as many messages as fit. */
 static void send_batch(struct locals *all) {
     struct batch *b = memory_alloc(sizeof *b);
-    json_t *messages = json_array(), *current = NULL;
-    const struct transaction_owner *owner = NULL;
-    size_t bytes = 0;
+    struct arena *arena = arena_create();
+    struct buf text = {0};
+    struct json_put ask = deliver_ask_open(&text);
+    size_t messages = 0;
     b->all = all;
-    while (all->first && b->count < DELIVERY_LOCAL_RCPTS && bytes < DELIVERY_LOCAL_BYTES) {
-        struct local *l = all->first;
-        const struct envelope *e = l->owner->envelope;
-        if (l->owner != owner && json_array_size(messages) == DELIVERY_LOCAL_MESSAGES) break;
-        all->first = l->next;
-        if (!all->first) all->last = &all->first;
-        if (!l->owner->may_go_on(l->owner->ctx)) {
-            const struct transaction_owner *gone = l->owner;
-            free(l);
-            gone->ended(gone->ctx);
-            continue;
+    while (all->first && messages < DELIVER_ASK_MESSAGES && b->count < DELIVER_ASK_RCPTS &&
+           text.n < DELIVERY_LOCAL_BYTES) {
+        const struct transaction_owner *owner = all->first->owner;
+        size_t first = b->count, bytes = text.n;
+        while (all->first && all->first->owner == owner && b->count < DELIVER_ASK_RCPTS &&
+               bytes < DELIVERY_LOCAL_BYTES) {
+            struct local *l = all->first;
+            if (!take_first(all)) continue;
+            bytes += RCPT_BYTES_ABOUT + owner->envelope->rcpts[l->index].address.n;
+            b->message_of[b->count] = messages;
+            b->each[b->count++] = l;
         }
-        if (slice_is(e->rcpts[l->index].user, "reporter")) {
-            take_report(all, l);
-            continue;
-        }
-        if (l->owner != owner) {
-            owner = l->owner;
-            current = message_of(e);
-            json_array_append_new(messages, current);
-            bytes += 4 * RCPT_BYTES_ABOUT + e->prefix.n;
-        }
-        json_array_append_new(json_object_get(current, "rcpts"),
-                              json_pack("{s:o,s:o}", "rcpt", text_of(e->rcpts[l->index].address), "user",
-                                        text_of(e->rcpts[l->index].user)));
-        bytes += RCPT_BYTES_ABOUT + e->rcpts[l->index].address.n;
-        b->message_of[b->count] = json_array_size(messages) - 1;
-        b->each[b->count++] = l;
+        if (b->count == first) continue;
+        if (add_message(&ask, arena, b, first))
+            messages++;
+        else
+            drop_from(b, first);
     }
-    if (!b->count) {
-        json_decref(messages);
+    deliver_ask_close(&ask);
+    if (b->count) {
+        all->requests++;
+        bus_request_text(all->delivery->worker->bus, "mailbox.deliver", buf_slice(&text), DELIVERY_LOCAL_MS,
+                         on_delivered, b);
+    } else {
         free(b);
-        return;
     }
-    all->requests++;
-    bus_request(all->delivery->worker->bus, "mailbox.deliver", json_pack("{s:o}", "messages", messages),
-                DELIVERY_LOCAL_MS, on_delivered, b);
+    buf_free(&text);
+    arena_destroy(arena);
 }
 
 static void send_some(struct locals *all) {

@@ -9,7 +9,7 @@ void auth_refuse(struct session *s);
 /* accounts did not say that it is right: error and code as of bus_request; */
 void auth_not_checked(struct session *s, int error, const char *code);
 /* it is right, and was asked for at s->login_asked_us. */
-void auth_right(struct session *s, const char *user, const char *address);
+void auth_right(struct session *s, const char *user, const char *address, const char *generation);
 
 /* auth_scram.c: AUTHENTICATE SCRAM-SHA-256 or, plus, SCRAM-SHA-256-PLUS; the client's messages come
  * to s->on_line. */

@@ -27,8 +27,8 @@ void auth_not_checked(struct session *s, int error, const char *code) {
                                                 : "[UNAVAILABLE] Logins cannot be checked now; try again later");
 }
 
-void auth_right(struct session *s, const char *user, const char *address) {
-    if (login_end_came(s->imapd->login_end, user, s->login_asked_us)) {
+void auth_right(struct session *s, const char *user, const char *address, const char *generation) {
+    if (logins_were_ended(s->imapd->logins, user, s->login_asked_us)) {
         session_no(s, "[UNAVAILABLE] The account was changed during the login; log in again");
         return;
     }
@@ -38,6 +38,7 @@ void auth_right(struct session *s, const char *user, const char *address) {
     }
     metric_add(&logins, 1);
     s->address = memory_copy(slice_of(address));
+    login_enter(s->imapd->logins, &s->validity, &s->life, slice_of(user), slice_of(address), slice_of(generation));
     s->state = SESSION_AUTHENTICATED;
     s->login_failures = 0;
     session_logged_in(s);

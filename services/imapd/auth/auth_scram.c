@@ -82,7 +82,7 @@ static void take_line(struct session *s, struct slice line) {
         refuse_message(s, error);
     } else if (job->step == SCRAM_LAST) {
         s->on_line = NULL;
-        auth_right(s, job->scram.user, job->scram.address);
+        auth_right(s, job->scram.user, job->scram.address, job->scram.generation);
     } else {
         ask(s);
     }

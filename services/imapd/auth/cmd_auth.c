@@ -35,7 +35,7 @@ static void on_login(void *ctx, int error, const json_t *reply) {
     if (error || !user || !address)
         auth_not_checked(s, error, bus_error_code(reply));
     else
-        auth_right(s, user, address);
+        auth_right(s, user, address, json_string_value(json_object_get(reply, "generation")));
 }
 
 static void check_login(struct session *s, struct slice name, struct slice password) {

@@ -27,6 +27,7 @@ struct entry {
     struct domain_keys *keys;
     uint64_t ticket;  /* 0: no request is running */
     bool stale;       /* dropped while a request was running: its answer is not kept */
+    bool doubtful;    /* events may have been lost meanwhile: its answer is asked for again */
     int64_t until_us; /* asked again after this */
     int64_t last_us;  /* keys are not used after this, even when accounts does not answer */
     char domain[256];
@@ -136,7 +137,8 @@ static void on_reply(void *ctx, int error, const json_t *reply) {
     struct entry *e = ctx;
     struct key_cache *c = e->cache;
     e->ticket = 0;
-    int64_t now = clock_monotonic_us();
+    int64_t now = clock_monotonic_us(), keep_us = e->doubtful ? 0 : c->keep_us;
+    e->doubtful = false;
     if (error == BUS_UNAVAILABLE && e->keys && !e->stale && now < e->last_us) {
         e->until_us = now + (int64_t)NOT_FOUND_SECONDS * 1000000;
         struct domain_keys *known = domain_keys_hold(e->keys);
@@ -148,7 +150,7 @@ static void on_reply(void *ctx, int error, const json_t *reply) {
     struct domain_keys *keys = error == BUS_OK ? read_keys(e->domain, reply) : NULL;
     domain_keys_release(e->keys);
     e->keys = keys;
-    e->until_us = now + (keys ? c->keep_us : (int64_t)NOT_FOUND_SECONDS * 1000000);
+    e->until_us = now + (keys ? keep_us : (int64_t)NOT_FOUND_SECONDS * 1000000);
     e->last_us = now + (int64_t)KEYS_LAST_SECONDS * 1000000;
     bool keep = !e->stale && (error == BUS_OK || absent);
     if (keys) domain_keys_hold(keys);
@@ -213,11 +215,22 @@ static void on_account_changed(void *ctx, struct slice about, const json_t *data
     if (slice_is(what, "key") || slice_is(what, "domain")) key_cache_drop(ctx, member_slice(data, "domain"));
 }
 
+/* All keys are asked for again when they are needed; until accounts answers, those that are known
+ * are used. */
+static void on_missed(void *ctx) {
+    struct key_cache *c = ctx;
+    for (size_t i = 0; i < BUCKETS; i++)
+        for (struct entry *e = c->buckets[i]; e; e = e->chain) {
+            e->until_us = 0;
+            e->doubtful = e->ticket != 0;
+        }
+}
+
 struct key_cache *key_cache_create(struct verifier *v) {
     struct key_cache *c = memory_alloc(sizeof *c);
     c->verifier = v;
     c->keep_us = config_number("POSTBUS_DKIM_KEYS_SECONDS", KEYS_SECONDS, 1, KEYS_LAST_SECONDS) * 1000000;
-    bus_hear(v->worker->bus, "account.changed.>", false, on_account_changed, c);
+    bus_follow(v->worker->bus, "account.changed.>", on_account_changed, on_missed, c);
     return c;
 }
 

@@ -1,6 +1,7 @@
 /* A hosted domain's DKIM keys, from accounts.key.get: private keys parsed once, asked for again after
- * POSTBUS_DKIM_KEYS_SECONDS (KEYS_SECONDS) and dropped at account.changed. While accounts cannot be
- * reached the known keys are used on, KEYS_LAST_SECONDS at most, so that mail still leaves. */
+ * POSTBUS_DKIM_KEYS_SECONDS (KEYS_SECONDS) and dropped at account.changed, or asked for again when such events may have
+ * been lost. While accounts cannot be reached the known keys are used on, KEYS_LAST_SECONDS at most, so that mail still
+ * leaves. */
 #ifndef POSTBUS_VERIFIER_KEYS_H
 #define POSTBUS_VERIFIER_KEYS_H
 

@@ -305,6 +305,13 @@ static void on_account_changed(void *ctx, struct slice about, const json_t *data
         come_back(r, domain, clock_wall_ms() + r->publish_ms);
 }
 
+/* Everything is looked at again, as after a change of the lease. */
+static void on_missed(void *ctx) {
+    struct rotator *r = ctx;
+    json_object_clear(r->due);
+    r->list_at = 0;
+}
+
 struct rotator *rotator_create(struct verifier *v) {
     struct rotator *r = memory_alloc(sizeof *r);
     struct timeval soon = {1, 0};
@@ -321,7 +328,7 @@ struct rotator *rotator_create(struct verifier *v) {
     r->clock = event_new(v->worker->base, -1, 0, on_clock, r);
     if (!r->clock) memory_exhausted();
     event_add(r->clock, &soon);
-    bus_hear(v->worker->bus, "account.changed.>", false, on_account_changed, r);
+    bus_follow(v->worker->bus, "account.changed.>", on_account_changed, on_missed, r);
     return r;
 }
 

@@ -163,6 +163,12 @@ static void on_account_changed(void *ctx, struct slice about, const json_t *data
     next_task(p);
 }
 
+static void on_missed(void *ctx) {
+    struct publisher *p = ctx;
+    struct timeval soon = {PUBLISH_START_SECONDS, 0};
+    if (!p->closing) event_add(p->clock, &soon);
+}
+
 struct publisher *publisher_create(struct verifier *v) {
     struct timeval soon = {PUBLISH_START_SECONDS, 0};
     struct publish_servers servers;
@@ -178,7 +184,7 @@ struct publisher *publisher_create(struct verifier *v) {
     p->again = event_new(v->worker->base, -1, 0, on_again, p);
     if (!p->clock || !p->again) memory_exhausted();
     event_add(p->clock, &soon);
-    bus_hear(v->worker->bus, "account.changed.>", false, on_account_changed, p);
+    bus_follow(v->worker->bus, "account.changed.>", on_account_changed, on_missed, p);
     return p;
 }
 

@@ -37,6 +37,7 @@ static void what_is_written_is_read(void **state) {
                          .ret = SLICE("hdrs"),
                          .envid = SLICE("e\xff"),
                          .folder = SLICE("Junk"),
+                         .hold = SLICE("held: \xc3\xbc"),
                          .prefix = SLICE("Received: from a\r\n\tby b\r\n"),
                          .priority = -9,
                          .text_in_queue = true,
@@ -56,6 +57,7 @@ static void what_is_written_is_read(void **state) {
     assert_text(d->ret, "hdrs");
     assert_text(d->envid, "e\xff");
     assert_text(d->folder, "Junk");
+    assert_text(d->hold, "held: \xc3\xbc");
     assert_text(d->prefix, "Received: from a\r\n\tby b\r\n");
     assert_int_equal(d->priority, -9);
     assert_true(d->text_in_queue);

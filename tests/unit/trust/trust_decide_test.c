@@ -152,6 +152,11 @@ static const struct situation situations[] = {
      "", "", "", "quarantine quarantine  local_policy"},
     {"stricter than the record", "fail none", "", "from=x.test reject", "", "", "", "",
      "reject reject 5.7.1 local_policy"},
+    {"held for a person", "fail reject", "", "from=x.test hold", "", "", "", "", "hold quarantine  local_policy"},
+    {"what is held is not refused for SPF or reverse DNS", "fail none", "", "from=x.test hold", "reject", "reject",
+     "spf=fail iprev=fail", "", "hold quarantine  local_policy"},
+    {"what would be held is deferred", "temperror reject uncertain", "", "from=x.test hold", "", "", "", "",
+     "tempfail none 4.7.0"},
     {"none: as p=none", "fail reject", "", "from=x.test none", "", "", "", "", "accept none  local_policy"},
     {"what passes is not overridden", "pass none", "", "from=x.test reject", "", "", "", "", "accept none "},
     {"what would come in anyway is not deferred", "temperror none uncertain", "", "from=x.test accept", "", "", "", "",
@@ -276,8 +281,8 @@ static void dispositions_follow_from_the_proofs(void **state) {
             print_error("%s:\n    %s\n    and not: %s\n", t->what, buf_str(&got), t->is);
             wrong_count++;
         }
-        assert_true((r.disposition == TRUST_REJECT || r.disposition == TRUST_TEMPFAIL) ==
-                    (*r.reason != 0)); /* words for every refusal, and for it alone */
+        bool told = r.disposition == TRUST_REJECT || r.disposition == TRUST_TEMPFAIL || r.disposition == TRUST_HOLD;
+        assert_true(told == (*r.reason != 0)); /* words for every refusal and hold, and for these alone */
         for (const char *c = r.reason; *c; c++) assert_true(*c >= ' ' && *c < 0x7f);
         buf_free(&got);
         arena_destroy(arena);
