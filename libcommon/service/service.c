@@ -11,6 +11,7 @@
 #include "libcommon/base/config.h"
 #include "libcommon/base/cost.h"
 #include "libcommon/base/log.h"
+#include "libcommon/base/pool.h"
 #include "libcommon/service/service_private.h"
 
 enum { BACKLOG = 1024, DEFAULT_WORKERS_MAX = 4, LAST_TURNS = 8 };
@@ -124,7 +125,7 @@ static void *worker_thread(void *ctx) {
     for (int turn = 0; turn < LAST_TURNS; turn++) event_base_loop(w->public.base, EVLOOP_NONBLOCK);
     for (int i = 0; i < LISTENERS_MAX; i++) free(w->accepts[i]);
     event_free(w->drain);
-    event_free(w->offload_done);
+    offload_stop(w);
     tls_files_stop(w);
     event_base_free(w->public.base);
     atomic_store(&w->ended, true);
@@ -136,13 +137,12 @@ static struct worker_full *worker_create(int index, const char *nats_password, c
     const struct service *d = process.definition;
     struct worker_full *w = memory_alloc(sizeof *w);
     w->definition = d;
-    pthread_mutex_init(&w->lock, NULL);
     w->public.index = index;
     w->public.hostname = config_text("POSTBUS_HOSTNAME", "localhost");
     w->public.base = event_base_new();
     if (!w->public.base) memory_exhausted();
     w->drain = event_new(w->public.base, -1, EV_PERSIST, on_drain, w);
-    w->offload_done = event_new(w->public.base, -1, EV_PERSIST, offload_on_done, w);
+    offload_start(w);
     struct timeval never = {100000, 0}; /* keeps the loop turning when nothing else is registered */
     event_add(w->drain, &never);
     w->public.bus = bus_create(w->public.base, config_text("POSTBUS_NATS", "nats://nats:4222"), d->name,
@@ -211,7 +211,7 @@ int service_run(const struct service *definition) {
     process.count = (int)config_number("POSTBUS_WORKERS", default_workers(definition, cores), 1, WORKERS_MAX);
     proxy_configure(&process.proxies);
     if (definition->configure) definition->configure();
-    offload_start(cores < 1 ? 1 : (int)cores);
+    pool_threads(cores < 1 ? 1 : (int)cores);
     char *nats_password = config_secret("nats.password", false),
          *redis_password = config_secret("redis.password", false);
     for (int i = 0; i < process.count; i++) process.workers[i] = worker_create(i, nats_password, redis_password);
@@ -228,7 +228,6 @@ int service_run(const struct service *definition) {
     event_base_dispatch(process.base);
     for (int i = 0; i < process.count; i++) {
         pthread_join(process.workers[i]->thread, NULL);
-        pthread_mutex_destroy(&process.workers[i]->lock);
         free(process.workers[i]);
     }
     log_info("ended", NULL);

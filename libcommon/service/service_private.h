@@ -11,7 +11,7 @@
 
 enum { WORKERS_MAX = 64, LISTENERS_MAX = 8, DRAIN_SECONDS = 20 };
 
-struct offload_job;
+struct pool_home;
 struct proxy_waiting;
 
 /* A worker with its private fields. `public` is first, so that a struct worker * is a struct
@@ -21,8 +21,7 @@ struct worker_full {
     const struct service *definition;
     pthread_t thread;
     struct event *drain, *offload_done;
-    pthread_mutex_t lock; /* guards finished */
-    struct offload_job *finished;
+    struct pool_home *offloads;
     struct evconnlistener *listeners[LISTENERS_MAX];
     void *accepts[LISTENERS_MAX];
     int listener_count;
@@ -39,8 +38,8 @@ void proxy_configure(struct proxy_networks *networks);
 void proxy_wait(struct worker_full *w, evutil_socket_t fd, service_accept_fn *accepted, void *ctx);
 void proxy_close_all(struct worker_full *w);
 
-void offload_start(int threads);
-void offload_on_done(evutil_socket_t fd, short what, void *ctx);
+void offload_start(struct worker_full *w);
+void offload_stop(struct worker_full *w);
 
 /* Loads w->public.tls, or ends the process; then follows changes of the files. */
 void tls_files_start(struct worker_full *w);

@@ -6,10 +6,11 @@
  * arrival.
  *
  * Keys of a user, all in one cluster slot:
- *   {u:<id>}:i              hash: modseq (last used), bytes, messages, quota_bytes, next_folder
+ *   {u:<id>}:i              hash: modseq (last used), bytes, messages, quota_bytes, next_folder; undo,
+ *                           undo_from, kept_messages, kept_bytes, journal_bytes (of the journal)
  *   {u:<id>}:f              hash: folder name → folder id
  *   {u:<id>}:f:<fid>        hash: name, uidvalidity, uidnext, modseq, messages, unseen, bytes,
- *                           subscribed, use, keywords, floor, recent, keygen
+ *                           subscribed, use, keywords, floor, recent, keygen, made (s)
  *   {u:<id>}:f:<fid>:m      hash: uid → packed record (mailbox.lua says how)
  *   {u:<id>}:f:<fid>:q      zset: uid by modseq
  *   {u:<id>}:f:<fid>:v      zset: vanished uid by modseq
@@ -32,6 +33,9 @@
  *   {u:<id>}:r, {u:<id>}:y  hashes: message id (a hash of it) → thread, of the present generation
  *                           and of the one before; at most 50,000 in each
  *   {u:<id>}:s              set: subscribed names whose folder was deleted (RFC 9051 §6.3.7)
+ *   {u:<id>}:l              stream: the journal: what changed messages and folders were before
+ *                           (mailbox_undo.h); its bodies count in b
+ *   {u:<id>}:k              set: deleted folders that the journal keeps: their m, p and c stay
  *   {u:<id>}:j              hash: a COPY of many messages that is being made → what it made so far
  *   {u:<id>}:a              hash: annotations of the folders (mailbox_metadata.h)
  *   {u:<id>}:gone           string: the account was deleted; nothing of it is made again. Expires

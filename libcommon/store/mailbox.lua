@@ -6,6 +6,7 @@
 -- bytes that follow u8, savedate u32, variant u32, thread u64, and tagged fields (none yet): tag u8, length u8, bytes. Version 1 ended after the
 -- blob: such a record is told with zeros in the new fields, and is written anew when it changes.
 -- What is cached of a message is in a hash for each column, so that a reader gets only what it asked for (COLUMNS).
+-- What messages and folders were before a change is kept for some time (the journal, {u}:l), so that it can be undone: mailbox_undo.h.
 -- Every message that is added, changed or removed gets a modseq of its own, so that a reader can page by modseq.
 -- No Function handles more than a few hundred messages at once: the C side calls it again until all are done.
 
@@ -25,21 +26,93 @@ local ANNOTATIONS_MAX, ANNOTATION_BYTES_MAX = 1000, 1048576 -- of a user, as in 
 local FREE = '(' -- a keyword's place that can be used again; no flag has such a name
 local COPY_SECONDS, COPIES_MAX = 10, 64 -- after which a copy without a further step was given up; copies of one user at the same time
 local MANY = 1000 -- arguments of one command
+-- Bounds of an account's journal: its bytes (those of flags count FLAGS_WEIGH times, because a reader needs more memory for them), those of the messages that it keeps, and how many entries one Function gives up when it is over one of them.
+local JOURNAL_BYTES, KEPT_BYTES, GIVE_UP = 32 * 1048576, 1073741824, 4
+local FLAGS_WEIGH = 4
 local FOLDER_FIELDS = { 'name', 'uidvalidity', 'uidnext', 'modseq', 'messages', 'unseen', 'bytes', 'subscribed', 'use', 'keywords', 'floor', 'keygen' }
 
 local function refuse(text) return redis.error_reply(text) end
 local function text_of(n) return string.format('%.0f', n) end
 local function seconds() return tonumber(redis.call('TIME')[1]) end
+local function milliseconds()
+  local now = redis.call('TIME')
+  return now[1] .. string.format('%03d', math.floor(now[2] / 1000))
+end
 -- Whether the account was deleted: its mailbox is never created again.
 local function is_gone(u) return redis.call('EXISTS', u .. ':gone') == 1 end
 local GONE = 'NOTFOUND the account was deleted'
 -- A record of any version as one of the present version.
 local function present_version(record) return #record == FIRST_BYTES and record .. WITHOUT_REST or record end
--- All keys of a folder but its records.
-local function folder_keys(fk)
-  local keys = { fk, fk .. ':q', fk .. ':v', fk .. ':t', fk .. ':c' }
-  for _, column in ipairs(COLUMNS) do keys[#keys + 1] = fk .. ':' .. column end
+-- All keys of a folder but its records; kept: and but what is needed to make its messages again.
+local function folder_keys(fk, kept)
+  local keys = { fk, fk .. ':q', fk .. ':v', fk .. ':t' }
+  if not kept then keys[#keys + 1] = fk .. ':c' end
+  for _, column in ipairs(COLUMNS) do
+    if not kept or column ~= 'p' then keys[#keys + 1] = fk .. ':' .. column end
+  end
   return unpack(keys)
+end
+
+-- The journal
+
+-- {u}:l is a stream, an entry for each change, whose id begins with its time (ms). k, f, v: what changed, the folder's id, and what was before:
+--   f  flags: of each message uid u32, low u32, high u32
+--   r  removed messages: of each the record's length u16, the prefix's length u32, record, prefix. The journal uses their bodies
+--   m  the same, moved to another folder
+--   d  the folder was deleted: name, uidvalidity, special use, subscribed, keywords, time when it was made, messages, bytes, each with its length u32 before
+--      it. Its records and prefixes stay where they were; k has its id
+--   n  it was renamed: its name
+-- {u}:i: undo (s: of this account instead of the site's), undo_from (ms: the journal is complete since then), kept_messages, kept_bytes, journal_bytes.
+
+-- For how long (s) changes can be undone; 0: not at all. site: the site's setting; NOW: never.
+local NOW, COPIES = 'now', 'copies' -- COPIES: never, because they are taken back as if they had never been
+local function undo_of(u, site)
+  if site == NOW or site == COPIES then return 0 end
+  return tonumber(redis.call('HGET', u .. ':i', 'undo') or site or 0)
+end
+
+-- Messages and bytes that the journal keeps, and its own bytes, change by these.
+local function journal_count(u, messages, bytes, own)
+  local i = u .. ':i'
+  if messages ~= 0 then redis.call('HINCRBY', i, 'kept_messages', text_of(messages)) end
+  if bytes ~= 0 then redis.call('HINCRBY', i, 'kept_bytes', text_of(bytes)) end
+  redis.call('HINCRBY', i, 'journal_bytes', text_of(own))
+end
+
+local function texts_pack(list)
+  local out = {}
+  for at, text in ipairs(list) do out[at] = struct.pack('<I4', #text) .. text end
+  return table.concat(out)
+end
+
+local function texts_unpack(packed)
+  local out, at = {}, 1
+  while at + 3 <= #packed do
+    local n = struct.unpack('<I4', packed, at)
+    out[#out + 1] = string.sub(packed, at + 4, at + 3 + n)
+    at = at + 4 + n
+  end
+  return out
+end
+
+-- The records and prefixes of an entry r or m.
+local function removed_unpack(packed)
+  local records, prefixes, at = {}, {}, 1
+  while at + 5 <= #packed do
+    local n, m = struct.unpack('<I2I4', packed, at)
+    records[#records + 1] = string.sub(packed, at + 6, at + 5 + n)
+    prefixes[#records] = string.sub(packed, at + 6 + n, at + 5 + n + m)
+    at = at + 6 + n + m
+  end
+  return records, prefixes
+end
+
+local function body_of(record) return string.sub(record, 33, 58) end
+
+local function bodies_of(records)
+  local ids = {}
+  for at, record in ipairs(records) do ids[at] = body_of(record) end
+  return ids
 end
 
 -- Folders
@@ -54,7 +127,7 @@ local function folder_make(u, name, use)
   redis.call('HSET', i, 'uidvalidity', uidvalidity)
   redis.call('HSET', u .. ':f', name, fid)
   redis.call('HSET', u .. ':f:' .. fid, 'name', name, 'uidvalidity', uidvalidity, 'uidnext', 1, 'modseq', modseq, 'messages', 0, 'unseen', 0, 'bytes', 0,
-    'subscribed', subscribed, 'use', use, 'keywords', '', 'floor', 0, 'recent', 1)
+    'subscribed', subscribed, 'use', use, 'keywords', '', 'floor', 0, 'recent', 1, 'made', seconds())
   return fid, uidvalidity
 end
 
@@ -134,23 +207,6 @@ local function has_children(u, name)
   return false
 end
 
-local function folder_delete(keys, args) -- name; the records stay until the sweep has let go of their blobs
-  local u, name = keys[1], args[1]
-  if name == 'INBOX' then return refuse('INVALID the INBOX stays') end
-  local fid = redis.call('HGET', u .. ':f', name)
-  if not fid then return refuse('NOTFOUND no such folder') end
-  if has_children(u, name) then return refuse('CONFLICT the folder has children') end
-  local fk = u .. ':f:' .. fid
-  local h = redis.call('HMGET', fk, 'messages', 'bytes', 'subscribed')
-  if h[3] == '2' and redis.call('SCARD', u .. ':s') < FOLDERS_MAX then redis.call('SADD', u .. ':s', name) end
-  redis.call('HINCRBY', u .. ':i', 'messages', string.format('%d', -tonumber(h[1]))) -- "-0" is no number to Redis
-  redis.call('HINCRBY', u .. ':i', 'bytes', string.format('%d', -tonumber(h[2])))
-  redis.call('HDEL', u .. ':f', name)
-  redis.call('UNLINK', folder_keys(fk))
-  if redis.call('EXISTS', fk .. ':m') == 1 then redis.call('SADD', u .. ':g', fid) end
-  return 1
-end
-
 -- The annotations of the INBOX stay with it when its messages go to another folder (RFC 5464 §4.1), as far as there is room (mailbox_metadata.lua).
 local function annotations_copy(u, from, to)
   local a, prefix = u .. ':a', from .. '/'
@@ -162,39 +218,6 @@ local function annotations_copy(u, from, to)
       redis.call('HSET', a, copy, value, 'b', string.format('%.0f', bytes))
     end
   end
-end
-
-local function folder_rename(keys, args) -- from, to
-  local u, from, to = keys[1], args[1], args[2]
-  local f = u .. ':f'
-  if is_gone(u) then return refuse(GONE) end
-  user_ready(u)
-  local fid = redis.call('HGET', f, from)
-  if not fid then return refuse('NOTFOUND no such folder') end
-  if redis.call('HEXISTS', f, to) == 1 then return refuse('EXISTS there is such a folder') end
-  if string.sub(to, 1, #from + 1) == from .. '/' and from ~= 'INBOX' then return refuse('INVALID a folder cannot move into itself') end
-  if redis.call('HLEN', f) + levels(to) > FOLDERS_MAX then return refuse('FULL too many folders') end
-  local moved = { { from, to, fid } }
-  if from ~= 'INBOX' then
-    local all, prefix = redis.call('HGETALL', f), from .. '/'
-    for i = 1, #all, 2 do
-      if string.sub(all[i], 1, #prefix) == prefix then
-        local target = to .. '/' .. string.sub(all[i], #prefix + 1)
-        if #target > 1020 then return refuse('INVALID a name would be too long') end
-        if redis.call('HEXISTS', f, target) == 1 then return refuse('EXISTS there is such a folder') end
-        moved[#moved + 1] = { all[i], target, all[i + 1] }
-      end
-    end
-  end
-  parents_make(u, to)
-  for _, one in ipairs(moved) do redis.call('HDEL', f, one[1]) end
-  for _, one in ipairs(moved) do
-    redis.call('HSET', f, one[2], one[3])
-    redis.call('HSET', f .. ':' .. one[3], 'name', one[2])
-    if redis.call('SREM', u .. ':s', one[2]) == 1 then redis.call('HSET', f .. ':' .. one[3], 'subscribed', 2) end
-  end
-  if from == 'INBOX' then annotations_copy(u, fid, folder_make(u, 'INBOX', '')) end -- its messages went along; a new, empty one takes its place
-  return 1
 end
 
 -- A subscription that was asked for (2) outlives its folder, one that came with the folder (1) does not.
@@ -267,6 +290,118 @@ local function blob_drop_all(u, ids, gone)
   note_all(u, gone)
 end
 
+-- An entry of the journal is given up: {id, {k, …, f, …, v, …}}. Bodies that nothing uses any more are added to gone.
+local function journal_drop(u, entry, gone)
+  local kind, fid, packed = entry[2][2], entry[2][4], entry[2][6]
+  local fk, messages, bytes = u .. ':f:' .. fid, 0, 0
+  if kind == 'r' or kind == 'm' then
+    local records = removed_unpack(packed)
+    for _, record in ipairs(records) do messages, bytes = messages + 1, bytes + struct.unpack('<I4', record, 5) end
+    if kind == 'm' then messages, bytes = 0, 0 end
+    blob_drop_all(u, bodies_of(records), gone)
+  elseif kind == 'd' and redis.call('SREM', u .. ':k', fid) == 1 then
+    local folder = texts_unpack(packed)
+    messages, bytes = tonumber(folder[7]), tonumber(folder[8])
+    redis.call('UNLINK', fk .. ':p', fk .. ':c')
+    redis.call('SADD', u .. ':g', fid)
+  end
+  journal_count(u, -messages, -bytes, -#packed * (kind == 'f' and FLAGS_WEIGH or 1))
+  redis.call('XDEL', u .. ':l', entry[1])
+  redis.call('HSET', u .. ':i', 'undo_from', (string.match(entry[1], '^%d+')))
+end
+
+-- Gives up at most max entries: those before a time (ms), and the oldest ones while the journal is over a bound. Answers whether there may be more.
+local function journal_trim(u, before, max, gone)
+  local entries = redis.call('XRANGE', u .. ':l', '-', '+', 'COUNT', max)
+  for _, entry in ipairs(entries) do
+    local h = redis.call('HMGET', u .. ':i', 'journal_bytes', 'kept_bytes')
+    local over = tonumber(h[1] or '0') > JOURNAL_BYTES or tonumber(h[2] or '0') > KEPT_BYTES
+    if not over and tonumber((string.match(entry[1], '^%d+'))) >= before then return false end
+    journal_drop(u, entry, gone)
+  end
+  if #entries < max then redis.call('UNLINK', u .. ':l') end -- an empty stream would stay
+  return #entries == max
+end
+
+-- Adds an entry. Whatever goes over a bound for it is added to gone, and noted in x.
+local function journal(u, kind, fid, packed, messages, bytes, gone)
+  redis.call('XADD', u .. ':l', '*', 'k', kind, 'f', fid, 'v', packed)
+  journal_count(u, messages, bytes, #packed * (kind == 'f' and FLAGS_WEIGH or 1))
+  local h = redis.call('HMGET', u .. ':i', 'journal_bytes', 'kept_bytes')
+  if tonumber(h[1]) > JOURNAL_BYTES or tonumber(h[2] or '0') > KEPT_BYTES then journal_trim(u, 0, GIVE_UP, gone) end
+end
+
+-- A change that nothing can undo: no state from before it can be had.
+local function not_undone(u) redis.call('HSET', u .. ':i', 'undo_from', milliseconds()) end
+
+-- Folders removed and renamed
+
+local function folder_delete(keys, args) -- name, undo; the records stay in the journal, or until the sweep has let go of their blobs
+  local u, name = keys[1], args[1]
+  if name == 'INBOX' then return refuse('INVALID the INBOX stays') end
+  local fid = redis.call('HGET', u .. ':f', name)
+  if not fid then return refuse('NOTFOUND no such folder') end
+  if has_children(u, name) then return refuse('CONFLICT the folder has children') end
+  local fk = u .. ':f:' .. fid
+  local h = redis.call('HMGET', fk, 'messages', 'bytes', 'subscribed')
+  if h[3] == '2' and redis.call('SCARD', u .. ':s') < FOLDERS_MAX then redis.call('SADD', u .. ':s', name) end
+  redis.call('HINCRBY', u .. ':i', 'messages', string.format('%d', -tonumber(h[1]))) -- "-0" is no number to Redis
+  redis.call('HINCRBY', u .. ':i', 'bytes', string.format('%d', -tonumber(h[2])))
+  redis.call('HDEL', u .. ':f', name)
+  if undo_of(u, args[2]) > 0 then
+    local f = redis.call('HMGET', fk, 'name', 'uidvalidity', 'use', 'subscribed', 'keywords', 'made', 'messages', 'bytes')
+    f[6] = f[6] or '0' -- of a folder that was made before there was a journal
+    redis.call('SADD', u .. ':k', fid)
+    redis.call('UNLINK', folder_keys(fk, true))
+    journal(u, 'd', fid, texts_pack(f), tonumber(h[1]), tonumber(h[2]), {})
+  else
+    not_undone(u)
+    redis.call('UNLINK', folder_keys(fk))
+    if redis.call('EXISTS', fk .. ':m') == 1 then redis.call('SADD', u .. ':g', fid) end
+  end
+  return 1
+end
+
+local function folder_rename(keys, args) -- from, to, undo
+  local u, from, to = keys[1], args[1], args[2]
+  local f = u .. ':f'
+  if is_gone(u) then return refuse(GONE) end
+  user_ready(u)
+  local fid = redis.call('HGET', f, from)
+  if not fid then return refuse('NOTFOUND no such folder') end
+  if redis.call('HEXISTS', f, to) == 1 then return refuse('EXISTS there is such a folder') end
+  if string.sub(to, 1, #from + 1) == from .. '/' and from ~= 'INBOX' then return refuse('INVALID a folder cannot move into itself') end
+  if redis.call('HLEN', f) + levels(to) > FOLDERS_MAX then return refuse('FULL too many folders') end
+  local moved = { { from, to, fid } }
+  if from ~= 'INBOX' then
+    local all, prefix = redis.call('HGETALL', f), from .. '/'
+    for i = 1, #all, 2 do
+      if string.sub(all[i], 1, #prefix) == prefix then
+        local target = to .. '/' .. string.sub(all[i], #prefix + 1)
+        if #target > 1020 then return refuse('INVALID a name would be too long') end
+        if redis.call('HEXISTS', f, target) == 1 then return refuse('EXISTS there is such a folder') end
+        moved[#moved + 1] = { all[i], target, all[i + 1] }
+      end
+    end
+  end
+  parents_make(u, to)
+  local undo = undo_of(u, args[3])
+  if undo == 0 then not_undone(u) end
+  for _, one in ipairs(moved) do
+    redis.call('HDEL', f, one[1])
+    if undo > 0 then journal(u, 'n', one[3], one[1], 0, 0, {}) end
+  end
+  for _, one in ipairs(moved) do
+    redis.call('HSET', f, one[2], one[3])
+    redis.call('HSET', f .. ':' .. one[3], 'name', one[2])
+    if redis.call('SREM', u .. ':s', one[2]) == 1 then redis.call('HSET', f .. ':' .. one[3], 'subscribed', 2) end
+  end
+  if from == 'INBOX' then annotations_copy(u, fid, folder_make(u, 'INBOX', '')) end -- its messages went along; a new, empty one takes its place
+  return 1
+end
+
+-- Deliveries and blobs
+
 -- A further attempt at a delivery that happened before: its reference is kept as well, since whoever made the first
 -- attempt may have let go of his when he got no answer. Answers 1 when the reference is not needed (the message is gone
 -- by now, or enough attempts hold the blob): it is noted in x then, and the caller releases it.
@@ -308,7 +443,7 @@ local function sweep(keys, args) -- max
     local fields = redis.call('HRANDFIELD', m, max)
     if #fields > 0 then
       local ids = {}
-      for at, record in ipairs(redis.call('HMGET', m, unpack(fields))) do ids[at] = string.sub(record, 33, 58) end
+      for at, record in ipairs(redis.call('HMGET', m, unpack(fields))) do ids[at] = body_of(record) end
       blob_drop_all(u, ids, gone)
       redis.call('HDEL', m, unpack(fields))
     else
@@ -334,7 +469,12 @@ local function delete_user(keys, args) -- max, seconds that the tombstone stays;
     redis.call('UNLINK', u .. ':f:' .. fid .. ':m')
     redis.call('SREM', u .. ':g', fid)
   end
-  redis.call('UNLINK', u .. ':i', u .. ':d', u .. ':o', u .. ':s', u .. ':r', u .. ':y', u .. ':j', u .. ':a')
+  for _, fid in ipairs(redis.call('SRANDMEMBER', u .. ':k', DELETE_FOLDERS)) do
+    local fk = u .. ':f:' .. fid
+    redis.call('UNLINK', fk .. ':m', fk .. ':p', fk .. ':c')
+    redis.call('SREM', u .. ':k', fid)
+  end
+  redis.call('UNLINK', u .. ':i', u .. ':d', u .. ':o', u .. ':s', u .. ':r', u .. ':y', u .. ':j', u .. ':a', u .. ':l')
   local held, ids, members = redis.call('HRANDFIELD', u .. ':b', args[1], 'WITHVALUES'), {}, {}
   for at = 1, #held, 2 do
     ids[#ids + 1] = held[at]
@@ -342,7 +482,7 @@ local function delete_user(keys, args) -- max, seconds that the tombstone stays;
   end
   note_all(u, members)
   if #ids > 0 then redis.call('HDEL', u .. ':b', unpack(ids)) end
-  return { redis.call('SRANDMEMBER', u .. ':x', args[1]), redis.call('EXISTS', u .. ':f', u .. ':g', u .. ':b') }
+  return { redis.call('SRANDMEMBER', u .. ':x', args[1]), redis.call('EXISTS', u .. ':f', u .. ':g', u .. ':k', u .. ':b') }
 end
 
 -- What is cached of messages
@@ -683,7 +823,7 @@ end
 
 -- Messages changing
 
-local function store(keys, args) -- folder id, packed uids, how (0 add, 1 remove, 2 replace), flags, keywords, unchanged since
+local function store(keys, args) -- folder id, packed uids, how (0 add, 1 remove, 2 replace), flags, keywords, unchanged since, undo
   local u, fk = keys[1], keys[1] .. ':f:' .. args[1]
   local h = redis.call('HMGET', fk, 'unseen', 'keywords', 'modseq', 'keygen')
   if not h[1] then return refuse('NOTFOUND no such folder') end
@@ -693,7 +833,7 @@ local function store(keys, args) -- folder id, packed uids, how (0 add, 1 remove
   if left > 0 then return refuse('LIMIT too many keywords') end
   low = bit.bor(low, tonumber(args[4]))
   local uids, unseen, first = uid_list(args[2]), tonumber(h[1]), tonumber(redis.call('HGET', u .. ':i', 'modseq'))
-  local modseq, changed, refused, fields, scores, set, cleared = first, {}, {}, {}, {}, {}, {}
+  local modseq, changed, refused, fields, scores, set, cleared, before = first, {}, {}, {}, {}, {}, {}, {}
   for at, record in ipairs(#uids > 0 and redis.call('HMGET', fk .. ':m', unpack(uids)) or {}) do
     if record then
       local seq, l, hi = struct.unpack('<I8I4I4', record, 9)
@@ -703,6 +843,7 @@ local function store(keys, args) -- folder id, packed uids, how (0 add, 1 remove
         refused[#refused + 1] = uids[at]
       elseif nl ~= bit.bor(l, 0) or nh ~= bit.bor(hi, 0) then -- bor: both sides as the bit library's signed numbers
         modseq = modseq + 1
+        before[#before + 1] = struct.pack('<I4I4I4', uids[at], l, hi)
         record = string.sub(record, 1, 8) .. struct.pack('<I8I4I4', modseq, nl % 4294967296, nh % 4294967296) .. string.sub(present_version(record), 25)
         fields[#fields + 1], fields[#fields + 2] = uids[at], record
         scores[#scores + 1], scores[#scores + 2] = modseq, uids[at]
@@ -718,6 +859,7 @@ local function store(keys, args) -- folder id, packed uids, how (0 add, 1 remove
   if #fields > 0 then
     redis.call('HSET', fk .. ':m', unpack(fields))
     redis.call('ZADD', fk .. ':q', unpack(scores))
+    if undo_of(u, args[7]) > 0 then journal(u, 'f', args[1], table.concat(before), 0, 0, {}) else not_undone(u) end
   end
   if #set > 0 then redis.call('SADD', fk .. ':t', unpack(set)) end
   if #cleared > 0 then redis.call('SREM', fk .. ':t', unpack(cleared)) end
@@ -754,6 +896,7 @@ local function keywords_collect(keys, args) -- folder id, after this modseq, bit
       if bit.band(low, l) == 0 and bit.band(high, h) == 0 then list[n], free = FREE, free + 1 end
     end
     redis.call('HSET', fk, 'keywords', table.concat(list, ' '))
+    if free > 0 then not_undone(keys[1]) end -- the journal's flags would mean other words
   end
   return { last, text_of(low % 4294967296), text_of(high % 4294967296), more and 1 or 0, free }
 end
@@ -786,6 +929,19 @@ local function take_out(fk, uids, records, modseq)
   return modseq, bytes, count
 end
 
+-- Messages that are about to be taken out go to the journal, as entries of this kind.
+local function keep(u, kind, fid, uids, records, gone)
+  local fk, parts, bytes = u .. ':f:' .. fid, {}, 0
+  columns_migrate(fk, uids)
+  local prefixes = redis.call('HMGET', fk .. ':p', unpack(uids))
+  for at, record in ipairs(records) do
+    local prefix = prefixes[at] or ''
+    parts[at] = struct.pack('<I2I4', #record, #prefix) .. record .. prefix
+    bytes = bytes + struct.unpack('<I4', record, 5)
+  end
+  if kind == 'm' then journal(u, kind, fid, table.concat(parts), 0, 0, gone) else journal(u, kind, fid, table.concat(parts), #records, bytes, gone) end
+end
+
 -- The records of those uids that are there.
 local function present(fk, wanted)
   local uids, records = {}, {}
@@ -799,7 +955,7 @@ local function present(fk, wanted)
   return uids, records
 end
 
-local function expunge(keys, args) -- folder id, packed uids ('': all), only \Deleted (1 or 0), max; answers packed uids, modseq, to release, more
+local function expunge(keys, args) -- folder id, packed uids ('': all), only \Deleted (1 or 0), max, undo; answers packed uids, modseq, to release, more
   local u, fk = keys[1], keys[1] .. ':f:' .. args[1]
   if redis.call('EXISTS', fk) == 0 then return refuse('NOTFOUND no such folder') end
   local wanted
@@ -818,24 +974,26 @@ local function expunge(keys, args) -- folder id, packed uids ('': all), only \De
       records[#records + 1] = all[at]
     end
   end
-  local i = u .. ':i'
+  local i, undo = u .. ':i', #uids > 0 and undo_of(u, args[5])
+  if undo and undo > 0 then keep(u, 'r', args[1], uids, records, gone) end
   local modseq, bytes, count = take_out(fk, uids, records, tonumber(redis.call('HGET', i, 'modseq')))
   if count > 0 then
     local h = redis.call('HMGET', i, 'messages', 'bytes')
     redis.call('HSET', i, 'modseq', modseq, 'messages', h[1] - count, 'bytes', h[2] - bytes)
-    local ids = {}
-    for at, record in ipairs(records) do ids[at] = string.sub(record, 33, 58) end
-    blob_drop_all(u, ids, gone)
+    if undo == 0 then
+      if args[5] ~= COPIES then not_undone(u) end
+      blob_drop_all(u, bodies_of(records), gone)
+    end
   end
   return { uid_pack(uids), text_of(tonumber(redis.call('HGET', fk, 'modseq'))), gone, args[2] == '' and redis.call('EXISTS', fk .. ':t') or 0 }
 end
 
 -- Several messages, all of them or none: whatever can be refused is refused before the first change. The message that they replace goes first, so that
 -- the quota counts the difference.
-local function append_all(keys, args) -- folder id, folder id and uid of the replaced one (0: none), then of each message what append takes after the folder
+local function append_all(keys, args) -- folder id, folder id and uid of the replaced one (0: none), undo, then of each message what append takes after the folder
   local u, sum, uids, one, removed = keys[1], 0, {}, nil, { '', '0', {} }
   if redis.call('EXISTS', u .. ':f:' .. args[1]) == 0 then return refuse('NOTFOUND no such folder') end
-  for at = 5, #args, 6 do sum = sum + tonumber(args[at]) end
+  for at = 6, #args, 6 do sum = sum + tonumber(args[at]) end
   if args[3] ~= '0' then
     local record = redis.call('HGET', u .. ':f:' .. args[2] .. ':m', args[3])
     if not record then return refuse('CONFLICT the message was removed') end
@@ -844,8 +1002,8 @@ local function append_all(keys, args) -- folder id, folder id and uid of the rep
   local h = redis.call('HMGET', u .. ':i', 'bytes', 'quota_bytes')
   local quota = tonumber(h[2] or '0')
   if quota > 0 and tonumber(h[1] or '0') + sum > quota then return refuse('OVERQUOTA the mailbox is full') end
-  if args[3] ~= '0' then removed = expunge(keys, { args[2], uid_pack({ tonumber(args[3]) }), '0', 1 }) end
-  for at = 4, #args, 6 do
+  if args[3] ~= '0' then removed = expunge(keys, { args[2], uid_pack({ tonumber(args[3]) }), '0', 1, args[4] }) end
+  for at = 5, #args, 6 do
     one = append(keys, { args[1], unpack(args, at, at + 5) })
     if one.err then return one end
     uids[#uids + 1] = one[2]
@@ -885,7 +1043,7 @@ local function copy_take_back(u, op, packed, max)
   packed = string.sub(packed, 1, -9)
   if uids[1] > first then packed = packed .. struct.pack('<I4I4', first, uids[1] - 1) end
   redis.call('HSET', u .. ':j', op, packed)
-  return expunge({ u }, { text_of(fid), uid_pack(uids), '0', max })[3], 1
+  return expunge({ u }, { text_of(fid), uid_pack(uids), '0', max, COPIES })[3], 1
 end
 
 -- Begins a copy (op '': none), after those that were given up have been taken back, one step in each call. Answers what is to be released, and more.
@@ -910,7 +1068,7 @@ local function copy_undo(keys, args) -- op, max
 end
 
 -- op: of copy_begin, '' when this is the only step. Answers uidvalidity, packed from, packed to, target's id.
-local function copy(keys, args) -- folder id, packed uids, target name, move (1 or 0), op, whether it is the last step (1 or 0)
+local function copy(keys, args) -- folder id, packed uids, target name, move (1 or 0), op, whether it is the last step (1 or 0), undo
   local u, fk, move = keys[1], keys[1] .. ':f:' .. args[1], args[4] == '1'
   local source = redis.call('HMGET', fk, 'keywords', 'modseq')
   if not source[1] then return refuse('NOTFOUND no such folder') end
@@ -952,6 +1110,12 @@ local function copy(keys, args) -- folder id, packed uids, target name, move (1 
     redis.call('HSET', tk, 'uidnext', uidnext, 'modseq', modseq, 'messages', target[3] + #uids, 'unseen', unseen, 'bytes', target[5] + total)
     if known.added then keywords_save(tk, list) end
     if move then
+      if undo_of(u, args[7]) > 0 then
+        blob_copy_all(u, ids) -- the journal's
+        keep(u, 'm', args[1], uids, records, {})
+      else
+        not_undone(u)
+      end
       modseq = take_out(fk, uids, records, modseq)
     else
       redis.call('HSET', i, 'messages', user[3] + #uids, 'bytes', user[2] + total)
@@ -965,6 +1129,104 @@ local function copy(keys, args) -- folder id, packed uids, target name, move (1 
   return { target[1], uid_pack(uids), uid_pack(to), tonumber(fid) }
 end
 
+-- Undoing (mailbox_undo.h)
+
+local function undo_set(keys, args) -- s; '': as the site
+  if is_gone(keys[1]) then return refuse(GONE) end
+  if args[1] == '' then redis.call('HDEL', keys[1] .. ':i', 'undo') else redis.call('HSET', keys[1] .. ':i', 'undo', args[1]) end
+  return 1
+end
+
+-- Gives up what is older than it must be kept. Answers what is to be released, more.
+local function undo_trim(keys, args) -- site's undo, the most that counts of an account's (s), max
+  local u, gone = keys[1], {}
+  local keep_s = math.min(undo_of(u, args[1]), tonumber(args[2]))
+  local more = journal_trim(u, tonumber(milliseconds()) - keep_s * 1000 + (keep_s == 0 and 1 or 0), tonumber(args[3]), gone)
+  return { gone, more and 1 or 0 }
+end
+
+-- A page of the journal. Answers undo_from (''), kept messages, kept bytes, the entries: {id, kind, folder id, value}.
+local function journal_read(keys, args) -- id after which to go on ('-': from the first), max
+  local h, out = redis.call('HMGET', keys[1] .. ':i', 'undo_from', 'kept_messages', 'kept_bytes'), {}
+  for at, entry in ipairs(redis.call('XRANGE', keys[1] .. ':l', args[1] == '-' and '-' or '(' .. args[1], '+', 'COUNT', args[2])) do
+    out[at] = { entry[1], entry[2][2], entry[2][4], entry[2][6] }
+  end
+  return { h[1] or '', h[2] or '0', h[3] or '0', out }
+end
+
+-- A page of the records of a deleted folder, which do not change. Answers the cursor of the next page (0: the last), records. A record may come twice.
+local function kept_page(keys, args) -- folder id, cursor, max
+  local found = redis.call('HSCAN', keys[1] .. ':f:' .. args[1] .. ':m', args[2], 'COUNT', args[3])
+  local records = {}
+  for at = 2, #found[2], 2 do records[#records + 1] = present_version(found[2][at]) end
+  return { found[1], table.concat(records) }
+end
+
+-- Makes messages again, as new ones with the given flags: of the journal's entries, or of the records of a folder, deleted or not.
+-- Answers uidvalidity, packed: of each its new uid, 0 where it is no longer there.
+local function put_back(keys, args) -- folder id, keywords that the flags mean; then of each: entry or '', folder id, uid, low, high
+  local u, tk, i = keys[1], keys[1] .. ':f:' .. args[1], keys[1] .. ':i'
+  if is_gone(u) then return refuse(GONE) end
+  local target = redis.call('HMGET', tk, 'uidvalidity', 'uidnext', 'messages', 'unseen', 'bytes', 'keywords')
+  if not target[1] then return refuse('NOTFOUND no such folder') end
+  local found, entries, total, out = {}, {}, 0, {}
+  for at = 3, #args, 5 do
+    local fk, record, prefix = u .. ':f:' .. args[at + 1], nil, nil
+    if args[at] == '' then
+      record = redis.call('HGET', fk .. ':m', args[at + 2])
+      columns_migrate(fk, { args[at + 2] })
+      prefix = redis.call('HGET', fk .. ':p', args[at + 2]) or ''
+    else
+      local entry = entries[args[at]]
+      if not entry then
+        local read = redis.call('XRANGE', u .. ':l', args[at], args[at])[1]
+        entry = { {}, {} }
+        if read then entry = { removed_unpack(read[2][6]) } end
+        entries[args[at]] = entry
+      end
+      for n, other in ipairs(entry[1]) do
+        if struct.unpack('<I4', other) == tonumber(args[at + 2]) then record, prefix = other, entry[2][n] end
+      end
+    end
+    if record then total = total + struct.unpack('<I4', record, 5) end
+    found[#found + 1] = { record, prefix, tonumber(args[at + 3]), tonumber(args[at + 4]) }
+  end
+  local user = redis.call('HMGET', i, 'modseq', 'bytes', 'messages', 'quota_bytes')
+  local quota = tonumber(user[4] or '0')
+  if quota > 0 and tonumber(user[2] or '0') + total > quota then return refuse('OVERQUOTA the mailbox is full') end
+  local words, list, index, known = keyword_list(args[2]), nil, nil, { added = false }
+  list, index = keyword_list(target[6])
+  local modseq, uidnext, unseen, ids, now = tonumber(user[1]), tonumber(target[2]), tonumber(target[4]), {}, seconds()
+  for at, one in ipairs(found) do
+    local record = one[1] and present_version(one[1])
+    out[at] = 0
+    if record then
+      local _, size, _, _, _, date, id = struct.unpack(FIRST, record)
+      local _, _, _, variant, thread = struct.unpack(REST, record, FIRST_BYTES + 1)
+      local low, high = translate(one[3], one[4], words, list, index, known)
+      modseq = modseq + 1
+      redis.call('HSET', tk .. ':m', uidnext, struct.pack(FIRST, uidnext, size, modseq, low, high, date, id) .. struct.pack(REST, VERSION, REST_BYTES, now, variant, thread))
+      redis.call('ZADD', tk .. ':q', modseq, uidnext)
+      if one[2] ~= '' then redis.call('HSET', tk .. ':p', uidnext, one[2]) end
+      for _, column in ipairs(COLUMNS) do
+        if column ~= 'p' then redis.call('HSET', tk .. ':' .. column, uidnext, '') end -- computed when it is needed
+      end
+      if bit.band(low, DELETED) ~= 0 then redis.call('SADD', tk .. ':t', uidnext) end
+      unseen = unseen + (bit.band(low, SEEN) == 0 and 1 or 0)
+      ids[#ids + 1] = id
+      out[at] = uidnext
+      uidnext = uidnext + 1
+    end
+  end
+  if #ids > 0 then
+    blob_copy_all(u, ids)
+    redis.call('HSET', tk, 'uidnext', uidnext, 'modseq', modseq, 'messages', target[3] + #ids, 'unseen', unseen, 'bytes', target[5] + total)
+    if known.added then keywords_save(tk, list) end
+    redis.call('HSET', i, 'modseq', modseq, 'messages', tonumber(user[3] or '0') + #ids, 'bytes', tonumber(user[2] or '0') + total)
+  end
+  return { target[1], uid_pack(out) }
+end
+
 -- allow-oom: a full store can still be read and emptied.
 local function register(name, callback, flag)
   redis.register_function { function_name = 'mailbox_' .. name, callback = callback, flags = flag and { flag } or {} }
@@ -972,7 +1234,8 @@ end
 register('folders', folders, 'allow-oom')
 register('folder', folder, 'allow-oom')
 register('folder_create', folder_create)
-register('folder_delete', folder_delete, 'allow-oom')
+register('folder_delete', folder_delete)
+register('folder_delete_now', function(keys, args) return folder_delete(keys, { args[1], NOW }) end, 'allow-oom')
 register('folder_rename', folder_rename)
 register('folder_subscribe', folder_subscribe)
 register('subscribed_gone', subscribed_gone, 'no-writes')
@@ -993,7 +1256,13 @@ register('keywords_collect', keywords_collect, 'allow-oom')
 register('copy', copy)
 register('copy_begin', copy_begin, 'allow-oom')
 register('copy_undo', copy_undo, 'allow-oom')
-register('expunge', expunge, 'allow-oom')
+register('expunge', expunge)
+register('expunge_now', function(keys, args) return expunge(keys, { args[1], args[2], args[3], args[4], NOW }) end, 'allow-oom')
+register('undo_set', undo_set, 'allow-oom')
+register('undo_trim', undo_trim, 'allow-oom')
+register('journal_read', journal_read, 'no-writes')
+register('kept_page', kept_page, 'no-writes')
+register('put_back', put_back)
 register('released', released, 'allow-oom')
 register('sweep', sweep, 'allow-oom')
 register('delete_user', delete_user, 'allow-oom')

@@ -8,46 +8,34 @@
 #include "libcommon/base/ulid.h"
 #include "libcommon/codec/events.h"
 #include "libcommon/store/mailbox.h"
-#include "services/admin/admin.h"
+#include "services/admin/mailbox_job.h"
 
-enum { FLAGS_MAX = 64, KEYWORD_MAX = 100 };
+enum { KEYWORD_MAX = 100 };
 static const char *const system_flags[] = {"\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft"};
-
-/* One request while it waits for the store. request: NULL when it has ended before (the service stops). */
-struct mailbox_job {
-    struct request *request;
-    void (*then)(struct mailbox_job *job); /* when the user is known */
-    struct admin *admin;
-    char user[ULID_BYTES];
-    uint32_t folder_id, uid;
-    uint64_t flags;
-    size_t keyword_count;
-    struct slice keywords[FLAGS_MAX]; /* views of words */
-    char *words;
-    int64_t date;
-};
 
 static struct redis *store(const struct mailbox_job *job) { return job->admin->worker->redis; }
 static struct slice user(const struct mailbox_job *job) { return slice_of(job->user); }
 
-static void job_end(struct mailbox_job *job) {
+void mailbox_job_end(struct mailbox_job *job) {
     if (job->request) job->request->held = NULL;
     free(job->words);
     free(job);
 }
 
-static void job_problem(struct mailbox_job *job, unsigned status, const char *detail) {
+void mailbox_job_problem(struct mailbox_job *job, unsigned status, const char *detail) {
     if (job->request) request_problem(job->request, status, detail);
-    job_end(job);
+    mailbox_job_end(job);
 }
 
-static void job_store_problem(struct mailbox_job *job, int error) {
+void mailbox_job_store_problem(struct mailbox_job *job, int error) {
     switch (error) {
-    case STORE_NOT_FOUND: job_problem(job, 404, "there is no such folder or message"); return;
-    case STORE_OVER_QUOTA: job_problem(job, 507, "the mailbox is full: raise its quota"); return;
-    case STORE_INVALID: job_problem(job, 422, "a folder cannot have this name"); return;
-    case STORE_FULL: job_problem(job, 507, "the store has no room, or the mailbox has too many folders"); return;
-    default: job_problem(job, 503, "the store does not answer: try again"); return;
+    case STORE_NOT_FOUND: mailbox_job_problem(job, 404, "there is no such folder or message"); return;
+    case STORE_OVER_QUOTA: mailbox_job_problem(job, 507, "the mailbox is full: raise its quota"); return;
+    case STORE_INVALID: mailbox_job_problem(job, 422, "a folder cannot have this name"); return;
+    case STORE_FULL:
+        mailbox_job_problem(job, 507, "the store has no room, or the mailbox has too many folders");
+        return;
+    default: mailbox_job_problem(job, 503, "the store does not answer: try again"); return;
     }
 }
 
@@ -56,25 +44,32 @@ static void on_account(struct request *r, int error, const json_t *reply) {
     const char *id = json_string_value(json_object_get(reply, "user"));
     if (error || !id || strlen(id) != ULID_LENGTH) {
         request_problem_bus(r, reply);
-        job_end(job);
+        mailbox_job_end(job);
         return;
     }
     memcpy(job->user, id, ULID_LENGTH);
     job->then(job);
 }
 
-/* Finds the account, then calls then(). */
-static void job_begin(struct mailbox_job *job, void (*then)(struct mailbox_job *job)) {
+void mailbox_job_changed(const struct mailbox_job *job, uint32_t folder_id) {
+    struct mailbox_changed event = {user(job), SLICE("delivered"), (int64_t)folder_id, 0};
+    struct buf text = {0};
+    if (mailbox_changed_write(&event, &text))
+        bus_publish_text(job->admin->worker->bus, "mailbox.changed", user(job), buf_slice(&text));
+    buf_free(&text);
+}
+
+void mailbox_job_begin(struct mailbox_job *job, void (*then)(struct mailbox_job *job)) {
     json_t *ask = json_pack("{s:s}", "address", job->request->part);
     if (!ask) {
-        job_problem(job, 400, "the address is not UTF-8");
+        mailbox_job_problem(job, 400, "the address is not UTF-8");
         return;
     }
     job->then = then;
     request_ask(job->request, "accounts.account.get", ask, ASK_MS, on_account);
 }
 
-static struct mailbox_job *job_create(struct request *r) {
+struct mailbox_job *mailbox_job_create(struct request *r) {
     struct mailbox_job *job = memory_alloc(sizeof *job);
     *job = (struct mailbox_job){.request = r, .admin = r->admin};
     r->held = &job->request;
@@ -93,7 +88,7 @@ static const char *folder_of(struct request *r) {
 static void on_folders(void *ctx, int error, size_t count, const struct mailbox_folder folders[]) {
     struct mailbox_job *job = ctx;
     if (error) {
-        job_store_problem(job, error);
+        mailbox_job_store_problem(job, error);
         return;
     }
     json_t *list = json_array();
@@ -106,27 +101,27 @@ static void on_folders(void *ctx, int error, size_t count, const struct mailbox_
                                               f->subscribed, "special_use", f->special_use.p, f->special_use.n));
     }
     if (job->request) request_answer(job->request, 200, json_pack("{s:o}", "folders", list));
-    job_end(job);
+    mailbox_job_end(job);
 }
 
 static void list_folders(struct mailbox_job *job) { mailbox_folders(store(job), user(job), on_folders, job); }
-void folders_get(struct request *r) { job_begin(job_create(r), list_folders); }
+void folders_get(struct request *r) { mailbox_job_begin(mailbox_job_create(r), list_folders); }
 
 static void on_subscribed(void *ctx, int error) {
     struct mailbox_job *job = ctx;
     if (error) {
-        job_store_problem(job, error);
+        mailbox_job_store_problem(job, error);
         return;
     }
     if (job->request) request_answer(job->request, 204, NULL);
-    job_end(job);
+    mailbox_job_end(job);
 }
 
 static void on_created(void *ctx, int error, uint32_t folder_id, uint32_t uidvalidity) {
     struct mailbox_job *job = ctx;
     (void)folder_id, (void)uidvalidity;
     if ((error && error != STORE_EXISTS) || !job->request) {
-        job_store_problem(job, error);
+        mailbox_job_store_problem(job, error);
         return;
     }
     const json_t *subscribed = json_object_get(job->request->json, "subscribed");
@@ -152,7 +147,7 @@ void folder_put(struct request *r) {
     if (use && !is_use(use))
         request_problem(r, 422, "special_use is \\Drafts, \\Sent, \\Junk, \\Trash or \\Archive");
     else
-        job_begin(job_create(r), create_folder);
+        mailbox_job_begin(mailbox_job_create(r), create_folder);
 }
 
 /* Listing */
@@ -184,7 +179,7 @@ static void on_synced(void *ctx, int error, const struct mailbox_folder *folder,
     struct buf out = {0};
     (void)full, (void)vanished_count, (void)vanished;
     if (error) {
-        job_store_problem(job, error);
+        mailbox_job_store_problem(job, error);
         return;
     }
     buf_printf(&out, "{\"uidvalidity\":%u,\"messages\":[", folder->uidvalidity);
@@ -200,13 +195,13 @@ static void on_synced(void *ctx, int error, const struct mailbox_folder *folder,
     buf_add_str(&out, "]}");
     if (job->request) request_answer_text(job->request, 200, "application/json", buf_slice(&out));
     buf_free(&out);
-    job_end(job);
+    mailbox_job_end(job);
 }
 
 /* The folder of ?folder= as folder_id; false after answering. */
 static bool take_folder(struct mailbox_job *job, int error, size_t count, const struct mailbox_folder folders[]) {
     if (error || !count || !job->request) {
-        job_store_problem(job, error ? error : STORE_NOT_FOUND);
+        mailbox_job_store_problem(job, error ? error : STORE_NOT_FOUND);
         return false;
     }
     job->folder_id = folders[0].id;
@@ -222,7 +217,7 @@ static void list_messages(struct mailbox_job *job) {
     mailbox_folder_find(store(job), user(job), slice_of(request_query(job->request, "folder")), on_listed_folder, job);
 }
 void messages_get(struct request *r) {
-    if (folder_of(r)) job_begin(job_create(r), list_messages);
+    if (folder_of(r)) mailbox_job_begin(mailbox_job_create(r), list_messages);
 }
 
 /* Reading */
@@ -230,15 +225,15 @@ void messages_get(struct request *r) {
 static void on_message(void *ctx, int error, struct slice message) {
     struct mailbox_job *job = ctx;
     if (error) {
-        job_store_problem(job, error);
+        mailbox_job_store_problem(job, error);
         return;
     }
     if (!job->request || !request_take_room(job->request, message.n)) {
-        job_problem(job, 503, "too many messages are being read or written: try again");
+        mailbox_job_problem(job, 503, "too many messages are being read or written: try again");
         return;
     }
     request_answer_text(job->request, 200, "message/rfc822", message);
-    job_end(job);
+    mailbox_job_end(job);
 }
 
 static void on_read_folder(void *ctx, int error, size_t count, const struct mailbox_folder folders[]) {
@@ -259,9 +254,9 @@ void message_get(struct request *r) {
         request_problem(r, 400, "name the message: ?uid=1");
         return;
     }
-    struct mailbox_job *job = job_create(r);
+    struct mailbox_job *job = mailbox_job_create(r);
     job->uid = (uint32_t)number;
-    job_begin(job, read_message);
+    mailbox_job_begin(job, read_message);
 }
 
 /* Adding */
@@ -269,23 +264,17 @@ void message_get(struct request *r) {
 static void on_added(void *ctx, int error, uint32_t uidvalidity, uint32_t uid) {
     struct mailbox_job *job = ctx;
     if (error && error != STORE_EXISTS) {
-        job_store_problem(job, error);
+        mailbox_job_store_problem(job, error);
         return;
     }
-    if (!error) {
-        struct mailbox_changed event = {user(job), SLICE("delivered"), (int64_t)job->folder_id, 0};
-        struct buf text = {0};
-        if (mailbox_changed_write(&event, &text))
-            bus_publish_text(job->admin->worker->bus, "mailbox.changed", user(job), buf_slice(&text));
-        buf_free(&text);
-    }
+    if (!error) mailbox_job_changed(job, job->folder_id);
     if (job->request && error)
         request_answer(job->request, 200, json_pack("{s:b}", "duplicate", 1));
     else if (job->request)
         request_answer(job->request, 201,
                        json_pack("{s:b, s:I, s:I}", "duplicate", 0, "uidvalidity", (json_int_t)uidvalidity, "uid",
                                  (json_int_t)uid));
-    job_end(job);
+    mailbox_job_end(job);
 }
 
 static void on_target_folder(void *ctx, int error, size_t count, const struct mailbox_folder folders[]) {
@@ -323,7 +312,7 @@ static bool read_flags(struct mailbox_job *job, const char *text) {
             system++;
         if (system < sizeof system_flags / sizeof *system_flags)
             job->flags |= (uint64_t)1 << system;
-        else if (is_keyword(one) && job->keyword_count < FLAGS_MAX)
+        else if (is_keyword(one) && job->keyword_count < MAILBOX_JOB_FLAGS)
             job->keywords[job->keyword_count++] = one;
         else
             return false;
@@ -347,10 +336,10 @@ void message_post(struct request *r) {
         request_problem(r, 422, "the body is the message, and is not empty");
         return;
     }
-    struct mailbox_job *job = job_create(r);
+    struct mailbox_job *job = mailbox_job_create(r);
     job->date = (int64_t)seconds;
     if (read_flags(job, flags ? flags : ""))
-        job_begin(job, add_message);
+        mailbox_job_begin(job, add_message);
     else
-        job_problem(job, 422, "?flags= are system flags and keywords, separated by spaces, at most 64");
+        mailbox_job_problem(job, 422, "?flags= are system flags and keywords, separated by spaces, at most 64");
 }

@@ -15,6 +15,11 @@ static const struct field alias_fields[] = {{"address", FIELD_TEXT, true}, {"tar
 static const struct field folder_fields[] = {
     {"name", FIELD_TEXT, true}, {"subscribed", FIELD_BOOL, false}, {"special_use", FIELD_TEXT, false}};
 static const struct field record_fields[] = {{"record", FIELD_OBJECT, true}};
+static const struct field restore_fields[] = {{"at", FIELD_TEXT, false},
+                                              {"folder", FIELD_TEXT, false},
+                                              {"messages", FIELD_TEXTS, false},
+                                              {"beside", FIELD_TEXT, false}};
+static const struct field undo_fields[] = {{"days", FIELD_BYTES, false}};
 static const struct field queue_domain_fields[] = {{"domain", FIELD_TEXT, true}};
 static const struct field queue_changes[] = {{"priority", FIELD_NUMBER, true}};
 
@@ -53,6 +58,9 @@ static const struct route api_routes[] = {
     {"GET", "/api/v1/accounts/", "/messages/raw", .handle = message_get},
     {"GET", "/api/v1/accounts/", "/messages", .handle = messages_get},
     {"POST", "/api/v1/accounts/", "/messages", .handle = message_post, .message = true},
+    {"GET", "/api/v1/accounts/", "/removed", .handle = removed_get},
+    {"POST", "/api/v1/accounts/", "/restore", .handle = restore_post, BODY(restore_fields)},
+    {"PUT", "/api/v1/accounts/", "/undo", .handle = undo_put, BODY(undo_fields)},
     {"GET", "/api/v1/accounts/", "", .handle = account_get},
     {"PATCH", "/api/v1/accounts/", "", .handle = account_patch, BODY(account_changes)},
     {"DELETE", "/api/v1/accounts/", "", .handle = account_delete_request},

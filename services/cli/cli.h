@@ -26,9 +26,12 @@ struct cli {
     const char *domain;                           /* of queue: only mail to this domain */
     bool held, dead;                              /* of queue list */
     const char *folder;                           /* of mailbox: only this folder */
-    const char *keep, *at;                        /* of backup: states to keep; of restore: a time */
-    const char *ca, *rate;                        /* of mailbox import from IMAP; NULL: not given */
-    const char *maps[64];                         /* of mailbox import: FROM=TO */
+    const char *keep, *at;    /* of backup: states to keep; of restore and mailbox restore: a time */
+    const char *ca, *rate;    /* of mailbox import from IMAP; NULL: not given */
+    const char *messages[64]; /* of mailbox restore: ids */
+    int message_count;
+    bool beside, in_place; /* of mailbox restore */
+    const char *maps[64];  /* of mailbox import: FROM=TO */
     int map_count;
     void *curl;   /* the connection to the API, which all calls use; NULL before the first */
     char **words; /* after the family and the command */
@@ -42,7 +45,8 @@ struct command {
 };
 
 extern const struct command domain_commands[], key_commands[], account_commands[], alias_commands[], message_commands[],
-    queue_commands[], system_commands[], check_commands[], report_commands[], mailbox_commands[], backup_commands[];
+    queue_commands[], system_commands[], check_commands[], report_commands[], mailbox_commands[], backup_commands[],
+    undo_commands[];
 
 /* Sends a request to the admin API. For a 2xx returns 0 and *answer (owned by the caller; NULL for
  * none); otherwise prints the reason and returns the exit status. Takes ownership of body. */

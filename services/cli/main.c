@@ -7,7 +7,7 @@
 
 static const struct command *const families[] = {domain_commands,  key_commands,     account_commands, alias_commands,
                                                  message_commands, queue_commands,   system_commands,  check_commands,
-                                                 report_commands,  mailbox_commands, backup_commands};
+                                                 report_commands,  mailbox_commands, backup_commands,  undo_commands};
 
 static void help(FILE *out) {
     fputs("usage: postbus COMMAND [options]\n\n", out);
@@ -30,9 +30,13 @@ static void help(FILE *out) {
           "  --ip A --helo H --mail-from M   the envelope for check\n"
           "  --format F            of domain dns: zone, json or table; of mailbox: maildir or mbox\n"
           "  --folder F            of mailbox: only this folder\n"
+          "  --message ID          of mailbox restore: only this message; may be repeated\n"
+          "  --beside, --in-place  of mailbox restore: into a folder \"Restored …\" (default with --at), or where it "
+          "was\n"
           "  --map FROM=TO         of mailbox import: the folder FROM becomes TO; may be repeated\n"
           "  --keep N              of backup: remove all but the last N states of an account\n"
-          "  --at TIME             of restore: the last state that is not after TIME, such as 20261129T220000Z\n"
+          "  --at TIME             of restore: the last state that is not after TIME, such as 20261129T220000Z;\n"
+          "                        of mailbox restore: as it was then (UTC), such as 2026-11-29T22:00:00Z\n"
           "  --ca FILE             of mailbox import from IMAP: the CA certificates to trust; default: the system's\n"
           "  --rate N              of mailbox import from IMAP: at most N messages in a second\n"
           "  --selector S,…        DKIM selectors for check domain, in addition to the common ones\n"
@@ -82,6 +86,9 @@ static int read_options(struct cli *c, int argc, char **argv) {
         {"at", required_argument, NULL, 'A'},
         {"ca", required_argument, NULL, 'C'},
         {"rate", required_argument, NULL, 'R'},
+        {"message", required_argument, NULL, 'g'},
+        {"beside", no_argument, NULL, 'b'},
+        {"in-place", no_argument, NULL, 'I'},
         {"help", no_argument, NULL, 'h'},
         {0},
     };
@@ -118,6 +125,15 @@ static int read_options(struct cli *c, int argc, char **argv) {
                 return CLI_USAGE;
             }
             c->maps[c->map_count++] = optarg;
+            break;
+        case 'b': c->beside = true; break;
+        case 'I': c->in_place = true; break;
+        case 'g':
+            if (c->message_count == sizeof c->messages / sizeof *c->messages) {
+                fputs("postbus: --message at most 64 times\n", stderr);
+                return CLI_USAGE;
+            }
+            c->messages[c->message_count++] = optarg;
             break;
         case 'h': help(stdout); return -1;
         default: fputs("see: postbus help\n", stderr); return CLI_USAGE;

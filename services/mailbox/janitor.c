@@ -6,6 +6,7 @@
 #include "libcommon/base/clock.h"
 #include "libcommon/base/config.h"
 #include "libcommon/base/log.h"
+#include "libcommon/store/blob/blob_mover.h"
 
 /* A replica that dies is replaced after LEASE_MS at the latest; replicas without the lease try to
  * get it every TRY_MS. */
@@ -184,11 +185,22 @@ static void step(struct janitor *j) {
     janitor_answered(j, 0);
 }
 
+static void on_memory(void *ctx, int error, int64_t used, int64_t most) {
+    struct janitor *j = ctx;
+    bool some = !error && most > 0;
+    if (!busy_end(j)) return;
+    j->undo_most_s = some && used > most / 100 * UNDO_FULL_PERCENT ? 0
+                     : some && used > most / 100 * UNDO_PERCENT    ? 86400
+                                                                   : INT64_MAX / 1000000;
+    save(j);
+}
+
 static void round_begin(struct janitor *j) {
     j->state = (struct janitor_state){.round = j->state.round + 1, .phase = JANITOR_BODIES};
     j->suspects = j->unowned = 0;
     memset(j->remembered, 0, JANITOR_REMEMBERED * sizeof *j->remembered);
-    save(j);
+    busy_begin(j);
+    store_memory(j->redis, on_memory, j);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *ctx) {
@@ -228,6 +240,7 @@ struct janitor *janitor_create(struct mailbox_worker *m) {
                           .every_ms = every_s * 1000,
                           .grace_ms = grace_s * 1000,
                           .recount_s = recount_s,
+                          .undo_most_s = INT64_MAX / 1000000,
                           .step_done = on_step_done,
                           .pause_ms = (int)pause_ms};
     ulid_create(j->token);

@@ -1,7 +1,8 @@
 /* The janitor removes data that a killed process has left in the store: references to bodies
  * without an owner, notes of bodies to release, remains of deleted users, records of deleted
- * folders. It also removes expired records of deliveries and recounts the totals on which quotas
- * depend.
+ * folders. It also removes expired records of deliveries and removed mail that need not be kept any
+ * longer (POSTBUS_UNDO), and recounts the totals on which quotas depend. Of removed mail it keeps a
+ * day's while Redis uses more than UNDO_PERCENT of its maxmemory, and none above UNDO_FULL_PERCENT.
  *
  * One replica works at a time: it holds a lease, and its progress is stored. A round checks all
  * bodies, then all users, in steps of BODIES_A_STEP or USERS_A_STEP with a pause after each. Two
@@ -18,7 +19,7 @@
 #include "libcommon/store/mailbox/mailbox_janitor.h"
 #include "services/mailbox/mailbox_service.h"
 
-enum { BODIES_A_STEP = 64, USERS_A_STEP = 16, JANITOR_REMEMBERED = 1 << 16 };
+enum { BODIES_A_STEP = 64, USERS_A_STEP = 16, JANITOR_REMEMBERED = 1 << 16, UNDO_PERCENT = 80, UNDO_FULL_PERCENT = 95 };
 enum janitor_phase { JANITOR_BODIES, JANITOR_USERS, JANITOR_PHASES };
 
 /* One item to check. */
@@ -39,6 +40,7 @@ struct janitor {
     int64_t renew_us; /* when the lease is extended */
     /* settings */
     int64_t every_ms, grace_ms, recount_s;
+    int64_t undo_most_s; /* removed mail is kept for no longer: less while Redis is nearly full */
     int pause_ms;
     /* a page of scanned keys, and the running step */
     struct arena *page, *step;

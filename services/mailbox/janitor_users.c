@@ -6,6 +6,7 @@
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
+#include "libcommon/store/undo/mailbox_undo.h"
 
 enum { FORGET_MAX = 200 };
 
@@ -70,12 +71,20 @@ static void on_forgotten(void *ctx, int result) {
         janitor_answered(j, 0);
 }
 
-static void on_swept(void *ctx, int error) {
+static void on_trimmed(void *ctx, int error) {
     struct look *l = ctx;
     if (error)
         janitor_answered(l->janitor, error);
     else
         janitor_forget(l->janitor->redis, l->item->name, FORGET_MAX, on_forgotten, l);
+}
+
+static void on_swept(void *ctx, int error) {
+    struct look *l = ctx;
+    if (error)
+        janitor_answered(l->janitor, error);
+    else
+        mailbox_undo_trim(l->janitor->redis, l->item->name, l->janitor->undo_most_s, on_trimmed, l);
 }
 
 /* Mailboxes that were checked in this round are not checked again, because the keys of each are in

@@ -8,8 +8,10 @@
 #include "libcommon/base/log.h"
 #include "libcommon/store/lease.h"
 
-/* FULL: when nothing more can be moved and Redis is still too full. */
-enum { LEASE_MS = 30000, TRY_MS = 5000, REST_MS = 1000, FULL_REST_MS = 30000, PASSES = 3 };
+/* The lease is short, because a mover that was killed must be replaced before new mail has filled
+ * what is left of Redis, and may be, because two at work do no harm. FULL: when nothing more can be
+ * moved and Redis is still too full. */
+enum { LEASE_MS = 4000, TRY_MS = 1000, REST_MS = 2000, FULL_REST_MS = 30000, PASSES = 3 };
 
 static struct metric leading =
     METRIC_GAUGE("postbus_mailbox_mover_leading", "1: this replica's mover is the one at work");

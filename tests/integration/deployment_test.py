@@ -53,3 +53,16 @@ def test_redis_has_a_limit_to_be_within():
     memory = redis["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"]
     disk = redis["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"]
     assert int(disk[:-2]) * gib[disk[-2:]] >= 2.5 * 0.6 * int(memory[:-2]) * gib[memory[-2:]]
+
+
+def test_readers_of_bodies_have_the_cold_tier_and_mailbox_alone_writes_it():
+    assert all(s["environment"]["POSTBUS_COLD"] == "${POSTBUS_COLD:-directory}" for s in COMPOSE.values() if "POSTBUS_NATS" in (s.get("environment") or {}))
+    assert "POSTBUS_COLD=directory" in (ROOT / "deploy/k8s/base/settings.env").read_text().split()
+    composed = {name: v.split(":", 1)[1] for name, s in COMPOSE.items() for v in s.get("volumes", []) if v.startswith("cold:")}
+    assert composed == {"mailbox": "/var/lib/postbus/cold"} | {n: "/var/lib/postbus/cold:ro" for n in ("verifier", "delivery", "imapd", "pop3d", "reporter", "admin")}
+    labels = {d["metadata"]["name"]: d["metadata"]["labels"].get("postbus/cold") for d in KUBERNETES if d["kind"] == "Deployment" and d["metadata"]["name"] != "any"}
+    assert {n: {"write": "/var/lib/postbus/cold", "read": "/var/lib/postbus/cold:ro"}[kind] for n, kind in labels.items() if kind} == composed
+    for patch, kind in (("cold-patch.yaml", "read"), ("cold-write-patch.yaml", "write")):
+        assert {"path": patch, "target": {"kind": "Deployment", "labelSelector": f"postbus/cold={kind}"}} in yaml.safe_load((ROOT / "deploy/k8s/base/kustomization.yaml").read_text())["patches"]
+        (mount,) = yaml.safe_load((ROOT / "deploy/k8s/base" / patch).read_text())["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
+        assert (mount["mountPath"], mount.get("readOnly", False)) == ("/var/lib/postbus/cold", kind == "read")

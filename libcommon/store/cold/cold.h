@@ -2,7 +2,8 @@
  * mover of the mailbox service; all others read bodies through blob.h.
  *
  * Settings: POSTBUS_COLD (off, directory) says where the mover puts bodies; POSTBUS_COLD_DIRECTORY
- * is the directory, for reading too. Disk access runs on a few threads, never on a loop. */
+ * is the directory, for reading too. Disk access runs on the process's pool of threads, never on a
+ * loop. */
 #ifndef POSTBUS_STORE_COLD_H
 #define POSTBUS_STORE_COLD_H
 

@@ -58,12 +58,13 @@ static void on_appended(void *ctx, const redisReply *reply) {
 }
 
 static void make_records(struct appending_all *a) {
-    enum { FIRST = 3, EACH = 6 };
-    char folder[NUMBER_BYTES], replaced_folder[NUMBER_BYTES], replaced_uid[NUMBER_BYTES];
+    enum { FIRST = 4, EACH = 6 };
+    char folder[NUMBER_BYTES], replaced_folder[NUMBER_BYTES], replaced_uid[NUMBER_BYTES], undo[NUMBER_BYTES];
     struct slice args[FIRST + EACH * MAILBOX_APPEND_MAX];
     args[0] = mailbox_number(folder, a->folder);
     args[1] = mailbox_number(replaced_folder, a->replaced_folder);
     args[2] = mailbox_number(replaced_uid, a->replaced_uid);
+    args[3] = mailbox_undo_text(undo);
     for (size_t i = 0; i < a->count; i++) {
         const struct one *one = &a->list[i];
         struct slice *to = args + FIRST + i * EACH;

@@ -14,10 +14,10 @@ struct change {
     char *key;
     enum change_kind kind;
     uint32_t folder_id;
-    uint32_t *uids; /* sorted, each once */
-    size_t count, at;
-    int in_flight; /* chunks that were asked for */
-    bool all;      /* expunge: every message with \Deleted */
+    uint32_t *uids;          /* sorted, each once */
+    size_t count, at, asked; /* asked: of the last chunk */
+    int in_flight;           /* chunks that were asked for */
+    bool all;                /* expunge: every message with \Deleted */
     mailbox_store_fn *stored;
     mailbox_copy_fn *copied;
     mailbox_expunge_fn *expunged;
@@ -27,6 +27,7 @@ struct change {
     uint64_t flags, unchanged_since;
     struct buf text;           /* keywords, or the target's name */
     bool flag;                 /* move, or only \Deleted */
+    bool now;                  /* expunge: not to be undone, because there is no room for a journal */
     char op[2 * OP_BYTES + 1]; /* the name of a COPY of several chunks, "" otherwise */
     /* the results */
     struct buf first, second; /* packed: records and refused uids; from and to uids; expunged
@@ -144,6 +145,12 @@ static void on_step(void *ctx, const redisReply *reply) {
         if (!c->in_flight) store_end(c);
         return;
     }
+    if (error == STORE_FULL && c->kind == CHANGE_EXPUNGE && !c->now) {
+        c->now = true;
+        c->at -= c->asked;
+        change_step(c);
+        return;
+    }
     if (error) {
         if (*c->op)
             copy_undo(c, error);
@@ -175,11 +182,13 @@ static void on_step(void *ctx, const redisReply *reply) {
 }
 
 static void ask_chunk(struct change *c) {
-    char folder[NUMBER_BYTES], how[NUMBER_BYTES], flags[NUMBER_BYTES], since[NUMBER_BYTES], max[NUMBER_BYTES];
+    char folder[NUMBER_BYTES], how[NUMBER_BYTES], flags[NUMBER_BYTES], since[NUMBER_BYTES], max[NUMBER_BYTES],
+        undo[NUMBER_BYTES];
     size_t n = c->count - c->at < MAILBOX_CHUNK ? c->count - c->at : MAILBOX_CHUNK;
     struct buf packed = mailbox_pack_uids(n, c->uids + c->at);
     struct slice id = mailbox_number(folder, c->folder_id), flag = c->flag ? SLICE("1") : SLICE("0");
     c->at += n;
+    c->asked = n;
     c->in_flight++;
     if (c->kind == CHANGE_STORE) {
         struct slice args[] = {id,
@@ -187,15 +196,18 @@ static void ask_chunk(struct change *c) {
                                mailbox_number(how, c->how),
                                mailbox_number(flags, (int64_t)(c->flags & 0xff)),
                                buf_slice(&c->text),
-                               mailbox_number(since, (int64_t)c->unchanged_since)};
-        mailbox_fcall(c->r, on_step, c, "mailbox_store", c->key, 6, args);
+                               mailbox_number(since, (int64_t)c->unchanged_since),
+                               mailbox_undo_text(undo)};
+        mailbox_fcall(c->r, on_step, c, "mailbox_store", c->key, 7, args);
     } else if (c->kind == CHANGE_COPY) {
         struct slice last = c->at == c->count ? SLICE("1") : SLICE("0");
-        struct slice args[] = {id, buf_slice(&packed), buf_slice(&c->text), flag, slice_of(c->op), last};
-        mailbox_fcall(c->r, on_step, c, "mailbox_copy", c->key, 6, args);
+        struct slice args[] = {id,   buf_slice(&packed),     buf_slice(&c->text), flag, slice_of(c->op),
+                               last, mailbox_undo_text(undo)};
+        mailbox_fcall(c->r, on_step, c, "mailbox_copy", c->key, 7, args);
     } else {
-        struct slice args[] = {id, buf_slice(&packed), flag, mailbox_number(max, MAILBOX_CHUNK)};
-        mailbox_fcall(c->r, on_step, c, "mailbox_expunge", c->key, 4, args);
+        struct slice args[] = {id, buf_slice(&packed), flag, mailbox_number(max, MAILBOX_CHUNK),
+                               mailbox_undo_text(undo)};
+        mailbox_fcall(c->r, on_step, c, c->now ? "mailbox_expunge_now" : "mailbox_expunge", c->key, 5, args);
     }
     buf_free(&packed);
 }

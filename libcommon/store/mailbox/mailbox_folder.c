@@ -9,7 +9,8 @@ struct folder_job {
     mailbox_done_fn *done;
     mailbox_names_fn *named;
     void *ctx;
-    bool sweep;
+    char *name; /* of a deletion */
+    bool now;   /* not to be undone, because there is no room for a journal */
     /* a list of more than one page */
     struct arena *arena;
     struct mailbox_folder *folders;
@@ -27,6 +28,7 @@ static struct folder_job *job_create(struct redis *r, struct slice user, void *c
 static void job_free(struct folder_job *j) {
     arena_destroy(j->arena);
     free(j->folders);
+    free(j->name);
     free(j->key);
     free(j);
 }
@@ -123,11 +125,24 @@ void mailbox_folder_create(struct redis *r, struct slice user, struct slice name
         mailbox_fail_done(r, on_name_refused, j, STORE_INVALID);
 }
 
+static void on_done(void *ctx, const redisReply *reply);
+
+static void ask_delete(struct folder_job *j) {
+    char undo[NUMBER_BYTES];
+    struct slice args[] = {slice_of(j->name), mailbox_undo_text(undo)};
+    mailbox_fcall(j->r, on_done, j, j->now ? "mailbox_folder_delete_now" : "mailbox_folder_delete", j->key, 2, args);
+}
+
 static void on_done(void *ctx, const redisReply *reply) {
     struct folder_job *j = ctx;
     int error = redis_reply_error(reply);
+    if (error == STORE_FULL && j->name && !j->now) {
+        j->now = true;
+        ask_delete(j);
+        return;
+    }
     j->done(j->ctx, error);
-    if (!error && j->sweep) mailbox_sweep(j->r, mailbox_user_of(j->key), NULL, NULL);
+    if (!error && j->name) mailbox_sweep(j->r, mailbox_user_of(j->key), NULL, NULL);
     job_free(j);
 }
 
@@ -136,25 +151,28 @@ void mailbox_folder_delete(struct redis *r, struct slice user, struct slice name
     struct slice arg;
     struct folder_job *j = job_create(r, user, ctx);
     j->done = done;
-    j->sweep = true;
-    if (mailbox_name_clean(name, bytes, &arg))
-        mailbox_fcall(r, on_done, j, "mailbox_folder_delete", j->key, 1, &arg);
-    else
+    if (mailbox_name_clean(name, bytes, &arg)) {
+        j->name = memory_copy(arg);
+        ask_delete(j);
+    } else {
         mailbox_fail_done(r, on_name_refused, j, STORE_NOT_FOUND);
+    }
 }
 
 void mailbox_folder_rename(struct redis *r, struct slice user, struct slice from, struct slice to,
                            mailbox_done_fn *done, void *ctx) {
-    char from_bytes[MAILBOX_NAME_MAX + 1], to_bytes[MAILBOX_NAME_MAX + 1];
-    struct slice args[2];
+    char from_bytes[MAILBOX_NAME_MAX + 1], to_bytes[MAILBOX_NAME_MAX + 1], undo[NUMBER_BYTES];
+    struct slice args[3];
     struct folder_job *j = job_create(r, user, ctx);
     j->done = done;
     if (!mailbox_name_clean(from, from_bytes, &args[0]))
         mailbox_fail_done(r, on_name_refused, j, STORE_NOT_FOUND);
     else if (!mailbox_name_clean(to, to_bytes, &args[1]))
         mailbox_fail_done(r, on_name_refused, j, STORE_INVALID);
-    else
-        mailbox_fcall(r, on_done, j, "mailbox_folder_rename", j->key, 2, args);
+    else {
+        args[2] = mailbox_undo_text(undo);
+        mailbox_fcall(r, on_done, j, "mailbox_folder_rename", j->key, 3, args);
+    }
 }
 
 void mailbox_folder_subscribe(struct redis *r, struct slice user, struct slice name, bool subscribed,

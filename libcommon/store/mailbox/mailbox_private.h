@@ -1,4 +1,4 @@
-/* Shared declarations of mailbox*.c; private to them. */
+/* Shared declarations of mailbox*.c, here and in ../undo; private to them. */
 #ifndef POSTBUS_STORE_MAILBOX_PRIVATE_H
 #define POSTBUS_STORE_MAILBOX_PRIVATE_H
 
@@ -58,6 +58,9 @@ struct buf mailbox_join_keywords(size_t count, const struct slice keywords[]);
 /* A folder's name in normal form: INBOX in capitals, UTF-8 without controls, no empty level, at
  * most MAILBOX_NAME_MAX bytes. False: not allowed. */
 bool mailbox_name_clean(struct slice name, char out[MAILBOX_NAME_MAX + 1], struct slice *clean);
+
+/* For how long changes can be undone (POSTBUS_UNDO, s), as an argument of Functions. */
+struct slice mailbox_undo_text(char out[NUMBER_BYTES]);
 
 /* The column's letter in a listing and in its key. */
 extern const char mailbox_column_letters[MAILBOX_COLUMNS];

@@ -1,6 +1,7 @@
 #include <ctype.h>
 #include <utf8proc.h>
 
+#include "libcommon/base/config.h"
 #include "libcommon/base/log.h"
 #include "libcommon/store/mailbox/mailbox_private.h"
 
@@ -17,6 +18,10 @@ struct slice mailbox_user_of(const char *key) { return slice_make(key + 3, strle
 struct slice mailbox_number(char out[NUMBER_BYTES], int64_t value) {
     int n = snprintf(out, NUMBER_BYTES, "%lld", (long long)value);
     return slice_make(out, (size_t)n);
+}
+
+struct slice mailbox_undo_text(char out[NUMBER_BYTES]) {
+    return mailbox_number(out, config_seconds("POSTBUS_UNDO", "0", 0, 3650 * 86400LL));
 }
 
 void mailbox_fcall(struct redis *r, redis_reply_fn *done, void *ctx, const char *function, const char *key, size_t argc,

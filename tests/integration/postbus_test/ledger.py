@@ -14,7 +14,7 @@ import sys
 
 OTHERS = ("a:", "v:", "{rep}", "{janitor}", "{cold}")  # accounts, verifier, reporter, the janitor itself, the mover: theirs whole
 RECORD = struct.Struct("<IIQIIq26s")  # what every version begins with
-SINGLE = {"i", "f", "b", "x", "g", "d", "o", "s", "r", "y", "j", "a", "gone", "pop3"}
+SINGLE = {"i", "f", "b", "x", "g", "d", "o", "s", "r", "y", "l", "k", "j", "a", "gone", "pop3"}
 QUEUE_SHARDS = 16
 
 
@@ -119,6 +119,7 @@ class Ledger:
             self.say(u, f"keys of a user without a mailbox: {', '.join(sorted(keys))}")
             return
         folders = {v.decode() for v in self.redis.hash(keys["f"]).values()} if "f" in keys else set()
+        kept = {fid.decode() for fid in self.redis("SMEMBERS", keys["k"])} if "k" in keys else set()  # deleted folders that can be restored
         for rest in sorted(keys):
             found = re.fullmatch(r"f:(\d+)(?::([mqvctpeshkw]))?", rest)
             if rest in SINGLE and rest not in ("x", "g"):
@@ -127,14 +128,14 @@ class Ledger:
                 self.say(keys[rest], "waits to be released")
             elif not found:
                 self.say(keys[rest], "no module writes such a key")
-            elif found[1] not in folders:
+            elif found[1] not in folders and not (found[1] in kept and found[2] in ("m", "p", "c")):
                 self.say(keys[rest], "no folder has this id")
-        self.check_figures(u, keys, folders)
+        self.check_figures(u, keys, folders, kept)
         notes, order = (self.redis("HKEYS", u + ":d"), self.redis("LRANGE", u + ":o", 0, -1))
         if sorted(notes) != sorted(order):
             self.say(u + ":d", "the notes of deliveries and their order differ")
 
-    def check_figures(self, u, keys, folders):
+    def check_figures(self, u, keys, folders, kept):
         used, total, size = collections.Counter(), 0, 0
         for folder in sorted(folders):
             fk = f"{u}:f:{folder}"
@@ -154,6 +155,7 @@ class Ledger:
         info = self.redis.hash(keys["i"])
         if (total, size) != (int(info.get("messages", 0)), int(info.get("bytes", 0))):
             self.say(keys["i"], f"{total} messages of {size} bytes, told as {info.get('messages')} and {info.get('bytes')}")
+        self.check_journal(u, keys, kept, used, info)
         held = self.held[u[3:-1]]
         for blob in sorted(set(used) | set(held)):
             if used[blob] != held.get(blob, (0, []))[0]:
@@ -162,6 +164,29 @@ class Ledger:
                 self.say(u + ":b", f"the body {blob} is LOST")
             elif not any(f"r:u:{u[3:-1]}" + ("/" + name if name else "") in self.redis.hash(f"b:{{{blob}}}") for name in held.get(blob, (0, [""]))[1]):
                 self.say(u + ":b", f"the body {blob} is not held under any of this user's names")
+
+    def check_journal(self, u, keys, kept, used, info):
+        """What was removed and can be put back uses its bodies, and is counted apart."""
+        messages, size, deleted = 0, 0, set()
+        for _, (_, kind, _, folder, _, value) in self.redis("XRANGE", keys["l"], "-", "+") if "l" in keys else []:
+            if kind == b"d":
+                records = [RECORD.unpack_from(r) for r in self.redis.hash(f"{u}:f:{folder.decode()}:m").values()]
+                deleted.add(folder.decode())
+            elif kind in (b"r", b"m"):
+                records, at = [], 0
+                while at < len(value):
+                    n, prefix = struct.unpack_from("<HI", value, at)
+                    records.append(RECORD.unpack_from(value, at + 6))
+                    at += 6 + n + prefix
+            else:
+                continue
+            used.update(r[6].decode() for r in records)
+            if kind != b"m":
+                messages, size = messages + len(records), size + sum(r[1] for r in records)
+        if deleted != kept:
+            self.say(u + ":k", f"the deleted folders {sorted(kept)} are kept, and the journal has {sorted(deleted)}")
+        if (messages, size) != (int(info.get("kept_messages", 0)), int(info.get("kept_bytes", 0))):
+            self.say(u + ":l", f"{messages} messages of {size} bytes are kept, told as {info.get('kept_messages')} and {info.get('kept_bytes')}")
 
     def check_accounts(self):
         """Only where there are accounts: tests of the mailbox service alone have none."""
