@@ -9,13 +9,14 @@
 #include <semaphore.h>
 
 #include "libcommon/base/clock.h"
+#include "libcommon/base/pool.h"
 #include "libcommon/service/service_private.h"
 #include "services/accounts/accounts.h"
 #include "services/accounts/hashing.h"
 
 enum { JOBS = HASH_QUEUE_MAX + 64 };
 
-static struct worker_full worker = {.lock = PTHREAD_MUTEX_INITIALIZER};
+static struct worker_full worker;
 static struct hashing jobs[JOBS];
 static sem_t gate; /* a job on a thread waits for it */
 static int ran, late_count, done_count;
@@ -85,12 +86,12 @@ int main(void) {
     };
     evthread_use_pthreads();
     worker.public.base = event_base_new();
-    worker.offload_done = event_new(worker.public.base, -1, EV_PERSIST, offload_on_done, &worker);
     sem_init(&gate, 0, 0);
     hashing_configure();
-    offload_start(4);
+    pool_threads(4);
+    offload_start(&worker);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    event_free(worker.offload_done);
+    offload_stop(&worker);
     event_base_free(worker.public.base);
     return failed;
 }

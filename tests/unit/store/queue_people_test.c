@@ -49,7 +49,7 @@ static size_t list(int shard, enum queue_index which, const char *domain) {
 static void a_damaged_entry_goes_to_the_dead_letters(void **state) {
     (void)state;
     struct envelope *e = commit("one.test", 1);
-    char entry[64];
+    char entry[256];
     snprintf(entry, sizeof entry, "{q:%d}:e:%s", shard_of(e), e->id);
     ground_redis("HSET %s env {\"from\":7}", entry);
     assert_int_equal(lease(shard_of(e), LEASE_MS, "t"), 1);
